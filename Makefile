@@ -1,0 +1,35 @@
+# Builds what is compiled: native addons and BPF objects. `npm run build` runs it after the set-up.
+ARCH := $(shell uname -m | sed -e s/x86_64/x64/ -e s/aarch64/arm64/)
+NODE_INCLUDE := node_modules/node-linux-$(ARCH)/include/node
+CFLAGS := -O2 -g -fPIC -Wall -Wextra -Wno-unused-parameter -std=gnu11 -D_GNU_SOURCE -DNAPI_VERSION=9 -I$(NODE_INCLUDE)
+CLANG ?= clang
+BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Wno-unused-parameter -Ibpf -I/usr/include/$(shell uname -m)-linux-gnu
+
+ADDON_BPF := $(wildcard bpf/addon/*.c)
+ADDON_SOCKETS := $(wildcard src/base/sockets/*.c)
+ADDON_ICMP := $(wildcard probes/icmp/*.c)
+BPF_HEADERS := $(wildcard bpf/lib/*.h)
+
+all: $(if $(ADDON_BPF),build/bpf.node) $(if $(ADDON_SOCKETS),build/sockets.node) $(if $(ADDON_ICMP),build/icmp.node) \
+     $(if $(wildcard bpf/ciliate.bpf.c),build/ciliate.bpf.o)
+
+build/bpf.node: $(ADDON_BPF) $(wildcard bpf/addon/*.h) | build
+	$(CC) $(CFLAGS) -shared -o $@ $(ADDON_BPF) -lbpf
+
+build/sockets.node: $(ADDON_SOCKETS) $(wildcard src/base/sockets/*.h) | build
+	$(CC) $(CFLAGS) -pthread -shared -o $@ $(ADDON_SOCKETS)
+
+build/icmp.node: $(ADDON_ICMP) $(wildcard probes/icmp/*.h) | build
+	$(CC) $(CFLAGS) -pthread -shared -o $@ $(ADDON_ICMP)
+
+build/%.bpf.o: bpf/%.bpf.c $(BPF_HEADERS) $(wildcard bpf/*.c) | build
+	$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
+	llvm-strip -g $@ 2>/dev/null || true
+
+build:
+	mkdir -p build
+
+clean:
+	rm -rf build dist
+
+.PHONY: all clean

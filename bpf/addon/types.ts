@@ -1,0 +1,195 @@
+/**
+ * The contract of the libbpf addon: the kernel's BPF objects as handles. Every failure is a `BpfError` with the
+ * errno's name; a missing key is a value (`undefined`), not an error.
+ */
+
+/** 32-bit numbers of `enum bpf_map_type`, `uapi/linux/bpf.h`. */
+export const BpfMapType = {
+  hash: 1,
+  array: 2,
+  progArray: 3,
+  perCpuHash: 5,
+  perCpuArray: 6,
+  lruHash: 9,
+  lruPerCpuHash: 10,
+  lpmTrie: 11,
+  arrayOfMaps: 12,
+  hashOfMaps: 13,
+  ringbuf: 27,
+} as const;
+
+/** Attach types of `enum bpf_attach_type`; bookworm's headers lack the tcx ones. */
+export const BpfAttachType = { cgroupInetIngress: 0, cgroupInetEgress: 1, tcxIngress: 46, tcxEgress: 47 } as const;
+
+export interface BpfMapInfo {
+  readonly id: number;
+  readonly type: number;
+  readonly name: string;
+  readonly keySize: number;
+  /** For a per-CPU map the size of one CPU's value; see `valueStride`. */
+  readonly valueSize: number;
+  readonly maxEntries: number;
+  readonly flags: number;
+  /** BTF object and type ids of key and value; 0 when the map has none. */
+  readonly btfId: number;
+  readonly btfKeyTypeId: number;
+  readonly btfValueTypeId: number;
+}
+
+export interface BpfProgInfo {
+  readonly id: number;
+  readonly type: number;
+  readonly name: string;
+  readonly tag: string;
+  readonly runTimeNs: bigint;
+  readonly runCount: bigint;
+  readonly xlatedBytes: number;
+  readonly jitedBytes: number;
+  readonly verifiedInsns: number;
+  readonly mapIds: readonly number[];
+}
+
+export interface BpfLinkInfo {
+  readonly id: number;
+  readonly type: number;
+  readonly progId: number;
+  /** tcx links. */
+  readonly ifindex?: number;
+  readonly attachType?: number;
+}
+
+/** Key and value buffers of one batch, entry after entry. For per-CPU maps a value is `valueStride` bytes. */
+export interface BpfBatch {
+  readonly keys: Buffer;
+  readonly values: Buffer;
+  readonly count: number;
+}
+
+export interface BpfMap {
+  readonly info: BpfMapInfo;
+  /** Bytes of one value in `lookup`, `update` and batches: `valueSize`, or 8-aligned times possible CPUs. */
+  readonly valueStride: number;
+  lookup(key: Uint8Array): Buffer | undefined;
+  /** @param mode 'any' (default), 'create' (EEXIST when there), 'replace' (ENOENT when absent) */
+  update(key: Uint8Array, value: Uint8Array, mode?: 'any' | 'create' | 'replace'): void;
+  /** @returns false when the key was not there */
+  delete(key: Uint8Array): boolean;
+  /** Key after `key`, or the first; undefined at the end. */
+  nextKey(key: Uint8Array | undefined): Buffer | undefined;
+  /** All entries, by the kernel's batch call where the map has one, else key by key. Bounded memory. */
+  batches(entriesPerBatch?: number): IterableIterator<BpfBatch>;
+  /** `keys` and `values` hold `count` entries; returns how many were written before a failure was thrown. */
+  updateBatch(keys: Uint8Array, values: Uint8Array, count: number): number;
+  deleteBatch(keys: Uint8Array, count: number): number;
+  /** Stores an inner map in a map of maps. */
+  updateInner(key: Uint8Array, inner: BpfMap): void;
+  freeze(): void;
+  pin(path: string): void;
+  close(): void;
+}
+
+export interface BpfProgram {
+  readonly info: BpfProgInfo;
+  readonly name: string;
+  /** BPF_PROG_TEST_RUN. `ctx` is a `struct __sk_buff` image for tc programs; sizes are checked by the kernel. */
+  testRun(options: {
+    readonly data: Uint8Array;
+    readonly repeat?: number;
+    readonly ctx?: Uint8Array;
+  }): { readonly retval: number; readonly durationNs: number; readonly data: Buffer; readonly ctx: Buffer | undefined };
+  /** Attaches by link: tcx (`ifindex`) or cgroup (`cgroupFd`). */
+  attach(options: { readonly attachType: number; readonly ifindex?: number; readonly cgroupFd?: number }): BpfLink;
+  pin(path: string): void;
+  close(): void;
+}
+
+export interface BpfLink {
+  readonly info: BpfLinkInfo;
+  /** Replaces the program atomically; with `old` only if that one is attached (EPERM otherwise). */
+  update(program: BpfProgram, old?: BpfProgram): void;
+  /** Detaches now, whoever else holds the link. */
+  detach(): void;
+  pin(path: string): void;
+  close(): void;
+}
+
+/** An object file that was opened, not yet loaded. */
+export interface BpfObjectSpec {
+  readonly mapNames: readonly string[];
+  readonly programNames: readonly string[];
+  /** Overwrites a global of `.rodata` (its name as in C) before load; the size must fit. */
+  setRodata(name: string, value: Uint8Array): void;
+  setMaxEntries(mapName: string, entries: number): void;
+  /** Uses the map pinned at `path` instead of creating one; throws BPF_MAP_MISMATCH when its shape differs. */
+  reusePinned(mapName: string, path: string): void;
+  /** Gives a map-in-map the shape of its inner maps. */
+  setInnerMap(mapName: string, inner: BpfMap): void;
+  /** @throws BpfError BPF_LOAD with the end of the verifier's log in `verifierLog` */
+  load(): BpfObject;
+  close(): void;
+}
+
+export interface BpfObject {
+  map(name: string): BpfMap;
+  program(name: string): BpfProgram;
+  /** Raw .BTF of the object. */
+  close(): void;
+}
+
+export interface CreateMapOptions {
+  readonly type: number;
+  readonly name: string;
+  readonly keySize: number;
+  readonly valueSize: number;
+  readonly maxEntries: number;
+  readonly flags?: number;
+}
+
+export interface RingBuffer {
+  /** Stops polling and releases the mapping. */
+  close(): void;
+}
+
+/** One type of a BTF object, resolved through typedefs and qualifiers. */
+export type BtfType =
+  | { readonly kind: 'int'; readonly name: string; readonly sizeBytes: number; readonly signed: boolean }
+  | { readonly kind: 'array'; readonly element: BtfType; readonly length: number; readonly sizeBytes: number }
+  | {
+      readonly kind: 'struct' | 'union';
+      readonly name: string;
+      readonly sizeBytes: number;
+      readonly members: readonly {
+        readonly name: string;
+        readonly offsetBits: number;
+        /** 0 when it is not a bit field. */
+        readonly bits: number;
+        readonly type: BtfType;
+      }[];
+    }
+  | { readonly kind: 'enum'; readonly name: string; readonly sizeBytes: number }
+  | { readonly kind: 'other'; readonly name: string; readonly sizeBytes: number };
+
+export interface Bpf {
+  openObject(path: string): BpfObjectSpec;
+  createMap(options: CreateMapOptions): BpfMap;
+  /** undefined when nothing is pinned there. */
+  openPinnedMap(path: string): BpfMap | undefined;
+  openPinnedLink(path: string): BpfLink | undefined;
+  openPinnedProgram(path: string): BpfProgram | undefined;
+  mapById(id: number): BpfMap | undefined;
+  programById(id: number): BpfProgram | undefined;
+  /** Ids of all objects of a kind in this kernel. */
+  listIds(kind: 'map' | 'program' | 'link'): readonly number[];
+  /** Ids of the programs on a hook, in order (BPF_PROG_QUERY). */
+  queryTcx(ifindex: number, attachType: number): readonly number[];
+  /** Calls back once a wake-up with every record that was ready; the buffers are copies. */
+  openRingBuffer(map: BpfMap, onRecords: (records: readonly Buffer[]) => void): RingBuffer;
+  /** Types of key and value of a map that has BTF. */
+  mapTypes(map: BpfMap): { readonly key: BtfType; readonly value: BtfType } | undefined;
+  /** A named struct or union in the BTF of an object file. */
+  objectType(path: string, name: string): BtfType | undefined;
+  possibleCpus(): number;
+  /** Mounts a bpffs on an existing folder; a no-op if one is there. @returns whether it mounted */
+  mountBpffs(path: string): boolean;
+  unmountBpffs(path: string): void;
+}

@@ -1,0 +1,105 @@
+import type { Cidr, IpBytes } from '../base/ip.ts';
+import type { MonitorEvent } from '../model/event.ts';
+import type { NumericIdentity } from '../model/identity.ts';
+import type { MapState, MapStateDiff } from '../model/map-state.ts';
+
+/** 6 bytes in transmission order. */
+export type MacBytes = Uint8Array;
+
+/** What the datapath must know of an endpoint of this node. */
+export interface DatapathEndpoint {
+  /** 1..65535, local to the node. */
+  readonly id: number;
+  readonly identity: NumericIdentity;
+  /** Host side of the veth pair. */
+  readonly ifindex: number;
+  readonly ifname: string;
+  /** MAC of the container side. */
+  readonly mac: MacBytes;
+  /** MAC of the host side: what the container sees as its gateway. */
+  readonly hostMac: MacBytes;
+  readonly ipv4: IpBytes | undefined;
+  readonly ipv6: IpBytes | undefined;
+}
+
+/** Which directions drop what no entry allows. */
+export interface Enforcement {
+  readonly ingress: boolean;
+  readonly egress: boolean;
+}
+
+export interface IpcacheEntry {
+  readonly prefix: Cidr;
+  readonly identity: NumericIdentity;
+  /** Address of the node behind which the prefix lies; undefined for local and outside prefixes. */
+  readonly tunnelEndpoint: IpBytes | undefined;
+}
+
+/** The node's own facts, load-time constants of the programs or map entries. */
+export interface DatapathNode {
+  /** Addresses of this node (identity host). */
+  readonly addresses: readonly IpBytes[];
+  /** Ranges from which endpoints of the whole cluster take addresses: an address inside that the ipcache lacks is identity 0. */
+  readonly podCidrs: readonly Cidr[];
+  /** Devices to other nodes, by name; the programs of node-to-node traffic are attached to each. */
+  readonly devices: readonly string[];
+  /** Address that endpoints use as their gateway. */
+  readonly routerIpv4: IpBytes | undefined;
+  readonly routerIpv6: IpBytes | undefined;
+}
+
+export interface DatapathStartResult {
+  /** Endpoints that the pinned maps still hold and whose links still enforce. */
+  readonly endpoints: readonly DatapathEndpoint[];
+  /** Whether pinned maps of an earlier agent were taken over. */
+  readonly adopted: boolean;
+}
+
+/** One counter of the metrics map. */
+export interface DatapathCounter {
+  /** 0 forwarded, 130.. drop reasons. */
+  readonly reason: number;
+  readonly direction: 'ingress' | 'egress' | 'service';
+  readonly packets: bigint;
+  readonly bytes: bigint;
+}
+
+export interface MapUsage {
+  readonly name: string;
+  readonly path: string;
+  readonly entries: number;
+  readonly maxEntries: number;
+  /** Failed writes since the agent started. */
+  readonly errors: number;
+}
+
+/**
+ * The enforcing datapath of one node. `none` implements the same interface and enforces nothing, and says so.
+ * Nothing passes an endpoint between `attachEndpoint` and its first `applyPolicy`.
+ */
+export interface Datapath {
+  readonly kind: 'bpf' | 'none';
+  /** Loads programs, takes over pinned maps and replaces programs on pinned links atomically. */
+  start(node: DatapathNode): Promise<DatapathStartResult>;
+  /** Releases descriptors; pinned maps and links go on enforcing. May be called twice. */
+  stop(): Promise<void>;
+  /** Removes every pinned map and link of this node. */
+  destroy(): Promise<void>;
+  attachEndpoint(endpoint: DatapathEndpoint): Promise<void>;
+  detachEndpoint(id: number): Promise<void>;
+  /** The endpoint's labels changed: its flows are judged anew. */
+  setEndpointIdentity(id: number, identity: NumericIdentity): Promise<void>;
+  /** Writes the difference, sets the enforcement and then moves the endpoint's epoch: established flows are judged anew. */
+  applyPolicy(id: number, diff: MapStateDiff, enforcement: Enforcement): Promise<void>;
+  /** The whole map state as the kernel holds it: what a restarted agent takes the difference against. */
+  readPolicy(id: number): Promise<MapState>;
+  upsertIpcache(entries: readonly IpcacheEntry[]): Promise<void>;
+  deleteIpcache(prefixes: readonly Cidr[]): Promise<void>;
+  readIpcache(): Promise<readonly IpcacheEntry[]>;
+  readCounters(): Promise<readonly DatapathCounter[]>;
+  readMapUsage(): Promise<readonly MapUsage[]>;
+  /** Events in batches, one call a wake-up; at most one listener. Lost ones arrive as `lost` events. */
+  onEvents(listener: (events: readonly MonitorEvent[]) => void): void;
+  /** Removes conntrack entries past their lifetime; returns how many went. */
+  collectGarbage(): Promise<number>;
+}

@@ -29,6 +29,12 @@ export interface StoreStatus {
   readonly message: string;
 }
 
+/** Where a store says what it noticed by itself: a file set aside, a backend that went away or came back. */
+export interface StoreLog {
+  info(message: string): void;
+  warn(message: string): void;
+}
+
 /**
  * State that the nodes of a cluster share. A backend that is away stops nothing that already runs: reads answer from
  * the last view, writes reject with STORE_UNAVAILABLE and may be tried again.
@@ -48,6 +54,8 @@ export interface Store {
   listNodes(): Promise<readonly ClusterNode[]>;
   putIps(ips: readonly IpIdentity[]): Promise<void>;
   deleteIps(cidrs: readonly string[], node: string): Promise<void>;
+  /** Makes `ips` the whole set that `node` publishes: what a restarted agent calls. Unchanged ones are not told anew. */
+  replaceIps(node: string, ips: readonly IpIdentity[]): Promise<void>;
   listIps(): Promise<readonly IpIdentity[]>;
   /**
    * Calls back with the whole present state first (`initial` true) and with each batch of changes after it.

@@ -11,12 +11,15 @@ type Loose<T> = T extends string | number | boolean | bigint | null | undefined
   : T extends readonly (infer Item)[]
     ? readonly Loose<Item>[]
     : T extends object
-      ? {
-          readonly [K in keyof T]: Record<never, never> extends Pick<T, K>
-            ? Loose<T[K]> | undefined
-            : Loose<T[K]>;
-        }
+      ? { readonly [K in keyof T]: IsOptional<T, K> extends true ? Loose<T[K]> | undefined : Loose<T[K]> }
       : T;
+
+/** Whether a member may be absent; the members of an object used as a map are not optional. */
+type IsOptional<T, K extends keyof T> = string extends K
+  ? false
+  : Record<never, never> extends Pick<T, K>
+    ? true
+    : false;
 
 /** A named object: its title is its name in the OpenAPI document, where other schemas refer to it. */
 export function model<P extends Type.TProperties>(

@@ -1,4 +1,5 @@
 # Builds what is compiled: native addons and BPF objects. `npm run build` runs it after the set-up.
+# Each output is written beside its place and moved there whole: whoever loads it never sees half of one.
 ARCH := $(shell uname -m | sed -e s/x86_64/x64/ -e s/aarch64/arm64/)
 NODE_INCLUDE := node_modules/node-linux-$(ARCH)/include/node
 CFLAGS := -O2 -g -fPIC -Wall -Wextra -Wno-unused-parameter -std=gnu11 -D_GNU_SOURCE -DNAPI_VERSION=9 -I$(NODE_INCLUDE)
@@ -14,17 +15,21 @@ all: $(if $(ADDON_BPF),build/bpf.node) $(if $(ADDON_SOCKETS),build/sockets.node)
      $(if $(wildcard bpf/ciliate.bpf.c),build/ciliate.bpf.o)
 
 build/bpf.node: $(ADDON_BPF) $(wildcard bpf/addon/*.h) | build
-	$(CC) $(CFLAGS) -shared -o $@ $(ADDON_BPF) -lbpf
+	$(CC) $(CFLAGS) -shared -o $@.new $(ADDON_BPF) -lbpf
+	mv $@.new $@
 
 build/sockets.node: $(ADDON_SOCKETS) $(wildcard src/base/sockets/*.h) | build
-	$(CC) $(CFLAGS) -pthread -shared -o $@ $(ADDON_SOCKETS)
+	$(CC) $(CFLAGS) -pthread -shared -o $@.new $(ADDON_SOCKETS)
+	mv $@.new $@
 
 build/icmp.node: $(ADDON_ICMP) $(wildcard probes/icmp/*.h) | build
-	$(CC) $(CFLAGS) -pthread -shared -o $@ $(ADDON_ICMP)
+	$(CC) $(CFLAGS) -pthread -shared -o $@.new $(ADDON_ICMP)
+	mv $@.new $@
 
 build/%.bpf.o: bpf/%.bpf.c $(BPF_HEADERS) $(wildcard bpf/*.c) | build
-	$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
-	llvm-strip -g $@ 2>/dev/null || true
+	$(CLANG) $(BPF_CFLAGS) -c -o $@.new $<
+	llvm-strip -g $@.new 2>/dev/null || true
+	mv $@.new $@
 
 build:
 	mkdir -p build

@@ -2,127 +2,78 @@ import { spawn } from 'node:child_process';
 import { SystemError } from './errors.ts';
 
 export interface RunOptions {
-  /** The process group is killed (SIGKILL) after this long. */
-  readonly timeoutMs: number;
-  /** What is kept of each stream; the rest is read and dropped, so that the command is not stopped by a full pipe. */
-  readonly maxBytes?: number;
-  readonly input?: string | Uint8Array;
-  /** The whole environment; default: ours. */
-  readonly env?: NodeJS.ProcessEnv;
-  readonly cwd?: string;
-  /** Kills the process group when it fires. */
-  readonly signal?: AbortSignal;
+  /** Given on stdin. */
+  readonly input?: string | undefined;
+  /** After it the whole process group is killed. Default 10 s. */
+  readonly timeoutMs?: number | undefined;
+  /** Bytes of stdout and of stderr that are kept; what exceeds it is dropped. Default 1 MiB. */
+  readonly maxBytes?: number | undefined;
 }
 
-/** How a command ended. A non-zero exit, a deadline and a cut output are values: the caller knows what they mean. */
 export interface RunResult {
-  readonly argv: readonly string[];
-  /** undefined when a signal ended it. */
-  readonly exitCode: number | undefined;
-  readonly timedOut: boolean;
   readonly stdout: string;
   readonly stderr: string;
-  /** Bytes dropped over `maxBytes`, both streams. */
-  readonly droppedBytes: number;
+  /** Exit code; undefined when killed by a signal. */
+  readonly exitCode: number | undefined;
 }
 
-const DEFAULT_MAX_BYTES = 16 * 1024 * 1024;
+const TIMEOUT_MS = 10_000;
+const MAX_BYTES = 1024 * 1024;
 
-/** Collects at most `max` bytes of a stream. */
-class CappedBuffer {
-  readonly #chunks: Buffer[] = [];
-  readonly #max: number;
-  #size = 0;
-  dropped = 0;
-
-  constructor(max: number) {
-    this.#max = max;
-  }
-
-  push(chunk: Buffer): void {
-    const kept = chunk.subarray(0, Math.max(0, this.#max - this.#size));
-    this.#chunks.push(kept);
-    this.#size += kept.length;
-    this.dropped += chunk.length - kept.length;
-  }
-
-  text(): string {
-    return Buffer.concat(this.#chunks).toString('utf8');
-  }
-}
-
-/** Ends a process group; one that is gone already is no error. */
-function killGroup(pid: number | undefined): void {
-  if (pid === undefined) return;
-  try {
-    process.kill(-pid, 'SIGKILL');
-  } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
-  }
+function collect(stream: NodeJS.ReadableStream, maxBytes: number): () => string {
+  const parts: Buffer[] = [];
+  let length = 0;
+  stream.on('data', (part: Buffer) => {
+    if (length < maxBytes) parts.push(part.subarray(0, maxBytes - length));
+    length += part.length;
+  });
+  return () => Buffer.concat(parts).toString('utf8');
 }
 
 /**
- * Runs `argv` (no shell) in a process group of its own and waits for its end.
- * @throws SystemError code SPAWN_FAILED when the program cannot be started; the errno is in `cause`.
+ * Runs a program by its argument list (never through a shell) and waits for its end, whatever its exit code.
+ * @throws SystemError code COMMAND_MISSING, COMMAND_TIMEOUT
  */
-export function run(argv: readonly string[], options: RunOptions): Promise<RunResult> {
-  const [program = '', ...rest] = argv;
-  const stdout = new CappedBuffer(options.maxBytes ?? DEFAULT_MAX_BYTES);
-  const stderr = new CappedBuffer(options.maxBytes ?? DEFAULT_MAX_BYTES);
+export function run(argv: readonly string[], options: RunOptions = {}): Promise<RunResult> {
+  const [file = '', ...args] = argv;
+  const timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
   return new Promise((resolve, reject) => {
-    const child = spawn(program, rest, {
-      detached: true,
-      stdio: 'pipe',
-      env: options.env ?? process.env,
-      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-    });
+    const child = spawn(file, args, { stdio: 'pipe', detached: true });
+    const stdout = collect(child.stdout, options.maxBytes ?? MAX_BYTES);
+    const stderr = collect(child.stderr, options.maxBytes ?? MAX_BYTES);
     let timedOut = false;
     const timer = setTimeout(() => {
       timedOut = true;
-      killGroup(child.pid);
-    }, options.timeoutMs);
-    const abort = (): void => killGroup(child.pid);
-    options.signal?.addEventListener('abort', abort);
-    const finish = (): void => {
-      clearTimeout(timer);
-      options.signal?.removeEventListener('abort', abort);
-    };
-    child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk));
-    child.stderr.on('data', (chunk: Buffer) => stderr.push(chunk));
-    // A command that ends without reading its input closes the pipe: its exit says what happened.
-    child.stdin.on('error', () => child.stdin.destroy());
-    child.stdin.end(options.input ?? '');
+      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+    }, timeoutMs);
     child.on('error', (cause) => {
-      finish();
-      reject(new SystemError(`cannot run ${program}`, { code: 'SPAWN_FAILED', cause }));
+      clearTimeout(timer);
+      reject(new SystemError(`cannot run ${file}: ${cause.message}`, { code: 'COMMAND_MISSING', cause }));
     });
-    child.on('close', (code) => {
-      finish();
-      resolve({
-        argv,
-        exitCode: code ?? undefined,
-        timedOut,
-        stdout: stdout.text(),
-        stderr: stderr.text(),
-        droppedBytes: stdout.dropped + stderr.dropped,
-      });
+    child.on('close', (exitCode) => {
+      clearTimeout(timer);
+      if (timedOut) {
+        reject(
+          new SystemError(`${argv.join(' ')}: no end after ${timeoutMs} ms`, { code: 'COMMAND_TIMEOUT' }),
+        );
+      } else resolve({ stdout: stdout(), stderr: stderr(), exitCode: exitCode ?? undefined });
     });
-    if (options.signal?.aborted === true) abort();
+    // A child that ends without reading its input is judged by its exit code, not by the broken pipe.
+    child.stdin.on('error', () => undefined);
+    child.stdin.end(options.input ?? '');
   });
 }
 
 /**
- * Runs `argv` and returns its standard output.
- * @throws SystemError code COMMAND_FAILED unless it exits 0 in time; the message carries what it said on stderr.
+ * Runs a program that must succeed.
+ * @returns its stdout
+ * @throws SystemError code COMMAND_FAILED with what it said on stderr
  */
-export async function runChecked(argv: readonly string[], options: RunOptions): Promise<string> {
-  const result = await run(argv, options);
-  if (result.exitCode === 0) return result.stdout;
-  const how = result.timedOut
-    ? `took longer than ${options.timeoutMs} ms`
-    : `exited with ${result.exitCode ?? 'a signal'}`;
-  const said = result.stderr.trim() || result.stdout.trim();
-  throw new SystemError(`${argv.join(' ')} ${how}${said === '' ? '' : `: ${said}`}`, {
+export async function runChecked(argv: readonly string[], options: RunOptions = {}): Promise<string> {
+  const { stdout, stderr, exitCode } = await run(argv, options);
+  if (exitCode === 0) return stdout;
+  const said = stderr.trim() || stdout.trim() || 'no message';
+  throw new SystemError(`${argv.join(' ')}: exit ${exitCode ?? 'by signal'}: ${said}`, {
     code: 'COMMAND_FAILED',
   });
 }

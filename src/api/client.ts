@@ -1,0 +1,275 @@
+import type { ApiAddress } from './address.ts';
+import type * as Api from './schema.ts';
+import { SourceError } from './source-error.ts';
+import { type ApiCall, Transport } from './transport.ts';
+
+export interface ClientOptions {
+  readonly address: ApiAddress;
+  /** For each call; default 90 s. */
+  readonly timeoutMs?: number | undefined;
+}
+
+/** The agent's REST API, read and write, of our agent or of a Cilium agent. Every method rejects with `SourceError`. */
+export class AgentClient {
+  readonly name: string;
+  readonly #transport: Transport;
+
+  constructor(options: ClientOptions) {
+    this.#transport = new Transport({
+      ...options,
+      basePath: '/v1',
+      peer: 'agent',
+      hint: 'is the agent running? start it with `ciliate agent`, or name its socket with -H unix:///path or CILIATE_SOCK',
+    });
+    this.name = this.#transport.name;
+  }
+
+  healthz(
+    options: { readonly brief?: boolean; readonly timeoutMs?: number } = {},
+  ): Promise<Api.StatusResponse> {
+    const headers = { brief: String(options.brief === true) };
+    return this.#call({ method: 'GET', path: '/healthz', headers, timeoutMs: options.timeoutMs });
+  }
+
+  config(): Promise<Api.DaemonConfiguration> {
+    return this.#get('/config');
+  }
+
+  /** A Cilium agent wants `Enabled`, `Disabled` or the raw value, and the whole realized option map with the change. */
+  patchConfig(spec: Api.DaemonConfigurationSpec): Promise<void> {
+    return this.#call({ method: 'PATCH', path: '/config', body: spec });
+  }
+
+  /** Endpoints that carry all the labels; none match: []. */
+  endpoints(labels: readonly string[] = []): Promise<readonly Api.Endpoint[]> {
+    return this.#filtered('/endpoint', labels);
+  }
+
+  endpoint(id: string): Promise<Api.Endpoint> {
+    return this.#get(endpointPath(id));
+  }
+
+  /** 2018 agents answer nothing. */
+  putEndpoint(id: string, request: Api.EndpointChangeRequest): Promise<Api.Endpoint | undefined> {
+    return this.#call({ method: 'PUT', path: endpointPath(id), body: request });
+  }
+
+  patchEndpoint(id: string, request: Api.EndpointChangeRequest): Promise<Api.Endpoint | undefined> {
+    return this.#call({ method: 'PATCH', path: endpointPath(id), body: request });
+  }
+
+  /** @returns the number of errors met while it was taken down (it is gone all the same). */
+  async deleteEndpoint(id: string): Promise<number> {
+    return (await this.#call<number | undefined>({ method: 'DELETE', path: endpointPath(id) })) ?? 0;
+  }
+
+  /** Deletes all endpoints of a container. @returns the number of errors. */
+  async deleteEndpoints(request: Api.EndpointBatchDeleteRequest): Promise<number> {
+    return (
+      (await this.#call<number | undefined>({ method: 'DELETE', path: '/endpoint', body: request })) ?? 0
+    );
+  }
+
+  endpointConfig(id: string): Promise<Api.EndpointConfigurationStatus> {
+    return this.#get(`${endpointPath(id)}/config`);
+  }
+
+  /** A Cilium agent wants values `0` and `1`, and the whole realized option map with the change. */
+  patchEndpointConfig(id: string, spec: Api.EndpointConfigurationSpec): Promise<void> {
+    return this.#call({ method: 'PATCH', path: `${endpointPath(id)}/config`, body: spec });
+  }
+
+  endpointLabels(id: string): Promise<Api.LabelConfiguration> {
+    return this.#get(`${endpointPath(id)}/labels`);
+  }
+
+  patchEndpointLabels(id: string, spec: Api.LabelConfigurationSpec): Promise<void> {
+    return this.#call({ method: 'PATCH', path: `${endpointPath(id)}/labels`, body: spec });
+  }
+
+  endpointLog(id: string): Promise<readonly Api.EndpointStatusChange[]> {
+    return this.#list(`${endpointPath(id)}/log`);
+  }
+
+  endpointHealth(id: string): Promise<Api.EndpointHealth> {
+    return this.#get(`${endpointPath(id)}/healthz`);
+  }
+
+  /** Identities that carry all the labels; none match: []. */
+  identities(labels: readonly string[] = []): Promise<readonly Api.Identity[]> {
+    return this.#filtered('/identity', labels);
+  }
+
+  identity(id: number | string): Promise<Api.Identity> {
+    return this.#get(`/identity/${encodeURIComponent(String(id))}`);
+  }
+
+  identityEndpoints(): Promise<readonly Api.IdentityEndpoints[]> {
+    return this.#list('/identity/endpoints');
+  }
+
+  policy(labels: readonly string[] = []): Promise<Api.Policy> {
+    return this.#call({ method: 'GET', path: '/policy', ...filterBody(labels) });
+  }
+
+  /** `text` is the rules' JSON. 2018 agents and ours. */
+  putPolicy(text: string): Promise<Api.Policy> {
+    return this.#call({ method: 'PUT', path: '/policy', body: text });
+  }
+
+  /** Deletes the rules that carry all the labels; none given: all rules. 2018 agents and ours. */
+  deletePolicy(labels: readonly string[]): Promise<Api.Policy> {
+    return this.#call({ method: 'DELETE', path: '/policy', body: labels });
+  }
+
+  policySelectors(): Promise<readonly Api.SelectorIdentityMapping[]> {
+    return this.#list('/policy/selectors');
+  }
+
+  policySubjectSelectors(): Promise<readonly Api.SelectorIdentityMapping[]> {
+    return this.#list('/policy/subject-selectors');
+  }
+
+  /** Entries of the ipcache, of one prefix and of identities that carry all the labels; none match: []. */
+  ips(options: { readonly cidr?: string; readonly labels?: readonly string[] } = {}) {
+    return this.#filtered<Api.IPListEntry>('/ip', options.labels ?? [], { cidr: options.cidr });
+  }
+
+  allocateIps(
+    options: {
+      readonly family?: 'ipv4' | 'ipv6';
+      readonly owner?: string;
+      readonly pool?: string;
+      readonly expiration?: boolean;
+    } = {},
+  ): Promise<Api.IPAMResponse> {
+    const { family, owner, pool, expiration = false } = options;
+    const headers = { expiration: String(expiration) };
+    return this.#call({ method: 'POST', path: '/ipam', query: { family, owner, pool }, headers });
+  }
+
+  allocateIp(ip: string, options: { readonly owner?: string; readonly pool?: string } = {}): Promise<void> {
+    return this.#call({ method: 'POST', path: `/ipam/${encodeURIComponent(ip)}`, query: options });
+  }
+
+  releaseIp(ip: string, options: { readonly pool?: string } = {}): Promise<void> {
+    return this.#call({ method: 'DELETE', path: `/ipam/${encodeURIComponent(ip)}`, query: options });
+  }
+
+  /** All nodes; of a 2018 agent, those of its status. */
+  async nodes(): Promise<readonly Api.NodeElement[]> {
+    try {
+      return (await this.nodeChanges())['nodes-added'] ?? [];
+    } catch (error) {
+      if (!(error instanceof SourceError) || error.code !== 'NOT_FOUND') throw error;
+      return (await this.healthz()).cluster?.nodes ?? [];
+    }
+  }
+
+  /** With the `client-id` of the last answer: what changed since; 0: all, and a new client-id. */
+  nodeChanges(clientId?: number): Promise<Api.ClusterNodeStatus> {
+    const headers = clientId === undefined ? {} : { 'client-id': String(clientId) };
+    return this.#call({ method: 'GET', path: '/cluster/nodes', headers });
+  }
+
+  nodeIds(): Promise<readonly Api.NodeID[]> {
+    return this.#list('/node/ids');
+  }
+
+  maps(): Promise<Api.BPFMapList> {
+    return this.#get('/map');
+  }
+
+  map(name: string): Promise<Api.BPFMap> {
+    return this.#get(`/map/${encodeURIComponent(name)}`);
+  }
+
+  services(): Promise<readonly Api.Service[]> {
+    return this.#list('/service');
+  }
+
+  debugInfo(): Promise<Api.DebugInfo> {
+    return this.#get('/debuginfo');
+  }
+
+  /** Prometheus text. Our agent only. */
+  async metrics(): Promise<string> {
+    return (await this.#transport.text({ method: 'GET', path: '/metrics', headers: { accept: '*/*' } })).text;
+  }
+
+  /** Any path below /v1, its body as it came: for archives. */
+  async raw(path: string, timeoutMs?: number): Promise<string> {
+    return (await this.#transport.text({ method: 'GET', path, timeoutMs })).text;
+  }
+
+  #get<T>(path: string): Promise<T> {
+    return this.#call({ method: 'GET', path });
+  }
+
+  async #list<T>(path: string): Promise<readonly T[]> {
+    return (await this.#get<readonly T[] | null | undefined>(path)) ?? [];
+  }
+
+  async #filtered<T>(
+    path: string,
+    labels: readonly string[],
+    query?: ApiCall['query'],
+  ): Promise<readonly T[]> {
+    try {
+      const call: ApiCall = { method: 'GET', path, query, ...filterBody(labels) };
+      return (await this.#call<readonly T[] | null | undefined>(call)) ?? [];
+    } catch (error) {
+      const filters = labels.length > 0 || query?.cidr !== undefined;
+      if (filters && error instanceof SourceError && error.code === 'NOT_FOUND') return [];
+      throw error;
+    }
+  }
+
+  #call<T>(call: ApiCall): Promise<T> {
+    return this.#transport.json<T>(call);
+  }
+}
+
+/** The health agent's REST API. Every method rejects with `SourceError`. */
+export class HealthClient {
+  readonly name: string;
+  readonly #transport: Transport;
+
+  constructor(options: ClientOptions) {
+    this.#transport = new Transport({
+      ...options,
+      basePath: '/v1beta',
+      peer: 'health agent',
+      hint: 'is the health agent running? `ciliate agent` starts it; or name its socket with CILIATE_HEALTH_SOCK',
+    });
+    this.name = this.#transport.name;
+  }
+
+  healthz(): Promise<Api.HealthResponse> {
+    return this.#transport.json({ method: 'GET', path: '/healthz' });
+  }
+
+  /** The last results. */
+  status(): Promise<Api.HealthStatusResponse> {
+    return this.#transport.json({ method: 'GET', path: '/status' });
+  }
+
+  /** Runs a round of probes now and waits for it. */
+  probe(): Promise<Api.HealthStatusResponse> {
+    return this.#transport.json({ method: 'PUT', path: '/status/probe' });
+  }
+
+  /** Prometheus text. Our health agent only. */
+  async metrics(): Promise<string> {
+    return (await this.#transport.text({ method: 'GET', path: '/metrics', headers: { accept: '*/*' } })).text;
+  }
+}
+
+function endpointPath(id: string): string {
+  return `/endpoint/${encodeURIComponent(id).replaceAll('%3A', ':')}`;
+}
+
+/** No filter, no body: a body that is not needed is a body that an old agent may refuse. */
+function filterBody(labels: readonly string[]): Pick<ApiCall, 'body'> {
+  return labels.length === 0 ? {} : { body: labels };
+}

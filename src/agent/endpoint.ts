@@ -1,0 +1,105 @@
+import type { Enforcement } from '../datapath/types.ts';
+import type { Identity } from '../model/identity.ts';
+import type { Label } from '../model/labels.ts';
+import type { MapState } from '../model/map-state.ts';
+import { type EndpointState, EndpointStateError, mayFollow } from './endpoint-state.ts';
+import { StatusLog } from './status-log.ts';
+
+/** What an endpoint is made of; fixed for its life. Addresses and MACs are in text form. */
+export interface EndpointSpec {
+  /** 1..65535, local to the node. */
+  readonly id: number;
+  /** Host side of the veth pair. */
+  readonly interfaceName: string;
+  readonly interfaceIndex: number;
+  /** MAC of the container side. */
+  readonly mac: string;
+  readonly hostMac: string;
+  readonly ipv4: string | undefined;
+  readonly ipv6: string | undefined;
+  readonly containerId: string | undefined;
+  readonly containerName: string | undefined;
+  readonly containerInterfaceName: string | undefined;
+  readonly netnsPath: string | undefined;
+  readonly dockerEndpointId: string | undefined;
+  readonly dockerNetworkId: string | undefined;
+  readonly k8sPodName: string | undefined;
+  readonly k8sNamespace: string | undefined;
+}
+
+/** A policy as it was computed for, or is enforced at, an endpoint. */
+export interface EndpointPolicy {
+  /** Of the rule set. */
+  readonly revision: number;
+  readonly identity: Identity;
+  readonly enforcement: Enforcement;
+  readonly mapState: MapState;
+}
+
+export interface EndpointInit {
+  readonly spec: EndpointSpec;
+  readonly labels: readonly Label[];
+  readonly options?: Readonly<Record<string, string>>;
+  readonly state: 'creating' | 'restoring';
+  readonly now: () => Date;
+}
+
+/** One endpoint of this node: its facts, its state machine and its log. What is done to it is decided elsewhere. */
+export class Endpoint {
+  readonly spec: EndpointSpec;
+  readonly log = new StatusLog();
+  readonly createdAt: Date;
+  readonly #now: () => Date;
+  #state: EndpointState;
+  labels: readonly Label[];
+  options: Readonly<Record<string, string>>;
+  identity: Identity | undefined;
+  /** What the rules ask for; undefined before the first computation. */
+  desired: EndpointPolicy | undefined;
+  /** What the datapath holds; undefined before the first successful regeneration. */
+  realized: EndpointPolicy | undefined;
+  /** Successful regenerations since the agent started. */
+  builds = 0;
+  /** Whether the datapath's programs are on its interface. */
+  attached = false;
+  /** Why the last regeneration failed; undefined when it did not. */
+  failure: string | undefined;
+
+  constructor(init: EndpointInit) {
+    this.spec = init.spec;
+    this.labels = init.labels;
+    this.options = init.options ?? {};
+    this.#state = init.state;
+    this.#now = init.now;
+    this.createdAt = init.now();
+    this.note(init.state === 'creating' ? 'Endpoint creation' : 'Restoring endpoint from previous agent');
+  }
+
+  get id(): number {
+    return this.spec.id;
+  }
+
+  get state(): EndpointState {
+    return this.#state;
+  }
+
+  get isEnding(): boolean {
+    return this.#state === 'disconnecting' || this.#state === 'disconnected';
+  }
+
+  /**
+   * Goes to another state and notes why. To the state it is in: only the note.
+   * @throws EndpointStateError when the state cannot follow
+   */
+  moveTo(state: EndpointState, message: string, code: 'OK' | 'Failed' = 'OK'): void {
+    if (state !== this.#state && !mayFollow(this.#state, state)) {
+      throw new EndpointStateError(this.id, this.#state, state);
+    }
+    this.#state = state;
+    this.note(message, code);
+  }
+
+  note(message: string, code: 'OK' | 'Failed' = 'OK'): void {
+    this.log.add({ time: this.#now(), code, message, state: this.#state });
+  }
+}

@@ -1,0 +1,53 @@
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { type DestinationStream, destination, multistream, pino } from 'pino';
+
+/** What parts write their log to; pino's logger is one. */
+export interface Logger {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+export interface LogOptions {
+  readonly level: LogLevel;
+  /** Also append JSON lines to this file; its folder is made. */
+  readonly file?: string | undefined;
+  /** Whether stdout gets them. Default true. */
+  readonly stdout?: boolean | undefined;
+  /** Fields of every line. */
+  readonly fields?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** Where lines go that nobody wants: tests, library use. */
+export const silentLog: Logger = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+};
+
+/** A logger of JSON lines, written at once (nothing is lost in a crash); a log that cannot be written stops nothing. */
+export function createLog(options: LogOptions): Logger {
+  const streams: { level: LogLevel; stream: DestinationStream }[] = [];
+  if (options.stdout !== false)
+    streams.push({ level: options.level, stream: destination({ fd: 1, sync: true }) });
+  if (options.file !== undefined) {
+    mkdirSync(dirname(options.file), { recursive: true });
+    const stream = destination({ dest: options.file, sync: true, append: true });
+    // A full disk must not end the agent: the line is lost, and stdout still has it.
+    stream.on('error', () => undefined);
+    streams.push({ level: options.level, stream });
+  }
+  const settings = {
+    level: options.level,
+    base: { ...options.fields },
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
+  };
+  return pino(settings, multistream(streams));
+}

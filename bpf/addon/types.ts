@@ -19,7 +19,15 @@ export const BpfMapType = {
 } as const;
 
 /** Attach types of `enum bpf_attach_type`; bookworm's headers lack the tcx ones. */
-export const BpfAttachType = { cgroupInetIngress: 0, cgroupInetEgress: 1, tcxIngress: 46, tcxEgress: 47 } as const;
+export const BpfAttachType = {
+  cgroupInetIngress: 0,
+  cgroupInetEgress: 1,
+  tcxIngress: 46,
+  tcxEgress: 47,
+} as const;
+
+/** Numbers of `enum bpf_link_type`. */
+export const BpfLinkType = { cgroup: 3, tcx: 11 } as const;
 
 export interface BpfMapInfo {
   readonly id: number;
@@ -83,22 +91,45 @@ export interface BpfMap {
   deleteBatch(keys: Uint8Array, count: number): number;
   /** Stores an inner map in a map of maps. */
   updateInner(key: Uint8Array, inner: BpfMap): void;
+  /** Stores a program in a program array, for tail calls. */
+  updateProgram(key: Uint8Array, program: BpfProgram): void;
   freeze(): void;
   pin(path: string): void;
   close(): void;
 }
 
+export interface TestRunOptions {
+  readonly data: Uint8Array;
+  /** Default 1. */
+  readonly repeat?: number;
+  /** A `struct __sk_buff` image for tc programs; the kernel refuses fields that may not be set (EINVAL). */
+  readonly ctx?: Uint8Array;
+}
+
+export interface TestRunResult {
+  readonly retval: number;
+  /** Mean of one repetition. */
+  readonly durationNs: number;
+  readonly data: Buffer;
+  /** The context afterwards, when one was given. */
+  readonly ctx: Buffer | undefined;
+}
+
+export interface AttachOptions {
+  readonly attachType: number;
+  readonly ifindex?: number;
+  readonly cgroupFd?: number;
+  /** Path of the network namespace that `ifindex` belongs to; default: the caller's. */
+  readonly netns?: string | undefined;
+}
+
 export interface BpfProgram {
   readonly info: BpfProgInfo;
   readonly name: string;
-  /** BPF_PROG_TEST_RUN. `ctx` is a `struct __sk_buff` image for tc programs; sizes are checked by the kernel. */
-  testRun(options: {
-    readonly data: Uint8Array;
-    readonly repeat?: number;
-    readonly ctx?: Uint8Array;
-  }): { readonly retval: number; readonly durationNs: number; readonly data: Buffer; readonly ctx: Buffer | undefined };
+  /** BPF_PROG_TEST_RUN. Blocks for the whole run. */
+  testRun(options: TestRunOptions): TestRunResult;
   /** Attaches by link: tcx (`ifindex`) or cgroup (`cgroupFd`). */
-  attach(options: { readonly attachType: number; readonly ifindex?: number; readonly cgroupFd?: number }): BpfLink;
+  attach(options: AttachOptions): BpfLink;
   pin(path: string): void;
   close(): void;
 }
@@ -124,15 +155,17 @@ export interface BpfObjectSpec {
   reusePinned(mapName: string, path: string): void;
   /** Gives a map-in-map the shape of its inner maps. */
   setInnerMap(mapName: string, inner: BpfMap): void;
+  /** Whether a program is loaded with the others; all are by default. */
+  setAutoload(programName: string, on: boolean): void;
   /** @throws BpfError BPF_LOAD with the end of the verifier's log in `verifierLog` */
   load(): BpfObject;
   close(): void;
 }
 
+/** A loaded object. What `map` and `program` give out is the caller's to close and outlives the object. */
 export interface BpfObject {
   map(name: string): BpfMap;
   program(name: string): BpfProgram;
-  /** Raw .BTF of the object. */
   close(): void;
 }
 
@@ -143,16 +176,27 @@ export interface CreateMapOptions {
   readonly valueSize: number;
   readonly maxEntries: number;
   readonly flags?: number;
+  /** Maps of maps: the shape of the inner ones. */
+  readonly inner?: BpfMap;
 }
 
 export interface RingBuffer {
+  /** Delivers now what is ready, also records sent without a wake-up. @returns how many */
+  consume(): number;
   /** Stops polling and releases the mapping. */
   close(): void;
 }
 
 /** One type of a BTF object, resolved through typedefs and qualifiers. */
 export type BtfType =
-  | { readonly kind: 'int'; readonly name: string; readonly sizeBytes: number; readonly signed: boolean }
+  | {
+      readonly kind: 'int';
+      readonly name: string;
+      readonly sizeBytes: number;
+      readonly signed: boolean;
+      /** Outermost typedef: `__be16`, `__u8`. */
+      readonly typedef?: string;
+    }
   | { readonly kind: 'array'; readonly element: BtfType; readonly length: number; readonly sizeBytes: number }
   | {
       readonly kind: 'struct' | 'union';
@@ -166,7 +210,13 @@ export type BtfType =
         readonly type: BtfType;
       }[];
     }
-  | { readonly kind: 'enum'; readonly name: string; readonly sizeBytes: number }
+  | {
+      readonly kind: 'enum';
+      readonly name: string;
+      readonly sizeBytes: number;
+      /** Names by value, the value as decimal text. */
+      readonly values?: Readonly<Record<string, string>>;
+    }
   | { readonly kind: 'other'; readonly name: string; readonly sizeBytes: number };
 
 export interface Bpf {
@@ -178,10 +228,11 @@ export interface Bpf {
   openPinnedProgram(path: string): BpfProgram | undefined;
   mapById(id: number): BpfMap | undefined;
   programById(id: number): BpfProgram | undefined;
+  linkById(id: number): BpfLink | undefined;
   /** Ids of all objects of a kind in this kernel. */
   listIds(kind: 'map' | 'program' | 'link'): readonly number[];
   /** Ids of the programs on a hook, in order (BPF_PROG_QUERY). */
-  queryTcx(ifindex: number, attachType: number): readonly number[];
+  queryTcx(ifindex: number, attachType: number, netns?: string): readonly number[];
   /** Calls back once a wake-up with every record that was ready; the buffers are copies. */
   openRingBuffer(map: BpfMap, onRecords: (records: readonly Buffer[]) => void): RingBuffer;
   /** Types of key and value of a map that has BTF. */

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Links: a program on a hook, held by a descriptor or a pin. */
+#include "addon.h"
+#include "netns.h"
+
+#include <linux/bpf.h>
+
+/*
+ * struct bpf_link_info as far as it is read here. The headers of Debian 12 (Linux 6.1) do not know tcx links
+ * (Linux 6.6); the layout is fixed by the kernel's ABI. May go when the build needs newer headers anyway.
+ */
+struct link_info {
+	uint32_t type, id, prog_id, padding;
+	union {
+		struct {
+			uint32_t ifindex, attach_type;
+		} tcx;
+		struct {
+			uint64_t cgroup_id;
+			uint32_t attach_type;
+		} cgroup;
+		uint64_t space[8];
+	};
+};
+
+struct attach {
+	int program;
+	uint32_t target, attach_type;
+};
+
+static int run_attach(void *data)
+{
+	struct attach *attach = data;
+	int fd = bpf_link_create(attach->program, attach->target, attach->attach_type, NULL);
+
+	return fd;
+}
+
+/* linkCreate(program, ifindex | cgroup descriptor, attachType, netns?): handle | -errno */
+static napi_value link_create(napi_env env, napi_callback_info info)
+{
+	struct fd_handle *program;
+	struct attach attach;
+	struct netns netns;
+	napi_value argv[MAX_ARGS];
+
+	if (!get_args(env, info, 3, argv) || !get_fd_handle(env, argv[0], &program) ||
+	    !get_u32(env, argv[1], &attach.target) || !get_u32(env, argv[2], &attach.attach_type) ||
+	    !get_netns(env, argv[3], &netns))
+		return NULL;
+	attach.program = program->fd;
+	return make_fd_handle(env, netns_run(&netns, run_attach, &attach));
+}
+
+/* linkInfo(link): [id, type, program id, ifindex or 0, attach type or 0] | -errno. 11 is the type of tcx, 3 of cgroup. */
+static napi_value link_info(napi_env env, napi_callback_info cb)
+{
+	struct link_info info = {};
+	uint32_t length = sizeof(info);
+	int64_t ifindex = 0, attach_type = 0;
+	struct fd_handle *link;
+	napi_value argv[MAX_ARGS];
+	int err;
+
+	if (!get_args(env, cb, 1, argv) || !get_fd_handle(env, argv[0], &link))
+		return NULL;
+	err = bpf_obj_get_info_by_fd(link->fd, &info, &length);
+	if (err)
+		return make_i64(env, err);
+	if (info.type == 11) {
+		ifindex = info.tcx.ifindex;
+		attach_type = info.tcx.attach_type;
+	} else if (info.type == BPF_LINK_TYPE_CGROUP) {
+		attach_type = info.cgroup.attach_type;
+	}
+	return make_numbers(env, (int64_t[]){ info.id, info.type, info.prog_id, ifindex, attach_type }, 5);
+}
+
+/* linkUpdate(link, program, old?): 0 | -errno; with `old`, -EPERM when another program is attached */
+static napi_value link_update(napi_env env, napi_callback_info info)
+{
+	LIBBPF_OPTS(bpf_link_update_opts, opts);
+	struct fd_handle *link, *program, *old;
+	napi_value argv[MAX_ARGS];
+	napi_valuetype type;
+
+	if (!get_args(env, info, 2, argv) || !get_fd_handle(env, argv[0], &link) ||
+	    !get_fd_handle(env, argv[1], &program))
+		return NULL;
+	NAPI_OK(env, napi_typeof(env, argv[2], &type));
+	if (type != napi_undefined) {
+		if (!get_fd_handle(env, argv[2], &old))
+			return NULL;
+		opts.flags = BPF_F_REPLACE;
+		opts.old_prog_fd = old->fd;
+	}
+	return make_i64(env, bpf_link_update(link->fd, program->fd, &opts));
+}
+
+/* linkDetach(link): 0 | -errno */
+static napi_value link_detach(napi_env env, napi_callback_info info)
+{
+	struct fd_handle *link;
+	napi_value argv[MAX_ARGS];
+
+	if (!get_args(env, info, 1, argv) || !get_fd_handle(env, argv[0], &link))
+		return NULL;
+	return make_i64(env, bpf_link_detach(link->fd));
+}
+
+const struct method link_methods[] = { { "linkCreate", link_create },
+				       { "linkInfo", link_info },
+				       { "linkUpdate", link_update },
+				       { "linkDetach", link_detach },
+				       {} };

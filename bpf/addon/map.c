@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Maps. Every buffer's length is compared with the map's sizes before the kernel sees it. */
+#include "addon.h"
+
+#include <linux/bpf.h>
+
+static bool get_sized(napi_env env, napi_value value, size_t want, struct bytes *out)
+{
+	if (!get_bytes(env, value, out))
+		return false;
+	return out->length == want || throw_type(env, "a buffer has not the size that the map wants");
+}
+
+/* mapCreate(type, name, keyBytes, valueBytes, maxEntries, flags, innerMap?): handle | -errno */
+static napi_value map_create(napi_env env, napi_callback_info info)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts);
+	uint32_t type, key, value, entries, flags;
+	struct fd_handle *inner;
+	napi_value argv[MAX_ARGS];
+	napi_valuetype kind;
+	char name[64];
+
+	if (!get_args(env, info, 6, argv) || !get_u32(env, argv[0], &type) ||
+	    !get_string(env, argv[1], name, sizeof(name)) || !get_u32(env, argv[2], &key) ||
+	    !get_u32(env, argv[3], &value) || !get_u32(env, argv[4], &entries) || !get_u32(env, argv[5], &flags))
+		return NULL;
+	opts.map_flags = flags;
+	NAPI_OK(env, napi_typeof(env, argv[6], &kind));
+	if (kind != napi_undefined) {
+		if (!get_fd_handle(env, argv[6], &inner))
+			return NULL;
+		opts.inner_map_fd = inner->fd;
+	}
+	return make_map_handle(env, bpf_map_create(type, name, key, value, entries, &opts));
+}
+
+/* mapInfo(map): [id, type, keyBytes, valueBytes, maxEntries, flags, btfId, btfKey, btfValue, valueStride] | -errno */
+static napi_value map_info(napi_env env, napi_callback_info cb)
+{
+	struct bpf_map_info info = {};
+	uint32_t length = sizeof(info);
+	struct fd_handle *map;
+	napi_value argv[MAX_ARGS];
+	int err;
+
+	if (!get_args(env, cb, 1, argv) || !get_fd_handle(env, argv[0], &map))
+		return NULL;
+	err = bpf_obj_get_info_by_fd(map->fd, &info, &length);
+	if (err)
+		return make_i64(env, err);
+	int64_t numbers[] = { info.id,	      info.type,	     info.key_size,	  info.value_size,
+			      info.max_entries, info.map_flags,	     info.btf_id,	  info.btf_key_type_id,
+			      info.btf_value_type_id, map->value_bytes };
+	return make_numbers(env, numbers, 10);
+}
+
+/* mapName(map): string | -errno */
+static napi_value map_name(napi_env env, napi_callback_info cb)
+{
+	struct bpf_map_info info = {};
+	uint32_t length = sizeof(info);
+	struct fd_handle *map;
+	napi_value argv[MAX_ARGS], name;
+	int err;
+
+	if (!get_args(env, cb, 1, argv) || !get_fd_handle(env, argv[0], &map))
+		return NULL;
+	err = bpf_obj_get_info_by_fd(map->fd, &info, &length);
+	if (err)
+		return make_i64(env, err);
+	NAPI_OK(env, napi_create_string_utf8(env, info.name, strnlen(info.name, sizeof(info.name)), &name));
+	return name;
+}
+
+/* mapLookup(map, key, value): 0 | -errno; fills `value` */
+static napi_value map_lookup(napi_env env, napi_callback_info info)
+{
+	struct fd_handle *map;
+	napi_value argv[MAX_ARGS];
+	struct bytes key, value;
+
+	if (!get_args(env, info, 3, argv) || !get_fd_handle(env, argv[0], &map) ||
+	    !get_sized(env, argv[1], map->key_bytes, &key) || !get_sized(env, argv[2], map->value_bytes, &value))
+		return NULL;
+	return make_i64(env, bpf_map_lookup_elem(map->fd, key.data, value.data));
+}
+
+/* mapUpdate(map, key, value, flags): 0 | -errno */
+static napi_value map_update(napi_env env, napi_callback_info info)
+{
+	struct fd_handle *map;
+	napi_value argv[MAX_ARGS];
+	struct bytes key, value;
+	uint32_t flags;
+
+	if (!get_args(env, info, 4, argv) || !get_fd_handle(env, argv[0], &map) ||
+	    !get_sized(env, argv[1], map->key_bytes, &key) ||
+	    !get_sized(env, argv[2], map->value_bytes, &value) || !get_u32(env, argv[3], &flags))
+		return NULL;
+	return make_i64(env, bpf_map_update_elem(map->fd, key.data, value.data, flags));
+}
+
+/* mapUpdateFd(map, key, handle): 0 | -errno; stores an inner map or a program. The kernel takes its own reference. */
+static napi_value map_update_fd(napi_env env, napi_callback_info info)
+{
+	struct fd_handle *map, *stored;
+	napi_value argv[MAX_ARGS];
+	struct bytes key;
+
+	if (!get_args(env, info, 3, argv) || !get_fd_handle(env, argv[0], &map) ||
+	    !get_sized(env, argv[1], map->key_bytes, &key) || !get_fd_handle(env, argv[2], &stored))
+		return NULL;
+	if (map->value_bytes != sizeof(stored->fd)) {
+		throw_type(env, "the map does not hold descriptors");
+		return NULL;
+	}
+	return make_i64(env, bpf_map_update_elem(map->fd, key.data, &stored->fd, BPF_ANY));
+}
+
+/* mapDelete(map, key): 0 | -errno */
+static napi_value map_delete(napi_env env, napi_callback_info info)
+{
+	struct fd_handle *map;
+	napi_value argv[MAX_ARGS];
+	struct bytes key;
+
+	if (!get_args(env, info, 2, argv) || !get_fd_handle(env, argv[0], &map) ||
+	    !get_sized(env, argv[1], map->key_bytes, &key))
+		return NULL;
+	return make_i64(env, bpf_map_delete_elem(map->fd, key.data));
+}
+
+/* mapNextKey(map, key?, next): 0 | -errno; fills `next` */
+static napi_value map_next_key(napi_env env, napi_callback_info info)
+{
+	struct fd_handle *map;
+	napi_value argv[MAX_ARGS];
+	struct bytes key, next;
+
+	if (!get_args(env, info, 3, argv) || !get_fd_handle(env, argv[0], &map) ||
+	    !get_optional_bytes(env, argv[1], &key) || !get_sized(env, argv[2], map->key_bytes, &next))
+		return NULL;
+	if (key.data && key.length != map->key_bytes) {
+		throw_type(env, "a buffer has not the size that the map wants");
+		return NULL;
+	}
+	return make_i64(env, bpf_map_get_next_key(map->fd, key.data, next.data));
+}
+
+/* mapFreeze(map): 0 | -errno */
+static napi_value map_freeze(napi_env env, napi_callback_info info)
+{
+	struct fd_handle *map;
+	napi_value argv[MAX_ARGS];
+
+	if (!get_args(env, info, 1, argv) || !get_fd_handle(env, argv[0], &map))
+		return NULL;
+	return make_i64(env, bpf_map_freeze(map->fd));
+}
+
+/* `count` is a Buffer of 4 bytes, native order: entries wanted, then entries done. */
+static bool get_count(napi_env env, napi_value value, uint32_t **out)
+{
+	struct bytes bytes;
+
+	if (!get_sized(env, value, sizeof(**out), &bytes))
+		return false;
+	*out = bytes.data;
+	return true;
+}
+
+static bool holds(napi_env env, struct bytes bytes, uint32_t count, uint32_t each)
+{
+	return bytes.length >= (uint64_t)count * each || throw_type(env, "a batch buffer is too short for its count");
+}
+
+/*
+ * mapLookupBatch(map, cursorIn?, cursorOut, keys, values, count): 0 | -errno.
+ * -ENOENT means that the end was reached; `count` entries are valid all the same. The kernel's cursor is a u32 in
+ * hash maps and a key elsewhere, so cursors hold the larger of both.
+ */
+static napi_value map_lookup_batch(napi_env env, napi_callback_info info)
+{
+	struct bytes in, out, keys, values;
+	struct fd_handle *map;
+	napi_value argv[MAX_ARGS];
+	uint32_t *count, wanted;
+	size_t cursor;
+	int err;
+
+	if (!get_args(env, info, 6, argv) || !get_fd_handle(env, argv[0], &map) ||
+	    !get_optional_bytes(env, argv[1], &in) || !get_bytes(env, argv[2], &out) ||
+	    !get_bytes(env, argv[3], &keys) || !get_bytes(env, argv[4], &values) || !get_count(env, argv[5], &count))
+		return NULL;
+	cursor = map->key_bytes > sizeof(uint32_t) ? map->key_bytes : sizeof(uint32_t);
+	if ((in.data && in.length < cursor) || out.length < cursor) {
+		throw_type(env, "a cursor is too short");
+		return NULL;
+	}
+	wanted = *count;
+	if (!holds(env, keys, wanted, map->key_bytes) || !holds(env, values, wanted, map->value_bytes))
+		return NULL;
+	err = bpf_map_lookup_batch(map->fd, in.data, out.data, keys.data, values.data, count, NULL);
+	/* The kernel leaves the count alone when it refuses before the first entry. */
+	if (err && err != -ENOENT)
+		*count = 0;
+	return make_i64(env, err);
+}
+
+/* mapUpdateBatch(map, keys, values, count): 0 | -errno; `count` becomes the number written */
+static napi_value map_update_batch(napi_env env, napi_callback_info info)
+{
+	struct fd_handle *map;
+	napi_value argv[MAX_ARGS];
+	struct bytes keys, values;
+	uint32_t *count, wanted;
+	int err;
+
+	if (!get_args(env, info, 4, argv) || !get_fd_handle(env, argv[0], &map) || !get_bytes(env, argv[1], &keys) ||
+	    !get_bytes(env, argv[2], &values) || !get_count(env, argv[3], &count))
+		return NULL;
+	wanted = *count;
+	if (!holds(env, keys, wanted, map->key_bytes) || !holds(env, values, wanted, map->value_bytes))
+		return NULL;
+	err = bpf_map_update_batch(map->fd, keys.data, values.data, count, NULL);
+	if (err && *count == wanted)
+		*count = 0;
+	return make_i64(env, err);
+}
+
+/* mapDeleteBatch(map, keys, count): 0 | -errno; stops at a key that is not there; `count` becomes the number deleted */
+static napi_value map_delete_batch(napi_env env, napi_callback_info info)
+{
+	struct fd_handle *map;
+	napi_value argv[MAX_ARGS];
+	uint32_t *count, wanted;
+	struct bytes keys;
+	int err;
+
+	if (!get_args(env, info, 3, argv) || !get_fd_handle(env, argv[0], &map) || !get_bytes(env, argv[1], &keys) ||
+	    !get_count(env, argv[2], &count))
+		return NULL;
+	wanted = *count;
+	if (!holds(env, keys, wanted, map->key_bytes))
+		return NULL;
+	err = bpf_map_delete_batch(map->fd, keys.data, count, NULL);
+	if (err && *count == wanted)
+		*count = 0;
+	return make_i64(env, err);
+}
+
+const struct method map_methods[] = { { "mapCreate", map_create },
+				      { "mapInfo", map_info },
+				      { "mapName", map_name },
+				      { "mapLookup", map_lookup },
+				      { "mapUpdate", map_update },
+				      { "mapUpdateFd", map_update_fd },
+				      { "mapDelete", map_delete },
+				      { "mapNextKey", map_next_key },
+				      { "mapFreeze", map_freeze },
+				      { "mapLookupBatch", map_lookup_batch },
+				      { "mapUpdateBatch", map_update_batch },
+				      { "mapDeleteBatch", map_delete_batch },
+				      {} };

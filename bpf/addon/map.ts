@@ -1,0 +1,216 @@
+import { argumentError, BpfError, checked, Errno, failed } from './errors.ts';
+import { handleOf, Owned } from './handle.ts';
+import type { Handle, Native } from './native.ts';
+import type { BpfBatch, BpfMap, BpfMapInfo, BpfProgram } from './types.ts';
+import { walkMap } from './walk.ts';
+
+const UPDATE_FLAGS = { any: 0, create: 1, replace: 2 } as const;
+
+/** A map of the kernel through a descriptor of ours. */
+export class KernelMap extends Owned implements BpfMap {
+  readonly info: BpfMapInfo;
+  readonly valueStride: number;
+
+  constructor(native: Native, handle: Handle) {
+    super(native, handle, 'map');
+    const name = checked('read a map’s name', native.mapName(handle)) as string;
+    const numbers = checked('read a map’s description', native.mapInfo(handle)) as readonly number[];
+    const [id = 0, type = 0, keySize = 0, valueSize = 0, maxEntries = 0] = numbers;
+    const [flags = 0, btfId = 0, btfKeyTypeId = 0, btfValueTypeId = 0, stride = 0] = numbers.slice(5);
+    this.info = {
+      id,
+      type,
+      name,
+      keySize,
+      valueSize,
+      maxEntries,
+      flags,
+      btfId,
+      btfKeyTypeId,
+      btfValueTypeId,
+    };
+    this.valueStride = stride;
+  }
+
+  #key(operation: string, key: Uint8Array): void {
+    if (key.length !== this.info.keySize)
+      throw argumentError(
+        `${operation} in map ${this.info.name}`,
+        `the key has ${key.length} bytes, the map's keys have ${this.info.keySize}`,
+      );
+  }
+
+  #value(operation: string, value: Uint8Array): void {
+    if (value.length !== this.valueStride)
+      throw argumentError(
+        `${operation} in map ${this.info.name}`,
+        `the value has ${value.length} bytes, the map's values have ${this.valueStride}`,
+      );
+  }
+
+  lookup(key: Uint8Array): Buffer | undefined {
+    this.#key('lookup', key);
+    const value = Buffer.allocUnsafe(this.valueStride);
+    const status = this.native.mapLookup(this.handle, key, value);
+    if (status === 0) return value;
+    if (status === -Errno.ENOENT) return undefined;
+    throw failed(`lookup in map ${this.info.name}`, status);
+  }
+
+  update(key: Uint8Array, value: Uint8Array, mode: 'any' | 'create' | 'replace' = 'any'): void {
+    this.#key('update', key);
+    this.#value('update', value);
+    const status = this.native.mapUpdate(this.handle, key, value, UPDATE_FLAGS[mode]);
+    if (status < 0) throw failed(`update in map ${this.info.name}`, status);
+  }
+
+  delete(key: Uint8Array): boolean {
+    this.#key('delete', key);
+    const status = this.native.mapDelete(this.handle, key);
+    if (status === -Errno.ENOENT) return false;
+    if (status < 0) throw failed(`delete in map ${this.info.name}`, status);
+    return true;
+  }
+
+  nextKey(key: Uint8Array | undefined): Buffer | undefined {
+    if (key !== undefined) this.#key('nextKey', key);
+    const next = Buffer.alloc(this.info.keySize);
+    const status = this.native.mapNextKey(this.handle, key, next);
+    if (status === 0) return next;
+    if (status === -Errno.ENOENT) return undefined;
+    throw failed(`next key of map ${this.info.name}`, status);
+  }
+
+  batches(entriesPerBatch?: number): IterableIterator<BpfBatch> {
+    if (entriesPerBatch !== undefined && !(Number.isInteger(entriesPerBatch) && entriesPerBatch > 0))
+      throw argumentError(`walk map ${this.info.name}`, 'entriesPerBatch must be a positive integer');
+    return walkMap({
+      native: this.native,
+      handle: () => this.handle,
+      info: this.info,
+      stride: this.valueStride,
+      entriesPerBatch,
+    });
+  }
+
+  #batch(operation: string, count: number, buffers: readonly (readonly [Uint8Array, number])[]): void {
+    if (!Number.isInteger(count) || count < 0 || count > 0xffffffff)
+      throw argumentError(`${operation} in map ${this.info.name}`, `${count} is not a count of entries`);
+    for (const [buffer, each] of buffers)
+      if (buffer.length < count * each)
+        throw argumentError(
+          `${operation} in map ${this.info.name}`,
+          `${buffer.length} bytes do not hold ${count} entries of ${each} bytes`,
+        );
+  }
+
+  updateBatch(keys: Uint8Array, values: Uint8Array, count: number): number {
+    this.#batch('updateBatch', count, [
+      [keys, this.info.keySize],
+      [values, this.valueStride],
+    ]);
+    if (count === 0) return 0;
+    const done = Buffer.alloc(4);
+    done.writeUInt32LE(count);
+    const status = this.native.mapUpdateBatch(this.handle, keys, values, done);
+    if (status === 0) return count;
+    const written = done.readUInt32LE();
+    if (written === 0 && isUnsupported(status)) return this.#updateEach(keys, values, count);
+    throw failed(`batch update in map ${this.info.name} after ${written} of ${count} entries`, status, {
+      done: written,
+    });
+  }
+
+  #updateEach(keys: Uint8Array, values: Uint8Array, count: number): number {
+    const { keySize } = this.info;
+    const stride = this.valueStride;
+    for (let i = 0; i < count; i++) {
+      const key = keys.subarray(i * keySize, (i + 1) * keySize);
+      const status = this.native.mapUpdate(
+        this.handle,
+        key,
+        values.subarray(i * stride, (i + 1) * stride),
+        0,
+      );
+      if (status < 0)
+        throw failed(`update in map ${this.info.name} after ${i} of ${count} entries`, status, { done: i });
+    }
+    return count;
+  }
+
+  /** Keys that are not there are passed over. @returns how many were deleted */
+  deleteBatch(keys: Uint8Array, count: number): number {
+    this.#batch('deleteBatch', count, [[keys, this.info.keySize]]);
+    const { keySize, name } = this.info;
+    let at = 0;
+    let deleted = 0;
+    while (at < count) {
+      const done = Buffer.alloc(4);
+      done.writeUInt32LE(count - at);
+      const status = this.native.mapDeleteBatch(
+        this.handle,
+        keys.subarray(at * keySize, count * keySize),
+        done,
+      );
+      const now = status === 0 ? count - at : done.readUInt32LE();
+      if (status < 0 && now === 0 && isUnsupported(status))
+        return deleted + this.#deleteEach(keys, at, count);
+      deleted += now;
+      at += now;
+      if (status === -Errno.ENOENT) at++;
+      else if (status < 0)
+        throw failed(`batch delete in map ${name} after ${deleted} of ${count} entries`, status, {
+          done: deleted,
+        });
+    }
+    return deleted;
+  }
+
+  #deleteEach(keys: Uint8Array, from: number, count: number): number {
+    const { keySize } = this.info;
+    let deleted = 0;
+    for (let i = from; i < count; i++)
+      if (this.delete(keys.subarray(i * keySize, (i + 1) * keySize))) deleted++;
+    return deleted;
+  }
+
+  updateInner(key: Uint8Array, inner: BpfMap): void {
+    this.#storeHandle(key, inner, 'map');
+  }
+
+  updateProgram(key: Uint8Array, program: BpfProgram): void {
+    this.#storeHandle(key, program, 'program');
+  }
+
+  #storeHandle(key: Uint8Array, stored: object, what: string): void {
+    this.#key('update', key);
+    if (this.valueStride !== 4)
+      throw argumentError(`update in map ${this.info.name}`, `it does not hold ${what}s`);
+    const status = this.native.mapUpdateFd(this.handle, key, handleOf(stored, what));
+    if (status < 0) throw failed(`store a ${what} in map ${this.info.name}`, status);
+  }
+
+  freeze(): void {
+    checked(`freeze map ${this.info.name}`, this.native.mapFreeze(this.handle));
+  }
+}
+
+function isUnsupported(status: number): boolean {
+  return status === -Errno.ENOTSUPP || status === -Errno.EOPNOTSUPP;
+}
+
+/** @throws BpfError BPF_MAP_MISMATCH that names every field that differs */
+export function requireShape(
+  what: string,
+  want: Readonly<Record<string, number>>,
+  have: Readonly<Record<string, number>>,
+): void {
+  const differing = Object.keys(want).filter((field) => want[field] !== have[field]);
+  if (differing.length === 0) return;
+  const list = differing.map((field) => `${field} is ${have[field]}, wanted ${want[field]}`).join('; ');
+  throw new BpfError(`${what} has another shape: ${list}`, {
+    code: 'BPF_MAP_MISMATCH',
+    operation: what,
+    hint: 'a map of another version lies there; remove the pin to start with an empty map',
+  });
+}

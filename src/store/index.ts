@@ -5,7 +5,6 @@ import type { Store, StoreLog } from './types.ts';
 export { IdentityRangeFullError, StoreUnavailableError } from './errors.ts';
 export { LocalStore, type LocalStoreDeps, type LocalStoreOptions } from './local/local-store.ts';
 export type { IpIdentity, Store, StoreChange, StoreLog, StoreStatus } from './types.ts';
-export { labelSetKey, sortLabels } from './view.ts';
 
 /**
  * Makes the store that a `--store` value names: `local:/path/to/store.db`.

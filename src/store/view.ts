@@ -1,22 +1,7 @@
 import type { Identity, NumericIdentity } from '../model/identity.ts';
-import type { Label } from '../model/labels.ts';
+import { labelSetText } from '../model/labels.ts';
 import type { ClusterNode } from '../model/node.ts';
 import type { IpIdentity, StoreChange } from './types.ts';
-
-/** `source:key=value`, one a line, sorted: equal exactly when two label sets are equal. */
-export function labelSetKey(labels: readonly Label[]): string {
-  const sorted = [...labels].sort((a, b) => compareText(`${a.source}:${a.key}`, `${b.source}:${b.key}`));
-  return sorted.map((label) => `${label.source}:${label.key}=${label.value}`).join('\n');
-}
-
-function compareText(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
-}
-
-/** A copy, sorted by source and key. */
-export function sortLabels(labels: readonly Label[]): readonly Label[] {
-  return [...labels].sort((a, b) => compareText(`${a.source}:${a.key}`, `${b.source}:${b.key}`));
-}
 
 /** Key of an address in a view: a node owns what it publishes, so two nodes may hold the same prefix for a moment. */
 export function ipKey(cidr: string, node: string): string {
@@ -28,7 +13,7 @@ export interface StoreView {
   readonly nodes: Map<string, ClusterNode>;
   readonly identities: Map<NumericIdentity, Identity>;
   readonly ips: Map<string, IpIdentity>;
-  /** The same identities by `labelSetKey`. */
+  /** The same identities by `labelSetText`. */
   readonly identityByLabels: Map<string, Identity>;
 }
 
@@ -47,14 +32,14 @@ export function viewAsChanges(view: StoreView): StoreChange[] {
 
 export function putIdentity(view: StoreView, identity: Identity): void {
   view.identities.set(identity.id, identity);
-  view.identityByLabels.set(labelSetKey(identity.labels), identity);
+  view.identityByLabels.set(labelSetText(identity.labels), identity);
 }
 
 function removeIdentity(view: StoreView, id: NumericIdentity): void {
   const identity = view.identities.get(id);
   if (identity === undefined) return;
   view.identities.delete(id);
-  const key = labelSetKey(identity.labels);
+  const key = labelSetText(identity.labels);
   if (view.identityByLabels.get(key)?.id === id) view.identityByLabels.delete(key);
 }
 

@@ -2,11 +2,11 @@ import type { DatabaseSync } from 'node:sqlite';
 import { setTimeout as delay } from 'node:timers/promises';
 import { errorText } from '../../base/errors.ts';
 import type { Identity, NumericIdentity } from '../../model/identity.ts';
-import type { Label } from '../../model/labels.ts';
+import { type Label, labelSetText } from '../../model/labels.ts';
 import type { ClusterNode } from '../../model/node.ts';
 import { StoreUnavailableError } from '../errors.ts';
 import type { IpIdentity, Store, StoreChange, StoreLog, StoreStatus } from '../types.ts';
-import { applyChange, diffViews, emptyView, labelSetKey, type StoreView, viewAsChanges } from '../view.ts';
+import { applyChange, diffViews, emptyView, type StoreView, viewAsChanges } from '../view.ts';
 import { ChangeSignal } from './change-signal.ts';
 import { fileIdOf, type OpenDatabase, openDatabase, setAside, writeTransaction } from './database.ts';
 import {
@@ -104,7 +104,7 @@ export class LocalStore implements Store {
   }
 
   async allocateIdentity(labels: readonly Label[]): Promise<Identity> {
-    const known = labelSetKey(labels);
+    const known = labelSetText(labels);
     const held = this.#view.identityByLabels.get(known);
     if (held !== undefined) return held;
     return this.#write(

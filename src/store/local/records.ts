@@ -5,11 +5,11 @@ import {
   MIN_ALLOCATED_IDENTITY,
   type NumericIdentity,
 } from '../../model/identity.ts';
-import type { Label } from '../../model/labels.ts';
+import { compareLabels, type Label, labelSetText } from '../../model/labels.ts';
 import type { ClusterNode } from '../../model/node.ts';
 import { IdentityRangeFullError } from '../errors.ts';
 import type { IpIdentity, StoreChange } from '../types.ts';
-import { emptyView, ipKey, labelSetKey, putIdentity, type StoreView, sortLabels } from '../view.ts';
+import { emptyView, ipKey, putIdentity, type StoreView } from '../view.ts';
 
 /** Changes that stay in the log; a watcher that fell further behind compares whole views. */
 const CHANGES_KEPT = 10_000;
@@ -81,7 +81,7 @@ function upsertIp(db: DatabaseSync, ip: IpIdentity): boolean {
 function upsertIdentity(db: DatabaseSync, identity: Identity): boolean {
   const row = db
     .prepare('INSERT OR IGNORE INTO identities (id, label_key, body) VALUES (?, ?, ?)')
-    .run(identity.id, labelSetKey(identity.labels), JSON.stringify(identity));
+    .run(identity.id, labelSetText(identity.labels), JSON.stringify(identity));
   return Number(row.changes) > 0;
 }
 
@@ -148,9 +148,9 @@ function freeIdentity(db: DatabaseSync, random: () => number): NumericIdentity {
 
 /** The identity of a label set, made if it is new. Inside a write transaction. */
 export function writeIdentity(db: DatabaseSync, labels: readonly Label[], random: () => number): Identity {
-  const found = findIdentity(db, labelSetKey(labels));
+  const found = findIdentity(db, labelSetText(labels));
   if (found !== undefined) return found;
-  const identity: Identity = { id: freeIdentity(db, random), labels: sortLabels(labels) };
+  const identity: Identity = { id: freeIdentity(db, random), labels: [...labels].sort(compareLabels) };
   writeChanges(db, [{ kind: 'identity-upsert', identity }]);
   return identity;
 }

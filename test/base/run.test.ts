@@ -12,19 +12,17 @@ describe('run', () => {
     assert.deepEqual([result.exitCode, result.stdout, result.stderr], [3, 'out\n', 'err\n']);
   });
 
-  it('kills the whole process group at the deadline', async () => {
-    const result = await run(['bash', '-c', 'sleep 61 & sleep 61'], { timeoutMs: 200 });
-    assert.equal(result.timedOut, true);
-    assert.equal(result.exitCode, undefined);
+  it('kills the whole process group at the deadline and rejects', async () => {
+    const command = run(['bash', '-c', 'sleep 61 & sleep 61'], { timeoutMs: 200 });
+    await assert.rejects(command, { code: 'COMMAND_TIMEOUT' });
   });
 
-  it('drops what exceeds the cap and says how much', async () => {
+  it('drops what exceeds the cap', async () => {
     const result = await run([node, '-e', 'process.stdout.write("x".repeat(300000))'], {
       timeoutMs: 10_000,
       maxBytes: 1000,
     });
     assert.equal(result.stdout.length, 1000);
-    assert.equal(result.droppedBytes, 299_000);
   });
 
   it('hands over the input', async () => {
@@ -36,21 +34,15 @@ describe('run', () => {
     assert.equal(result.exitCode, 0);
   });
 
-  it('rejects with SPAWN_FAILED when there is no such program', async () => {
-    await assert.rejects(run(['/nonexistent/program'], { timeoutMs: 1000 }), { code: 'SPAWN_FAILED' });
-  });
-
-  it('is stopped by a signal', async () => {
-    const result = await run(['sleep', '60'], { timeoutMs: 30_000, signal: AbortSignal.timeout(100) });
-    assert.equal(result.exitCode, undefined);
-    assert.equal(result.timedOut, false);
+  it('rejects when there is no such program', async () => {
+    await assert.rejects(run(['/nonexistent/program'], { timeoutMs: 1000 }), { code: 'COMMAND_MISSING' });
   });
 
   it('names the command and what it said when it must not fail', async () => {
     await assert.rejects(
       runChecked(['bash', '-c', 'echo no luck >&2; exit 4'], { timeoutMs: 5000 }),
       (error: Error) => {
-        assert.match(error.message, /exited with 4: no luck/);
+        assert.match(error.message, /exit 4: no luck/);
         return true;
       },
     );

@@ -85,7 +85,7 @@ struct method {
 	const char *name;
 	napi_callback callback;
 };
-extern const struct method handle_methods[], object_methods[], map_methods[], program_methods[], link_methods[],
-	ringbuf_methods[], btf_methods[], system_methods[], log_methods[];
+extern const struct method handle_methods[], object_methods[], map_methods[], program_methods[],
+	link_methods[], ringbuf_methods[], btf_methods[], system_methods[], log_methods[];
 
 #endif

@@ -23,7 +23,7 @@ static napi_value btf_by_id(napi_env env, napi_callback_info cb)
 		uint32_t size = info.btf_size;
 
 		raw = malloc(size);
-		info = (struct bpf_btf_info){ .btf = (uintptr_t)raw, .btf_size = size };
+		info = (struct bpf_btf_info){.btf = (uintptr_t)raw, .btf_size = size};
 		length = sizeof(info);
 		err = raw ? bpf_obj_get_info_by_fd(fd, &info, &length) : -ENOMEM;
 	}
@@ -54,4 +54,4 @@ static napi_value btf_of_file(napi_env env, napi_callback_info cb)
 	return result;
 }
 
-const struct method btf_methods[] = { { "btfById", btf_by_id }, { "btfOfFile", btf_of_file }, {} };
+const struct method btf_methods[] = {{"btfById", btf_by_id}, {"btfOfFile", btf_of_file}, {}};

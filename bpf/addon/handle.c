@@ -4,7 +4,7 @@
 
 #include <linux/bpf.h>
 
-static const napi_type_tag fd_tag = { 0x6369696c62706601, 0x66645f68616e646c };
+static const napi_type_tag fd_tag = {0x6369696c62706601, 0x66645f68616e646c};
 
 napi_value make_tagged(napi_env env, void *data, const napi_type_tag *tag, napi_finalize finalize)
 {
@@ -126,4 +126,4 @@ static napi_value handle_pin(napi_env env, napi_callback_info info)
 	return make_i64(env, bpf_obj_pin(handle->fd, path));
 }
 
-const struct method handle_methods[] = { { "handleClose", handle_close }, { "handlePin", handle_pin }, {} };
+const struct method handle_methods[] = {{"handleClose", handle_close}, {"handlePin", handle_pin}, {}};

@@ -52,7 +52,8 @@ static napi_value link_create(napi_env env, napi_callback_info info)
 	return make_fd_handle(env, netns_run(&netns, run_attach, &attach));
 }
 
-/* linkInfo(link): [id, type, program id, ifindex or 0, attach type or 0] | -errno. 11 is the type of tcx, 3 of cgroup. */
+/* linkInfo(link): [id, type, program id, ifindex or 0, attach type or 0] | -errno. 11 is the type of tcx, 3
+ * of cgroup. */
 static napi_value link_info(napi_env env, napi_callback_info cb)
 {
 	struct link_info info = {};
@@ -73,7 +74,7 @@ static napi_value link_info(napi_env env, napi_callback_info cb)
 	} else if (info.type == BPF_LINK_TYPE_CGROUP) {
 		attach_type = info.cgroup.attach_type;
 	}
-	return make_numbers(env, (int64_t[]){ info.id, info.type, info.prog_id, ifindex, attach_type }, 5);
+	return make_numbers(env, (int64_t[]){info.id, info.type, info.prog_id, ifindex, attach_type}, 5);
 }
 
 /* linkUpdate(link, program, old?): 0 | -errno; with `old`, -EPERM when another program is attached */
@@ -108,8 +109,8 @@ static napi_value link_detach(napi_env env, napi_callback_info info)
 	return make_i64(env, bpf_link_detach(link->fd));
 }
 
-const struct method link_methods[] = { { "linkCreate", link_create },
-				       { "linkInfo", link_info },
-				       { "linkUpdate", link_update },
-				       { "linkDetach", link_detach },
-				       {} };
+const struct method link_methods[] = {{"linkCreate", link_create},
+				      {"linkInfo", link_info},
+				      {"linkUpdate", link_update},
+				      {"linkDetach", link_detach},
+				      {}};

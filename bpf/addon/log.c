@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Keeps what libbpf says (verifier logs among it) for the thread that made it speak, instead of standard error.
- * The buffer is the thread's own, is bounded, and keeps the newest text: the end of a verifier log says why.
+ * Keeps what libbpf says (verifier logs among it) for the thread that made it speak, instead of standard
+ * error. The buffer is the thread's own, is bounded, and keeps the newest text: the end of a verifier log
+ * says why.
  */
 #include "addon.h"
 
@@ -71,4 +72,4 @@ static napi_value log_take(napi_env env, napi_callback_info info)
 	return result;
 }
 
-const struct method log_methods[] = { { "takeLog", log_take }, {} };
+const struct method log_methods[] = {{"takeLog", log_take}, {}};

@@ -23,7 +23,8 @@ static napi_value map_create(napi_env env, napi_callback_info info)
 
 	if (!get_args(env, info, 6, argv) || !get_u32(env, argv[0], &type) ||
 	    !get_string(env, argv[1], name, sizeof(name)) || !get_u32(env, argv[2], &key) ||
-	    !get_u32(env, argv[3], &value) || !get_u32(env, argv[4], &entries) || !get_u32(env, argv[5], &flags))
+	    !get_u32(env, argv[3], &value) || !get_u32(env, argv[4], &entries) ||
+	    !get_u32(env, argv[5], &flags))
 		return NULL;
 	opts.map_flags = flags;
 	NAPI_OK(env, napi_typeof(env, argv[6], &kind));
@@ -35,7 +36,8 @@ static napi_value map_create(napi_env env, napi_callback_info info)
 	return make_map_handle(env, bpf_map_create(type, name, key, value, entries, &opts));
 }
 
-/* mapInfo(map): [id, type, keyBytes, valueBytes, maxEntries, flags, btfId, btfKey, btfValue, valueStride] | -errno */
+/* mapInfo(map): [id, type, keyBytes, valueBytes, maxEntries, flags, btfId, btfKey, btfValue, valueStride] |
+ * -errno */
 static napi_value map_info(napi_env env, napi_callback_info cb)
 {
 	struct bpf_map_info info = {};
@@ -49,9 +51,9 @@ static napi_value map_info(napi_env env, napi_callback_info cb)
 	err = bpf_obj_get_info_by_fd(map->fd, &info, &length);
 	if (err)
 		return make_i64(env, err);
-	int64_t numbers[] = { info.id,	      info.type,	     info.key_size,	  info.value_size,
-			      info.max_entries, info.map_flags,	     info.btf_id,	  info.btf_key_type_id,
-			      info.btf_value_type_id, map->value_bytes };
+	int64_t numbers[] = {
+		info.id,	info.type,   info.key_size,	   info.value_size,	   info.max_entries,
+		info.map_flags, info.btf_id, info.btf_key_type_id, info.btf_value_type_id, map->value_bytes};
 	return make_numbers(env, numbers, 10);
 }
 
@@ -81,7 +83,8 @@ static napi_value map_lookup(napi_env env, napi_callback_info info)
 	struct bytes key, value;
 
 	if (!get_args(env, info, 3, argv) || !get_fd_handle(env, argv[0], &map) ||
-	    !get_sized(env, argv[1], map->key_bytes, &key) || !get_sized(env, argv[2], map->value_bytes, &value))
+	    !get_sized(env, argv[1], map->key_bytes, &key) ||
+	    !get_sized(env, argv[2], map->value_bytes, &value))
 		return NULL;
 	return make_i64(env, bpf_map_lookup_elem(map->fd, key.data, value.data));
 }
@@ -101,7 +104,8 @@ static napi_value map_update(napi_env env, napi_callback_info info)
 	return make_i64(env, bpf_map_update_elem(map->fd, key.data, value.data, flags));
 }
 
-/* mapUpdateFd(map, key, handle): 0 | -errno; stores an inner map or a program. The kernel takes its own reference. */
+/* mapUpdateFd(map, key, handle): 0 | -errno; stores an inner map or a program. The kernel takes its own
+ * reference. */
 static napi_value map_update_fd(napi_env env, napi_callback_info info)
 {
 	struct fd_handle *map, *stored;
@@ -172,13 +176,14 @@ static bool get_count(napi_env env, napi_value value, uint32_t **out)
 
 static bool holds(napi_env env, struct bytes bytes, uint32_t count, uint32_t each)
 {
-	return bytes.length >= (uint64_t)count * each || throw_type(env, "a batch buffer is too short for its count");
+	return bytes.length >= (uint64_t)count * each ||
+	       throw_type(env, "a batch buffer is too short for its count");
 }
 
 /*
  * mapLookupBatch(map, cursorIn?, cursorOut, keys, values, count): 0 | -errno.
- * -ENOENT means that the end was reached; `count` entries are valid all the same. The kernel's cursor is a u32 in
- * hash maps and a key elsewhere, so cursors hold the larger of both.
+ * -ENOENT means that the end was reached; `count` entries are valid all the same. The kernel's cursor is a
+ * u32 in hash maps and a key elsewhere, so cursors hold the larger of both.
  */
 static napi_value map_lookup_batch(napi_env env, napi_callback_info info)
 {
@@ -191,7 +196,8 @@ static napi_value map_lookup_batch(napi_env env, napi_callback_info info)
 
 	if (!get_args(env, info, 6, argv) || !get_fd_handle(env, argv[0], &map) ||
 	    !get_optional_bytes(env, argv[1], &in) || !get_bytes(env, argv[2], &out) ||
-	    !get_bytes(env, argv[3], &keys) || !get_bytes(env, argv[4], &values) || !get_count(env, argv[5], &count))
+	    !get_bytes(env, argv[3], &keys) || !get_bytes(env, argv[4], &values) ||
+	    !get_count(env, argv[5], &count))
 		return NULL;
 	cursor = map->key_bytes > sizeof(uint32_t) ? map->key_bytes : sizeof(uint32_t);
 	if ((in.data && in.length < cursor) || out.length < cursor) {
@@ -217,8 +223,9 @@ static napi_value map_update_batch(napi_env env, napi_callback_info info)
 	uint32_t *count, wanted;
 	int err;
 
-	if (!get_args(env, info, 4, argv) || !get_fd_handle(env, argv[0], &map) || !get_bytes(env, argv[1], &keys) ||
-	    !get_bytes(env, argv[2], &values) || !get_count(env, argv[3], &count))
+	if (!get_args(env, info, 4, argv) || !get_fd_handle(env, argv[0], &map) ||
+	    !get_bytes(env, argv[1], &keys) || !get_bytes(env, argv[2], &values) ||
+	    !get_count(env, argv[3], &count))
 		return NULL;
 	wanted = *count;
 	if (!holds(env, keys, wanted, map->key_bytes) || !holds(env, values, wanted, map->value_bytes))
@@ -229,7 +236,8 @@ static napi_value map_update_batch(napi_env env, napi_callback_info info)
 	return make_i64(env, err);
 }
 
-/* mapDeleteBatch(map, keys, count): 0 | -errno; stops at a key that is not there; `count` becomes the number deleted */
+/* mapDeleteBatch(map, keys, count): 0 | -errno; stops at a key that is not there; `count` becomes the number
+ * deleted */
 static napi_value map_delete_batch(napi_env env, napi_callback_info info)
 {
 	struct fd_handle *map;
@@ -238,8 +246,8 @@ static napi_value map_delete_batch(napi_env env, napi_callback_info info)
 	struct bytes keys;
 	int err;
 
-	if (!get_args(env, info, 3, argv) || !get_fd_handle(env, argv[0], &map) || !get_bytes(env, argv[1], &keys) ||
-	    !get_count(env, argv[2], &count))
+	if (!get_args(env, info, 3, argv) || !get_fd_handle(env, argv[0], &map) ||
+	    !get_bytes(env, argv[1], &keys) || !get_count(env, argv[2], &count))
 		return NULL;
 	wanted = *count;
 	if (!holds(env, keys, wanted, map->key_bytes))
@@ -250,16 +258,16 @@ static napi_value map_delete_batch(napi_env env, napi_callback_info info)
 	return make_i64(env, err);
 }
 
-const struct method map_methods[] = { { "mapCreate", map_create },
-				      { "mapInfo", map_info },
-				      { "mapName", map_name },
-				      { "mapLookup", map_lookup },
-				      { "mapUpdate", map_update },
-				      { "mapUpdateFd", map_update_fd },
-				      { "mapDelete", map_delete },
-				      { "mapNextKey", map_next_key },
-				      { "mapFreeze", map_freeze },
-				      { "mapLookupBatch", map_lookup_batch },
-				      { "mapUpdateBatch", map_update_batch },
-				      { "mapDeleteBatch", map_delete_batch },
-				      {} };
+const struct method map_methods[] = {{"mapCreate", map_create},
+				     {"mapInfo", map_info},
+				     {"mapName", map_name},
+				     {"mapLookup", map_lookup},
+				     {"mapUpdate", map_update},
+				     {"mapUpdateFd", map_update_fd},
+				     {"mapDelete", map_delete},
+				     {"mapNextKey", map_next_key},
+				     {"mapFreeze", map_freeze},
+				     {"mapLookupBatch", map_lookup_batch},
+				     {"mapUpdateBatch", map_update_batch},
+				     {"mapDeleteBatch", map_delete_batch},
+				     {}};

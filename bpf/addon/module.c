@@ -56,7 +56,7 @@ bool get_optional_bytes(napi_env env, napi_value value, struct bytes *out)
 {
 	napi_valuetype type;
 
-	*out = (struct bytes){ NULL, 0 };
+	*out = (struct bytes){NULL, 0};
 	if (napi_typeof(env, value, &type) == napi_ok && type == napi_undefined)
 		return true;
 	return get_bytes(env, value, out);
@@ -116,8 +116,8 @@ static bool add_methods(napi_env env, napi_value exports, const struct method *m
 	for (; methods->name; methods++) {
 		napi_value function;
 
-		if (napi_create_function(env, methods->name, NAPI_AUTO_LENGTH, methods->callback, NULL, &function) !=
-			    napi_ok ||
+		if (napi_create_function(env, methods->name, NAPI_AUTO_LENGTH, methods->callback, NULL,
+					 &function) != napi_ok ||
 		    napi_set_named_property(env, exports, methods->name, function) != napi_ok)
 			return false;
 	}
@@ -126,9 +126,9 @@ static bool add_methods(napi_env env, napi_value exports, const struct method *m
 
 NAPI_MODULE_INIT(/* napi_env env, napi_value exports */)
 {
-	const struct method *tables[] = { handle_methods,  object_methods, map_methods,
-					  program_methods, link_methods,   ringbuf_methods,
-					  btf_methods,     system_methods, log_methods };
+	const struct method *tables[] = {handle_methods,  object_methods, map_methods,
+					 program_methods, link_methods,	  ringbuf_methods,
+					 btf_methods,	  system_methods, log_methods};
 
 	log_install();
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {

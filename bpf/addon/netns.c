@@ -38,7 +38,7 @@ static void *enter_and_work(void *data)
 
 int netns_run(const struct netns *netns, int (*work)(void *data), void *data)
 {
-	struct task task = { .path = netns->path, .work = work, .data = data };
+	struct task task = {.path = netns->path, .work = work, .data = data};
 	pthread_t thread;
 	int err;
 

@@ -15,8 +15,8 @@ struct netns {
 bool get_netns(napi_env env, napi_value value, struct netns *out);
 
 /*
- * Runs `work` inside the namespace and returns its result, or -errno of entering. A namespace is a property of the
- * thread: a thread that lives for this call enters it, the caller waits and never leaves its own.
+ * Runs `work` inside the namespace and returns its result, or -errno of entering. A namespace is a property
+ * of the thread: a thread that lives for this call enters it, the caller waits and never leaves its own.
  */
 int netns_run(const struct netns *netns, int (*work)(void *data), void *data);
 

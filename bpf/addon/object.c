@@ -12,7 +12,7 @@ struct object_handle {
 	struct bpf_object *object;
 };
 
-static const napi_type_tag object_tag = { 0x6369696c62706602, 0x6f626a656374680a };
+static const napi_type_tag object_tag = {0x6369696c62706602, 0x6f626a656374680a};
 
 static void finalize_object(napi_env env, void *data, void *hint)
 {
@@ -107,11 +107,13 @@ static napi_value object_names(napi_env env, napi_callback_info info)
 	struct bpf_map *map;
 	bool ok = true;
 
-	if (!get_args(env, info, 2, argv) || !get_object(env, argv[0], &object) || !get_u32(env, argv[1], &kind))
+	if (!get_args(env, info, 2, argv) || !get_object(env, argv[0], &object) ||
+	    !get_u32(env, argv[1], &kind))
 		return NULL;
 	NAPI_OK(env, napi_create_array(env, &array));
 	if (kind == 0) {
-		bpf_object__for_each_map(map, object) ok = ok && push_name(env, array, index++, bpf_map__name(map));
+		bpf_object__for_each_map(map, object) ok =
+			ok && push_name(env, array, index++, bpf_map__name(map));
 	} else {
 		bpf_object__for_each_program(program, object) ok =
 			ok && push_name(env, array, index++, bpf_program__name(program));
@@ -129,13 +131,14 @@ static napi_value object_map_shape(napi_env env, napi_callback_info info)
 
 	if (!get_args(env, info, 2, argv) || !get_object_map(env, argv, &map))
 		return NULL;
-	int64_t shape[] = { bpf_map__type(map), bpf_map__key_size(map), bpf_map__value_size(map),
-			    bpf_map__max_entries(map), bpf_map__map_flags(map) };
+	int64_t shape[] = {bpf_map__type(map), bpf_map__key_size(map), bpf_map__value_size(map),
+			   bpf_map__max_entries(map), bpf_map__map_flags(map)};
 	return make_numbers(env, shape, 5);
 }
 
 /* Place of a variable in the initial image of its section, by the section's BTF. */
-static const struct btf_var_secinfo *find_variable(const struct btf *btf, const char *section, const char *name)
+static const struct btf_var_secinfo *find_variable(const struct btf *btf, const char *section,
+						   const char *name)
 {
 	int id = btf ? btf__find_by_name_kind(btf, section, BTF_KIND_DATASEC) : -ENOENT;
 	const struct btf_var_secinfo *variable;
@@ -194,7 +197,8 @@ static napi_value object_set_max_entries(napi_env env, napi_callback_info info)
 	struct bpf_map *map;
 	uint32_t entries;
 
-	if (!get_args(env, info, 3, argv) || !get_object_map(env, argv, &map) || !get_u32(env, argv[2], &entries))
+	if (!get_args(env, info, 3, argv) || !get_object_map(env, argv, &map) ||
+	    !get_u32(env, argv[2], &entries))
 		return NULL;
 	return make_i64(env, bpf_map__set_max_entries(map, entries));
 }
@@ -233,8 +237,8 @@ static napi_value object_set_autoload(napi_env env, napi_callback_info info)
 	napi_value argv[MAX_ARGS];
 	uint32_t index, on;
 
-	if (!get_args(env, info, 3, argv) || !get_object(env, argv[0], &object) || !get_u32(env, argv[1], &index) ||
-	    !get_u32(env, argv[2], &on))
+	if (!get_args(env, info, 3, argv) || !get_object(env, argv[0], &object) ||
+	    !get_u32(env, argv[1], &index) || !get_u32(env, argv[2], &on))
 		return NULL;
 	program = program_at(object, index);
 	if (!program) {
@@ -282,7 +286,8 @@ static napi_value object_program(napi_env env, napi_callback_info info)
 	napi_value argv[MAX_ARGS];
 	uint32_t index;
 
-	if (!get_args(env, info, 2, argv) || !get_object(env, argv[0], &object) || !get_u32(env, argv[1], &index))
+	if (!get_args(env, info, 2, argv) || !get_object(env, argv[0], &object) ||
+	    !get_u32(env, argv[1], &index))
 		return NULL;
 	program = program_at(object, index);
 	if (!program) {
@@ -305,16 +310,16 @@ static napi_value object_close(napi_env env, napi_callback_info info)
 	return make_undefined(env);
 }
 
-const struct method object_methods[] = { { "objectOpen", object_open },
-					 { "objectNames", object_names },
-					 { "objectMapShape", object_map_shape },
-					 { "objectSetRodata", object_set_rodata },
-					 { "objectSetMaxEntries", object_set_max_entries },
-					 { "objectReuseMap", object_reuse_map },
-					 { "objectSetInner", object_set_inner },
-					 { "objectSetAutoload", object_set_autoload },
-					 { "objectLoad", object_load },
-					 { "objectMap", object_map },
-					 { "objectProgram", object_program },
-					 { "objectClose", object_close },
-					 {} };
+const struct method object_methods[] = {{"objectOpen", object_open},
+					{"objectNames", object_names},
+					{"objectMapShape", object_map_shape},
+					{"objectSetRodata", object_set_rodata},
+					{"objectSetMaxEntries", object_set_max_entries},
+					{"objectReuseMap", object_reuse_map},
+					{"objectSetInner", object_set_inner},
+					{"objectSetAutoload", object_set_autoload},
+					{"objectLoad", object_load},
+					{"objectMap", object_map},
+					{"objectProgram", object_program},
+					{"objectClose", object_close},
+					{}};

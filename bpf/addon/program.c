@@ -6,7 +6,7 @@
 #include <linux/bpf.h>
 
 /* Most maps of one program that are listed. */
-#define MAX_PROGRAM_MAPS 64
+#define MAX_PROGRAM_MAPS  64
 #define MAX_HOOK_PROGRAMS 64
 
 static bool read_info(napi_env env, napi_callback_info cb, struct bpf_prog_info *info, int *err)
@@ -22,14 +22,14 @@ static bool read_info(napi_env env, napi_callback_info cb, struct bpf_prog_info 
 }
 
 /*
- * programInfo(program): [id, type, xlated bytes, jited bytes, verified instructions, load time ns (boot clock),
- * run time ns, run count, map ids...] | -errno. Run time and count need kernel.bpf_stats_enabled.
+ * programInfo(program): [id, type, xlated bytes, jited bytes, verified instructions, load time ns (boot
+ * clock), run time ns, run count, map ids...] | -errno. Run time and count need kernel.bpf_stats_enabled.
  */
 static napi_value program_info(napi_env env, napi_callback_info cb)
 {
 	uint32_t map_ids[MAX_PROGRAM_MAPS];
 	int64_t numbers[8 + MAX_PROGRAM_MAPS];
-	struct bpf_prog_info info = { .nr_map_ids = MAX_PROGRAM_MAPS, .map_ids = (uintptr_t)map_ids };
+	struct bpf_prog_info info = {.nr_map_ids = MAX_PROGRAM_MAPS, .map_ids = (uintptr_t)map_ids};
 	uint32_t maps;
 	int err;
 
@@ -39,8 +39,8 @@ static napi_value program_info(napi_env env, napi_callback_info cb)
 		return make_i64(env, err);
 	maps = info.nr_map_ids < MAX_PROGRAM_MAPS ? info.nr_map_ids : MAX_PROGRAM_MAPS;
 	memcpy(numbers,
-	       (int64_t[]){ info.id, info.type, info.xlated_prog_len, info.jited_prog_len, info.verified_insns,
-			    info.load_time, info.run_time_ns, info.run_cnt },
+	       (int64_t[]){info.id, info.type, info.xlated_prog_len, info.jited_prog_len, info.verified_insns,
+			   info.load_time, info.run_time_ns, info.run_cnt},
 	       8 * sizeof(int64_t));
 	for (uint32_t i = 0; i < maps; i++)
 		numbers[8 + i] = map_ids[i];
@@ -74,8 +74,8 @@ static napi_value program_tag(napi_env env, napi_callback_info cb)
 }
 
 /*
- * programTestRun(program, data, repeat, ctx?, out, ctxOut?): [return value, mean ns, bytes in out, bytes in ctxOut]
- * | -errno. Blocks for the whole run. `out` and `ctxOut` are filled during the call.
+ * programTestRun(program, data, repeat, ctx?, out, ctxOut?): [return value, mean ns, bytes in out, bytes in
+ * ctxOut] | -errno. Blocks for the whole run. `out` and `ctxOut` are filled during the call.
  */
 static napi_value program_test_run(napi_env env, napi_callback_info info)
 {
@@ -104,7 +104,7 @@ static napi_value program_test_run(napi_env env, napi_callback_info info)
 	if (err)
 		return make_i64(env, err);
 	return make_numbers(
-		env, (int64_t[]){ opts.retval, opts.duration, opts.data_size_out, opts.ctx_size_out }, 4);
+		env, (int64_t[]){opts.retval, opts.duration, opts.data_size_out, opts.ctx_size_out}, 4);
 }
 
 struct query {
@@ -122,7 +122,7 @@ static int run_query(void *data)
 /* programQuery(ifindex, attachType, netns?): ids in order | -errno */
 static napi_value program_query(napi_env env, napi_callback_info info)
 {
-	struct query query = { .count = MAX_HOOK_PROGRAMS };
+	struct query query = {.count = MAX_HOOK_PROGRAMS};
 	int64_t ids[MAX_HOOK_PROGRAMS];
 	struct netns netns;
 	napi_value argv[MAX_ARGS];
@@ -139,9 +139,6 @@ static napi_value program_query(napi_env env, napi_callback_info info)
 	return make_numbers(env, ids, query.count);
 }
 
-const struct method program_methods[] = { { "programInfo", program_info },
-					  { "programName", program_name },
-					  { "programTag", program_tag },
-					  { "programTestRun", program_test_run },
-					  { "programQuery", program_query },
-					  {} };
+const struct method program_methods[] = {
+	{"programInfo", program_info},	      {"programName", program_name},   {"programTag", program_tag},
+	{"programTestRun", program_test_run}, {"programQuery", program_query}, {}};

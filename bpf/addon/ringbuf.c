@@ -2,14 +2,15 @@
 /*
  * A ring buffer on the event loop.
  *
- * Life: open -> (closing) -> closed. While open, the reader holds a reference on its own JavaScript value, so that
- * it is never collected while it polls. close() stops polling and unmaps at once; the uv handle ends in a later turn
- * of the loop and only then is the reference dropped, after which the finalizer frees the memory. At the
- * environment's exit an asynchronous hook does the same and keeps the loop turning until uv is done.
+ * Life: open -> (closing) -> closed. While open, the reader holds a reference on its own JavaScript value, so
+ * that it is never collected while it polls. close() stops polling and unmaps at once; the uv handle ends in
+ * a later turn of the loop and only then is the reference dropped, after which the finalizer frees the
+ * memory. At the environment's exit an asynchronous hook does the same and keeps the loop turning until uv is
+ * done.
  *
- * Everything runs on the environment's thread. The records of a wake-up are copied into one slab and handed over in
- * one call: (slab, lengths as u32 of the machine's order). A wake-up takes at most SLAB_LIMIT bytes; the descriptor is
- * level-triggered, so the rest comes in the next turn.
+ * Everything runs on the environment's thread. The records of a wake-up are copied into one slab and handed
+ * over in one call: (slab, lengths as u32 of the machine's order). A wake-up takes at most SLAB_LIMIT bytes;
+ * the descriptor is level-triggered, so the rest comes in the next turn.
  */
 #include "addon.h"
 
@@ -26,7 +27,8 @@ struct reader {
 	napi_ref self, callback;
 	napi_async_context async;
 	napi_async_cleanup_hook_handle hook;
-	/* `closing` from begin_close to on_closed; a value collected meanwhile leaves the memory to on_closed. */
+	/* `closing` from begin_close to on_closed; a value collected meanwhile leaves the memory to
+	 * on_closed. */
 	bool polling, closing, orphan;
 	/* The wake-up being read. */
 	char *slab;
@@ -35,7 +37,7 @@ struct reader {
 	size_t count, room;
 };
 
-static const napi_type_tag reader_tag = { 0x6369696c62706603, 0x72696e6762756672 };
+static const napi_type_tag reader_tag = {0x6369696c62706603, 0x72696e6762756672};
 
 static bool reserve(struct reader *reader, size_t bytes)
 {
@@ -81,7 +83,8 @@ static napi_status call_back(struct reader *reader)
 
 	status = napi_create_buffer_copy(env, reader->slab_bytes, reader->slab, NULL, &args[0]);
 	if (status == napi_ok)
-		status = napi_create_buffer_copy(env, reader->count * sizeof(uint32_t), reader->lengths, NULL, &args[1]);
+		status = napi_create_buffer_copy(env, reader->count * sizeof(uint32_t), reader->lengths, NULL,
+						 &args[1]);
 	if (status == napi_ok)
 		status = napi_get_reference_value(env, reader->callback, &callback);
 	if (status == napi_ok)
@@ -91,7 +94,8 @@ static napi_status call_back(struct reader *reader)
 	return status;
 }
 
-/* Hands the round over. An exception of the callback, or a round that cannot be handed over, is an uncaught one. */
+/* Hands the round over. An exception of the callback, or a round that cannot be handed over, is an uncaught
+ * one. */
 static void deliver(struct reader *reader)
 {
 	napi_env env = reader->env;
@@ -286,7 +290,5 @@ static napi_value ring_close(napi_env env, napi_callback_info info)
 	return make_undefined(env);
 }
 
-const struct method ringbuf_methods[] = { { "ringOpen", ring_open },
-					  { "ringConsume", ring_consume },
-					  { "ringClose", ring_close },
-					  {} };
+const struct method ringbuf_methods[] = {
+	{"ringOpen", ring_open}, {"ringConsume", ring_consume}, {"ringClose", ring_close}, {}};

@@ -12,11 +12,12 @@ enum kind { KIND_MAP, KIND_PROGRAM, KIND_LINK };
 /* What a descriptor is, by the name of its file; bpf_obj_get opens whatever is pinned there. */
 static bool is_kind(int fd, uint32_t kind)
 {
-	const char *names[] = { "anon_inode:bpf-map", "anon_inode:bpf-prog", "anon_inode:bpf_link" };
+	const char *names[] = {"anon_inode:bpf-map", "anon_inode:bpf-prog", "anon_inode:bpf_link"};
 	char link[64], target[64] = {};
 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	/* Link files are named bpf_link, or bpf-link from Linux 6.9 on (bpf_link_poll when they can be polled). */
+	/* Link files are named bpf_link, or bpf-link from Linux 6.9 on (bpf_link_poll when they can be
+	 * polled). */
 	if (readlink(link, target, sizeof(target) - 1) < 0)
 		return false;
 	if (kind == KIND_LINK)
@@ -24,7 +25,8 @@ static bool is_kind(int fd, uint32_t kind)
 	return strcmp(target, names[kind]) == 0;
 }
 
-/* openPinned(path, kind 0 map | 1 program | 2 link): handle | -errno; -EBADF when something else is pinned there */
+/* openPinned(path, kind 0 map | 1 program | 2 link): handle | -errno; -EBADF when something else is pinned
+ * there */
 static napi_value open_pinned(napi_env env, napi_callback_info info)
 {
 	napi_value argv[MAX_ARGS];
@@ -113,7 +115,8 @@ static napi_value mount_bpffs(napi_env env, napi_callback_info info)
 
 	if (!get_args(env, info, 1, argv) || !get_string(env, argv[0], path, sizeof(path)))
 		return NULL;
-	return make_i64(env, mount("bpf", path, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") ? -errno : 0);
+	return make_i64(env, mount("bpf", path, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") ? -errno
+												      : 0);
 }
 
 /* unmount(path): 0 | -errno */
@@ -127,7 +130,7 @@ static napi_value unmount(napi_env env, napi_callback_info info)
 	return make_i64(env, umount2(path, UMOUNT_NOFOLLOW) ? -errno : 0);
 }
 
-const struct method system_methods[] = { { "openPinned", open_pinned },	 { "openById", open_by_id },
-					 { "nextId", next_id },		 { "possibleCpus", possible_cpus },
-					 { "isBpffs", is_bpffs },	 { "mountBpffs", mount_bpffs },
-					 { "unmount", unmount },	 {} };
+const struct method system_methods[] = {{"openPinned", open_pinned}, {"openById", open_by_id},
+					{"nextId", next_id},	     {"possibleCpus", possible_cpus},
+					{"isBpffs", is_bpffs},	     {"mountBpffs", mount_bpffs},
+					{"unmount", unmount},	     {}};

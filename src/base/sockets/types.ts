@@ -16,7 +16,9 @@ export interface SocketOptions {
   readonly v6only?: boolean | undefined;
   /** Default true. */
   readonly reuseAddress?: boolean | undefined;
-  readonly bind?: { readonly address: string; /** Host order; 0 lets the kernel choose. */ readonly port: number } | undefined;
+  readonly bind?:
+    | { readonly address: string /** Host order; 0 lets the kernel choose. */; readonly port: number }
+    | undefined;
   /** Backlog; only for streams. Without it the socket does not listen. */
   readonly listen?: number | undefined;
 }

@@ -108,7 +108,8 @@ int emit(struct __sk_buff *skb)
 {
 	__u32 number = __sync_fetch_and_add(&serial, 1);
 
-	return bpf_ringbuf_output(&events, &number, sizeof(number), skb->mark ? BPF_RB_NO_WAKEUP : BPF_RB_FORCE_WAKEUP);
+	return bpf_ringbuf_output(&events, &number, sizeof(number),
+				  skb->mark ? BPF_RB_NO_WAKEUP : BPF_RB_FORCE_WAKEUP);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Sockets that JavaScript cannot make.
+ *
+ * Threads: a network namespace belongs to a thread. A thread that lives for one call enters it, makes the
+ * socket and ends; the caller waits and stays where it is. The descriptor belongs to the process and is the
+ * caller's from then on. Nothing is kept here, so there is nothing to do at the environment's exit. Results:
+ * [value, step]; a value below 0 is -errno and `step` says at what. Wrong types throw.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <node_api.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Order known to index.ts. */
+enum step {
+	STEP_NETNS,
+	STEP_SOCKET,
+	STEP_MARK,
+	STEP_TRANSPARENT,
+	STEP_FREEBIND,
+	STEP_V6ONLY,
+	STEP_REUSE,
+	STEP_BIND,
+	STEP_LISTEN,
+	STEP_INTERFACE,
+	STEP_THREAD
+};
+
+enum flag {
+	FLAG_STREAM = 1,
+	FLAG_TRANSPARENT = 2,
+	FLAG_FREEBIND = 4,
+	FLAG_V6ONLY = 8,
+	FLAG_REUSE = 16,
+	FLAG_MARK = 32,
+	FLAG_BIND = 64,
+	FLAG_LISTEN = 128
+};
+
+struct request {
+	char netns[4096];
+	int family;
+	uint32_t flags, mark, port, backlog;
+	char address[INET6_ADDRSTRLEN + IF_NAMESIZE + 1];
+	char device[IF_NAMESIZE];
+	/* Either a socket or, with a device, its index. */
+	int result;
+	enum step step;
+};
+
+static int set_int(int fd, int level, int option, int value)
+{
+	return setsockopt(fd, level, option, &value, sizeof(value));
+}
+
+/* Reads `address` and `port` into a socket address. Returns its length, or 0 with errno set. */
+static socklen_t read_address(const struct request *request, struct sockaddr_storage *out)
+{
+	char text[sizeof(request->address)];
+	struct sockaddr_in6 *v6 = (void *)out;
+	struct sockaddr_in *v4 = (void *)out;
+	char *zone;
+
+	memset(out, 0, sizeof(*out));
+	memcpy(text, request->address, sizeof(text));
+	errno = EINVAL;
+	if (request->family == AF_INET) {
+		v4->sin_family = AF_INET;
+		v4->sin_port = htons(request->port);
+		return inet_pton(AF_INET, text, &v4->sin_addr) == 1 ? sizeof(*v4) : 0;
+	}
+	zone = strchr(text, '%');
+	if (zone) {
+		*zone++ = '\0';
+		v6->sin6_scope_id = if_nametoindex(zone);
+		if (!v6->sin6_scope_id)
+			return 0;
+		errno = EINVAL;
+	}
+	v6->sin6_family = AF_INET6;
+	v6->sin6_port = htons(request->port);
+	return inet_pton(AF_INET6, text, &v6->sin6_addr) == 1 ? sizeof(*v6) : 0;
+}
+
+static int configure(int fd, struct request *request)
+{
+	bool v6 = request->family == AF_INET6;
+	uint32_t flags = request->flags;
+	struct sockaddr_storage address;
+	socklen_t length;
+
+	request->step = STEP_MARK;
+	if (flags & FLAG_MARK && set_int(fd, SOL_SOCKET, SO_MARK, request->mark))
+		return -1;
+	request->step = STEP_TRANSPARENT;
+	if (flags & FLAG_TRANSPARENT &&
+	    (v6 ? set_int(fd, SOL_IPV6, IPV6_TRANSPARENT, 1) : set_int(fd, SOL_IP, IP_TRANSPARENT, 1)))
+		return -1;
+	request->step = STEP_FREEBIND;
+	if (flags & FLAG_FREEBIND &&
+	    (v6 ? set_int(fd, SOL_IPV6, IPV6_FREEBIND, 1) : set_int(fd, SOL_IP, IP_FREEBIND, 1)))
+		return -1;
+	request->step = STEP_V6ONLY;
+	if (v6 && set_int(fd, SOL_IPV6, IPV6_V6ONLY, (flags & FLAG_V6ONLY) != 0))
+		return -1;
+	request->step = STEP_REUSE;
+	if (flags & FLAG_REUSE && set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1))
+		return -1;
+	request->step = STEP_BIND;
+	if (flags & FLAG_BIND) {
+		length = read_address(request, &address);
+		if (!length || bind(fd, (struct sockaddr *)&address, length))
+			return -1;
+	}
+	request->step = STEP_LISTEN;
+	return flags & FLAG_LISTEN ? listen(fd, request->backlog) : 0;
+}
+
+static void open_socket(struct request *request)
+{
+	int type = (request->flags & FLAG_STREAM ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC | SOCK_NONBLOCK;
+	int fd;
+
+	request->step = STEP_SOCKET;
+	fd = socket(request->family, type, 0);
+	request->result = fd < 0 ? -errno : fd;
+	if (fd >= 0 && configure(fd, request)) {
+		request->result = -errno;
+		close(fd);
+	}
+}
+
+static void find_interface(struct request *request)
+{
+	unsigned int index = if_nametoindex(request->device);
+
+	request->step = STEP_INTERFACE;
+	request->result = index ? (int)index : -errno;
+}
+
+static void work(struct request *request)
+{
+	if (request->device[0])
+		find_interface(request);
+	else
+		open_socket(request);
+}
+
+static void *enter_and_work(void *data)
+{
+	struct request *request = data;
+	int fd = open(request->netns, O_RDONLY | O_CLOEXEC);
+
+	request->step = STEP_NETNS;
+	if (fd < 0 || setns(fd, CLONE_NEWNET))
+		request->result = -errno;
+	else
+		work(request);
+	if (fd >= 0)
+		close(fd);
+	return NULL;
+}
+
+static void run(struct request *request)
+{
+	pthread_t thread;
+	int err;
+
+	if (!request->netns[0]) {
+		work(request);
+		return;
+	}
+	err = pthread_create(&thread, NULL, enter_and_work, request);
+	if (err) {
+		request->step = STEP_THREAD;
+		request->result = -err;
+		return;
+	}
+	pthread_join(thread, NULL);
+}
+
+static bool throw_type(napi_env env, const char *message)
+{
+	napi_throw_type_error(env, "SOCKETS_ARGUMENT", message);
+	return false;
+}
+
+static bool get_u32(napi_env env, napi_value value, uint32_t *out)
+{
+	double number;
+
+	if (napi_get_value_double(env, value, &number) != napi_ok || !(number >= 0 && number <= UINT32_MAX) ||
+	    number != (double)(uint32_t)number)
+		return throw_type(env, "expected an integer from 0 to 4294967295");
+	*out = (uint32_t)number;
+	return true;
+}
+
+static bool get_string(napi_env env, napi_value value, char *out, size_t size)
+{
+	size_t length = 0;
+
+	if (napi_get_value_string_utf8(env, value, NULL, 0, &length) != napi_ok)
+		return throw_type(env, "expected a string");
+	if (length >= size || napi_get_value_string_utf8(env, value, out, size, &length) != napi_ok)
+		return throw_type(env, "string too long");
+	return strlen(out) == length || throw_type(env, "string holds a NUL byte");
+}
+
+static napi_value result_of(napi_env env, const struct request *request)
+{
+	napi_value array, value, step;
+
+	if (napi_create_array_with_length(env, 2, &array) == napi_ok &&
+	    napi_create_int32(env, request->result, &value) == napi_ok &&
+	    napi_create_int32(env, request->step, &step) == napi_ok &&
+	    napi_set_element(env, array, 0, value) == napi_ok &&
+	    napi_set_element(env, array, 1, step) == napi_ok)
+		return array;
+	if (!request->device[0] && request->result >= 0)
+		close(request->result);
+	napi_throw_error(env, "SOCKETS_NAPI", "cannot make the result");
+	return NULL;
+}
+
+/* openSocket(netns or '', family 4|6, flags, mark, address or '', port, backlog): [descriptor | -errno, step]
+ */
+static napi_value open_socket_call(napi_env env, napi_callback_info info)
+{
+	struct request request = {};
+	size_t count = 7;
+	napi_value argv[7];
+	uint32_t family;
+
+	if (napi_get_cb_info(env, info, &count, argv, NULL, NULL) != napi_ok || count < 7) {
+		throw_type(env, "expected 7 arguments");
+		return NULL;
+	}
+	if (!get_string(env, argv[0], request.netns, sizeof(request.netns)) ||
+	    !get_u32(env, argv[1], &family) || !get_u32(env, argv[2], &request.flags) ||
+	    !get_u32(env, argv[3], &request.mark) ||
+	    !get_string(env, argv[4], request.address, sizeof(request.address)) ||
+	    !get_u32(env, argv[5], &request.port) || !get_u32(env, argv[6], &request.backlog))
+		return NULL;
+	if (request.port > UINT16_MAX || (family != 4 && family != 6)) {
+		throw_type(env, "port or family out of range");
+		return NULL;
+	}
+	request.family = family == 6 ? AF_INET6 : AF_INET;
+	run(&request);
+	return result_of(env, &request);
+}
+
+/* interfaceIndex(netns or '', name): [index | -errno, step] */
+static napi_value interface_index_call(napi_env env, napi_callback_info info)
+{
+	struct request request = {};
+	size_t count = 2;
+	napi_value argv[2];
+
+	if (napi_get_cb_info(env, info, &count, argv, NULL, NULL) != napi_ok || count < 2) {
+		throw_type(env, "expected 2 arguments");
+		return NULL;
+	}
+	if (!get_string(env, argv[0], request.netns, sizeof(request.netns)) ||
+	    !get_string(env, argv[1], request.device, sizeof(request.device)))
+		return NULL;
+	if (!request.device[0]) {
+		throw_type(env, "expected a name");
+		return NULL;
+	}
+	run(&request);
+	return result_of(env, &request);
+}
+
+NAPI_MODULE_INIT(/* napi_env env, napi_value exports */)
+{
+	napi_property_descriptor functions[] = {
+		{"openSocket", NULL, open_socket_call, NULL, NULL, NULL, napi_default, NULL},
+		{"interfaceIndex", NULL, interface_index_call, NULL, NULL, NULL, napi_default, NULL},
+	};
+
+	if (napi_define_properties(env, exports, 2, functions) != napi_ok) {
+		napi_throw_error(env, "SOCKETS_NAPI", "cannot define the addon's functions");
+		return NULL;
+	}
+	return exports;
+}

@@ -1,0 +1,249 @@
+import {
+  Composer,
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  Parser,
+} from 'yaml';
+import type { ProblemCode } from './problem.ts';
+
+/** Offset into the text, from 0. */
+type Offset = number;
+
+/** A value of the text with its place. */
+export type TextNode =
+  | { readonly kind: 'map'; readonly at: Offset; readonly entries: readonly TextEntry[] }
+  | { readonly kind: 'list'; readonly at: Offset; readonly items: readonly TextNode[] }
+  | { readonly kind: 'text'; readonly at: Offset; readonly value: string }
+  | { readonly kind: 'number'; readonly at: Offset; readonly value: number; readonly source: string }
+  | { readonly kind: 'boolean'; readonly at: Offset; readonly value: boolean }
+  | { readonly kind: 'null'; readonly at: Offset };
+
+export interface TextEntry {
+  readonly key: string;
+  readonly keyAt: Offset;
+  readonly value: TextNode;
+}
+
+/** Bounds that keep a hostile text cheap. */
+export interface DocumentLimits {
+  readonly maxBytes: number;
+  readonly maxDepth: number;
+  /** Values, counted as often as aliases repeat them. */
+  readonly maxNodes: number;
+}
+
+export const DEFAULT_DOCUMENT_LIMITS: DocumentLimits = { maxBytes: 1 << 20, maxDepth: 32, maxNodes: 200_000 };
+
+export type ReportAt = (at: Offset, code: ProblemCode, reason: string, hint?: string) => void;
+
+export interface ParsedText {
+  readonly documents: readonly TextNode[];
+  readonly position: (at: Offset) => { line: number; column: number };
+}
+
+/** Thrown inside this file when a bound is met; the rest of the text is not read. */
+class LimitReached extends Error {
+  readonly at: Offset;
+  readonly hint: string;
+  constructor(at: Offset, message: string, hint: string) {
+    super(message);
+    this.at = at;
+    this.hint = hint;
+  }
+}
+
+interface Token {
+  readonly type: string;
+  readonly offset?: number;
+  readonly value?: unknown;
+  readonly items?: readonly { readonly key?: unknown; readonly value?: unknown }[];
+}
+
+const isToken = (value: unknown): value is Token =>
+  typeof value === 'object' && value !== null && 'type' in value;
+
+/** Walks the concrete syntax without recursion: the composer recurses, and a deep text would exhaust the stack. */
+function checkDepth(root: Token, maxDepth: number): void {
+  const open: { token: Token; depth: number }[] = [{ token: root, depth: 0 }];
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    const { token, depth } = next;
+    if (depth > maxDepth) {
+      throw new LimitReached(
+        token.offset ?? 0,
+        `values are nested more than ${maxDepth} deep`,
+        'no policy needs that',
+      );
+    }
+    if (isToken(token.value)) open.push({ token: token.value, depth });
+    for (const item of token.items ?? []) {
+      if (isToken(item.key)) open.push({ token: item.key, depth: depth + 1 });
+      if (isToken(item.value)) open.push({ token: item.value, depth: depth + 1 });
+    }
+  }
+}
+
+function compose(text: string, lines: LineCounter, limits: DocumentLimits): Document.Parsed[] {
+  const tokens = [...new Parser(lines.addNewLine).parse(text)];
+  for (const token of tokens) checkDepth(token as Token, limits.maxDepth);
+  const composer = new Composer({ uniqueKeys: true, strict: true, version: '1.2', schema: 'core' });
+  return [...composer.compose(tokens, true, text.length)] as Document.Parsed[];
+}
+
+class Converter {
+  readonly #report: ReportAt;
+  readonly #limits: DocumentLimits;
+  #nodes = 0;
+  #document: Document.Parsed | undefined;
+
+  constructor(report: ReportAt, limits: DocumentLimits) {
+    this.#report = report;
+    this.#limits = limits;
+  }
+
+  document(document: Document.Parsed): TextNode | undefined {
+    this.#document = document;
+    return document.contents === null ? undefined : this.#node(document.contents, 0, 0);
+  }
+
+  #node(node: Node | null, at: Offset, depth: number): TextNode {
+    const start = node?.range?.[0] ?? at;
+    this.#nodes++;
+    if (this.#nodes > this.#limits.maxNodes) {
+      throw new LimitReached(
+        start,
+        `the text holds more than ${this.#limits.maxNodes} values`,
+        'aliases count as often as they are used',
+      );
+    }
+    if (depth > this.#limits.maxDepth)
+      throw new LimitReached(start, 'aliases nest without end', 'write the value out');
+    if (node === null) return { kind: 'null', at: start };
+    if (isAlias(node)) return this.#alias(node.source, start, depth);
+    if (isMap(node)) return this.#map(node.items, start, depth);
+    if (isSeq(node)) {
+      const items = node.items.map((item) => this.#node(item as Node | null, start, depth + 1));
+      return { kind: 'list', at: start, items };
+    }
+    return this.#scalar(isScalar(node) ? node.value : null, isScalar(node) ? (node.source ?? '') : '', start);
+  }
+
+  #alias(name: string, at: Offset, depth: number): TextNode {
+    let anchored: Node | undefined;
+    for (const [anchor, node] of this.#anchors()) if (anchor === name) anchored = node;
+    if (anchored === undefined) {
+      this.#report(at, 'SYNTAX', `the alias *${name} has no anchor`);
+      return { kind: 'null', at };
+    }
+    return this.#node(anchored, at, depth + 1);
+  }
+
+  #anchorCache: { of: Document.Parsed | undefined; anchors: Map<string, Node> } = {
+    of: undefined,
+    anchors: new Map(),
+  };
+
+  #anchors(): Map<string, Node> {
+    if (this.#anchorCache.of === this.#document) return this.#anchorCache.anchors;
+    const anchors = new Map<string, Node>();
+    const open: unknown[] = [this.#document?.contents];
+    while (open.length > 0) {
+      const node = open.pop();
+      if ((isMap(node) || isSeq(node) || isScalar(node)) && node.anchor !== undefined)
+        anchors.set(node.anchor, node);
+      if (isSeq(node)) open.push(...node.items);
+      if (isMap(node)) for (const pair of node.items) open.push(pair.key, pair.value);
+    }
+    this.#anchorCache = { of: this.#document, anchors };
+    return anchors;
+  }
+
+  #map(pairs: readonly { key: unknown; value: unknown }[], at: Offset, depth: number): TextNode {
+    const entries: TextEntry[] = [];
+    const seen = new Set<string>();
+    for (const pair of pairs) {
+      const key = pair.key as Node | null;
+      const keyAt = key?.range?.[0] ?? at;
+      if (!isScalar(key) || key.value === null) {
+        this.#report(keyAt, 'SYNTAX', 'a key must be plain text');
+        continue;
+      }
+      const name = typeof key.value === 'string' ? key.value : (key.source ?? String(key.value));
+      if (seen.has(name)) {
+        this.#report(keyAt, 'SYNTAX', `the key ${JSON.stringify(name)} occurs twice`, 'keep one of them');
+        continue;
+      }
+      seen.add(name);
+      const end = key.range?.[1] ?? keyAt;
+      entries.push({ key: name, keyAt, value: this.#node(pair.value as Node | null, end, depth + 1) });
+    }
+    return { kind: 'map', at, entries };
+  }
+
+  #scalar(value: unknown, source: string, at: Offset): TextNode {
+    if (typeof value === 'string') return { kind: 'text', at, value };
+    if (typeof value === 'number' || typeof value === 'bigint')
+      return { kind: 'number', at, value: Number(value), source };
+    if (typeof value === 'boolean') return { kind: 'boolean', at, value };
+    return { kind: 'null', at };
+  }
+}
+
+/** What the syntax error's first line says, without the place that follows it. */
+function syntaxReason(message: string): string {
+  return (message.split('\n')[0] ?? message).replace(/ at line \d+, column \d+:?$/, '').replace(/:$/, '');
+}
+
+function convert(text: string, report: ReportAt, lines: LineCounter, limits: DocumentLimits): TextNode[] {
+  const converter = new Converter(report, limits);
+  const documents: TextNode[] = [];
+  for (const document of compose(text, lines, limits)) {
+    for (const error of document.errors) {
+      const duplicate = error.code === 'DUPLICATE_KEY';
+      const reason = duplicate ? 'the same key occurs twice' : syntaxReason(error.message);
+      report(error.pos[0], 'SYNTAX', reason, duplicate ? 'keep one of them' : undefined);
+    }
+    if (document.errors.length > 0) continue;
+    const root = converter.document(document);
+    if (root !== undefined) documents.push(root);
+  }
+  return documents;
+}
+
+/**
+ * Reads YAML 1.2 (JSON is a subset of it), several documents allowed, into values with their places. Duplicate keys,
+ * unknown anchors, deep nesting and texts beyond the limits are reported, not thrown; a document with a syntax error
+ * is left out.
+ */
+export function parseText(
+  text: string,
+  report: ReportAt,
+  limits: DocumentLimits = DEFAULT_DOCUMENT_LIMITS,
+): ParsedText {
+  const lines = new LineCounter();
+  const position = (at: Offset): { line: number; column: number } => {
+    const { line, col } = lines.linePos(at);
+    return { line: Math.max(1, line), column: Math.max(1, col) };
+  };
+  const bytes = Buffer.byteLength(text);
+  if (bytes > limits.maxBytes) {
+    report(
+      0,
+      'LIMIT',
+      `the text has ${bytes} bytes, at most ${limits.maxBytes} are read`,
+      'split it into several files',
+    );
+    return { documents: [], position };
+  }
+  try {
+    return { documents: convert(text, report, lines, limits), position };
+  } catch (error) {
+    if (!(error instanceof LimitReached)) throw error;
+    report(error.at, 'LIMIT', error.message, error.hint);
+    return { documents: [], position };
+  }
+}

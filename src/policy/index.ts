@@ -1,0 +1,32 @@
+export {
+  DROP_POLICY,
+  DROP_POLICY_DENY,
+  evaluateMapState,
+  type PolicyQuery,
+  type PolicyVerdict,
+} from './evaluate-map-state.ts';
+export { evaluateNaive, type NaiveOptions, type NaiveQuery } from './evaluate-naive.ts';
+export { type L4RuleSummary, type L4Summary, l4Summary } from './l4-summary.ts';
+export { diffMapState, identitiesWithVerdict, isEmptyDiff } from './map-state.ts';
+export { type PolicyObject, policyObjectLabels } from './namespace.ts';
+export {
+  type ParsedPolicy,
+  type ParsedRule,
+  type ParsePolicyOptions,
+  parsePolicy,
+  readPolicy,
+} from './parse-policy.ts';
+export { type PeerSelector, peerSelectorApiText } from './peer-selector.ts';
+export { formatProblem, formatProblems, PolicyInvalidError, type PolicyProblem } from './problem.ts';
+export {
+  type PolicySnapshot,
+  Repository,
+  type RepositoryChange,
+  type RepositoryJson,
+  type StoredRule,
+} from './repository.ts';
+export type { EnforcementMode, PolicyEnforcement, ResolvedPolicy, ResolveOptions } from './resolve.ts';
+export { PolicyResolver, type PolicyUpdate, type ResolverOptions } from './resolver.ts';
+export type { Rule, RuleItem } from './rule.ts';
+export { type RuleJson, ruleJson, rulesText } from './rule-json.ts';
+export type { IdentityChanges, SelectorUse } from './selector-cache.ts';

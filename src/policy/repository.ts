@@ -1,0 +1,144 @@
+import { hasLabels, type Label } from '../model/labels.ts';
+import { readPolicy } from './parse-policy.ts';
+import type { Rule } from './rule.ts';
+import { type RuleJson, ruleJson } from './rule-json.ts';
+
+/** A rule of the repository. Its id stays the same while the rule lives and is never given again. */
+export interface StoredRule {
+  /** 1..2^32-1. */
+  readonly id: number;
+  readonly rule: Rule;
+}
+
+/** The rule set at one revision. Never changes. */
+export interface PolicySnapshot {
+  /** > 0. */
+  readonly revision: number;
+  /** In the order in which they were added. */
+  readonly rules: readonly StoredRule[];
+}
+
+/** What one change did. `removed` and `added` are empty, and the revision as before, when there was nothing to do. */
+export interface RepositoryChange {
+  readonly revision: number;
+  readonly added: readonly StoredRule[];
+  readonly removed: readonly StoredRule[];
+}
+
+/** The repository in the form it is kept in across restarts. */
+export interface RepositoryJson {
+  readonly version: 1;
+  readonly revision: number;
+  readonly nextRuleId: number;
+  readonly rules: readonly { readonly id: number; readonly rule: RuleJson }[];
+}
+
+/** The first revision: that of a repository which never held a rule. */
+export const FIRST_REVISION = 1;
+
+/** The rules of a node and their revision, which grows by one with every change. */
+export class Repository {
+  #snapshot: PolicySnapshot;
+  #nextRuleId: number;
+
+  private constructor(snapshot: PolicySnapshot, nextRuleId: number) {
+    this.#snapshot = snapshot;
+    this.#nextRuleId = nextRuleId;
+  }
+
+  static empty(): Repository {
+    return new Repository({ revision: FIRST_REVISION, rules: [] }, 1);
+  }
+
+  get revision(): number {
+    return this.#snapshot.revision;
+  }
+
+  snapshot(): PolicySnapshot {
+    return this.#snapshot;
+  }
+
+  add(rules: readonly Rule[]): RepositoryChange {
+    return this.#change([], rules);
+  }
+
+  /** Removes every rule that has all of `labels`, and adds `rules`, as one change. */
+  replace(labels: readonly Label[], rules: readonly Rule[]): RepositoryChange {
+    return this.#change(this.get(labels), rules);
+  }
+
+  /**
+   * Puts each rule in the place of those with exactly the same set of labels, as a policy object replaces its own
+   * former version. Rules without labels are only added.
+   */
+  upsert(rules: readonly Rule[]): RepositoryChange {
+    const sets = rules.map((rule) => rule.labels).filter((labels) => labels.length > 0);
+    const replaced = this.#snapshot.rules.filter(({ rule }) =>
+      sets.some((labels) => labels.length === rule.labels.length && hasLabels(rule.labels, labels)),
+    );
+    return this.#change(replaced, rules);
+  }
+
+  /** Removes every rule that has all of `labels` (their source may be `any`); all rules when `labels` is empty. */
+  delete(labels: readonly Label[]): RepositoryChange {
+    return this.#change(this.get(labels), []);
+  }
+
+  /** The rules that have all of `labels`; all rules when it is empty. */
+  get(labels: readonly Label[]): readonly StoredRule[] {
+    return this.#snapshot.rules.filter(({ rule }) => hasLabels(rule.labels, labels));
+  }
+
+  #change(removed: readonly StoredRule[], rules: readonly Rule[]): RepositoryChange {
+    if (removed.length === 0 && rules.length === 0)
+      return { revision: this.revision, added: [], removed: [] };
+    const gone = new Set(removed.map(({ id }) => id));
+    const added = rules.map((rule) => ({ id: this.#nextRuleId++, rule }));
+    const kept = this.#snapshot.rules.filter(({ id }) => !gone.has(id));
+    this.#snapshot = { revision: this.revision + 1, rules: [...kept, ...added] };
+    return { revision: this.revision, added, removed };
+  }
+
+  toJSON(): RepositoryJson {
+    return {
+      version: 1,
+      revision: this.revision,
+      nextRuleId: this.#nextRuleId,
+      rules: this.#snapshot.rules.map(({ id, rule }) => ({ id, rule: ruleJson(rule) })),
+    };
+  }
+
+  /**
+   * Restores what `toJSON` gave, revision and ids included.
+   * @throws PolicyInvalidError when a rule in it is not valid; TypeError when it is not such a value at all
+   */
+  static fromJSON(value: unknown, file = 'the saved policy'): Repository {
+    const saved = checkSaved(value);
+    const rules = readPolicy(JSON.stringify(saved.rules.map(({ rule }) => rule)), {
+      file,
+      limits: { maxBytes: 1 << 28, maxNodes: 1 << 26 },
+    });
+    const stored = rules.map((rule, i) => ({ id: saved.rules[i]?.id ?? 0, rule }));
+    return new Repository({ revision: saved.revision, rules: stored }, saved.nextRuleId);
+  }
+}
+
+const isCount = (value: unknown): value is number =>
+  typeof value === 'number' && Number.isSafeInteger(value) && value > 0;
+
+function checkSaved(value: unknown): RepositoryJson {
+  if (typeof value !== 'object' || value === null) throw new TypeError('the saved policy is not an object');
+  const { version, revision, nextRuleId, rules } = value as Record<string, unknown>;
+  if (version !== 1) throw new TypeError(`the saved policy has version ${String(version)}, not 1`);
+  if (!isCount(revision)) throw new TypeError('the saved policy has no revision');
+  if (!isCount(nextRuleId)) throw new TypeError('the saved policy has no nextRuleId');
+  if (!Array.isArray(rules)) throw new TypeError('the saved policy has no rules');
+  const seen = new Set<number>();
+  for (const item of rules as unknown[]) {
+    const id = (item as { id?: unknown } | null)?.id;
+    if (!isCount(id) || id >= nextRuleId || seen.has(id))
+      throw new TypeError('the saved policy has a rule with a wrong id');
+    seen.add(id);
+  }
+  return { version, revision, nextRuleId, rules: rules as RepositoryJson['rules'] };
+}

@@ -1,0 +1,181 @@
+import {
+  type Identity,
+  type NumericIdentity,
+  RESERVED_IDENTITIES,
+  ReservedIdentity,
+} from '../model/identity.ts';
+import { matchesPeer, type PeerSelector } from './peer-selector.ts';
+
+export interface IdentityChanges {
+  readonly upserts?: readonly Identity[];
+  readonly deletes?: readonly NumericIdentity[];
+}
+
+/** What a change of identities did to one selector. */
+export interface SelectorDelta {
+  readonly added: readonly NumericIdentity[];
+  readonly removed: readonly NumericIdentity[];
+}
+
+/** One selector in use, as the API lists it. */
+export interface SelectorUse {
+  readonly peer: PeerSelector;
+  /** Ascending. */
+  readonly identities: readonly NumericIdentity[];
+  /** How often it is held. */
+  readonly users: number;
+}
+
+interface Entry {
+  readonly peer: PeerSelector;
+  readonly identities: Set<NumericIdentity>;
+  users: number;
+}
+
+interface MutableDelta {
+  readonly added: NumericIdentity[];
+  readonly removed: NumericIdentity[];
+}
+
+const labelIndexKey = (key: string, value: string): string => `${key}=${value}`;
+
+/**
+ * Which identities each selector in use picks, kept up to date as identities come and go. The reserved identities
+ * are always there; identity 0 never is.
+ */
+export class SelectorCache {
+  readonly #clusterName: string;
+  readonly #identities = new Map<NumericIdentity, Identity>();
+  /** `key=value` of a label -> identities that have it, whatever its source. */
+  readonly #byLabel = new Map<string, Set<NumericIdentity>>();
+  readonly #selectors = new Map<string, Entry>();
+
+  constructor(options: { readonly clusterName: string }) {
+    this.#clusterName = options.clusterName;
+    for (const identity of RESERVED_IDENTITIES) {
+      if (identity.id !== ReservedIdentity.unknown) this.#index(identity);
+    }
+  }
+
+  identity(id: NumericIdentity): Identity | undefined {
+    return this.#identities.get(id);
+  }
+
+  get size(): number {
+    return this.#identities.size;
+  }
+
+  /** Takes a selector into use, or holds it once more. */
+  acquire(peer: PeerSelector): void {
+    if (peer.kind === 'every') return;
+    const held = this.#selectors.get(peer.text);
+    if (held !== undefined) {
+      held.users++;
+      return;
+    }
+    const identities = new Set<NumericIdentity>();
+    for (const id of this.#candidates(peer)) {
+      const identity = this.#identities.get(id);
+      if (identity !== undefined && matchesPeer(peer, identity, this.#clusterName)) identities.add(id);
+    }
+    this.#selectors.set(peer.text, { peer, identities, users: 1 });
+  }
+
+  /** Gives up one hold; the last one forgets the selector. */
+  release(peer: PeerSelector): void {
+    const held = this.#selectors.get(peer.text);
+    if (held === undefined) return;
+    held.users--;
+    if (held.users === 0) this.#selectors.delete(peer.text);
+  }
+
+  /** The identities that a selector in use picks; empty for one that is not in use. */
+  identitiesOf(peer: PeerSelector): ReadonlySet<NumericIdentity> {
+    return this.#selectors.get(peer.text)?.identities ?? new Set();
+  }
+
+  selectors(): readonly SelectorUse[] {
+    return [...this.#selectors.values()].map(({ peer, identities, users }) => ({
+      peer,
+      users,
+      identities: [...identities].sort((a, b) => a - b),
+    }));
+  }
+
+  /**
+   * Takes over identities that came, changed their labels or went.
+   * @returns by selector text, what that added and removed; only selectors that changed
+   */
+  update(changes: IdentityChanges): ReadonlyMap<string, SelectorDelta> {
+    const deltas = new Map<string, MutableDelta>();
+    for (const id of changes.deletes ?? []) this.#remove(id, deltas);
+    for (const identity of changes.upserts ?? []) this.#upsert(identity, deltas);
+    return deltas;
+  }
+
+  #upsert(identity: Identity, deltas: Map<string, MutableDelta>): void {
+    if (identity.id === ReservedIdentity.unknown) return;
+    this.#unindex(identity.id);
+    this.#index(identity);
+    for (const [text, entry] of this.#selectors) {
+      const matches = matchesPeer(entry.peer, identity, this.#clusterName);
+      this.#note(deltas, text, entry, identity.id, matches);
+    }
+  }
+
+  #remove(id: NumericIdentity, deltas: Map<string, MutableDelta>): void {
+    this.#unindex(id);
+    for (const [text, entry] of this.#selectors) this.#note(deltas, text, entry, id, false);
+  }
+
+  #note(
+    deltas: Map<string, MutableDelta>,
+    text: string,
+    entry: Entry,
+    id: NumericIdentity,
+    matches: boolean,
+  ): void {
+    if (entry.identities.has(id) === matches) return;
+    const delta = deltas.get(text) ?? { added: [], removed: [] };
+    deltas.set(text, delta);
+    if (matches) {
+      entry.identities.add(id);
+      delta.added.push(id);
+    } else {
+      entry.identities.delete(id);
+      delta.removed.push(id);
+    }
+  }
+
+  /** The fewest identities among which the selector's can be: those with its rarest label. */
+  #candidates(peer: PeerSelector): Iterable<NumericIdentity> {
+    const all = this.#identities;
+    if (peer.kind !== 'labels' || peer.selector.matchLabels.length === 0) return all.keys();
+    let rarest: ReadonlySet<NumericIdentity> | undefined;
+    for (const part of peer.selector.matchLabels) {
+      const having = this.#byLabel.get(labelIndexKey(part.key, part.value)) ?? new Set();
+      if (rarest === undefined || having.size < rarest.size) rarest = having;
+    }
+    return rarest ?? all.keys();
+  }
+
+  #index(identity: Identity): void {
+    this.#identities.set(identity.id, identity);
+    for (const { key, value } of identity.labels) {
+      const text = labelIndexKey(key, value);
+      const having = this.#byLabel.get(text) ?? new Set();
+      having.add(identity.id);
+      this.#byLabel.set(text, having);
+    }
+  }
+
+  #unindex(id: NumericIdentity): void {
+    for (const { key, value } of this.#identities.get(id)?.labels ?? []) {
+      const text = labelIndexKey(key, value);
+      const having = this.#byLabel.get(text);
+      having?.delete(id);
+      if (having?.size === 0) this.#byLabel.delete(text);
+    }
+    this.#identities.delete(id);
+  }
+}

@@ -1,0 +1,119 @@
+import { wantsMachineErrors } from '../commands/support/output.ts';
+import { errorReport, writeError } from '../commands/support/report-error.ts';
+import pjson from '../package.json' with { type: 'json' };
+import { closestName } from '../src/base/did-you-mean.ts';
+import { UsageError } from '../src/base/errors.ts';
+import { type CommandClass, loadRegistry, type Registry } from './registry.ts';
+
+/** Global flags that take a value: they may stand before the command's words. */
+const VALUE_FLAGS = new Set([
+  '-H',
+  '--host',
+  '--health-host',
+  '--state-dir',
+  '--bpf-dir',
+  '-o',
+  '--output',
+  '--compat',
+]);
+
+/** The words of a command line, sorted. */
+export interface Words {
+  /** Longest run of words that names a command; undefined when none does. */
+  readonly id: string | undefined;
+  /** Words before the first flag, for messages. */
+  readonly words: readonly string[];
+  /** Arguments and flags of the command. */
+  readonly rest: readonly string[];
+}
+
+/** Flags that stand before the first word. */
+function leadingFlags(argv: readonly string[]): number {
+  let i = 0;
+  while (i < argv.length && argv[i]?.startsWith('-') === true) i += VALUE_FLAGS.has(argv[i] ?? '') ? 2 : 1;
+  return Math.min(i, argv.length);
+}
+
+/** Finds the command: the longest run of leading words that is one; flags before it go to its arguments. */
+export function findCommand(argv: readonly string[], ids: Pick<ReadonlySet<string>, 'has'>): Words {
+  const start = leadingFlags(argv);
+  const after = argv.slice(start);
+  const firstFlag = after.findIndex((word) => word.startsWith('-'));
+  const words = firstFlag < 0 ? after : after.slice(0, firstFlag);
+  for (let n = words.length; n > 0; n--) {
+    const id = words.slice(0, n).join(':');
+    if (ids.has(id)) return { id, words, rest: [...argv.slice(0, start), ...after.slice(n)] };
+  }
+  return { id: undefined, words, rest: argv };
+}
+
+function unknownCommand(words: readonly string[], registry: Registry): UsageError {
+  const ids = [...registry.keys()];
+  const topic = words[0] ?? '';
+  const inTopic = ids.filter((id) => id.startsWith(`${topic}:`));
+  const known = inTopic.length > 0 ? inTopic : [...ids, ...ids.map((id) => id.split(':')[0] ?? '')];
+  const depth = inTopic.length > 0 ? 2 : 1;
+  const wanted = words.slice(0, depth).join(':');
+  const close = closestName(wanted, known) ?? closestName(words.slice(0, 2).join(':'), ids);
+  return new UsageError(`unknown command ${JSON.stringify(words.slice(0, depth).join(' '))}`, {
+    code: 'UNKNOWN_COMMAND',
+    hint:
+      close === undefined
+        ? 'see `ciliate --help` for all commands'
+        : `did you mean \`ciliate ${close.replaceAll(':', ' ')}\`?`,
+  });
+}
+
+function wantsHelp(argv: readonly string[]): boolean {
+  const end = argv.indexOf('--');
+  return (end < 0 ? argv : argv.slice(0, end)).some((word) => word === '--help' || word === '-h');
+}
+
+async function runCommand(id: string, rest: readonly string[], registry: Registry): Promise<void> {
+  const load = registry.get(id);
+  const module = (await load?.()) as { readonly default: CommandClass };
+  const { lightConfig } = await import('./oclif-config.ts');
+  const Class = module.default;
+  Class.id = id;
+  const command = new Class([...rest], lightConfig());
+  await (command as unknown as { _run(): Promise<unknown> })._run();
+}
+
+async function dispatch(argv: readonly string[]): Promise<void> {
+  const registry = loadRegistry();
+  const { id, words, rest } = findCommand(argv, registry);
+  const topic = words.join(':');
+  const isTopic = words.length > 0 && [...registry.keys()].some((known) => known.startsWith(`${topic}:`));
+  if (wantsHelp(argv) || words.length === 0 || words[0] === 'help' || (id === undefined && isTopic)) {
+    const { showHelp } = await import('./help.ts');
+    const about = words[0] === 'help' ? words.slice(1) : words;
+    await showHelp(id === undefined ? about : id.split(':'));
+    return;
+  }
+  if (id === undefined) throw unknownCommand(words, registry);
+  await runCommand(id, rest, registry);
+}
+
+/** A reader that closed its end (`| head`) wants no more: stop at once, quietly. */
+function stopWhenClosed(stream: NodeJS.WriteStream): void {
+  stream.prependListener('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0);
+  });
+}
+
+/** Runs one command line to its end and sets the exit code. Never rejects. */
+export async function runCli(argv: readonly string[]): Promise<void> {
+  if (argv[0] === '--version') {
+    process.stdout.write(`ciliate ${pjson.version}\n`);
+    return;
+  }
+  stopWhenClosed(process.stdout);
+  stopWhenClosed(process.stderr);
+  try {
+    await dispatch(argv);
+  } catch (error) {
+    const report = errorReport(error);
+    writeError(report, { json: wantsMachineErrors(argv), debug: argv.includes('-D') });
+    process.exitCode = report.exitCode;
+  }
+}

@@ -1,0 +1,89 @@
+import { closestName } from '../../src/base/did-you-mean.ts';
+import { CiliateError, ExitCode, errorText } from '../../src/base/errors.ts';
+import { toJsonLine } from '../../src/view/json.ts';
+
+/** An error as the CLI tells it. */
+export interface ErrorReport {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string | undefined;
+  readonly exitCode: ExitCode;
+  /** Stack of an error that we did not foresee. */
+  readonly stack: string | undefined;
+}
+
+/** What oclif's parser throws: the words of the command are wrong. */
+interface ParseError extends Error {
+  readonly oclif?: { readonly exit?: number };
+  readonly parse?: unknown;
+  /** Of NonExistentFlagsError: the flags that do not exist. */
+  readonly flags?: readonly string[];
+}
+
+/** A message without what oclif's parser puts around it. */
+function plain(message: string): string {
+  return message.replace(/^Parsing (--\S+) \n\t/, '').replace(/\n?See more help with --help/g, '');
+}
+
+function isParseError(error: unknown): error is ParseError {
+  return error instanceof Error && ('parse' in error || (error as ParseError).oclif?.exit === ExitCode.usage);
+}
+
+function parseReport(error: ParseError, flagNames: readonly string[]): ErrorReport {
+  const [first = ''] = plain(error.message).split('\n\n');
+  const unknown = (error.flags ?? []).find((flag) => typeof flag === 'string' && flag.startsWith('-'));
+  const close = unknown === undefined ? undefined : closestName(unknown.replace(/^-+/, ''), flagNames);
+  const message = unknown === undefined ? first : `unknown flag ${unknown}`;
+  return {
+    code: 'USAGE',
+    message: message.charAt(0).toLowerCase() + message.slice(1),
+    hint: close === undefined ? 'add --help to see what the command takes' : `did you mean --${close}?`,
+    exitCode: ExitCode.usage,
+    stack: undefined,
+  };
+}
+
+/** Our error, also where the parser of flags wrapped it. */
+function ownError(error: unknown): CiliateError | undefined {
+  if (error instanceof CiliateError) return error;
+  const cause = error instanceof Error ? error.cause : undefined;
+  return cause instanceof CiliateError ? cause : undefined;
+}
+
+/** Sorts any thrown value into what is said and how the process exits. */
+export function errorReport(error: unknown, flagNames: readonly string[] = []): ErrorReport {
+  const own = ownError(error);
+  if (own !== undefined) {
+    const { code, hint, exitCode } = own;
+    return { code, message: plain(errorText(own)), hint, exitCode, stack: undefined };
+  }
+  if (isParseError(error)) return parseReport(error, flagNames);
+  return {
+    code: 'INTERNAL',
+    message: errorText(error),
+    hint: 'this is a fault of ciliate: please report it with the lines above',
+    exitCode: ExitCode.internal,
+    stack: error instanceof Error ? error.stack : undefined,
+  };
+}
+
+/** The report as one JSON object. */
+export function errorJson(report: ErrorReport): { readonly error: Readonly<Record<string, unknown>> } {
+  const { code, message, hint, exitCode } = report;
+  return { error: { code, message, ...(hint === undefined ? {} : { hint }), exitCode } };
+}
+
+/** Writes the report to stderr: `Error: …` and `Hint: …`, or one line of JSON. */
+export function writeError(
+  report: ErrorReport,
+  options: { readonly json: boolean; readonly debug: boolean },
+): void {
+  if (options.json) {
+    process.stderr.write(`${toJsonLine(errorJson(report))}\n`);
+    return;
+  }
+  const stack =
+    report.stack !== undefined || options.debug ? `${report.stack ?? ''}\n`.replace(/^\n$/, '') : '';
+  const hint = report.hint === undefined ? '' : `Hint: ${report.hint}\n`;
+  process.stderr.write(`${stack}Error: ${report.message}\n${hint}`);
+}

@@ -1,5 +1,5 @@
 import { mkdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { AgentClient, HealthClient } from '../api/client.ts';
 import { packageRoot } from '../base/assets.ts';
 import { SystemError } from '../base/errors.ts';
@@ -42,6 +42,17 @@ export function agentWords(layout: LabLayout, node: NodeLayout, options: AgentOp
     value === undefined ? [] : [`--${name}=${value}`],
   );
   return ['agent', ...flags, ...(options.extra ?? [])];
+}
+
+/** Points commands at a node's agent, as the flags -H, --health-host, --state-dir and --bpf-dir would. */
+export function nodeEnvironment(node: NodeLayout): Readonly<Record<string, string>> {
+  return {
+    CILIATE_SOCK: `unix://${node.paths.agentSocket}`,
+    CILIATE_HEALTH_SOCK: `unix://${node.paths.healthSocket}`,
+    CILIATE_STATE_DIR: node.paths.stateDir,
+    CILIATE_BPF_DIR: node.paths.bpfDir,
+    PATH: [dirname(ciliate()[0] ?? ''), process.env.PATH ?? ''].join(delimiter),
+  };
 }
 
 export function agentClient(node: NodeLayout): AgentClient {

@@ -1,0 +1,35 @@
+import * as Args from '@oclif/core/args';
+import * as Flags from '@oclif/core/flags';
+import { ExitCode } from '../../src/base/errors.ts';
+import type { ShipOutcome } from '../../src/lab/ship.ts';
+import { BaseCommand } from '../base.ts';
+
+function outcomeText(outcome: ShipOutcome): string {
+  if (outcome.kind === 'answer') return outcome.body;
+  if (outcome.kind === 'timeout') return `no answer within ${outcome.timeoutMs / 1000} s\n`;
+  return `refused: ${outcome.code}\n`;
+}
+
+export default class LabSend extends BaseCommand<typeof LabSend> {
+  static override summary = 'Send one HTTP request; exit 1 when no answer comes';
+  static override description =
+    'A small client for workloads, whose namespaces have no other: `lab exec xwing -- ciliate lab send POST URL`.';
+  static override args = {
+    method: Args.string({ required: true, options: ['GET', 'POST', 'PUT'] }),
+    url: Args.url({ required: true }),
+  };
+  static override flags = {
+    'timeout-ms': Flags.integer({
+      description: 'for connection and answer, in milliseconds',
+      default: 3000,
+      min: 1,
+    }),
+  };
+
+  async run(): Promise<void> {
+    const { sendShip } = await import('../../src/lab/ship.ts');
+    const outcome = await sendShip(this.args.method, this.args.url.href, this.flags['timeout-ms']);
+    if (outcome.kind !== 'answer') this.exitWith(ExitCode.finding);
+    await this.print(outcome, () => outcomeText(outcome));
+  }
+}

@@ -1,0 +1,23 @@
+import * as Flags from '@oclif/core/flags';
+import { BaseCommand } from '../base.ts';
+
+export default class LabServe extends BaseCommand<typeof LabServe> {
+  static override summary = 'Be a deathstar: the HTTP server of the Star Wars workloads';
+  static override hidden = true;
+  static override flags = {
+    port: Flags.integer({ description: 'port on every address', default: 80, min: 1, max: 65535 }),
+    restarts: Flags.string({ description: 'restart after each explosion and count in this file' }),
+  };
+
+  async run(): Promise<void> {
+    const [{ serveDeathstar, superviseRestarts }, { interruptSignal }, { ciliate }] = await Promise.all([
+      import('../../src/lab/deathstar.ts'),
+      import('../support/interrupt.ts'),
+      import('../../src/lab/agent-process.ts'),
+    ]);
+    const { port, restarts } = this.flags;
+    const signal = interruptSignal();
+    if (restarts === undefined) process.exitCode = await serveDeathstar(port, signal);
+    else await superviseRestarts(ciliate('lab', 'serve', `--port=${port}`), restarts, signal);
+  }
+}

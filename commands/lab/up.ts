@@ -1,0 +1,55 @@
+import * as Flags from '@oclif/core/flags';
+import { DEFAULT_LAB_NAME } from '../../src/lab/layout.ts';
+import { BaseCommand } from '../base.ts';
+
+export default class LabUp extends BaseCommand<typeof LabUp> {
+  static override summary =
+    'Make a cluster of network namespaces on this machine, with an agent in each node';
+  static override examples = [
+    '<%= config.bin %> lab up',
+    '<%= config.bin %> lab up --name big --nodes 5 --workloads none',
+  ];
+  static override flags = {
+    name: Flags.string({ description: "the lab's name", default: DEFAULT_LAB_NAME }),
+    nodes: Flags.integer({ description: 'how many nodes', default: 2, min: 1 }),
+    workloads: Flags.option({
+      description: 'endpoints to start in it',
+      options: ['star-wars', 'none'] as const,
+      default: 'star-wars' as const,
+    })(),
+  };
+
+  async run(): Promise<void> {
+    const [
+      { createLab, takeDown },
+      { startStarWars },
+      { defaultLabsDir, missingForNamespaces },
+      { interruptSignal },
+    ] = await Promise.all([
+      import('../../src/lab/lab.ts'),
+      import('../../src/lab/star-wars.ts'),
+      import('../../src/lab/requirements.ts'),
+      import('../support/interrupt.ts'),
+    ]);
+    const { name, nodes, workloads } = this.flags;
+    const isolated = missingForNamespaces().length === 0;
+    const say = (text: string): boolean => process.stderr.write(`${text}\n`);
+    const lab = await createLab({
+      name,
+      nodes,
+      labsDir: defaultLabsDir(),
+      isolation: isolated ? 'namespaces' : 'loopback',
+      agent: { datapath: isolated ? 'bpf' : 'none' },
+      onProgress: say,
+      signal: interruptSignal(),
+    });
+    try {
+      if (workloads === 'star-wars') await startStarWars(lab, say);
+    } catch (error) {
+      await takeDown(lab.layout);
+      throw error;
+    }
+    lab.finish();
+    say(`lab ${name} is up; \`ciliate lab status --name ${name}\` shows it`);
+  }
+}

@@ -1,5 +1,5 @@
 export { DEFAULT_PAYLOAD_BYTES, Outcome } from './constants.ts';
-export { createIcmpProbe, type IcmpProbeOptions } from './icmp.ts';
+export { createIcmpProbe, failureOf, type IcmpProbeOptions } from './icmp.ts';
 export {
   errnoText,
   type IcmpMode,
@@ -8,3 +8,10 @@ export {
   type IcmpProberOptions,
 } from './icmp-prober.ts';
 export type { OutcomeBatch, ProbeError } from './outcome-batch.ts';
+export {
+  type PingLine,
+  type PingOptions,
+  type PingReport,
+  PingSession,
+  type PingTarget,
+} from './ping-session.ts';

@@ -22,7 +22,7 @@ export { BpfError, Errno, errnoName } from './errors.ts';
 export type * from './types.ts';
 export { BpfAttachType, BpfLinkType, BpfMapType } from './types.ts';
 
-/** How many slabs of records may be split at once: none is kept here, so this is only the shape of a round. */
+/** Cuts one round of the ring buffer into its records; `lengths` are u32 of the machine's order. */
 function splitRound(slab: Buffer, lengths: Buffer): Buffer[] {
   const records: Buffer[] = [];
   let at = 0;
@@ -81,6 +81,11 @@ class LibBpf implements Bpf {
 
   #open(operation: string, result: Handle | number): Handle | undefined {
     if (result === -Errno.ENOENT) return undefined;
+    if (result === -Errno.EBADF)
+      throw new BpfError(`${operation}: something of another kind is pinned there`, {
+        code: 'BPF_WRONG_KIND',
+        operation,
+      });
     return checked(operation, result) as Handle;
   }
 

@@ -1,0 +1,170 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { promisify } from 'node:util';
+import { type BpfMap, type BpfProgram, loadBpf } from '../../../bpf/addon/index.ts';
+import { rootOrSkip } from '../../support/privilege.ts';
+import { codeOf, compileBpf, contextWithMark, loadSample, PACKET, scratchFolder } from './support.ts';
+
+const INDEX = new URL('../../../bpf/addon/index.ts', import.meta.url).href;
+const SUPPORT = new URL('./support.ts', import.meta.url).href;
+
+describe('the ring buffer', { skip: rootOrSkip() }, () => {
+  const bpf = loadBpf();
+  const scratch = scratchFolder();
+  let events: BpfMap;
+  let emit: BpfProgram;
+
+  before(() => {
+    const { object } = loadSample(bpf, compileBpf('sample', scratch.path));
+    events = object.map('events');
+    emit = object.program('emit');
+  });
+  after(() => scratch.remove());
+
+  const send = (count: number, mark = 0): void => {
+    emit.testRun({ data: PACKET, ctx: contextWithMark(mark), repeat: count });
+  };
+
+  it('gives all that is ready in one call, in order', async () => {
+    const rounds: number[][] = [];
+    let told = (): void => undefined;
+    const arrived = new Promise<void>((resolve) => {
+      told = resolve;
+    });
+    const ring = bpf.openRingBuffer(events, (records) => {
+      rounds.push(records.map((record) => record.readUInt32LE()));
+      told();
+    });
+    send(1000);
+    await arrived;
+    assert.equal(rounds.length, 1);
+    const [first = -1] = rounds[0] ?? [];
+    assert.deepEqual(
+      rounds[0],
+      Array.from({ length: 1000 }, (_, i) => first + i),
+    );
+    ring.close();
+    ring.close();
+    assert.equal(
+      codeOf(() => ring.consume()),
+      'BPF_CLOSED',
+    );
+  });
+
+  it('reads records sent without a wake-up when asked', () => {
+    let seen = 0;
+    const ring = bpf.openRingBuffer(events, (records) => {
+      seen += records.length;
+    });
+    send(5, 1);
+    assert.equal(ring.consume(), 5);
+    assert.equal(seen, 5);
+    assert.equal(ring.consume(), 0);
+    ring.close();
+  });
+
+  it('may be closed from its own callback, and with records pending', async () => {
+    let calls = 0;
+    await new Promise<void>((resolve) => {
+      const ring = bpf.openRingBuffer(events, () => {
+        calls++;
+        ring.close();
+        resolve();
+      });
+      send(3);
+    });
+    const pending = bpf.openRingBuffer(events, () => {
+      calls++;
+    });
+    send(3);
+    pending.close();
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(calls, 1);
+  });
+
+  it('takes only ring buffers', () => {
+    const hash = bpf.createMap({ type: 1, name: 'hash', keySize: 4, valueSize: 4, maxEntries: 1 });
+    assert.equal(
+      codeOf(() => bpf.openRingBuffer(hash, () => undefined)),
+      'BPF_ARGUMENT',
+    );
+  });
+});
+
+/** Each is run in a process of its own, which must end by itself with exit 0 and say `fine`. */
+const STAGES: Readonly<Record<string, string>> = {
+  'before anything was opened': ``,
+  'with an object open': `bpf.openObject(sample);`,
+  'with an object loaded': `loadSample(bpf, sample);`,
+  'with a ring buffer polling': `
+    const { object } = loadSample(bpf, sample);
+    bpf.openRingBuffer(object.map('events'), () => undefined);
+    setImmediate(() => { console.log('fine'); process.exit(0); });`,
+  'with a ring buffer closing': `
+    const { object } = loadSample(bpf, sample);
+    bpf.openRingBuffer(object.map('events'), () => undefined).close();`,
+  'by itself once the ring buffer is closed': `
+    const { object } = loadSample(bpf, sample);
+    const ring = bpf.openRingBuffer(object.map('events'), () => ring.close());
+    object.program('emit').testRun({ data: PACKET, repeat: 2 });`,
+  'after collecting everything that nobody holds': `
+    for (let i = 0; i < 300; i++) bpf.createMap({ type: 1, name: 'gc', keySize: 4, valueSize: 4, maxEntries: 1 });
+    loadSample(bpf, sample);
+    const before = readdirSync('/proc/self/fd').length;
+    gc(); await new Promise((resolve) => setImmediate(resolve)); gc();
+    const after = readdirSync('/proc/self/fd').length;
+    if (after > before - 300) throw new Error('descriptors left: ' + before + ' then ' + after);`,
+  'in a worker that ends while its ring buffer polls': `
+    if (isMainThread) {
+      const worker = new Worker(new URL(import.meta.url));
+      await new Promise((resolve, reject) => { worker.on('exit', resolve); worker.on('error', reject); });
+    } else {
+      const { object } = loadSample(bpf, sample);
+      bpf.openRingBuffer(object.map('events'), () => undefined);
+      setImmediate(() => process.exit(0));
+    }`,
+  'in a worker that is terminated': `
+    if (isMainThread) {
+      const worker = new Worker(new URL(import.meta.url));
+      await new Promise((resolve) => worker.on('message', resolve));
+      await worker.terminate();
+    } else {
+      const { object } = loadSample(bpf, sample);
+      bpf.openRingBuffer(object.map('events'), () => undefined);
+      object.program('emit').testRun({ data: PACKET, repeat: 2 });
+      parentPort.postMessage('open');
+    }`,
+};
+
+describe('the environment ends cleanly', { skip: rootOrSkip() }, () => {
+  const scratch = scratchFolder();
+  let sample = '';
+  before(() => {
+    sample = compileBpf('sample', scratch.path);
+  });
+  after(() => scratch.remove());
+
+  for (const [stage, body] of Object.entries(STAGES)) {
+    it(stage, async () => {
+      const script = join(scratch.path, `${stage.replaceAll(' ', '-')}.ts`);
+      const lines = [
+        `import { readdirSync } from 'node:fs';`,
+        `import { isMainThread, parentPort, Worker } from 'node:worker_threads';`,
+        `import { loadBpf } from ${JSON.stringify(INDEX)};`,
+        `import { loadSample, PACKET } from ${JSON.stringify(SUPPORT)};`,
+        `const sample = ${JSON.stringify(sample)};`,
+        `const bpf = loadBpf();`,
+        body,
+        `if (isMainThread) console.log('fine');`,
+      ];
+      writeFileSync(script, lines.join('\n'));
+      const { stdout } = await promisify(execFile)(process.execPath, ['--expose-gc', script], {
+        timeout: 20_000,
+      });
+      assert.match(stdout, /fine/);
+    });
+  }
+});

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The two programs on the host side of an endpoint's veth pair. */
+#include "lib/slow.h"
+
+/* What only the endpoint itself may send. Returns 0 or a negative DROP_*. */
+static __always_inline int check_source(struct __sk_buff *ctx, const struct flow *flow,
+					const struct endpoint *endpoint)
+{
+	__u8 mac[6];
+
+	if (bpf_skb_load_bytes(ctx, 6, mac, sizeof(mac)) < 0)
+		return -DROP_INVALID;
+	if (!bytes_equal(mac, endpoint->mac, 6))
+		return -DROP_INVALID_SMAC;
+	if (!flow->v6)
+		return endpoint->families & 1 && flow->source.word[0] == endpoint->ip4 ? 0
+										       : -DROP_INVALID_SIP;
+	if (!(endpoint->families & 2) || !bytes_equal(flow->source.bytes, endpoint->ip6, 16))
+		return -DROP_INVALID_SIP;
+	return 0;
+}
+
+static __always_inline bool nd_message(const struct flow *flow)
+{
+	return flow->v6 && flow->protocol == IPPROTO_ICMPV6 &&
+	       (flow->icmp_type == ND_SOLICITATION || flow->icmp_type == ND_ADVERTISEMENT);
+}
+
+/* Router discovery, redirects and group reports: no endpoint has business with them. */
+static __always_inline bool forbidden_icmp6(const struct flow *flow)
+{
+	return flow->v6 && flow->protocol == IPPROTO_ICMPV6 &&
+	       ((flow->icmp_type >= 130 && flow->icmp_type <= 137) || flow->icmp_type == 143);
+}
+
+/* IP from an endpoint, off the fast path. Returns a verdict or a negative DROP_*. */
+static __always_inline int from_pod_ip(struct __sk_buff *ctx, struct judgement *judgement,
+				       struct endpoint *endpoint)
+{
+	struct flow *flow = &judgement->flow;
+	int result = parse_flow(ctx, flow);
+
+	if (result)
+		return result;
+	if (nd_message(flow)) {
+		judgement->quiet = 1;
+		return nd_from_endpoint(ctx, endpoint, flow);
+	}
+	if (forbidden_icmp6(flow)) {
+		judgement->quiet = 1;
+		return -DROP_FORBIDDEN_ICMP6;
+	}
+	result = check_source(ctx, flow, endpoint);
+	if (result)
+		return result;
+	result = side_of_address(&judgement->destination, &flow->destination, flow->v6);
+	if (result) {
+		judgement->direction = DIR_INGRESS;
+		return result;
+	}
+	if (judgement->destination.slot && flow->ttl <= 1)
+		return -DROP_TTL_EXCEEDED;
+	result = judge(ctx, judgement);
+	if (result)
+		return result;
+	return deliver(ctx, judgement);
+}
+
+SUBPROGRAM int slow_from_pod(struct __sk_buff *ctx)
+{
+	struct judgement *judgement = judgement_begin(HOOK_FROM_POD, DIR_EGRESS);
+	__u32 ifindex = ctx->ifindex;
+	__u32 *slot = bpf_map_lookup_elem(&MAP_DEVICES, &ifindex);
+	struct endpoint *endpoint;
+	int result;
+
+	if (!judgement)
+		return VERDICT_DROP;
+	if (!slot)
+		return finish(ctx, judgement, -DROP_EP_NOT_READY);
+	result = side_of_slot(&judgement->source, *slot);
+	endpoint = endpoint_get(judgement->source.slot);
+	if (result || !endpoint || judgement->source.ifindex != ifindex)
+		return finish(ctx, judgement, -DROP_EP_NOT_READY);
+	if (ctx->vlan_present)
+		return finish(ctx, judgement, -DROP_VLAN_FILTERED);
+	switch (ctx->protocol) {
+	case bpf_htons(ETH_P_ARP):
+		judgement->quiet = 1;
+		return finish(ctx, judgement, arp_from_endpoint(ctx, endpoint));
+	case bpf_htons(ETH_P_IP):
+		return finish(ctx, judgement, from_pod_ip(ctx, judgement, endpoint));
+	case bpf_htons(ETH_P_IPV6):
+		judgement->flow.v6 = 1;
+		return finish(ctx, judgement, from_pod_ip(ctx, judgement, endpoint));
+	}
+	return finish(ctx, judgement, -DROP_UNKNOWN_L3);
+}
+
+/* tcx ingress of the host side: what the endpoint sends. */
+SEC("tc")
+int from_pod(struct __sk_buff *ctx)
+{
+	int verdict = fast_path(ctx, HOOK_FROM_POD);
+
+	return verdict == FAST_MISS ? slow_from_pod(ctx) : verdict;
+}
+
+/* IP from the stack to an endpoint, off the fast path. Returns a verdict or a negative DROP_*. */
+static __always_inline int to_pod_ip(struct __sk_buff *ctx, struct judgement *judgement,
+				     struct endpoint *endpoint)
+{
+	struct flow *flow = &judgement->flow;
+	bool from_host = ctx->ingress_ifindex == 0;
+	int result = parse_flow(ctx, flow);
+	bool own;
+
+	if (result)
+		return result;
+	if (nd_message(flow)) {
+		judgement->quiet = 1;
+		return from_host && flow->ttl == ND_HOP_LIMIT ? VERDICT_PASS : -DROP_FORBIDDEN_ICMP6;
+	}
+	own = flow->v6 ? endpoint->families & 2 && bytes_equal(flow->destination.bytes, endpoint->ip6, 16)
+		       : endpoint->families & 1 && flow->destination.word[0] == endpoint->ip4;
+	if (!own) {
+		judgement->quiet = 1;
+		return -DROP_UNROUTABLE;
+	}
+	if (forbidden_icmp6(flow))
+		return -DROP_FORBIDDEN_ICMP6;
+	result = side_of_address(&judgement->source, &flow->source, flow->v6);
+	if (result)
+		return result;
+	/* An endpoint's packets reach the stack by its own device only. */
+	if (judgement->source.slot && judgement->source.ifindex != ctx->ingress_ifindex)
+		return -DROP_INVALID_SIP;
+	judgement->source.host = from_host;
+	result = judge(ctx, judgement);
+	return result ? result : deliver(ctx, judgement);
+}
+
+SUBPROGRAM int slow_to_pod(struct __sk_buff *ctx)
+{
+	struct judgement *judgement = judgement_begin(HOOK_TO_POD, DIR_INGRESS);
+	__u32 ifindex = ctx->ifindex;
+	__u32 *slot = bpf_map_lookup_elem(&MAP_DEVICES, &ifindex);
+	struct endpoint *endpoint;
+	int result;
+
+	if (!judgement)
+		return VERDICT_DROP;
+	if (!slot)
+		return finish(ctx, judgement, -DROP_EP_NOT_READY);
+	result = side_of_slot(&judgement->destination, *slot);
+	endpoint = endpoint_get(judgement->destination.slot);
+	if (result || !endpoint || judgement->destination.ifindex != ifindex)
+		return finish(ctx, judgement, -DROP_EP_NOT_READY);
+	switch (ctx->protocol) {
+	case bpf_htons(ETH_P_ARP):
+		return ctx->ingress_ifindex == 0 ? VERDICT_PASS : VERDICT_DROP;
+	case bpf_htons(ETH_P_IP):
+		return finish(ctx, judgement, to_pod_ip(ctx, judgement, endpoint));
+	case bpf_htons(ETH_P_IPV6):
+		judgement->flow.v6 = 1;
+		return finish(ctx, judgement, to_pod_ip(ctx, judgement, endpoint));
+	}
+	return finish(ctx, judgement, -DROP_UNKNOWN_L3);
+}
+
+/* tcx egress of the host side: what the stack sends to the endpoint. */
+SEC("tc")
+int to_pod(struct __sk_buff *ctx)
+{
+	int verdict = fast_path(ctx, HOOK_TO_POD);
+
+	return verdict == FAST_MISS ? slow_to_pod(ctx) : verdict;
+}

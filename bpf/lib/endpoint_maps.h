@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Endpoints of this node. Everything of an endpoint hangs on its slot: 1..LIMIT_ENDPOINT_SLOTS-1, 0 stands
+ * for whatever is not local. Entries are edited in place and never recycled under a reader; whoever edits one
+ * moves the slot's epoch afterwards, so that verdicts made from a half-written entry do not last.
+ */
+#ifndef CILIATE_ENDPOINT_MAPS_H
+#define CILIATE_ENDPOINT_MAPS_H
+
+#include "common.h"
+
+struct endpoint {
+	__u16 id;   /* 0: the slot is free */
+	__u8 flags; /* EP_* */
+	__u8 pad;
+	__u32 identity;
+	__u32 ifindex; /* host side of the veth pair */
+	__be32 ip4;
+	__u8 ip6[16];
+	__u8 mac[6];
+	__u8 host_mac[6];
+	__u32 families; /* bit 0: ip4 is set, bit 1: ip6 is set */
+	char ifname[16];
+};
+
+/* Slot -> endpoint. Written by user space, read by slow paths and by `bpf endpoint list`. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, LIMIT_ENDPOINT_SLOTS);
+	__type(key, __u32);
+	__type(value, struct endpoint);
+} MAP_ENDPOINTS SEC(".maps");
+
+/* ifindex of the host side -> slot. Written by user space, read by slow paths. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, LIMIT_ENDPOINT_SLOTS);
+	__type(key, __u32);
+	__type(value, __u32);
+} MAP_DEVICES SEC(".maps");
+
+struct address_key {
+	__u8 family; /* 4 or 6 */
+	__u8 pad[7];
+	union address address;
+};
+
+struct address_entry {
+	__u32 slot;  /* 0 for an address of the node */
+	__u32 flags; /* ADDRESS_F_* */
+};
+
+/* Address of this node or of an endpoint -> slot. Written by user space, read by slow paths. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 2 * LIMIT_ENDPOINT_SLOTS);
+	__type(key, struct address_key);
+	__type(value, struct address_entry);
+} MAP_ADDRESSES SEC(".maps");
+
+/*
+ * Slot -> epoch. A cached verdict holds the epochs of both sides that were read before the lookups which made
+ * it, and is void once one of them has moved. Slot 0 moves when the ipcache changes. Written by user space
+ * only.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, LIMIT_ENDPOINT_SLOTS);
+	__type(key, __u32);
+	__type(value, __u32);
+} MAP_EPOCHS SEC(".maps");
+
+struct endpoint_counters {
+	__u64 ingress_packets;
+	__u64 ingress_bytes;
+	__u64 egress_packets;
+	__u64 egress_bytes;
+	__u64 ingress_drops;
+	__u64 egress_drops;
+	__u64 reserved[2];
+};
+
+/* Slot -> packets that passed and were dropped. Written by programs, read by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, LIMIT_ENDPOINT_SLOTS);
+	__type(key, __u32);
+	__type(value, struct endpoint_counters);
+} MAP_ENDPOINT_COUNTERS SEC(".maps");
+
+static __always_inline struct endpoint *endpoint_get(__u32 slot)
+{
+	return bpf_map_lookup_elem(&MAP_ENDPOINTS, &slot);
+}
+
+#endif

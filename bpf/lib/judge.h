@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The verdict of a packet that the fast path could not take:
+ * 1. read the epochs of both sides, then who they are;
+ * 2. find the flow; a TCP SYN that opens it anew makes it a new one;
+ * 3. a flow whose verdict still holds only advances its state;
+ * 4. else judge it in the direction in which it was opened: egress of a local initiator, ingress of a local
+ *    responder; so a reply is judged as part of its flow, and a flow that is denied now ends in both
+ * directions;
+ * 5. keep the verdict under the epochs of step 1.
+ */
+#ifndef CILIATE_JUDGE_H
+#define CILIATE_JUDGE_H
+
+#include "common.h"
+#include "conntrack.h"
+#include "endpoint_maps.h"
+#include "ipcache.h"
+#include "policy.h"
+#include "trace.h"
+#include "verdict_structs.h"
+
+/* Epoch first, then the rest of a local endpoint. Returns 0 or a negative DROP_*. */
+static __always_inline int side_of_slot(struct side *side, __u32 slot)
+{
+	__u32 *epoch = bpf_map_lookup_elem(&MAP_EPOCHS, &slot);
+	struct endpoint *endpoint;
+
+	if (!epoch)
+		return -DROP_EP_NOT_READY;
+	side->slot = slot;
+	side->epoch = *(volatile __u32 *)epoch;
+	if (slot == 0)
+		return 0;
+	endpoint = endpoint_get(slot);
+	if (!endpoint || endpoint->id == 0 || endpoint->flags & EP_LOCKED)
+		return -DROP_EP_NOT_READY;
+	side->identity = endpoint->identity;
+	side->ifindex = endpoint->ifindex;
+	side->id = endpoint->id;
+	return 0;
+}
+
+/* Which endpoint has this address, and whether it is the node's own. The identity of others: side_identify.
+ */
+static __always_inline int side_of_address(struct side *side, const union address *address, bool v6)
+{
+	struct address_key key = {.family = v6 ? 6 : 4, .address = *address};
+	struct address_entry *entry = bpf_map_lookup_elem(&MAP_ADDRESSES, &key);
+
+	if (!entry)
+		return side_of_slot(side, 0);
+	side->host = entry->flags & ADDRESS_F_HOST ? 1 : 0;
+	return side_of_slot(side, entry->slot);
+}
+
+/*
+ * Identity of a side that is no endpoint here. Whether the source is this node is known from where the packet
+ * came from, never from its address: an address of ours on a packet from outside says nothing, it is the
+ * world's.
+ */
+static __always_inline void side_identify(struct side *side, const union address *address, bool v6,
+					  bool is_source)
+{
+	if (side->slot)
+		return;
+	if (side->host) {
+		side->identity = IDENTITY_HOST;
+		return;
+	}
+	side->identity = ipcache_identity(address, v6);
+	if (side->identity == IDENTITY_HOST && is_source)
+		side->identity = IDENTITY_WORLD;
+	else if (side->identity == IDENTITY_HOST)
+		side->host = 1;
+}
+
+/* The port by which policy judges the flow, seen from a packet that may be a reply. */
+static __always_inline __be16 flow_policy_port(const struct flow *flow, bool reply)
+{
+	if (!reply)
+		return flow->policy_port;
+	if (flow->protocol == IPPROTO_ICMP)
+		return bpf_htons(ICMP_ECHO);
+	if (flow->protocol == IPPROTO_ICMPV6)
+		return bpf_htons(ICMP6_ECHO_REQUEST);
+	return flow->source_port;
+}
+
+static __always_inline int judge_side(struct __sk_buff *ctx, struct judgement *judgement,
+				      struct policy_request *request, bool report)
+{
+	int verdict = policy_check(request);
+
+	if (report || verdict)
+		trace_policy(ctx, judgement, request, verdict);
+	if (verdict)
+		judgement->direction = request->direction;
+	return verdict;
+}
+
+/* Both policies that apply. Returns 0 or a negative DROP_*, and in `direction` whose it was. */
+SUBPROGRAM int judge_policies(struct __sk_buff *ctx, struct judgement *judgement, bool reply, bool report)
+{
+	__u32 initiator_slot, initiator_identity, responder_slot, responder_identity;
+	struct policy_request request = {.bytes = ctx->len};
+	int verdict = 0;
+
+	if (!judgement)
+		return -DROP_INVALID;
+	request.port = flow_policy_port(&judgement->flow, reply);
+	request.protocol = judgement->flow.protocol;
+	initiator_slot = reply ? judgement->destination.slot : judgement->source.slot;
+	initiator_identity = reply ? judgement->destination.identity : judgement->source.identity;
+	responder_slot = reply ? judgement->source.slot : judgement->destination.slot;
+	responder_identity = reply ? judgement->source.identity : judgement->destination.identity;
+	if (initiator_slot) {
+		request.slot = initiator_slot;
+		request.identity = responder_identity;
+		request.direction = DIR_EGRESS;
+		verdict = judge_side(ctx, judgement, &request, report);
+		if (verdict)
+			return verdict;
+	}
+	if (responder_slot) {
+		request.slot = responder_slot;
+		request.identity = initiator_identity;
+		request.direction = DIR_INGRESS;
+		verdict = judge_side(ctx, judgement, &request, report);
+	}
+	return verdict;
+}
+
+static __always_inline void ct_fill_side(struct ct_entry *entry, __u32 index, const struct side *side)
+{
+	struct endpoint *endpoint = side->slot ? endpoint_get(side->slot) : NULL;
+
+	/* Constant indices: the verifier dislikes variable ones into the stack. */
+	if (index == 0) {
+		entry->epoch[0] = side->epoch;
+		entry->slot[0] = (__u16)side->slot;
+		entry->ifindex[0] = side->ifindex;
+		entry->identity[0] = side->identity;
+		if (endpoint)
+			__builtin_memcpy(entry->mac[0], endpoint->mac, 6);
+	} else {
+		entry->epoch[1] = side->epoch;
+		entry->slot[1] = (__u16)side->slot;
+		entry->ifindex[1] = side->ifindex;
+		entry->identity[1] = side->identity;
+		if (endpoint)
+			__builtin_memcpy(entry->mac[1], endpoint->mac, 6);
+	}
+}
+
+/* Writes the entry whole: a reader on another CPU sees the old verdict or the new one. */
+SUBPROGRAM int ct_store(const struct judgement *judgement, __u16 flags, __u32 tcp_flags)
+{
+	struct config *config = config_get();
+	struct ct_entry entry = {};
+	__u32 side;
+
+	if (!config || !judgement)
+		return -DROP_CT_CREATE_FAILED;
+	side = judgement->tuple.side;
+	flags &= (__u16)~CTF_HOST;
+	if (judgement->source.host || judgement->destination.host)
+		flags |= CTF_HOST;
+	entry.flags = ct_advance(flags, &judgement->flow, side);
+	entry.seen = ct_now();
+	entry.lifetime = ct_lifetime(judgement->flow.protocol, entry.flags, config);
+	entry.tcp_flags[0] = (__u8)tcp_flags;
+	entry.tcp_flags[1] = (__u8)(tcp_flags >> 8);
+	if (side)
+		entry.tcp_flags[1] |= judgement->flow.tcp_flags;
+	else
+		entry.tcp_flags[0] |= judgement->flow.tcp_flags;
+	if (side) {
+		ct_fill_side(&entry, 1, &judgement->source);
+		ct_fill_side(&entry, 0, &judgement->destination);
+	} else {
+		ct_fill_side(&entry, 0, &judgement->source);
+		ct_fill_side(&entry, 1, &judgement->destination);
+	}
+	return ct_update(&judgement->tuple, &entry) ? -DROP_CT_CREATE_FAILED : 0;
+}
+
+/* Whether the entry was made between the very sides that the packet shows. */
+static __always_inline bool ct_binds(const struct ct_entry *entry, const struct judgement *judgement)
+{
+	__u32 source_slot = judgement->tuple.side ? entry->slot[1] : entry->slot[0];
+	__u32 destination_slot = judgement->tuple.side ? entry->slot[0] : entry->slot[1];
+	bool host = judgement->source.host || judgement->destination.host;
+
+	return source_slot == judgement->source.slot && destination_slot == judgement->destination.slot &&
+	       host == !!(entry->flags & CTF_HOST);
+}
+
+static __always_inline void ct_touch(struct ct_entry *entry, const struct judgement *judgement)
+{
+	struct config *config = config_get();
+	__u16 flags = ct_advance(entry->flags, &judgement->flow, judgement->tuple.side);
+
+	if (judgement->tuple.side)
+		entry->tcp_flags[1] |= judgement->flow.tcp_flags;
+	else
+		entry->tcp_flags[0] |= judgement->flow.tcp_flags;
+	entry->flags = flags;
+	entry->seen = ct_now();
+	if (config)
+		entry->lifetime = ct_lifetime(judgement->flow.protocol, flags, config);
+}
+
+/* Whether this SYN opens the flow anew, instead of belonging to it. */
+static __always_inline bool ct_reopens(const struct ct_entry *entry, const struct flow *flow, bool reply)
+{
+	if (flow->protocol != IPPROTO_TCP || !tcp_pure_syn(flow->tcp_flags))
+		return false;
+	if (entry->flags & CTF_CLOSING)
+		return true;
+	/* Simultaneous open is a SYN of each side before either was answered. */
+	return reply && entry->flags & CTF_SEEN_REPLY;
+}
+
+/*
+ * An ICMP error passes if the packet in its body belongs to a flow that may pass, and was sent by the
+ * receiver. Only an endpoint itself, or a router outside, can know such a packet.
+ */
+SUBPROGRAM int judge_related(struct __sk_buff *ctx, struct judgement *outer)
+{
+	struct scratch *scratch = scratch_get();
+	struct judgement *inner;
+	struct ct_entry *entry;
+	bool initiated;
+	int result;
+
+	if (!outer || !scratch)
+		return -DROP_INVALID;
+	inner = &scratch->inner;
+	__builtin_memset(inner, 0, sizeof(*inner));
+	inner->hook = outer->hook;
+	inner->flow.v6 = outer->flow.v6;
+	outer->state = CT_RELATED;
+	result = parse_embedded(ctx, &outer->flow, &inner->flow);
+	if (result)
+		return -DROP_UNKNOWN_CT;
+	if (!address_equal(&inner->flow.source, &outer->flow.destination))
+		return -DROP_UNKNOWN_CT;
+	if (outer->hook == HOOK_FROM_POD && !address_equal(&inner->flow.destination, &outer->flow.source))
+		return -DROP_UNKNOWN_CT;
+	ct_tuple_fill(&inner->tuple, &inner->flow);
+	entry = ct_lookup(&inner->tuple);
+	if (!entry || ct_expired(entry, ct_now()))
+		return -DROP_UNKNOWN_CT;
+	if (ct_fresh(entry))
+		return 0;
+	initiated = inner->tuple.side == (entry->flags & CTF_INIT_B ? 1 : 0);
+	result = side_of_address(&inner->source, &inner->flow.source, inner->flow.v6);
+	if (result)
+		return result;
+	result = side_of_address(&inner->destination, &inner->flow.destination, inner->flow.v6);
+	if (result)
+		return result;
+	side_identify(&inner->source, &inner->flow.source, inner->flow.v6, false);
+	side_identify(&inner->destination, &inner->flow.destination, inner->flow.v6, false);
+	result = judge_policies(ctx, inner, !initiated, false);
+	outer->direction = inner->direction;
+	return result;
+}
+
+/* The steps of the file's head; both sides' slots and epochs are known. Returns 0 or a negative DROP_*. */
+SUBPROGRAM int judge(struct __sk_buff *ctx, struct judgement *judgement)
+{
+	__u32 tcp_flags = 0;
+	struct ct_entry *entry;
+	bool reply = false;
+	struct flow *flow;
+	__u16 flags;
+	int verdict;
+
+	if (!judgement)
+		return -DROP_INVALID;
+	flow = &judgement->flow;
+	if (address_equal(&flow->source, &flow->destination))
+		return -DROP_INVALID;
+	if (flow->icmp_error) {
+		side_identify(&judgement->source, &flow->source, flow->v6, true);
+		side_identify(&judgement->destination, &flow->destination, flow->v6, false);
+		return judge_related(ctx, judgement);
+	}
+	ct_tuple_fill(&judgement->tuple, flow);
+	flags = judgement->tuple.side ? CTF_INIT_B : 0;
+	judgement->state = CT_NEW;
+	entry = ct_lookup(&judgement->tuple);
+	if (entry && !ct_expired(entry, ct_now())) {
+		reply = judgement->tuple.side != (entry->flags & CTF_INIT_B ? 1 : 0);
+		if (ct_reopens(entry, flow, reply)) {
+			judgement->state = CT_REOPENED;
+			reply = false;
+		} else {
+			judgement->state = reply ? CT_REPLY : CT_ESTABLISHED;
+			flags = entry->flags;
+			/* The node spoke from an address that it has not named: the answer still goes to the
+			 * node. */
+			if (judgement->hook == HOOK_FROM_POD && flags & CTF_HOST &&
+			    !judgement->destination.slot)
+				judgement->destination.host = 1;
+			tcp_flags = entry->tcp_flags[0] | (__u32)entry->tcp_flags[1] << 8;
+		}
+	}
+	side_identify(&judgement->source, &flow->source, flow->v6, true);
+	side_identify(&judgement->destination, &flow->destination, flow->v6, false);
+	if (judgement->state != CT_NEW && judgement->state != CT_REOPENED && entry && ct_fresh(entry) &&
+	    ct_binds(entry, judgement)) {
+		ct_touch(entry, judgement);
+		return 0;
+	}
+	if (flow->protocol == IPPROTO_UDP && tunnel_port &&
+	    flow->destination_port == bpf_htons(tunnel_port) && judgement->hook == HOOK_FROM_POD &&
+	    (judgement->destination.identity == IDENTITY_HOST ||
+	     judgement->destination.identity == IDENTITY_REMOTE_NODE))
+		return -DROP_ENCAP_PROHIBITED;
+	verdict = judge_policies(ctx, judgement, reply,
+				 judgement->state == CT_NEW || judgement->state == CT_REOPENED);
+	if (verdict) {
+		/* A SYN that may not reopen a flow does not end the one that is there. */
+		if (entry && judgement->state != CT_REOPENED)
+			ct_delete(&judgement->tuple);
+		return verdict;
+	}
+	return ct_store(judgement, flags, tcp_flags);
+}
+
+#endif

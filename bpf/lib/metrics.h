@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Counters: per-CPU arrays only, so that a packet costs an increment. */
+#ifndef CILIATE_METRICS_H
+#define CILIATE_METRICS_H
+
+#include "common.h"
+#include "endpoint_maps.h"
+
+struct metrics_entry {
+	__u64 packets;
+	__u64 bytes;
+};
+
+/* METRIC_* direction << 8 | reason -> count. Written by programs, read by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, LIMIT_METRICS_ENTRIES);
+	__type(key, __u32);
+	__type(value, struct metrics_entry);
+} MAP_METRICS SEC(".maps");
+
+struct waypoint_counters {
+	__u64 probes;
+	__u64 bytes;
+	__u64 last_cookie;
+	__u64 last_ns;
+};
+
+/* HOOK_* -> probes that passed there; the layout that health's probing fills. Nothing is counted without
+ * probes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, LIMIT_HOOKS);
+	__type(key, __u32);
+	__type(value, struct waypoint_counters);
+} MAP_WAYPOINTS SEC(".maps");
+
+static __always_inline void metrics_count(__u32 direction, __u32 reason, __u32 bytes)
+{
+	__u32 index = (direction << 8) | (reason & 0xff);
+	struct metrics_entry *entry = bpf_map_lookup_elem(&MAP_METRICS, &index);
+
+	if (!entry)
+		return;
+	entry->packets++;
+	entry->bytes += bytes;
+}
+
+static __always_inline void count_egress(__u32 slot, __u32 bytes)
+{
+	struct endpoint_counters *counters = bpf_map_lookup_elem(&MAP_ENDPOINT_COUNTERS, &slot);
+
+	metrics_count(METRIC_EGRESS, REASON_FORWARDED, bytes);
+	if (!counters)
+		return;
+	counters->egress_packets++;
+	counters->egress_bytes += bytes;
+}
+
+static __always_inline void count_ingress(__u32 slot, __u32 bytes)
+{
+	struct endpoint_counters *counters = bpf_map_lookup_elem(&MAP_ENDPOINT_COUNTERS, &slot);
+
+	metrics_count(METRIC_INGRESS, REASON_FORWARDED, bytes);
+	if (!counters)
+		return;
+	counters->ingress_packets++;
+	counters->ingress_bytes += bytes;
+}
+
+static __always_inline void count_drop(__u32 slot, __u32 direction, __u32 reason, __u32 bytes)
+{
+	struct endpoint_counters *counters = bpf_map_lookup_elem(&MAP_ENDPOINT_COUNTERS, &slot);
+
+	metrics_count(direction == DIR_EGRESS ? METRIC_EGRESS : METRIC_INGRESS, reason, bytes);
+	if (!counters || !slot)
+		return;
+	if (direction == DIR_EGRESS)
+		counters->egress_drops++;
+	else
+		counters->ingress_drops++;
+}
+
+#endif

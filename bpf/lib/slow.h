@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The last steps of a packet off the fast path: counting, reporting, forwarding. */
+#ifndef CILIATE_SLOW_H
+#define CILIATE_SLOW_H
+
+#include "arp_nd.h"
+#include "common.h"
+#include "fast.h"
+#include "forward.h"
+#include "judge.h"
+#include "metrics.h"
+#include "trace.h"
+
+/* Sends on what may pass. Returns a verdict or a negative DROP_*. */
+static __always_inline int deliver(struct __sk_buff *ctx, struct judgement *judgement)
+{
+	bool fresh = judgement->state == CT_NEW || judgement->state == CT_REOPENED;
+	bool local = judgement->destination.slot != 0;
+	__u32 length = ctx->len;
+	int verdict = VERDICT_PASS;
+
+	if (fresh)
+		trace_forward(ctx, judgement, local ? TRACE_TO_LXC : TRACE_TO_STACK);
+	if (local && judgement->hook != HOOK_TO_POD) {
+		verdict = forward_local(ctx, &judgement->flow, judgement->destination.slot);
+		if (verdict < 0)
+			return verdict;
+	}
+	if (judgement->hook == HOOK_FROM_POD)
+		count_egress(judgement->source.slot, length);
+	if (local)
+		count_ingress(judgement->destination.slot, length);
+	return verdict;
+}
+
+/* The one place where a negative DROP_* becomes a drop: counted, and reported unless it is noise. */
+static __always_inline int finish(struct __sk_buff *ctx, struct judgement *judgement, int result)
+{
+	__u32 reason, slot;
+
+	if (result >= 0)
+		return result;
+	reason = (__u32)-result;
+	slot = judgement->direction == DIR_EGRESS ? judgement->source.slot : judgement->destination.slot;
+	count_drop(slot, judgement->direction, reason, ctx->len);
+	if (!judgement->quiet)
+		trace_drop(ctx, judgement, reason);
+	return VERDICT_DROP;
+}
+
+#endif

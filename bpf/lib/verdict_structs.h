@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What the slow path carries from step to step. */
+#ifndef CILIATE_VERDICT_STRUCTS_H
+#define CILIATE_VERDICT_STRUCTS_H
+
+#include "common.h"
+#include "conntrack.h"
+#include "parse.h"
+
+/* One end of a flow, as this node knows it. */
+struct side {
+	__u32 slot;  /* 0: not an endpoint of this node */
+	__u32 epoch; /* read before anything that the verdict rests on */
+	__u32 identity;
+	__u32 ifindex;
+	__u16 id;  /* of the endpoint */
+	__u8 host; /* this node itself */
+	__u8 pad;
+};
+
+struct judgement {
+	struct flow flow;
+	struct side source;
+	struct side destination;
+	struct ct_tuple tuple;
+	__u8 hook;	/* HOOK_* */
+	__u8 direction; /* DIR_*: whose policy dropped it */
+	__u8 state;	/* CT_* */
+	__u8 quiet;	/* counted, not reported */
+	__u32 pad;
+};
+
+struct scratch {
+	struct judgement outer;
+	struct judgement inner; /* of the packet in an ICMP error's body */
+};
+
+/*
+ * 0 -> room for the slow path, which the stack of 512 bytes has not. tc programs run with softirqs off, one
+ * at a time on a CPU.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} MAP_SCRATCH SEC(".maps");
+
+static __always_inline struct scratch *scratch_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&MAP_SCRATCH, &zero);
+}
+
+/* A clean judgement for this packet, or NULL. */
+static __always_inline struct judgement *judgement_begin(__u8 hook, __u8 direction)
+{
+	struct scratch *scratch = scratch_get();
+	struct judgement *judgement;
+
+	if (!scratch)
+		return NULL;
+	judgement = &scratch->outer;
+	__builtin_memset(judgement, 0, sizeof(*judgement));
+	judgement->hook = hook;
+	judgement->direction = direction;
+	judgement->state = CT_UNKNOWN;
+	return judgement;
+}
+
+#endif

@@ -13,7 +13,7 @@ import {
   pingSummaryText,
   type UnresolvedHost,
 } from './support/ping-output.ts';
-import { resolveHosts } from './support/resolve-hosts.ts';
+import { expandHosts, resolveHosts } from './support/resolve-hosts.ts';
 
 const durationMs = (least: number) =>
   Flags.custom<number>({
@@ -32,7 +32,7 @@ const integer = (least: number, most: number) =>
 export default class Ping extends BaseCommand<typeof Ping> {
   static override summary = 'Measure the ICMP round trip to many hosts at once, by kernel timestamps';
   static override description =
-    'Times run from the stamp that the kernel takes at transmission to the one it takes at reception, so a busy machine does not change them. Needs CAP_NET_RAW, or a group in net.ipv4.ping_group_range. Exit 0: every host answered; 1: some did not; 3: not permitted.';
+    'Times run from the stamp that the kernel takes at transmission to the one it takes at reception, so a busy machine does not change them. Needs CAP_NET_RAW, or a group in net.ipv4.ping_group_range. HOST `-` reads hosts from the standard input. Exit 0: every host answered; 1: some did not; 3: not permitted.';
   static override strict = false;
   static override usage = 'ping HOST... [flags]';
   static override examples = [
@@ -79,7 +79,8 @@ export default class Ping extends BaseCommand<typeof Ping> {
   }
 
   async run(): Promise<void> {
-    const hosts = this.argv.length === 0 ? [] : ((await this.parse(Ping)).argv as string[]);
+    const words = this.argv.length === 0 ? [] : ((await this.parse(Ping)).argv as string[]);
+    const hosts = await expandHosts(words);
     if (hosts.length === 0) throw new UsageError('no host to ping', { hint: '`ciliate ping HOST...`' });
     const { targets, unresolved } = await resolveHosts(hosts, this.#family());
     const { PingSession } = await import('../probes/icmp/index.ts');

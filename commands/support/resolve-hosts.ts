@@ -28,6 +28,18 @@ async function resolveHost(host: string, family: IpFamily | undefined): Promise<
   }
 }
 
+/** Hosts from the standard input, between blanks or line ends, where one of the words is `-`. */
+export async function expandHosts(words: readonly string[]): Promise<string[]> {
+  if (!words.includes('-')) return [...words];
+  const chunks: Buffer[] = [];
+  for await (const chunk of process.stdin as AsyncIterable<Buffer>) chunks.push(chunk);
+  const read = Buffer.concat(chunks)
+    .toString('utf8')
+    .split(/\s+/)
+    .filter((word) => word !== '');
+  return words.flatMap((word) => (word === '-' ? read : [word]));
+}
+
 /** The address of each host, in order; those that have none are told apart. */
 export async function resolveHosts(
   hosts: readonly string[],

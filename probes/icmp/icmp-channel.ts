@@ -84,6 +84,8 @@ export class IcmpChannel {
       const sent = this.#sendChunk(paths, from + done, wanted);
       if (sent === 0) break;
       done += sent;
+      // Transmit stamps are there at once, on a near link replies too; read soon they are still in the cache.
+      this.drain();
     }
     return done;
   }

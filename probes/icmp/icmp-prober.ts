@@ -1,7 +1,13 @@
 import { randomBytes, randomInt } from 'node:crypto';
 import { closeSync, openSync } from 'node:fs';
 import { getSystemErrorMap, getSystemErrorName } from 'node:util';
-import { type CiliateError, NotPermittedError, SystemError, UsageError } from '../../src/base/errors.ts';
+import {
+  type CiliateError,
+  errorText,
+  NotPermittedError,
+  SystemError,
+  UsageError,
+} from '../../src/base/errors.ts';
 import { type IpFamily, ipFamily, parseIp } from '../../src/base/ip.ts';
 import type { ProbeCounters, ProbeReadiness } from '../types.ts';
 import {
@@ -40,7 +46,10 @@ export interface IcmpProberOptions {
   readonly receiveBufferBytes?: number | undefined;
   /** Probes under way per family, rounded up to a power of two. */
   readonly outstanding?: number | undefined;
-  /** Least time between two readings of the socket. Replies wait in the kernel, stamped: it saves wake-ups only. */
+  /**
+   * 0: read as soon as something comes. Else read this often while probes are under way, without being woken for each
+   * packet; replies wait in the kernel with their stamps, so latencies do not change, only when they are told.
+   */
   readonly gatherMs?: number | undefined;
 }
 
@@ -99,7 +108,6 @@ export class IcmpProber {
   #refusals: Partial<Record<IpFamily, CiliateError>> = {};
   #native: NativeIcmp | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #gathering: NodeJS.Timeout | undefined;
   #stopped = false;
   #finalCounters: ProbeCounters | undefined;
 
@@ -171,16 +179,17 @@ export class IcmpProber {
         timeoutNs: this.timeoutMs * 1e6,
       },
     );
-    const result = native.watch(socket, () => this.#onReadable());
-    if (result < 0) throw new SystemError(`cannot watch the ICMP socket: ${errnoText(-result)}`);
     this.#channels[family] = { channel, socket, mode };
+    if ((this.#options.gatherMs ?? 0) > 0) return;
+    const result = native.watch(socket, () => this.#drain());
+    if (result < 0) throw new SystemError(`cannot watch the ICMP socket: ${errnoText(-result)}`);
   }
 
   readiness(family: IpFamily): ProbeReadiness {
     const open = this.#channels[family];
     if (open !== undefined) return { ready: true, mode: open.mode };
     const refused = this.#refusals[family];
-    return { ready: false, reason: refused?.message ?? `ICMP over IPv${family} is not open` };
+    return { ready: false, reason: (refused && errorText(refused)) ?? `ICMP over IPv${family} is not open` };
   }
 
   /** Why a family could not be opened, with its hint and exit code. */
@@ -225,30 +234,9 @@ export class IcmpProber {
     if (open === undefined || this.#stopped)
       throw new UsageError('ICMP is not open for the family of the path');
     const done = open.channel.send(paths, from, to);
-    // Transmit stamps are there at once; reading them now saves a wake-up.
-    open.channel.drain();
     this.#deliver();
     this.#setTimer();
     return done;
-  }
-
-  #onReadable(): void {
-    if (this.#stopped) return;
-    const gatherMs = this.#options.gatherMs ?? 0;
-    if (gatherMs > 0 && this.#gathering === undefined) {
-      this.#pause(1);
-      this.#gathering = setTimeout(() => {
-        this.#gathering = undefined;
-        this.#pause(0);
-        this.#drain();
-      }, gatherMs);
-      return;
-    }
-    this.#drain();
-  }
-
-  #pause(paused: 0 | 1): void {
-    for (const open of Object.values(this.#channels)) this.#native?.pause(open.socket, paused);
   }
 
   #drain(): void {
@@ -283,7 +271,7 @@ export class IcmpProber {
     }
   }
 
-  /** One timer for all probes: the oldest one's deadline. It keeps the process alive while a probe is under way. */
+  /** One timer for all probes: the next reading, or the oldest one's deadline. It keeps the process alive meanwhile. */
   #setTimer(): void {
     if (this.#timer !== undefined || this.#stopped) return;
     let waitMs = Infinity;
@@ -293,6 +281,8 @@ export class IcmpProber {
       waitMs = Math.min(waitMs, (oldestNs - channel.nowNs()) / 1e6 + this.timeoutMs);
     }
     if (waitMs === Infinity) return;
+    const { gatherMs = 0 } = this.#options;
+    if (gatherMs > 0) waitMs = Math.min(waitMs, gatherMs);
     this.#timer = setTimeout(
       () => {
         this.#timer = undefined;
@@ -323,14 +313,13 @@ export class IcmpProber {
     this.#finalCounters = this.counters();
     this.#stopped = true;
     clearTimeout(this.#timer);
-    clearTimeout(this.#gathering);
     for (const { socket } of Object.values(this.#channels)) this.#native?.close(socket);
     this.#channels = {};
   }
 }
 
 function refusal(family: IpFamily, modes: readonly IcmpMode[], errno: number): CiliateError {
-  const what = `the kernel refuses an ICMP socket over IPv${family} (${modes.join(', then ')}): ${errnoText(errno)}`;
+  const what = `the kernel refuses an ICMP socket over IPv${family} (${modes.join(', then ')})`;
   const cause = Object.assign(new Error(errnoText(errno)), { errno, code: getSystemErrorName(-errno) });
   if (['EPERM', 'EACCES'].includes(cause.code)) {
     return new NotPermittedError(what, {

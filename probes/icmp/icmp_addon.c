@@ -298,22 +298,6 @@ static napi_value addon_watch(napi_env env, napi_callback_info info)
 	return number(env, uv_poll_start(&handle->poll, UV_READABLE | UV_PRIORITIZED, on_readable));
 }
 
-/* pause(handle, 1 | 0) -> 0 | -errno: stops or resumes calling back; nothing is lost, the kernel keeps the queue. */
-static napi_value addon_pause(napi_env env, napi_callback_info info)
-{
-	napi_value rest[1];
-	struct handle *handle = handle_argument(env, info, 2, rest);
-	int32_t paused = 0;
-
-	if (!handle)
-		return NULL;
-	CHECK(env, napi_get_value_int32(env, rest[0], &paused));
-	if (!handle->poll_open)
-		return number(env, -EINVAL);
-	return number(env, paused ? uv_poll_stop(&handle->poll)
-				  : uv_poll_start(&handle->poll, UV_READABLE | UV_PRIORITIZED, on_readable));
-}
-
 /* send(handle, records, count) -> how many the kernel took | -errno of the first */
 static napi_value addon_send(napi_env env, napi_callback_info info)
 {
@@ -442,7 +426,6 @@ static napi_value init(napi_env env, napi_value exports)
 	const napi_property_descriptor functions[] = {
 		{ "open", NULL, addon_open, NULL, NULL, NULL, napi_enumerable, NULL },
 		{ "watch", NULL, addon_watch, NULL, NULL, NULL, napi_enumerable, NULL },
-		{ "pause", NULL, addon_pause, NULL, NULL, NULL, napi_enumerable, NULL },
 		{ "send", NULL, addon_send, NULL, NULL, NULL, napi_enumerable, NULL },
 		{ "receive", NULL, addon_receive, NULL, NULL, NULL, napi_enumerable, NULL },
 		{ "notices", NULL, addon_notices, NULL, NULL, NULL, napi_enumerable, NULL },

@@ -93,7 +93,8 @@ static int set_family_options(const struct icmp_socket *sock, const int32_t *par
 	int result;
 
 	result = set_int(sock->fd, level, v4 ? IP_RECVERR : IPV6_RECVERR, 1);
-	if (result == 0)
+	/* A raw IPv4 socket reads the IP header itself. */
+	if (result == 0 && !(v4 && sock->kind == KIND_RAW))
 		result = set_int(sock->fd, level, v4 ? IP_RECVTTL : IPV6_RECVHOPLIMIT, 1);
 	if (result == 0)
 		result = set_int(sock->fd, level, v4 ? IP_MTU_DISCOVER : IPV6_MTU_DISCOVER, discover);

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #define CONTROL_BYTES 256
+#define IP_TTL_OFFSET 8	/* RFC 791 §3.1 */
 
 struct batch {
 	struct mmsghdr messages[ICMP_BATCH_MAX];
@@ -133,6 +134,7 @@ static void read_reply(struct icmp_socket *sock, struct mmsghdr *message, struct
 	if (sock->family == 4 && sock->kind == KIND_RAW) {
 		uint32_t skip = origin.length ? (origin.packet[0] & 0xfu) * 4u : 0;
 
+		reply->hop_limit = origin.length > IP_TTL_OFFSET ? origin.packet[IP_TTL_OFFSET] : 0;
 		skip = skip < origin.length ? skip : origin.length;
 		origin.packet += skip;
 		origin.length -= skip;

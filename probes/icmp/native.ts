@@ -10,7 +10,6 @@ export interface NativeSocket {
 export interface NativeIcmp {
   open(params: Int32Array, key: Uint8Array, source: Uint8Array): NativeSocket | number;
   watch(socket: NativeSocket, onReadable: () => void): number;
-  pause(socket: NativeSocket, paused: 0 | 1): number;
   send(socket: NativeSocket, records: Uint32Array, count: number): number;
   receive(socket: NativeSocket, records: Uint32Array): number;
   notices(socket: NativeSocket, records: Uint32Array): number;

@@ -65,6 +65,10 @@ interface TargetState {
 /** Turns of the pacing clock: micro-batches, since a wake-up costs more than a packet. */
 const TURN_MS = 10;
 const FLOOD_WINDOW = 512;
+/** Where sending stops for want of room: how often it is looked for. */
+const FLOOD_READ_MS = 1;
+/** Up to here every reply is told at once; above, in turns. */
+const FEW_TARGETS = 32;
 
 /** Pings many targets at once, evenly spread over the interval, and keeps their statistics. */
 export class PingSession {
@@ -84,7 +88,8 @@ export class PingSession {
     this.#targets = targets;
     this.#options = options;
     this.#onLine = deps.onLine;
-    this.#prober = new IcmpProber(options, { onOutcomes: (batch) => this.#take(batch) });
+    const gatherMs = options.flood === true ? FLOOD_READ_MS : targets.length > FEW_TARGETS ? TURN_MS : 0;
+    this.#prober = new IcmpProber({ gatherMs, ...options }, { onOutcomes: (batch) => this.#take(batch) });
   }
 
   /** @throws NotPermittedError when a family that is needed may not be probed; SystemError */

@@ -1,7 +1,7 @@
-import type { Enforcement } from '../datapath/types.ts';
-import type { Identity } from '../model/identity.ts';
+import type { Identity, NumericIdentity } from '../model/identity.ts';
 import type { Label } from '../model/labels.ts';
 import type { MapState } from '../model/map-state.ts';
+import type { ResolvedPolicy } from '../policy/index.ts';
 import { type EndpointState, EndpointStateError, mayFollow } from './endpoint-state.ts';
 import { StatusLog } from './status-log.ts';
 
@@ -31,9 +31,7 @@ export interface EndpointSpec {
 export interface EndpointPolicy {
   /** Of the rule set. */
   readonly revision: number;
-  readonly identity: Identity;
-  readonly enforcement: Enforcement;
-  readonly mapState: MapState;
+  readonly policy: ResolvedPolicy;
 }
 
 export interface EndpointInit {
@@ -54,14 +52,18 @@ export class Endpoint {
   labels: readonly Label[];
   options: Readonly<Record<string, string>>;
   identity: Identity | undefined;
+  /** The labels that `identity` was settled for; other ones in `labels` mean that it has to be settled anew. */
+  identityFor: readonly Label[] | undefined;
   /** What the rules ask for; undefined before the first computation. */
   desired: EndpointPolicy | undefined;
-  /** What the datapath holds; undefined before the first successful regeneration. */
+  /** What the datapath enforces; undefined before the first successful regeneration. */
   realized: EndpointPolicy | undefined;
+  /** What the kernel's policy map holds; undefined when that is not known, and then it is read before the next change. */
+  kernelState: MapState | undefined;
+  /** The identity that the datapath has for it; undefined before it is attached. */
+  datapathIdentity: NumericIdentity | undefined;
   /** Successful regenerations since the agent started. */
   builds = 0;
-  /** Whether the datapath's programs are on its interface. */
-  attached = false;
   /** Why the last regeneration failed; undefined when it did not. */
   failure: string | undefined;
 
@@ -97,6 +99,16 @@ export class Endpoint {
     }
     this.#state = state;
     this.note(message, code);
+  }
+
+  /** Whether its labels have to be looked up, because they changed or it was restored. */
+  get needsIdentity(): boolean {
+    return this.identity === undefined || this.identityFor !== this.labels;
+  }
+
+  /** Whether the datapath's programs are on its interface. */
+  get attached(): boolean {
+    return this.datapathIdentity !== undefined;
   }
 
   note(message: string, code: 'OK' | 'Failed' = 'OK'): void {

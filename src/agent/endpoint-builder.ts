@@ -1,0 +1,175 @@
+import { errorText } from '../base/errors.ts';
+import { parseIp } from '../base/ip.ts';
+import type { Logger } from '../base/log.ts';
+import type { Datapath, DatapathEndpoint } from '../datapath/types.ts';
+import type { Identity } from '../model/identity.ts';
+import { formatLabels } from '../model/labels.ts';
+import type { MapState } from '../model/map-state.ts';
+import { diffMapState, isEmptyDiff } from '../policy/index.ts';
+import type { Store } from '../store/types.ts';
+import type { Endpoint, EndpointPolicy, EndpointSpec } from './endpoint.ts';
+import { AgentEventType, agentEvent, type EmitEvent } from './events.ts';
+import { INIT_IDENTITY, identityOfLabels } from './identity-manager.ts';
+import { parseMac } from './mac.ts';
+import type { NetworkSetup } from './network-setup.ts';
+import type { PolicyManager } from './policy-manager.ts';
+
+export interface EndpointBuilderDeps {
+  readonly datapath: Datapath;
+  readonly network: NetworkSetup;
+  readonly policy: PolicyManager;
+  readonly store: Store;
+  readonly emit: EmitEvent;
+  readonly log: Logger;
+  /** The endpoint has another identity now: its addresses are to be published, its record written. */
+  readonly onIdentity: (endpoint: Endpoint, previous: Identity | undefined) => Promise<void>;
+}
+
+const LOCKED_DOWN = { ingress: true, egress: true } as const;
+const NO_ENTRIES: MapState = new Map();
+
+export function datapathEndpoint(spec: EndpointSpec, identity: number): DatapathEndpoint {
+  return {
+    id: spec.id,
+    identity,
+    ifindex: spec.interfaceIndex,
+    ifname: spec.interfaceName,
+    mac: parseMac(spec.mac),
+    hostMac: parseMac(spec.hostMac),
+    ipv4: spec.ipv4 === undefined ? undefined : parseIp(spec.ipv4),
+    ipv6: spec.ipv6 === undefined ? undefined : parseIp(spec.ipv6),
+  };
+}
+
+/**
+ * Brings one endpoint's datapath to what its labels and the rules ask:
+ * 1. its identity, if it has none or its labels changed;
+ * 2. programs on its interface (nothing passes yet), then its routes;
+ * 3. the identity in the datapath, then the difference of its policy map, then the epoch moves.
+ * A failure leaves the policy that was enforced before, shows as `not-ready` and in the log, and is tried again.
+ */
+export class EndpointBuilder {
+  readonly #deps: EndpointBuilderDeps;
+
+  constructor(deps: EndpointBuilderDeps) {
+    this.#deps = deps;
+  }
+
+  async build(endpoint: Endpoint, reasons: readonly string[]): Promise<void> {
+    if (endpoint.isEnding) return;
+    try {
+      await this.#settleIdentity(endpoint);
+      if (endpoint.isEnding) return;
+      if (endpoint.state !== 'waiting-to-regenerate') {
+        endpoint.moveTo('waiting-to-regenerate', `Triggering regeneration: ${reasons.join(', ')}`);
+      }
+      endpoint.moveTo('regenerating', `Regenerating endpoint: ${reasons.join(', ')}`);
+      await this.attach(endpoint);
+      await this.#applyPolicy(endpoint);
+      if (!endpoint.isEnding) this.#succeeded(endpoint, reasons);
+    } catch (error) {
+      this.#failed(endpoint, error);
+      throw error;
+    }
+  }
+
+  /** Programs first, then routes: what reaches the endpoint earlier than its programs would reach it unjudged. */
+  async attach(endpoint: Endpoint): Promise<void> {
+    if (endpoint.attached || endpoint.isEnding) return;
+    const identity = (endpoint.identity ?? INIT_IDENTITY).id;
+    await this.#deps.datapath.attachEndpoint(datapathEndpoint(endpoint.spec, identity));
+    endpoint.datapathIdentity = identity;
+    endpoint.kernelState = NO_ENTRIES;
+    await this.#deps.network.addEndpoint(endpoint.spec);
+    endpoint.note(`Attached to ${endpoint.spec.interfaceName}`);
+  }
+
+  async #settleIdentity(endpoint: Endpoint): Promise<void> {
+    if (!endpoint.needsIdentity) return;
+    const { labels } = endpoint;
+    const previous = endpoint.identity;
+    endpoint.moveTo('waiting-for-identity', 'Waiting for the identity of its labels');
+    const identity = await this.#identityOf(endpoint);
+    if (endpoint.isEnding) return;
+    endpoint.identity = identity.identity;
+    if (identity.certain) endpoint.identityFor = labels;
+    endpoint.moveTo('waiting-to-regenerate', `Set identity ${identity.identity.id}`);
+    // The policy of peers follows the identity too: it must be known here before this node's rules are resolved.
+    this.#deps.policy.updateIdentities({ upserts: [identity.identity] });
+    await this.#deps.onIdentity(endpoint, previous);
+  }
+
+  /** With the store away a restored endpoint keeps the identity of its record, until it can be asked for again. */
+  async #identityOf(endpoint: Endpoint): Promise<{ identity: Identity; certain: boolean }> {
+    const restored = endpoint.identityFor === undefined ? endpoint.identity : undefined;
+    try {
+      return { identity: await identityOfLabels(endpoint.labels, this.#deps.store), certain: true };
+    } catch (error) {
+      if (restored === undefined) throw error;
+      endpoint.note(`Identity could not be confirmed: ${errorText(error)}`, 'Failed');
+      return { identity: restored, certain: false };
+    }
+  }
+
+  async #applyPolicy(endpoint: Endpoint): Promise<void> {
+    const { datapath, policy } = this.#deps;
+    const identity = endpoint.identity;
+    if (identity === undefined || endpoint.isEnding) return;
+    const before = endpoint.kernelState ?? (await datapath.readPolicy(endpoint.id));
+    const desired = policy.resolve(identity);
+    endpoint.desired = desired;
+    if (desired === undefined) {
+      await this.#keepWhatIsEnforced(endpoint, before);
+      return;
+    }
+    if (endpoint.datapathIdentity !== identity.id) {
+      await datapath.setEndpointIdentity(endpoint.id, identity.id);
+      endpoint.datapathIdentity = identity.id;
+    }
+    await this.#write(endpoint, before, desired);
+  }
+
+  async #write(endpoint: Endpoint, before: MapState, desired: EndpointPolicy): Promise<void> {
+    const { mapState, enforcement } = desired.policy;
+    const diff = diffMapState(before, mapState);
+    const realized = endpoint.realized?.policy.enforcement;
+    const same = realized?.ingress === enforcement.ingress && realized.egress === enforcement.egress;
+    if (!isEmptyDiff(diff) || !same) {
+      endpoint.kernelState = undefined;
+      await this.#deps.datapath.applyPolicy(endpoint.id, diff, enforcement);
+    }
+    endpoint.kernelState = mapState;
+    endpoint.realized = desired;
+  }
+
+  /** The rules are lost: an endpoint that was enforced before stays as it is, a new one is locked down. */
+  async #keepWhatIsEnforced(endpoint: Endpoint, before: MapState): Promise<void> {
+    if (before.size === 0) {
+      await this.#deps.datapath.applyPolicy(endpoint.id, { upserts: [], deletes: [] }, LOCKED_DOWN);
+    }
+    endpoint.kernelState = before;
+    endpoint.note('The rules are lost: the policy in the datapath stays until rules are imported', 'Failed');
+  }
+
+  #succeeded(endpoint: Endpoint, reasons: readonly string[]): void {
+    endpoint.builds++;
+    endpoint.failure = undefined;
+    endpoint.moveTo('ready', `Successfully regenerated endpoint (Reason: ${reasons.join(', ')})`);
+    const labels = formatLabels(endpoint.labels);
+    this.#deps.emit(agentEvent(AgentEventType.endpointRegenerated, { id: endpoint.id, labels }));
+  }
+
+  #failed(endpoint: Endpoint, error: unknown): void {
+    if (endpoint.isEnding) return;
+    const text = errorText(error);
+    endpoint.failure = text;
+    if (endpoint.state === 'regenerating')
+      endpoint.moveTo('not-ready', `Regeneration failed: ${text}`, 'Failed');
+    else endpoint.note(`Regeneration failed: ${text}`, 'Failed');
+    const labels = formatLabels(endpoint.labels);
+    this.#deps.emit(
+      agentEvent(AgentEventType.endpointRegenerationFailed, { id: endpoint.id, labels, error: text }),
+    );
+    this.#deps.log.warn({ endpoint: endpoint.id, error: text }, 'endpoint regeneration failed');
+  }
+}

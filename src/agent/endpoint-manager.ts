@@ -1,0 +1,373 @@
+import { randomInt } from 'node:crypto';
+import { formatEndpointRef } from '../api/endpoint-ref.ts';
+import { ApiError, type EndpointRef } from '../api/operations.ts';
+import type * as Api from '../api/schema.ts';
+import { errorText } from '../base/errors.ts';
+import { formatCidr, parseCidr } from '../base/ip.ts';
+import type { Logger } from '../base/log.ts';
+import type { Datapath } from '../datapath/types.ts';
+import type { Identity, NumericIdentity } from '../model/identity.ts';
+import { formatLabels, hasLabels, type Label, labelSetText, parseLabels } from '../model/labels.ts';
+import type { Store } from '../store/types.ts';
+import { Endpoint, type EndpointSpec } from './endpoint.ts';
+import { EndpointBuilder } from './endpoint-builder.ts';
+import type { EndpointDirectory } from './endpoint-directory.ts';
+import { findEndpoint } from './endpoint-index.ts';
+import { recordOf } from './endpoint-record.ts';
+import { ENDPOINT_OPTIONS, normaliseOptions, requestLabels, requestSpec } from './endpoint-request.ts';
+import { AgentEventType, agentEvent, type EmitEvent } from './events.ts';
+import type { Ipam } from './ipam.ts';
+import type { Ipcache } from './ipcache.ts';
+import type { NetworkSetup } from './network-setup.ts';
+import type { PolicyManager } from './policy-manager.ts';
+import { Regenerator } from './regenerator.ts';
+
+export interface EndpointManagerDeps {
+  readonly datapath: Datapath;
+  readonly network: NetworkSetup;
+  readonly policy: PolicyManager;
+  readonly store: Store;
+  readonly ipam: Ipam;
+  readonly ipcache: Ipcache;
+  readonly directory: EndpointDirectory;
+  readonly emit: EmitEvent;
+  readonly log: Logger;
+  readonly now: () => Date;
+  /** Publishes this node's addresses; settles when they are in the store. */
+  readonly publish: () => Promise<void>;
+  /** Writes the ipcache's difference to the datapath. */
+  readonly syncIpcache: () => Promise<void>;
+  readonly onRegenerated?: (durationMs: number, failed: boolean) => void;
+}
+
+export interface EndpointManagerOptions {
+  /** How long `sync-build-endpoint` waits for the first policy, and a build for the store. Default 30 s and 2 s. */
+  readonly syncBuildMs?: number;
+  readonly publishMs?: number;
+  readonly retryBaseMs?: number;
+}
+
+const MAX_ID = 65535;
+const SYNC_BUILD_MS = 30_000;
+const PUBLISH_MS = 2_000;
+
+/** The endpoints of this node: made, found, changed and taken down. */
+export class EndpointManager {
+  readonly #deps: EndpointManagerDeps;
+  readonly #options: EndpointManagerOptions;
+  readonly #endpoints = new Map<number, Endpoint>();
+  readonly #builder: EndpointBuilder;
+  readonly #regenerator: Regenerator;
+
+  constructor(deps: EndpointManagerDeps, options: EndpointManagerOptions = {}) {
+    this.#deps = deps;
+    this.#options = options;
+    this.#builder = new EndpointBuilder({ ...deps, onIdentity: (...args) => this.#onIdentity(...args) });
+    this.#regenerator = new Regenerator(
+      {
+        regenerate: (endpoint, reasons) => this.#builder.build(endpoint, reasons),
+        onDone: (_endpoint, durationMs, error) => deps.onRegenerated?.(durationMs, error !== undefined),
+      },
+      options.retryBaseMs === undefined ? {} : { retryBaseMs: options.retryBaseMs },
+    );
+  }
+
+  /** In the order of their numbers. */
+  list(): readonly Endpoint[] {
+    return [...this.#endpoints.values()].sort((a, b) => a.id - b.id);
+  }
+
+  listByLabels(labels: readonly string[]): readonly Endpoint[] {
+    const wanted = parseLabels(labels, 'any');
+    return this.list().filter((endpoint) => hasLabels(endpoint.labels, wanted));
+  }
+
+  /** @throws ApiError 404 */
+  get(ref: EndpointRef): Endpoint {
+    const found = findEndpoint(this.#endpoints, ref);
+    if (found !== undefined) return found;
+    throw new ApiError(404, `no endpoint ${formatEndpointRef(ref)}`, { code: 'ENDPOINT_NOT_FOUND' });
+  }
+
+  /** Takes over an endpoint of an earlier agent: its record is on disk already. */
+  adopt(endpoint: Endpoint): void {
+    this.#endpoints.set(endpoint.id, endpoint);
+    for (const ip of addressesOf(endpoint.spec)) {
+      if (this.#deps.ipam.holder(ip) === undefined) this.#deps.ipam.allocate(ip, ownerOf(endpoint.spec));
+    }
+    if (endpoint.identity !== undefined) this.#cache(endpoint, endpoint.identity);
+  }
+
+  /**
+   * Makes an endpoint. Until its first policy is written nothing passes it; what goes wrong before it is attached is
+   * undone and leaves nothing behind.
+   * @throws ApiError 400, 409, 500
+   */
+  async create(ref: EndpointRef, request: Api.EndpointChangeRequest): Promise<Endpoint> {
+    const id = this.#chooseId(ref, request);
+    const labels = requestLabels(request.labels);
+    const spec = await this.#settleInterface(requestSpec(request, id));
+    this.#refuseDuplicate(spec);
+    const endpoint = new Endpoint({ spec, labels, state: 'creating', now: this.#deps.now });
+    this.#endpoints.set(id, endpoint);
+    const taken: string[] = [];
+    try {
+      for (const ip of addressesOf(spec)) this.#takeAddress(ip, spec, request, taken);
+      this.#deps.directory.write(recordOf(endpoint));
+      await this.#builder.attach(endpoint);
+    } catch (error) {
+      await this.#undo(endpoint, taken);
+      throw error;
+    }
+    this.#deps.emit(agentEvent(AgentEventType.endpointCreated, eventFields(endpoint)));
+    this.#deps.log.info({ ...eventFields(endpoint), interface: spec.interfaceName }, 'endpoint created');
+    const built = this.#regenerator.request(endpoint, 'endpoint creation');
+    if (request['sync-build-endpoint'] === true) await this.#awaitBuild(endpoint, built);
+    return endpoint;
+  }
+
+  /** Changes labels and options of an endpoint. What it is made of cannot change. @throws ApiError 400, 404 */
+  async patch(ref: EndpointRef, request: Api.EndpointChangeRequest): Promise<Endpoint> {
+    const endpoint = this.get(ref);
+    if (request.labels !== undefined) this.#setLabels(endpoint, requestLabels(request.labels));
+    return endpoint;
+  }
+
+  /** `user` replaces the endpoint's labels. @throws ApiError 400, 404 */
+  patchLabels(ref: EndpointRef, user: readonly string[] | null | undefined): void {
+    const endpoint = this.get(ref);
+    this.#setLabels(endpoint, requestLabels(user, 'user'));
+  }
+
+  /** @throws ApiError 400 naming the option, 404 */
+  patchOptions(ref: EndpointRef, options: Readonly<Record<string, string>>): void {
+    const endpoint = this.get(ref);
+    const changed = normaliseOptions(options, ENDPOINT_OPTIONS);
+    endpoint.options = { ...endpoint.options, ...changed };
+    this.#deps.directory.write(recordOf(endpoint));
+    endpoint.note(
+      `Options changed: ${Object.entries(changed)
+        .map(([name, value]) => `${name}=${value}`)
+        .join(', ')}`,
+    );
+  }
+
+  /**
+   * Takes an endpoint down: unreachable first, then without programs.
+   * @returns how many steps failed; the endpoint is gone all the same
+   */
+  async remove(endpoint: Endpoint): Promise<number> {
+    if (endpoint.isEnding) return 0;
+    endpoint.moveTo('disconnecting', 'Deleting endpoint');
+    await this.#regenerator.end(endpoint);
+    const failures = await this.#takeDown(endpoint);
+    this.#endpoints.delete(endpoint.id);
+    endpoint.moveTo('disconnected', 'Deleted endpoint');
+    this.#forgetIdentity(endpoint.identity?.id);
+    this.#deps.emit(agentEvent(AgentEventType.endpointDeleted, eventFields(endpoint)));
+    this.#deps.log.info({ ...eventFields(endpoint), failures }, 'endpoint deleted');
+    return failures;
+  }
+
+  /** Regenerates an endpoint; settles as its next build does. */
+  regenerate(endpoint: Endpoint, reason: string): Promise<void> {
+    return this.#regenerator.request(endpoint, reason);
+  }
+
+  /** Regenerates the endpoints of these identities; the others only take over the revision, which changed nothing for them. */
+  onPolicyChange(touched: ReadonlySet<NumericIdentity>, reason: string): void {
+    for (const endpoint of this.#endpoints.values()) {
+      if (endpoint.isEnding || endpoint.identity === undefined) continue;
+      if (touched.has(endpoint.identity.id) || !this.#followsUnchanged(endpoint)) {
+        void this.#regenerator.request(endpoint, reason);
+      }
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.#regenerator.stop();
+  }
+
+  /** @returns whether the new revision asks exactly what is enforced already, and then it is realized */
+  #followsUnchanged(endpoint: Endpoint): boolean {
+    if (endpoint.state !== 'ready' || endpoint.identity === undefined) return false;
+    const desired = this.#deps.policy.resolve(endpoint.identity);
+    if (desired === undefined || desired.policy !== endpoint.realized?.policy) return false;
+    endpoint.desired = desired;
+    endpoint.realized = desired;
+    return true;
+  }
+
+  #setLabels(endpoint: Endpoint, labels: readonly Label[]): void {
+    if (labelSetText(labels) === labelSetText(endpoint.labels)) return;
+    const before = endpoint.labels;
+    endpoint.labels = labels;
+    try {
+      this.#deps.directory.write(recordOf(endpoint));
+    } catch (error) {
+      endpoint.labels = before;
+      throw error;
+    }
+    void this.#regenerator.request(endpoint, 'labels changed');
+  }
+
+  async #onIdentity(endpoint: Endpoint, previous: Identity | undefined): Promise<void> {
+    const identity = endpoint.identity;
+    if (identity === undefined) return;
+    this.#deps.directory.write(recordOf(endpoint));
+    this.#cache(endpoint, identity);
+    if (previous !== undefined && previous.id !== identity.id) this.#forgetIdentity(previous.id);
+    await this.#deps.syncIpcache();
+    await withDeadline(this.#deps.publish(), this.#options.publishMs ?? PUBLISH_MS);
+  }
+
+  #cache(endpoint: Endpoint, identity: Identity): void {
+    const { k8sNamespace, k8sPodName } = endpoint.spec;
+    const owner = k8sPodName === undefined ? undefined : `${k8sNamespace ?? ''}/${k8sPodName}`;
+    for (const ip of addressesOf(endpoint.spec))
+      this.#deps.ipcache.setLocal(hostCidr(ip), identity.id, owner);
+  }
+
+  #forgetIdentity(id: NumericIdentity | undefined): void {
+    if (id === undefined || this.list().some((endpoint) => endpoint.identity?.id === id)) return;
+    this.#deps.policy.forget(id);
+  }
+
+  #chooseId(ref: EndpointRef, request: Api.EndpointChangeRequest): number {
+    const asked =
+      request.id !== undefined && request.id !== 0 ? request.id : ref.kind === 'cilium-local' ? ref.id : 0;
+    if (asked === 0) return this.#freeId();
+    if (asked < 1 || asked > MAX_ID)
+      throw new ApiError(400, `${asked} is not from 1 to ${MAX_ID}`, { field: 'id' });
+    if (!this.#endpoints.has(asked)) return asked;
+    throw new ApiError(409, `endpoint ${asked} exists already`, {
+      code: 'ENDPOINT_EXISTS',
+      hint: 'delete it first, or leave the id out to get a free one',
+    });
+  }
+
+  /** Random, so that an id is not given again soon after its endpoint went: logs and counters would mix them up. */
+  #freeId(): number {
+    for (let tried = 0, id = randomInt(1, MAX_ID + 1); tried < MAX_ID; tried++, id = (id % MAX_ID) + 1) {
+      if (!this.#endpoints.has(id)) return id;
+    }
+    throw new ApiError(500, `all ${MAX_ID} endpoint ids are taken`);
+  }
+
+  async #settleInterface(spec: EndpointSpec): Promise<EndpointSpec> {
+    if (this.#deps.datapath.kind === 'none') return spec;
+    const index = await this.#deps.network.interfaceIndex(spec.interfaceName);
+    if (index === undefined) {
+      throw new ApiError(400, `there is no interface ${spec.interfaceName} here`, {
+        field: 'interface-name',
+      });
+    }
+    if (spec.interfaceIndex === 0 || spec.interfaceIndex === index) return { ...spec, interfaceIndex: index };
+    throw new ApiError(400, `${spec.interfaceName} has index ${index}, not ${spec.interfaceIndex}`, {
+      field: 'interface-index',
+    });
+  }
+
+  #refuseDuplicate(spec: EndpointSpec): void {
+    if (this.#endpoints.has(spec.id)) throw new ApiError(409, `endpoint ${spec.id} exists already`);
+    for (const other of this.#endpoints.values()) {
+      if (other.spec.interfaceName === spec.interfaceName) {
+        throw new ApiError(409, `interface ${spec.interfaceName} belongs to endpoint ${other.id} already`);
+      }
+      const shared = addressesOf(other.spec).find((ip) => addressesOf(spec).includes(ip));
+      if (shared !== undefined)
+        throw new ApiError(409, `${shared} is already in use by endpoint ${other.id}`);
+    }
+  }
+
+  /** An address that was given out before (POST /ipam) becomes the endpoint's; a free one is taken for it. */
+  #takeAddress(ip: string, spec: EndpointSpec, request: Api.EndpointChangeRequest, taken: string[]): void {
+    if (request['datapath-configuration']?.['external-ipam'] === true) return;
+    const { ipam } = this.#deps;
+    const holder = ipam.holder(ip);
+    if (holder?.owner === 'router') throw new ApiError(409, `${ip} is already in use by the router`);
+    if (holder === undefined) ipam.allocate(ip, ownerOf(spec));
+    else ipam.confirm(ip, ownerOf(spec));
+    taken.push(ip);
+  }
+
+  async #undo(endpoint: Endpoint, taken: readonly string[]): Promise<void> {
+    if (endpoint.state === 'creating') endpoint.moveTo('disconnecting', 'Endpoint creation failed', 'Failed');
+    await this.#takeDown(endpoint, taken);
+    this.#endpoints.delete(endpoint.id);
+  }
+
+  async #takeDown(endpoint: Endpoint, addresses = addressesOf(endpoint.spec)): Promise<number> {
+    const { network, datapath, ipam, ipcache, directory } = this.#deps;
+    let failures = 0;
+    const step = async (what: string, run: () => unknown): Promise<void> => {
+      try {
+        await run();
+      } catch (error) {
+        failures++;
+        endpoint.note(`${what} failed: ${errorText(error)}`, 'Failed');
+        this.#deps.log.warn({ endpoint: endpoint.id, error: errorText(error) }, `${what} failed`);
+      }
+    };
+    if (endpoint.attached) {
+      await step('removing routes', () => network.removeEndpoint(endpoint.spec));
+      await step('detaching', () => datapath.detachEndpoint(endpoint.id));
+    }
+    endpoint.datapathIdentity = undefined;
+    for (const ip of addresses) {
+      ipcache.removeLocal(hostCidr(ip));
+      if (ipam.holder(ip) !== undefined) await step(`releasing ${ip}`, () => ipam.release(ip));
+    }
+    await step('removing its record', () => directory.remove(endpoint.id));
+    void this.#deps.publish().catch(() => undefined);
+    return failures;
+  }
+
+  async #awaitBuild(endpoint: Endpoint, built: Promise<void>): Promise<void> {
+    try {
+      const inTime = await withDeadline(built, this.#options.syncBuildMs ?? SYNC_BUILD_MS);
+      if (!inTime) throw new Error('its first policy was not in place in time');
+    } catch (error) {
+      await this.remove(endpoint);
+      throw new ApiError(500, `endpoint ${endpoint.id} could not be built: ${errorText(error)}`, {
+        cause: error,
+      });
+    }
+  }
+}
+
+/** @returns whether the promise was fulfilled within the time; rejects as it does */
+async function withDeadline(promise: Promise<void>, timeoutMs: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<false>((resolve) => {
+    timer = setTimeout(() => resolve(false), timeoutMs);
+  });
+  try {
+    return await Promise.race([promise.then(() => true as const), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function hostCidr(ip: string): string {
+  return formatCidr(parseCidr(ip));
+}
+
+/** Addresses in text form, IPv4 first. */
+export function addressesOf(spec: EndpointSpec): readonly string[] {
+  return [spec.ipv4, spec.ipv6].filter((ip) => ip !== undefined);
+}
+
+function ownerOf(spec: EndpointSpec): string {
+  if (spec.k8sPodName !== undefined) return `${spec.k8sNamespace ?? ''}/${spec.k8sPodName}`;
+  return spec.containerName ?? `endpoint ${spec.id}`;
+}
+
+function eventFields(endpoint: Endpoint): Record<string, unknown> {
+  const { k8sPodName, k8sNamespace } = endpoint.spec;
+  return {
+    id: endpoint.id,
+    labels: formatLabels(endpoint.labels),
+    ...(k8sPodName !== undefined && { 'pod-name': k8sPodName, namespace: k8sNamespace ?? '' }),
+  };
+}

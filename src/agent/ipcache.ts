@@ -1,0 +1,199 @@
+import { formatCidr, parseCidr, parseIp } from '../base/ip.ts';
+import type { Logger } from '../base/log.ts';
+import type { Datapath, IpcacheEntry } from '../datapath/types.ts';
+import { type NumericIdentity, ReservedIdentity } from '../model/identity.ts';
+import type { ClusterNode } from '../model/node.ts';
+import type { IpIdentity } from '../store/types.ts';
+import { AgentEventType, agentEvent, type EmitEvent } from './events.ts';
+
+/** One line of the ipcache as the agent knows it. */
+export interface IpcacheLine {
+  readonly cidr: string;
+  readonly identity: NumericIdentity;
+  /** Address of the node behind which the prefix lies; undefined for this node's own. */
+  readonly hostIp: string | undefined;
+  readonly source: 'local' | 'kvstore' | 'node';
+  /** `namespace/pod`, where known. */
+  readonly owner: string | undefined;
+}
+
+export interface IpcacheDeps {
+  readonly datapath: Pick<Datapath, 'upsertIpcache' | 'deleteIpcache' | 'readIpcache'>;
+  readonly emit: EmitEvent;
+  readonly log: Logger;
+  /** The wanted entries differ from the written ones: `sync` should run soon. */
+  readonly onDirty: () => void;
+}
+
+/** Who wins when several sources tell of one prefix: what this node knows itself, then nodes, then the store. */
+const RANK: Readonly<Record<IpcacheLine['source'], number>> = { local: 2, node: 1, kvstore: 0 };
+
+/**
+ * Which identity is behind which address: wanted entries by source, and what of them the datapath holds. `sync` writes
+ * the difference, new entries before old ones go, so that an address never is without its identity in between.
+ */
+export class Ipcache {
+  readonly #nodeName: string;
+  readonly #deps: IpcacheDeps;
+  /** cidr -> source and node -> line. */
+  readonly #lines = new Map<string, Map<string, IpcacheLine>>();
+  /** cidr -> what the datapath holds. */
+  readonly #written = new Map<string, { identity: NumericIdentity; tunnel: string }>();
+  readonly #dirty = new Set<string>();
+  #complete = false;
+
+  constructor(nodeName: string, deps: IpcacheDeps) {
+    this.#nodeName = nodeName;
+    this.#deps = deps;
+  }
+
+  /** Learns what an earlier agent left in the datapath. Nothing of it is removed before `allowRemoval`. */
+  async adopt(): Promise<void> {
+    for (const entry of await this.#deps.datapath.readIpcache()) {
+      const cidr = formatCidr(entry.prefix);
+      this.#written.set(cidr, { identity: entry.identity, tunnel: entry.tunnelEndpoint?.join('.') ?? '' });
+      this.#dirty.add(cidr);
+    }
+  }
+
+  /** Every source has told its present state: entries that nobody wants may go from now on. */
+  allowRemoval(): void {
+    this.#complete = true;
+    this.#deps.onDirty();
+  }
+
+  setLocal(cidr: string, identity: NumericIdentity, owner: string | undefined): void {
+    this.#put(cidr, 'local', { cidr, identity, hostIp: undefined, source: 'local', owner });
+  }
+
+  removeLocal(cidr: string): void {
+    this.#drop(cidr, 'local');
+  }
+
+  /** What the store says of an address. Its word on this node's own addresses does not count: the agent knows better. */
+  setRemote(ip: IpIdentity): void {
+    if (ip.node === this.#nodeName) return;
+    const { cidr, identity, hostIp, owner } = ip;
+    this.#put(cidr, `kvstore ${ip.node}`, { cidr, identity, hostIp, source: 'kvstore', owner });
+  }
+
+  removeRemote(cidr: string, node: string): void {
+    this.#drop(cidr, `kvstore ${node}`);
+  }
+
+  /** A node's own addresses: identity host for this one, remote-node for others. */
+  setNode(node: ClusterNode): void {
+    const own = node.name === this.#nodeName;
+    const identity = own ? ReservedIdentity.host : ReservedIdentity.remoteNode;
+    const key = `node ${node.name}`;
+    const wanted = new Map(hostPrefixes(node).map((cidr) => [cidr, identity]));
+    for (const [cidr, sources] of this.#lines)
+      if (sources.has(key) && !wanted.has(cidr)) this.#drop(cidr, key);
+    for (const cidr of wanted.keys()) {
+      this.#put(cidr, key, { cidr, identity, hostIp: undefined, source: 'node', owner: node.name });
+    }
+  }
+
+  removeNode(name: string): void {
+    for (const cidr of [...this.#lines.keys()]) this.#drop(cidr, `node ${name}`);
+  }
+
+  /** The line that counts for a prefix. */
+  get(cidr: string): IpcacheLine | undefined {
+    const candidates = [...(this.#lines.get(cidr)?.values() ?? [])];
+    return candidates.reduce<IpcacheLine | undefined>(
+      (best, line) => (best === undefined || RANK[line.source] >= RANK[best.source] ? line : best),
+      undefined,
+    );
+  }
+
+  list(): readonly IpcacheLine[] {
+    return [...this.#lines.keys()].map((cidr) => this.get(cidr)).filter((line) => line !== undefined);
+  }
+
+  /** Brings the datapath to the wanted entries; what failed stays to be done. */
+  async sync(): Promise<void> {
+    const todo = [...this.#dirty];
+    const upserts = todo
+      .map((cidr) => this.get(cidr))
+      .filter((line) => line !== undefined && this.#differs(line));
+    const lines = upserts.filter((line) => line !== undefined);
+    await this.#upsert(lines);
+    const gone = todo.filter((cidr) => this.get(cidr) === undefined && this.#written.has(cidr));
+    if (this.#complete) await this.#delete(gone);
+    for (const cidr of todo) if (this.#isSettled(cidr)) this.#dirty.delete(cidr);
+  }
+
+  #isSettled(cidr: string): boolean {
+    const line = this.get(cidr);
+    return line === undefined ? !this.#written.has(cidr) : !this.#differs(line);
+  }
+
+  #differs(line: IpcacheLine): boolean {
+    const written = this.#written.get(line.cidr);
+    return written?.identity !== line.identity || written.tunnel !== tunnelText(line);
+  }
+
+  async #upsert(lines: readonly IpcacheLine[]): Promise<void> {
+    if (lines.length === 0) return;
+    await this.#deps.datapath.upsertIpcache(lines.map(toEntry));
+    for (const line of lines) {
+      const old = this.#written.get(line.cidr);
+      this.#written.set(line.cidr, { identity: line.identity, tunnel: tunnelText(line) });
+      this.#deps.emit(
+        agentEvent(AgentEventType.ipcacheUpserted, {
+          cidr: line.cidr,
+          id: line.identity,
+          ...(old !== undefined && { 'old-id': old.identity }),
+          ...(line.hostIp !== undefined && { 'host-ip': line.hostIp }),
+        }),
+      );
+    }
+  }
+
+  async #delete(cidrs: readonly string[]): Promise<void> {
+    if (cidrs.length === 0) return;
+    await this.#deps.datapath.deleteIpcache(cidrs.map(parseCidr));
+    for (const cidr of cidrs) {
+      const old = this.#written.get(cidr);
+      this.#written.delete(cidr);
+      this.#deps.emit(agentEvent(AgentEventType.ipcacheDeleted, { cidr, id: old?.identity ?? 0 }));
+    }
+  }
+
+  #put(cidr: string, key: string, line: IpcacheLine): void {
+    const sources = this.#lines.get(cidr) ?? new Map<string, IpcacheLine>();
+    sources.delete(key);
+    sources.set(key, line);
+    this.#lines.set(cidr, sources);
+    this.#touch(cidr);
+  }
+
+  #drop(cidr: string, key: string): void {
+    const sources = this.#lines.get(cidr);
+    if (sources?.delete(key) !== true) return;
+    if (sources.size === 0) this.#lines.delete(cidr);
+    this.#touch(cidr);
+  }
+
+  #touch(cidr: string): void {
+    this.#dirty.add(cidr);
+    this.#deps.onDirty();
+  }
+}
+
+function hostPrefixes(node: ClusterNode): string[] {
+  return [node.ipv4, node.ipv6].filter((ip) => ip !== undefined).map((ip) => formatCidr(parseCidr(ip)));
+}
+
+function tunnelText(line: IpcacheLine): string {
+  return line.hostIp === undefined ? '' : parseIp(line.hostIp).join('.');
+}
+
+function toEntry(line: IpcacheLine): IpcacheEntry {
+  return {
+    prefix: parseCidr(line.cidr),
+    identity: line.identity,
+    tunnelEndpoint: line.hostIp === undefined ? undefined : parseIp(line.hostIp),
+  };
+}

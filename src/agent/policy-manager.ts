@@ -1,0 +1,199 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setFileAside, writeFileAtomically } from '../base/atomic-file.ts';
+import { errorText } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import type { Identity, NumericIdentity } from '../model/identity.ts';
+import { formatLabels, type Label } from '../model/labels.ts';
+import {
+  type EnforcementMode,
+  type IdentityChanges,
+  PolicyResolver,
+  Repository,
+  type RepositoryChange,
+  type RepositoryJson,
+  readPolicy,
+  type SelectorUse,
+  type StoredRule,
+} from '../policy/index.ts';
+import type { EndpointPolicy } from './endpoint.ts';
+import { AgentEventType, agentEvent, type EmitEvent } from './events.ts';
+
+export interface PolicyManagerOptions {
+  readonly stateDir: string;
+  readonly clusterName: string;
+  readonly mode: EnforcementMode;
+  readonly allowLocalhost: 'always' | 'policy';
+}
+
+export interface PolicyManagerDeps {
+  readonly log: Logger;
+  readonly emit: EmitEvent;
+  readonly now: () => Date;
+  /** The policy of these subjects is another one now, or the revision moved (then `touched` may be empty). */
+  readonly onChange: (touched: ReadonlySet<NumericIdentity>, reason: string) => void;
+}
+
+/**
+ * The rules of this node and what they mean for its endpoints. The rule set is on disk before it takes effect, twice:
+ * without its rules an endpoint would be open to everybody, so one damaged file must not lose them.
+ */
+export class PolicyManager {
+  readonly #files: readonly [string, string];
+  readonly #deps: PolicyManagerDeps;
+  readonly #resolver: PolicyResolver;
+  readonly #allowLocalhost: 'always' | 'policy';
+  #mode: EnforcementMode;
+  #repository = Repository.empty();
+  #lost: string | undefined;
+  #importErrors = 0;
+
+  constructor(options: PolicyManagerOptions, deps: PolicyManagerDeps) {
+    this.#files = [join(options.stateDir, 'policy.json'), join(options.stateDir, 'policy.backup.json')];
+    this.#deps = deps;
+    this.#mode = options.mode;
+    this.#allowLocalhost = options.allowLocalhost;
+    this.#resolver = new PolicyResolver(options);
+  }
+
+  get revision(): number {
+    return this.#repository.revision;
+  }
+
+  get mode(): EnforcementMode {
+    return this.#mode;
+  }
+
+  get ruleCount(): number {
+    return this.#repository.snapshot().rules.length;
+  }
+
+  get importErrors(): number {
+    return this.#importErrors;
+  }
+
+  /** Why the rules of the last run are unknown; undefined when they are not. Until the next import nothing is opened. */
+  get lost(): string | undefined {
+    return this.#lost;
+  }
+
+  /** Reads the rules of the last run. */
+  load(): void {
+    const problems: string[] = [];
+    for (const file of this.#files) {
+      if (!existsSync(file)) continue;
+      try {
+        this.#repository = Repository.fromJSON(JSON.parse(readFileSync(file, 'utf8')), file);
+        this.#resolver.setRules(this.#repository.snapshot());
+        if (problems.length > 0) this.#persist();
+        return;
+      } catch (error) {
+        const aside = setFileAside(file, this.#deps.now());
+        problems.push(`${file} is corrupt (${errorText(error)}), set aside as ${aside}`);
+        this.#deps.log.error({ file, aside, error: errorText(error) }, 'policy file is corrupt, set aside');
+      }
+    }
+    if (problems.length > 0) this.#lost = problems.join('; ');
+    this.#resolver.setRules(this.#repository.snapshot());
+  }
+
+  /**
+   * What an identity's endpoints are to enforce; followed until `forget`.
+   * @returns undefined when the rules are lost
+   */
+  resolve(identity: Identity): EndpointPolicy | undefined {
+    if (this.#lost !== undefined) return undefined;
+    return { revision: this.revision, policy: this.#resolver.resolve(identity) };
+  }
+
+  forget(subject: NumericIdentity): void {
+    this.#resolver.forget(subject);
+  }
+
+  /**
+   * Takes a text of rules; rules with the same labels as present ones replace them.
+   * @throws PolicyInvalidError (nothing changed), SystemError STATE_UNWRITABLE (nothing changed)
+   */
+  import(text: string, file: string): RepositoryChange {
+    try {
+      const rules = readPolicy(text, { file });
+      const change = this.#change((repository) => repository.upsert(rules));
+      this.#announce(AgentEventType.policyUpdated, change, change.added);
+      return change;
+    } catch (error) {
+      this.#importErrors++;
+      throw error;
+    }
+  }
+
+  /** Removes every rule with all of `labels`; all rules when it is empty. @throws SystemError STATE_UNWRITABLE */
+  delete(labels: readonly Label[]): RepositoryChange {
+    const change = this.#change((repository) => repository.delete(labels));
+    this.#announce(AgentEventType.policyDeleted, change, change.removed);
+    return change;
+  }
+
+  rules(labels: readonly Label[]): readonly StoredRule[] {
+    return this.#repository.get(labels);
+  }
+
+  setMode(mode: EnforcementMode): void {
+    if (mode === this.#mode) return;
+    this.#mode = mode;
+    const updates = this.#resolver.setOptions({ mode, allowLocalhost: this.#allowLocalhost });
+    this.#deps.onChange(new Set(updates.map(({ subject }) => subject)), `policy enforcement is ${mode}`);
+  }
+
+  updateIdentities(changes: IdentityChanges): void {
+    const touched = new Set(this.#resolver.updateIdentities(changes).map(({ subject }) => subject));
+    if (touched.size > 0) this.#deps.onChange(touched, 'identities changed');
+  }
+
+  selectors(): readonly SelectorUse[] {
+    return this.#resolver.selectors();
+  }
+
+  #change(apply: (repository: Repository) => RepositoryChange): RepositoryChange {
+    const before = this.#repository.toJSON();
+    const change = apply(this.#repository);
+    const wasLost = this.#lost !== undefined;
+    if (change.added.length === 0 && change.removed.length === 0 && !wasLost) return change;
+    try {
+      this.#persist();
+    } catch (error) {
+      this.#takeBack(before);
+      throw error;
+    }
+    this.#lost = undefined;
+    const updates = this.#resolver.setRules(this.#repository.snapshot());
+    const touched = new Set(updates.map(({ subject }) => subject));
+    this.#deps.onChange(touched, `policy revision ${change.revision}`);
+    return change;
+  }
+
+  #persist(): void {
+    const text = `${JSON.stringify(this.#repository.toJSON())}\n`;
+    for (const file of this.#files) writeFileAtomically(file, text);
+  }
+
+  /** The first of the two files may have been written already; if it cannot be put back, the next change writes it. */
+  #takeBack(before: RepositoryJson): void {
+    this.#repository = Repository.fromJSON(before);
+    this.#resolver.setRules(this.#repository.snapshot());
+    try {
+      writeFileAtomically(this.#files[0], `${JSON.stringify(before)}\n`);
+    } catch (error) {
+      this.#deps.log.error({ error: errorText(error) }, 'policy file could not be put back');
+    }
+  }
+
+  #announce(
+    type: typeof AgentEventType.policyUpdated | typeof AgentEventType.policyDeleted,
+    change: RepositoryChange,
+    rules: readonly StoredRule[],
+  ): void {
+    const labels = [...new Set(rules.flatMap(({ rule }) => formatLabels(rule.labels)))];
+    this.#deps.emit(agentEvent(type, { labels, revision: change.revision, rule_count: rules.length }));
+    this.#deps.log.info({ revision: change.revision, labels }, type.toLowerCase());
+  }
+}

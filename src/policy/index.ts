@@ -30,3 +30,10 @@ export { PolicyResolver, type PolicyUpdate, type ResolverOptions } from './resol
 export type { Rule, RuleItem } from './rule.ts';
 export { type RuleJson, ruleJson, rulesText } from './rule-json.ts';
 export type { IdentityChanges, SelectorUse } from './selector-cache.ts';
+export {
+  formatValidation,
+  type PolicyText,
+  type ValidatedFile,
+  type ValidationReport,
+  validatePolicies,
+} from './validate.ts';

@@ -1,4 +1,4 @@
-import { ApiError, type AgentOperations, type CallContext } from '../../../src/api/operations.ts';
+import { type AgentOperations, ApiError, type CallContext } from '../../../src/api/operations.ts';
 
 /** One call that reached the fake. */
 export interface FakeCall {

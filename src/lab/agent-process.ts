@@ -89,7 +89,6 @@ export async function agentReady(node: NodeLayout, ref: ProcessRef, signal?: Abo
   const failed = (why: string): SystemError =>
     new SystemError(`the agent of ${node.name} ${why}\n${tailOf(node.outputFile).trimEnd()}`, {
       code: 'AGENT_FAILED',
-      hint: `its whole output is in ${node.outputFile}`,
     });
   try {
     await waitFor({ what: 'ready', timeoutMs: AGENT_START_MS, everyMs: POLL_MS, signal }, async () => {

@@ -14,7 +14,7 @@ export interface ProcessRef {
 }
 
 const POLL_MS = 25;
-const TAIL_BYTES = 2000;
+const TAIL_BYTES = 4000;
 
 /** Start time of a process that is there and no zombie; undefined otherwise. */
 function startTicks(pid: number): string | undefined {

@@ -1,0 +1,1 @@
+export { MonitorHub, type MonitorHubOptions, type MonitorStats } from './hub.ts';

@@ -1,0 +1,10 @@
+/** Answered with 200; everything else with 404. The second is the path of 2018. */
+export const HELLO_PATHS: ReadonlySet<string> = new Set(['/hello', '/v1beta/hello']);
+/** A request's line and headers together. */
+export const HEAD_BYTES_MAX = 4096;
+/** For a request to arrive whole. */
+export const REQUEST_TIMEOUT_MS = 2000;
+export const KEEP_ALIVE_MS = 5000;
+/** Each costs some 10 KB; peers in a cluster of thousands do not come at once. */
+export const CONNECTIONS_MAX = 512;
+export const REQUESTS_A_CONNECTION = 100;

@@ -74,10 +74,12 @@ export abstract class BaseCommand<T extends typeof Command> extends Command {
 
   protected flags!: CommandFlags<T>;
   protected args!: CommandArgs<T>;
+  /** Every word that is no flag, also beyond the named arguments (`strict = false`). */
+  protected words: readonly string[] = [];
 
   override async init(): Promise<void> {
     await super.init();
-    const { args, flags } = await this.parse({
+    const { args, argv, flags } = await this.parse({
       flags: this.ctor.flags,
       baseFlags: globalFlags,
       args: this.ctor.args,
@@ -85,6 +87,7 @@ export abstract class BaseCommand<T extends typeof Command> extends Command {
     });
     this.flags = flags as CommandFlags<T>;
     this.args = args as CommandArgs<T>;
+    this.words = argv.map(String);
   }
 
   /** The same flags seen as those that every command has. */

@@ -1,0 +1,87 @@
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import * as Flags from '@oclif/core/flags';
+import { UsageError } from '../src/base/errors.ts';
+import {
+  MONITOR_TYPES,
+  type MonitorFilter,
+  monitorJson,
+  monitorMatches,
+  monitorText,
+} from '../src/view/monitor.ts';
+import { BaseCommand } from './base.ts';
+import { readEvents } from './support/events.ts';
+import { interruptSignal } from './support/interrupt.ts';
+
+const endpointFlag = Flags.custom<number>({
+  multiple: true,
+  multipleNonGreedy: true,
+  helpValue: 'ENDPOINT',
+  parse: (text) => {
+    if (/^\d{1,5}$/.test(text)) return Promise.resolve(Number(text));
+    throw new UsageError(`${JSON.stringify(text)} is not the id of an endpoint`, { code: 'ENDPOINT_ID' });
+  },
+});
+
+/** Names of the interfaces of this network namespace, by number, read when one is first asked for. */
+function interfaceNames(): (ifindex: number) => string | undefined {
+  let names: Map<number, string> | undefined;
+  const folder = '/sys/class/net';
+  return (ifindex) => {
+    names ??= new Map(
+      readdirSync(folder).map((name) => [Number(readFileSync(`${folder}/${name}/ifindex`, 'utf8')), name]),
+    );
+    return names.get(ifindex);
+  };
+}
+
+export default class Monitor extends BaseCommand<typeof Monitor> {
+  static override summary = 'Show drops, traces, verdicts and what the agent does, as it happens';
+  static override description =
+    'Ends at Ctrl-C. Events that were lost are counted and always shown. With -o json every line is one JSON object.';
+  static override examples = [
+    '<%= config.bin %> monitor -t drop',
+    '<%= config.bin %> monitor --related-to 5023 -o json',
+  ];
+  static override flags = {
+    type: Flags.string({
+      char: 't',
+      description: 'only events of this type',
+      options: [...MONITOR_TYPES],
+      multiple: true,
+      multipleNonGreedy: true,
+    }),
+    from: endpointFlag({ description: 'only packets that an endpoint sent' }),
+    to: endpointFlag({ description: 'only packets to an endpoint' }),
+    'related-to': endpointFlag({ description: 'only packets from or to an endpoint' }),
+    verbose: Flags.boolean({ char: 'v', description: 'more about each packet' }),
+    hex: Flags.boolean({ description: 'the head of each packet in hexadecimal' }),
+    numeric: Flags.boolean({ char: 'n', description: "interfaces' numbers instead of names" }),
+    count: Flags.integer({ char: 'c', description: 'end after so many events', min: 1 }),
+  };
+
+  async run(): Promise<void> {
+    const { format, flags } = this;
+    if (format.kind !== 'text' && format.kind !== 'json') {
+      throw new UsageError('monitor prints text or -o json', { code: 'OUTPUT_FORMAT' });
+    }
+    const filter: MonitorFilter = {
+      types: (flags.type ?? []) as MonitorFilter['types'],
+      from: flags.from ?? [],
+      to: flags.to ?? [],
+      relatedTo: flags['related-to'] ?? [],
+    };
+    const { verbose, hex, numeric } = flags;
+    const ifname = numeric ? undefined : interfaceNames();
+    const options = { compat: this.compat, verbose, hex, ifname };
+    let left = flags.count ?? Number.POSITIVE_INFINITY;
+    if (format.kind === 'text') process.stderr.write('Press Ctrl-C to quit\n');
+    for await (const event of readEvents(this.paths.eventsSocket, interruptSignal())) {
+      if (!monitorMatches(event, filter)) continue;
+      const text = format.kind === 'json' ? monitorJson(event) : monitorText(event, options);
+      if (!process.stdout.write(text)) await once(process.stdout, 'drain');
+      left -= 1;
+      if (left <= 0) break;
+    }
+  }
+}

@@ -1,0 +1,47 @@
+import * as Flags from '@oclif/core/flags';
+import { UsageError } from '../../src/base/errors.ts';
+import { BaseCommand } from '../base.ts';
+import { readPolicyFiles } from '../support/policy-files.ts';
+
+export default class PolicyImport extends BaseCommand<typeof PolicyImport> {
+  static override summary = 'Add the rules of policy files; rules with the same labels are replaced';
+  static override description =
+    'Files are CiliumNetworkPolicy objects or rules, as YAML or JSON. They are checked first: with any error in any file nothing is changed.';
+  static override usage = 'policy import FILE|FOLDER|-... [flags]';
+  static override examples = [
+    '<%= config.bin %> policy import rule1.yaml',
+    'cat rules.json | <%= config.bin %> policy import -',
+  ];
+  static override strict = false;
+  static override flags = {
+    namespace: Flags.string({ description: 'namespace of objects that name none', default: 'default' }),
+    print: Flags.boolean({ description: 'print the policy after the import' }),
+  };
+
+  async run(): Promise<void> {
+    const [{ parsePolicy, formatProblems, rulesText }, texts] = await Promise.all([
+      import('../../src/policy/index.ts'),
+      readPolicyFiles(this.words),
+    ]);
+    const parsed = texts.map(({ file, text }) =>
+      parsePolicy(text, { file, namespace: this.flags.namespace }),
+    );
+    const errors = parsed.flatMap((file) => file.errors);
+    const warnings = parsed.flatMap((file) => file.warnings);
+    if (warnings.length > 0) process.stderr.write(`${formatProblems(warnings)}\n`);
+    if (errors.length > 0) {
+      throw new UsageError(`the policy is invalid:\n${formatProblems(errors)}`, {
+        code: 'POLICY_INVALID',
+        hint: 'nothing was changed',
+      });
+    }
+    const { agent } = await this.clients();
+    const rules = parsed.flatMap((file) => file.rules.map(({ rule }) => rule));
+    const answer = await agent.putPolicy(rulesText(rules));
+    const policy = this.flags.print ? await agent.policy() : answer;
+    const { policyText } = await import('../../src/view/listing.ts');
+    await this.print(policy, () =>
+      this.flags.print ? policyText(policy) : `Revision: ${answer.revision ?? 0}\n`,
+    );
+  }
+}

@@ -20,15 +20,20 @@ const KIND_WORDS: Record<TextNode['kind'], string> = {
   null: 'empty',
 };
 
-/** Steps of insertion, deletion and substitution between two short words. */
+/** Steps of insertion, deletion, substitution and swapping of neighbours between two short words. */
 function editDistance(a: string, b: string): number {
+  let before: number[] = [];
   let row = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (let i = 1; i <= a.length; i++) {
     const next = [i];
     for (let j = 1; j <= b.length; j++) {
       const same = a[i - 1] === b[j - 1] ? 0 : 1;
-      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + same));
+      let steps = Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + same);
+      const swapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      if (swapped) steps = Math.min(steps, (before[j - 2] ?? 0) + 1);
+      next.push(steps);
     }
+    before = row;
     row = next;
   }
   return row[b.length] ?? 0;

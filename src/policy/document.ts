@@ -98,6 +98,7 @@ class Converter {
   readonly #report: ReportAt;
   readonly #limits: DocumentLimits;
   #nodes = 0;
+  #failed = false;
   #document: Document.Parsed | undefined;
 
   constructor(report: ReportAt, limits: DocumentLimits) {
@@ -105,9 +106,17 @@ class Converter {
     this.#limits = limits;
   }
 
+  /** The document's value; undefined when it has none, or when it cannot be made out. */
   document(document: Document.Parsed): TextNode | undefined {
     this.#document = document;
-    return document.contents === null ? undefined : this.#node(document.contents, 0, 0);
+    this.#failed = false;
+    const root = document.contents === null ? undefined : this.#node(document.contents, 0, 0);
+    return this.#failed ? undefined : root;
+  }
+
+  #fail(at: Offset, reason: string, hint?: string): void {
+    this.#failed = true;
+    this.#report(at, 'SYNTAX', reason, hint);
   }
 
   #node(node: Node | null, at: Offset, depth: number): TextNode {
@@ -136,7 +145,7 @@ class Converter {
     let anchored: Node | undefined;
     for (const [anchor, node] of this.#anchors()) if (anchor === name) anchored = node;
     if (anchored === undefined) {
-      this.#report(at, 'SYNTAX', `the alias *${name} has no anchor`);
+      this.#fail(at, `the alias *${name} has no anchor`);
       return { kind: 'null', at };
     }
     return this.#node(anchored, at, depth + 1);
@@ -169,12 +178,12 @@ class Converter {
       const key = pair.key as Node | null;
       const keyAt = key?.range?.[0] ?? at;
       if (!isScalar(key) || key.value === null) {
-        this.#report(keyAt, 'SYNTAX', 'a key must be plain text');
+        this.#fail(keyAt, 'a key must be plain text');
         continue;
       }
       const name = typeof key.value === 'string' ? key.value : (key.source ?? String(key.value));
       if (seen.has(name)) {
-        this.#report(keyAt, 'SYNTAX', `the key ${JSON.stringify(name)} occurs twice`, 'keep one of them');
+        this.#fail(keyAt, `the key ${JSON.stringify(name)} occurs twice`, 'keep one of them');
         continue;
       }
       seen.add(name);
@@ -209,7 +218,7 @@ function convert(text: string, report: ReportAt, lines: LineCounter, limits: Doc
     }
     if (document.errors.length > 0) continue;
     const root = converter.document(document);
-    if (root !== undefined) documents.push(root);
+    if (root !== undefined && root.kind !== 'null') documents.push(root);
   }
   return documents;
 }

@@ -33,10 +33,8 @@ export function healthAddress(choice: AddressChoice): ApiAddress {
  */
 export function parseApiAddress(text: string): ApiAddress {
   if (text.startsWith('/')) return { kind: 'unix', path: text };
-  if (text.startsWith('unix:')) {
-    const path = text.slice('unix:'.length).replace(/^\/\/(?=\/|[^/])/, '');
-    if (path !== '') return { kind: 'unix', path };
-  }
+  const unix = /^unix:(?:\/\/)?(\/[^/].*)$/.exec(text);
+  if (unix?.[1] !== undefined) return { kind: 'unix', path: unix[1] };
   const tcp = /^(?:tcp|http):\/\/(\[[0-9a-fA-F:.]+\]|[^/:[\]]+):(\d{1,5})\/?$/.exec(text);
   const port = Number(tcp?.[2]);
   if (tcp?.[1] !== undefined && port > 0 && port <= 65535) {

@@ -28,6 +28,13 @@ export function tempFolder(): Disposable & { readonly path: string } {
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
 }
 
+/** Gives up root's rights (files and sockets are checked by the effective user) until it is disposed of. */
+export function asNobody(): Disposable {
+  if (process.getuid?.() !== 0) return { [Symbol.dispose]: () => undefined };
+  process.seteuid?.(65_534);
+  return { [Symbol.dispose]: () => process.seteuid?.(0) };
+}
+
 /** A server on a socket of its own before a fake agent. */
 export async function startServer(
   overrides: Partial<AgentOperations> = {},

@@ -6,6 +6,9 @@ import { SystemError } from '../base/errors.ts';
 import type { LabLayout, NodeLayout } from './layout.ts';
 import { isAlive, type ProcessRef, startDetached, tailOf, waitFor } from './processes.ts';
 
+/** Ports of both /metrics on a node's address. */
+export const AGENT_METRICS_PORT = 9962;
+export const HEALTH_METRICS_PORT = 9963;
 const AGENT_START_MS = 30_000;
 const POLL_MS = 100;
 
@@ -35,8 +38,10 @@ export function agentWords(layout: LabLayout, node: NodeLayout, options: AgentOp
     'ipv6-range': node.ipv6AllocRange,
     'cluster-cidrs': layout.clusterRanges.join(','),
     devices: isolated ? 'eth0' : undefined,
-    'metrics-address': `${node.ipv4}:9962`,
+    'metrics-address': `${node.ipv4}:${AGENT_METRICS_PORT}`,
     'liveness-address': `${node.ipv4}:9879`,
+    'health-interval': '1s',
+    'health-metrics-address': `${node.ipv4}:${HEALTH_METRICS_PORT}`,
   };
   const flags = Object.entries(words).flatMap(([name, value]) =>
     value === undefined ? [] : [`--${name}=${value}`],

@@ -1,12 +1,10 @@
 import type * as Api from '../../api/schema.ts';
-import { agentClient, ciliate, healthClient } from '../agent-process.ts';
-import { DEATHSTAR_PORT } from '../deathstar.ts';
+import { AGENT_METRICS_PORT, agentClient, ciliate, healthClient } from '../agent-process.ts';
 import { execIn } from '../host.ts';
 import type { Lab } from '../lab.ts';
 import type { NodeLayout } from '../layout.ts';
 import { waitFor } from '../processes.ts';
 
-const METRICS_PORT = 9962;
 const METRICS_LIMIT_MS = 30_000;
 const HEALTH_LIMIT_MS = 60_000;
 const REALIZED_LIMIT_MS = 20_000;
@@ -23,7 +21,7 @@ export function sumSamples(text: string, family: string, labels: readonly string
 }
 
 /** A node's /metrics as a scraper gets them, over its address. */
-export async function scrape(node: NodeLayout, port = METRICS_PORT): Promise<string> {
+export async function scrape(node: NodeLayout, port = AGENT_METRICS_PORT): Promise<string> {
   const words = ciliate('lab', 'send', 'GET', `http://${node.ipv4}:${port}/metrics`);
   return (await execIn(node.netns, words, METRICS_LIMIT_MS)).stdout;
 }
@@ -92,9 +90,4 @@ export async function healthSettled(lab: Lab, node: NodeLayout, icmp: boolean): 
     const status = await client.status().catch(() => undefined);
     return status !== undefined && allReachable(status, lab.layout.nodes.length, icmp) ? true : undefined;
   }).catch(() => false);
-}
-
-/** `deathstar-1:80`. */
-export function portOf(workload: string): string {
-  return `${workload}:${DEATHSTAR_PORT}`;
 }

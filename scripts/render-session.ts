@@ -1,0 +1,44 @@
+/**
+ * Draws a recorded terminal session as an SVG picture: `render-session.ts TITLE < session.txt > picture.svg`.
+ * Lines that begin with `$ ` are commands and stand out; long lines are cut at 132 columns.
+ */
+import { text } from 'node:stream/consumers';
+
+const COLUMNS = 132;
+const LINE_HEIGHT = 17;
+const CHAR_WIDTH = 7.8;
+const MARGIN = 16;
+const TITLE_HEIGHT = 30;
+
+const escapeXml = (value: string): string =>
+  value.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
+
+function colourOf(line: string): string {
+  if (line.startsWith('$ ')) return '#7ee787';
+  if (/^(xx drop|✗|FAILED)/.test(line.trim())) return '#ff7b72';
+  if (/^(==|##|\[\d)/.test(line)) return '#79c0ff';
+  return '#c9d1d9';
+}
+
+function drawLine(line: string, index: number): string {
+  const y = TITLE_HEIGHT + MARGIN + (index + 1) * LINE_HEIGHT;
+  const cut = line.length > COLUMNS ? `${line.slice(0, COLUMNS - 1)}…` : line;
+  return `<text x="${MARGIN}" y="${y}" fill="${colourOf(line)}" xml:space="preserve">${escapeXml(cut)}</text>`;
+}
+
+function draw(title: string, session: string): string {
+  const lines = session.trimEnd().split('\n');
+  const width = Math.ceil(COLUMNS * CHAR_WIDTH + 2 * MARGIN);
+  const height = TITLE_HEIGHT + 2 * MARGIN + (lines.length + 1) * LINE_HEIGHT;
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"`,
+    ` font-family="ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace" font-size="13" role="img">`,
+    `<title>${escapeXml(title)}</title>`,
+    `<rect width="${width}" height="${height}" rx="8" fill="#0d1117"/>`,
+    `<text x="${width / 2}" y="20" fill="#8b949e" text-anchor="middle">${escapeXml(title)}</text>`,
+    ...lines.map(drawLine),
+    '</svg>\n',
+  ].join('\n');
+}
+
+process.stdout.write(draw(process.argv[2] ?? 'session', await text(process.stdin)));

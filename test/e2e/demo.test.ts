@@ -1,0 +1,176 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { loadBpf } from '../../bpf/addon/index.ts';
+import { run } from '../../src/base/run.ts';
+import { decodePolicyEntry, decodePolicyKey } from '../../src/datapath/policy-codec.ts';
+import { openPolicyMap } from '../../src/datapath/policy-maps.ts';
+import { agentClient, ciliate } from '../../src/lab/agent-process.ts';
+import { endpointOf, identityOf, policyDrops, policyRealized } from '../../src/lab/demo/observe.ts';
+import type { Lab } from '../../src/lab/lab.ts';
+import {
+  DEATHSTARS,
+  deathstarUrl,
+  hasLanded,
+  requestLandings,
+  restartsOf,
+  rule1File,
+  SHIPS,
+  sendFrom,
+  startStarWars,
+} from '../../src/lab/star-wars.ts';
+import { readPolicy, rulesText } from '../../src/policy/index.ts';
+import { isClean, leftovers, snapshot } from '../support/netns.ts';
+import { bpfOrSkip } from '../support/privilege.ts';
+import { eventually } from '../support/process.ts';
+import { acceptedConnections, linkCounters, startTestLab, type TestLab } from './lab-support.ts';
+
+const DEMO_LIMIT_MS = 180_000;
+
+describe('the demo command', { skip: bpfOrSkip() }, () => {
+  it('passes every check, twice in a row, and leaves nothing behind', async () => {
+    const name = `d${randomBytes(3).toString('hex')}`;
+    const before = snapshot();
+    for (const round of [1, 2]) {
+      const result = await run(ciliate('demo', '--name', name), { timeoutMs: DEMO_LIMIT_MS });
+      assert.equal(result.exitCode, 0, `round ${round}:\n${result.stdout}${result.stderr}`);
+      assert.match(result.stdout, /^(\d+) of \1 checks hold\.$/m);
+      assert.match(result.stdout, /Policy denied/);
+      assert.match(result.stdout, /Revision: \d+/);
+      const left = leftovers(before, new RegExp(name));
+      assert.ok(isClean(left), JSON.stringify(left));
+    }
+  });
+
+  it('takes everything down when it is interrupted', async () => {
+    const name = `d${randomBytes(3).toString('hex')}`;
+    const before = snapshot();
+    const script = 'set -m; "$@" & sleep 4; kill -INT $!; wait $!';
+    const result = await run(['bash', '-c', script, 'demo', ...ciliate('demo', '--name', name)], {
+      timeoutMs: DEMO_LIMIT_MS,
+    });
+    assert.notEqual(result.exitCode, 0);
+    assert.match(result.stdout, /interrupted by SIGINT/);
+    const left = leftovers(before, new RegExp(name));
+    assert.ok(isClean(left), JSON.stringify(left));
+  });
+});
+
+describe('the steps of the demo, seen from outside', { skip: bpfOrSkip() }, () => {
+  let testLab: TestLab;
+  let lab: Lab;
+
+  before(async () => {
+    testLab = await startTestLab(2);
+    lab = testLab.lab;
+    await startStarWars(lab, () => undefined);
+  });
+  after(() => testLab?.tearDown());
+
+  it('without policy, both ships reach both deathstars over IPv4 and IPv6', async () => {
+    const acceptedBefore = await Promise.all(DEATHSTARS.map((name) => acceptedConnections(lab, name)));
+    for (const ship of SHIPS) {
+      for (const landing of await requestLandings(lab, ship))
+        assert.ok(hasLanded(landing), JSON.stringify(landing));
+    }
+    for (const [i, name] of DEATHSTARS.entries()) {
+      const accepted = (await acceptedConnections(lab, name)) - (acceptedBefore[i] ?? 0);
+      assert.equal(accepted, 4, `${name} accepted ${accepted} connections`);
+    }
+  });
+
+  it('with rule1, packets of the xwing leave it and reach no deathstar, and each is counted', async () => {
+    const text = rulesText(readPolicy(readFileSync(rule1File(), 'utf8'), { file: rule1File() }));
+    for (const node of lab.layout.nodes) {
+      const { revision = 0 } = await agentClient(node).putPolicy(text);
+      await policyRealized(node, revision);
+    }
+    for (const landing of await requestLandings(lab, 'tiefighter'))
+      assert.ok(hasLanded(landing), JSON.stringify(landing));
+
+    const counters = () => Promise.all(DEATHSTARS.map((name) => linkCounters(lab, name)));
+    const [starsBefore, shipBefore, dropsBefore] = [
+      await counters(),
+      await linkCounters(lab, 'xwing'),
+      await policyDrops(lab),
+    ];
+    for (const { outcome } of await requestLandings(lab, 'xwing')) assert.equal(outcome.kind, 'timeout');
+    const [starsAfter, shipAfter, dropsAfter] = [
+      await counters(),
+      await linkCounters(lab, 'xwing'),
+      await policyDrops(lab),
+    ];
+
+    const sent = shipAfter.sent - shipBefore.sent;
+    assert.ok(sent >= 4, `the xwing sent ${sent} packets`);
+    for (const [i, name] of DEATHSTARS.entries()) {
+      assert.equal(
+        (starsAfter[i]?.received ?? 0) - (starsBefore[i]?.received ?? 0),
+        0,
+        `${name} received packets`,
+      );
+    }
+    const drops = dropsAfter - dropsBefore;
+    assert.ok(drops >= 4 && drops <= sent, `${drops} drops of ${sent} packets`);
+  });
+
+  it('has exactly the allowed peers of port 80 in the policy map of each deathstar', async () => {
+    const bpf = loadBpf();
+    const [tiefighter, deathstar, xwing] = await Promise.all(
+      ['tiefighter', 'deathstar-1', 'xwing'].map((name) => identityOf(lab, name)),
+    );
+    for (const name of DEATHSTARS) {
+      const node = lab.node(lab.workload(name).node);
+      const outer = bpf.openPinnedMap(join(node.paths.bpfDir, 'maps', 'policy'));
+      assert.ok(outer !== undefined, 'no pinned policy map');
+      const peers: number[] = [];
+      for (let slot = 0; slot < outer.info.maxEntries; slot++) {
+        const inner = openPolicyMap(bpf, outer, slot);
+        if (inner === undefined) continue;
+        for (const { keys, values, count } of inner.batches()) {
+          for (let i = 0; i < count; i++) {
+            const key = decodePolicyKey(keys, i * inner.info.keySize);
+            const { verdict } = decodePolicyEntry(values, i * inner.info.valueSize);
+            if (
+              key.direction === 'ingress' &&
+              key.protocol === 6 &&
+              key.port === 80 &&
+              verdict.kind === 'allow'
+            ) {
+              peers.push(key.identity);
+            }
+          }
+        }
+        inner.close();
+      }
+      outer.close();
+      assert.deepEqual(
+        peers.sort((a, b) => a - b),
+        [tiefighter, deathstar].sort((a, b) => (a ?? 0) - (b ?? 0)),
+      );
+      assert.ok(!peers.includes(xwing ?? 0));
+    }
+  });
+
+  it('shows ingress enforced at the deathstars and nowhere else', async () => {
+    const enabled = await Promise.all(
+      [...DEATHSTARS, ...SHIPS].map(
+        async (name) => (await endpointOf(lab, name)).status?.policy?.realized?.['policy-enabled'],
+      ),
+    );
+    assert.deepEqual(enabled, ['ingress', 'ingress', 'none', 'none']);
+  });
+
+  it('restarts a deathstar whose exhaust port was hit, and counts it', async () => {
+    const url = deathstarUrl(lab.workload('deathstar-1'), 4, '/v1/exhaust-port');
+    const outcome = await sendFrom(lab, 'tiefighter', 'PUT', url);
+    assert.ok(outcome.kind === 'answer' && /deathstar exploded/.test(outcome.body));
+    await eventually('the deathstar is back', async () => {
+      const [landing] = await requestLandings(lab, 'tiefighter');
+      return landing !== undefined && hasLanded(landing) ? true : undefined;
+    });
+    assert.equal(restartsOf(lab, 'deathstar-1'), 1);
+  });
+});

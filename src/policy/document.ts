@@ -202,6 +202,18 @@ class Converter {
   }
 }
 
+/** The tree of a value that JSON.parse gave, for texts that we wrote ourselves; every place is 0. */
+export function treeOfValue(value: unknown): TextNode {
+  const at = 0;
+  if (typeof value === 'string') return { kind: 'text', at, value };
+  if (typeof value === 'number') return { kind: 'number', at, value, source: String(value) };
+  if (typeof value === 'boolean') return { kind: 'boolean', at, value };
+  if (Array.isArray(value)) return { kind: 'list', at, items: value.map(treeOfValue) };
+  if (typeof value !== 'object' || value === null) return { kind: 'null', at };
+  const entries = Object.entries(value).map(([key, item]) => ({ key, keyAt: at, value: treeOfValue(item) }));
+  return { kind: 'map', at, entries };
+}
+
 /** What the syntax error's first line says, without the place that follows it. */
 function syntaxReason(message: string): string {
   return (message.split('\n')[0] ?? message).replace(/ at line \d+, column \d+:?$/, '').replace(/:$/, '');

@@ -1,5 +1,5 @@
 import { Decoder, type Field, quote, suggestion } from './decoder.ts';
-import { DEFAULT_DOCUMENT_LIMITS, type DocumentLimits, parseText } from './document.ts';
+import { DEFAULT_DOCUMENT_LIMITS, type DocumentLimits, parseText, treeOfValue } from './document.ts';
 import { DOCUMENT_FIELDS, LIST_FIELDS, METADATA_FIELDS } from './fields.ts';
 import { namesForeignNamespace, namespaceRule, type PolicyObject } from './namespace.ts';
 import { decodeRule } from './parse-rule.ts';
@@ -207,4 +207,17 @@ export function readPolicy(text: string, options: ParsePolicyOptions): readonly 
   const parsed = parsePolicy(text, options);
   if (parsed.errors.length > 0) throw new PolicyInvalidError(parsed.errors);
   return parsed.rules.map(({ rule }) => rule);
+}
+
+/**
+ * Reads a rule that `ruleJson` made and JSON.parse gave back.
+ * @param path what errors call it, `rules[3].rule`
+ * @throws PolicyInvalidError
+ */
+export function readRuleValue(value: unknown, file: string, path: string): Rule {
+  const decoder = new Decoder(file);
+  const rule = decodeRule(decoder, { node: treeOfValue(value), path });
+  const errors = decoder.problems().filter((problem) => problem.severity === 'error');
+  if (rule === undefined || errors.length > 0) throw new PolicyInvalidError(errors);
+  return rule;
 }

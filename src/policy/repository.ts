@@ -1,5 +1,5 @@
-import { hasLabels, type Label } from '../model/labels.ts';
-import { readPolicy } from './parse-policy.ts';
+import { hasLabels, type Label, labelSetText } from '../model/labels.ts';
+import { readRuleValue } from './parse-policy.ts';
 import type { Rule } from './rule.ts';
 import { type RuleJson, ruleJson } from './rule-json.ts';
 
@@ -72,10 +72,10 @@ export class Repository {
    * former version. Rules without labels are only added.
    */
   upsert(rules: readonly Rule[]): RepositoryChange {
-    const sets = rules.map((rule) => rule.labels).filter((labels) => labels.length > 0);
-    const replaced = this.#snapshot.rules.filter(({ rule }) =>
-      sets.some((labels) => labels.length === rule.labels.length && hasLabels(rule.labels, labels)),
+    const sets = new Set(
+      rules.filter(({ labels }) => labels.length > 0).map(({ labels }) => labelSetText(labels)),
     );
+    const replaced = this.#snapshot.rules.filter(({ rule }) => sets.has(labelSetText(rule.labels)));
     return this.#change(replaced, rules);
   }
 
@@ -114,11 +114,10 @@ export class Repository {
    */
   static fromJSON(value: unknown, file = 'the saved policy'): Repository {
     const saved = checkSaved(value);
-    const rules = readPolicy(JSON.stringify(saved.rules.map(({ rule }) => rule)), {
-      file,
-      limits: { maxBytes: 1 << 28, maxNodes: 1 << 26 },
-    });
-    const stored = rules.map((rule, i) => ({ id: saved.rules[i]?.id ?? 0, rule }));
+    const stored = saved.rules.map(({ id, rule }, i) => ({
+      id,
+      rule: readRuleValue(rule, file, `rules[${i}].rule`),
+    }));
     return new Repository({ revision: saved.revision, rules: stored }, saved.nextRuleId);
   }
 }

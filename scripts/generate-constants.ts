@@ -18,7 +18,10 @@ const SOURCE = 'bpf/constants.json';
 const BANNER = `Written by scripts/generate-constants.ts from ${SOURCE}. Do not edit.`;
 
 function readTables(): [name: string, table: Table][] {
-  const { about: _, ...tables } = JSON.parse(readFileSync(join(ROOT, SOURCE), 'utf8')) as Record<string, Table>;
+  const { about: _, ...tables } = JSON.parse(readFileSync(join(ROOT, SOURCE), 'utf8')) as Record<
+    string,
+    Table
+  >;
   return Object.entries(tables as Record<string, Table>);
 }
 

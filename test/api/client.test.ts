@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { chmodSync } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener } from 'node:http';
-import { createServer as createTcpServer } from 'node:net';
+import { createServer as createTcpServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { AgentClient, HealthClient } from '../../src/api/client.ts';
@@ -190,10 +190,10 @@ describe('AgentClient', () => {
   it('asks again when a kept connection was closed in the moment of its use', async () => {
     using folder = tempFolder();
     const path = join(folder.path, 'a.sock');
-    let connections = 0;
+    const sockets: Socket[] = [];
     const body = 'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}';
     const server = createTcpServer((socket) => {
-      connections += 1;
+      sockets.push(socket);
       socket.once('data', () => {
         socket.write(body);
         // The next request on this connection is met by a close.
@@ -206,8 +206,9 @@ describe('AgentClient', () => {
       const client = new AgentClient({ address: { kind: 'unix', path } });
       await client.healthz();
       await client.healthz();
-      assert.equal(connections, 2);
+      assert.equal(sockets.length, 2);
     } finally {
+      for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => server.close(resolve));
     }
   });

@@ -125,6 +125,20 @@ describe('the API beside the recordings', () => {
     }
   });
 
+  it('answers what status asks of the state database', async () => {
+    await using server = await startServer();
+    const query = (body: object): Buffer => requestText('GET', '/statedb/query', JSON.stringify(body));
+    const health = await server.raw(
+      query({ table: 'health', index: 'identifier', key: 'YWdlbnQ=', lowerbound: true }),
+    );
+    assert.deepEqual([health.status, health.body], [200, '']);
+    const other = await server.raw(query({ table: 'devices' }));
+    assert.deepEqual([other.status, other.body], [404, JSON.stringify('no table "devices"')]);
+    const wrong = await server.raw(query({ table: 5 }));
+    assert.deepEqual([wrong.status, wrong.body], [400, '"query.table: expected string, got number"']);
+    assert.equal((await server.raw(requestText('GET', '/statedb/query'))).status, 400);
+  });
+
   it('is read back by our own client', async () => {
     const recordings = recordedForClients('agent-responses.json');
     await using server = await startServer(replay(recordings));

@@ -1,6 +1,7 @@
 import type { TSchema } from 'typebox';
 import { Compile, type Validator } from 'typebox/compile';
 import { ApiError } from '../../api/errors.ts';
+import type { ModelOf } from '../../api/schema.ts';
 import { stringifyJson } from '../../base/json.ts';
 
 /** The parts of a validator's error that are read here. */
@@ -14,19 +15,19 @@ interface SchemaError {
 const MAX_SHOWN = 80;
 
 /** Checks values against one schema; compiled once. */
-export class BodyCheck {
+export class BodyCheck<S extends TSchema = TSchema> {
   readonly #name: string;
   readonly #validator: Validator;
 
   /** @param name how messages call the value: `endpoint`. */
-  constructor(name: string, schema: TSchema) {
+  constructor(name: string, schema: S) {
     this.#name = name;
     this.#validator = Compile(schema);
   }
 
-  /** @throws ApiError 400 naming the field: `endpoint.labels[2]: expected string, got number`. */
-  require(value: unknown): void {
-    if (this.#validator.Check(value)) return;
+  /** The value, known to be what the schema says. @throws ApiError 400 naming the field: `endpoint.labels[2]: expected string, got number`. */
+  read(value: unknown): ModelOf<S> {
+    if (this.#validator.Check(value)) return value as ModelOf<S>;
     throw explain(this.#name, value, this.#validator.Errors(value) as readonly SchemaError[]);
   }
 }

@@ -10,6 +10,7 @@ import { BodyCheck } from './explain.ts';
 import { type HandlerDeps, handlers, type Reply } from './handlers.ts';
 import { readParams } from './params.ts';
 import { readJsonBody } from './request-body.ts';
+import { addStateDbRoute } from './statedb.ts';
 
 /** One finished call, for metrics. */
 export interface ApiCallRecord {
@@ -43,6 +44,7 @@ export function createRouter(options: RouterOptions): Hono<Env> {
   for (const name of names) addRoute(app, name, options);
   for (const path of new Set(names.map((name) => contract[name].path)))
     refuseOtherMethods(app, path, options);
+  addStateDbRoute(app);
   app.notFound((c) => answerUnknown(c, options));
   app.onError((error, c) => {
     options.onError?.(error, undefined);
@@ -98,8 +100,7 @@ async function readBody(c: Context<Env>, route: Route): Promise<unknown> {
     return undefined;
   }
   if (spec.asText) return typeof read.value === 'string' ? read.value : read.text;
-  route.check?.require(read.value);
-  return read.value;
+  return route.check?.read(read.value);
 }
 
 /** A signal that is aborted, and a promise that rejects, when the caller hangs up or the time is over. */

@@ -34,24 +34,28 @@ function portJson(port: PortSpec): PortJson {
   };
 }
 
-function peersJson(peers: Peers): readonly (SelectorJson | string)[] {
+/** How each kind of peers is written: `fromEndpoints` stands before `toPorts`, the others after it. */
+const PEER_FIELDS: Record<Peers['kind'], { readonly suffix: string; readonly first: boolean }> = {
+  endpoints: { suffix: 'Endpoints', first: true },
+  entities: { suffix: 'Entities', first: false },
+};
+
+function peersJson(peers: Peers, direction: Direction): ItemJson {
+  const name = `${direction === 'ingress' ? 'from' : 'to'}${PEER_FIELDS[peers.kind].suffix}`;
   switch (peers.kind) {
     case 'endpoints':
-      return peers.selectors.map(selectorJson);
+      return { [name]: peers.selectors.map(selectorJson) };
     case 'entities':
-      return peers.entities;
+      return { [name]: peers.entities };
   }
 }
 
-/** Keys in the order endpoints, ports, entities: the one users know from Cilium. */
-function itemJson(item: RuleItem, direction: Direction): ItemJson {
-  const prefix = direction === 'ingress' ? 'from' : 'to';
-  const { peers, ports } = item;
-  return {
-    ...(peers?.kind === 'endpoints' && { [`${prefix}Endpoints`]: peersJson(peers) }),
-    ...(ports !== undefined && { toPorts: ports.map((rule) => ({ ports: rule.ports.map(portJson) })) }),
-    ...(peers?.kind === 'entities' && { [`${prefix}Entities`]: peersJson(peers) }),
-  };
+function itemJson({ peers, ports }: RuleItem, direction: Direction): ItemJson {
+  const peersPart = peers === undefined ? {} : peersJson(peers, direction);
+  const portsPart =
+    ports === undefined ? {} : { toPorts: ports.map((rule) => ({ ports: rule.ports.map(portJson) })) };
+  const peersFirst = peers !== undefined && PEER_FIELDS[peers.kind].first;
+  return peersFirst ? { ...peersPart, ...portsPart } : { ...portsPart, ...peersPart };
 }
 
 function labelJson({ key, value, source }: Label): { key: string; value: string; source: string } {

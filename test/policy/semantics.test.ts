@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { type Identity, reservedIdentity } from '../../src/model/identity.ts';
 import { parseLabels } from '../../src/model/labels.ts';
@@ -362,6 +363,20 @@ describe('a resolved policy', () => {
       protocol: 'TCP',
       'l7-rules': [{ [client]: null }, { [host]: null }],
     });
+  });
+
+  it('is summed up as a Cilium agent sums up the same rule', () => {
+    const file = new URL('../fixtures/cilium-1.19-agent/api-endpoint_1281.json', import.meta.url);
+    const recorded = JSON.parse(readFileSync(file, 'utf8')) as {
+      status: { policy: { spec: { l4: unknown } } };
+    };
+    const peer =
+      '{matchLabels: {app: a, "k8s:io.cilium.k8s.policy.cluster": default, "k8s:io.kubernetes.pod.namespace": default}}';
+    const { policy } = build(`- endpointSelector: {matchLabels: {app: web}}
+  ingress: [{fromEndpoints: [${peer}], toPorts: [{ports: [{port: "8080", protocol: TCP}, {port: "5201", protocol: TCP}]}]}]
+  labels: ["directory:filename=l4.yaml", "directory:io.cilium.k8s.policy.namespace=default", "directory:policy-derived-from=CiliumNetworkPolicy"]
+`);
+    assert.deepEqual(l4Summary(policy()), recorded.status.policy.spec.l4);
   });
 
   it('is the same object for a subject asked for again', () => {

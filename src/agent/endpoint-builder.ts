@@ -1,7 +1,7 @@
 import { errorText } from '../base/errors.ts';
 import { parseIp } from '../base/ip.ts';
 import type { Logger } from '../base/log.ts';
-import type { Datapath, DatapathEndpoint } from '../datapath/types.ts';
+import type { Datapath, DatapathEndpoint, MacBytes } from '../datapath/types.ts';
 import type { Identity } from '../model/identity.ts';
 import { formatLabels } from '../model/labels.ts';
 import type { MapState } from '../model/map-state.ts';
@@ -28,14 +28,19 @@ export interface EndpointBuilderDeps {
 const LOCKED_DOWN = { ingress: true, egress: true } as const;
 const NO_ENTRIES: MapState = new Map();
 
+/** An endpoint without a link (there is no datapath then) has no MAC. */
+function macOf(text: string): MacBytes {
+  return text === '' ? new Uint8Array(6) : parseMac(text);
+}
+
 export function datapathEndpoint(spec: EndpointSpec, identity: number): DatapathEndpoint {
   return {
     id: spec.id,
     identity,
     ifindex: spec.interfaceIndex,
     ifname: spec.interfaceName,
-    mac: parseMac(spec.mac),
-    hostMac: parseMac(spec.hostMac),
+    mac: macOf(spec.mac),
+    hostMac: macOf(spec.hostMac),
     ipv4: spec.ipv4 === undefined ? undefined : parseIp(spec.ipv4),
     ipv6: spec.ipv6 === undefined ? undefined : parseIp(spec.ipv6),
   };

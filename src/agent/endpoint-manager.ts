@@ -106,7 +106,7 @@ export class EndpointManager {
   async create(ref: EndpointRef, request: Api.EndpointChangeRequest): Promise<Endpoint> {
     const id = this.#chooseId(ref, request);
     const labels = requestLabels(request.labels);
-    const spec = await this.#settleInterface(requestSpec(request, id));
+    const spec = await this.#settleInterface(requestSpec(request, id, this.#deps.datapath.kind === 'bpf'));
     this.#refuseDuplicate(spec);
     const endpoint = new Endpoint({ spec, labels, state: 'creating', now: this.#deps.now });
     this.#endpoints.set(id, endpoint);
@@ -270,8 +270,16 @@ export class EndpointManager {
 
   #refuseDuplicate(spec: EndpointSpec): void {
     if (this.#endpoints.has(spec.id)) throw new ApiError(409, `endpoint ${spec.id} exists already`);
+    if (
+      spec.containerId !== undefined &&
+      this.list().some(({ spec: { containerId } }) => containerId === spec.containerId)
+    ) {
+      throw new ApiError(409, `container ${spec.containerId} has an endpoint already`, {
+        code: 'ENDPOINT_EXISTS',
+      });
+    }
     for (const other of this.#endpoints.values()) {
-      if (other.spec.interfaceName === spec.interfaceName) {
+      if (spec.interfaceName !== '' && other.spec.interfaceName === spec.interfaceName) {
         throw new ApiError(409, `interface ${spec.interfaceName} belongs to endpoint ${other.id} already`);
       }
       const shared = addressesOf(other.spec).find((ip) => addressesOf(spec).includes(ip));

@@ -49,7 +49,7 @@ class Reader {
 
   text(from: Readonly<Record<string, unknown>>, name: string): string {
     const value = from[name];
-    return typeof value === 'string' && value !== '' ? value : this.fail(`${name} is no text`);
+    return typeof value === 'string' ? value : this.fail(`${name} is no text`);
   }
 
   optionalText(from: Readonly<Record<string, unknown>>, name: string): string | undefined {

@@ -55,16 +55,37 @@ export function requestLabels(
   return field(name, () => parseLabels(labels ?? []));
 }
 
-/**
- * What an endpoint is to be made of.
- * @param id already settled: the path's, the body's or a free one
- * @throws ApiError 400 naming the field
- */
-export function requestSpec(request: Api.EndpointChangeRequest, id: number): EndpointSpec {
+/** The link of an endpoint; where there is no datapath it need not have one, and then all three are empty. */
+function requestLink(
+  request: Api.EndpointChangeRequest,
+  linkRequired: boolean,
+): Pick<EndpointSpec, 'interfaceName' | 'mac' | 'hostMac'> {
+  if (!linkRequired && orUndefined(request['interface-name']) === undefined) {
+    return { interfaceName: '', mac: '', hostMac: '' };
+  }
   const mac = required('mac', request.mac);
   const hostMac = required('host-mac', request['host-mac']);
   field('mac', () => parseMac(mac));
   field('host-mac', () => parseMac(hostMac));
+  return {
+    interfaceName: interfaceName(required('interface-name', request['interface-name'])),
+    mac,
+    hostMac,
+  };
+}
+
+/**
+ * What an endpoint is to be made of.
+ * @param id already settled: the path's, the body's or a free one
+ * @param linkRequired whether there must be an interface
+ * @throws ApiError 400 naming the field
+ */
+export function requestSpec(
+  request: Api.EndpointChangeRequest,
+  id: number,
+  linkRequired: boolean,
+): EndpointSpec {
+  const link = requestLink(request, linkRequired);
   const ipv4 = address('addressing.ipv4', request.addressing?.ipv4, 4);
   const ipv6 = address('addressing.ipv6', request.addressing?.ipv6, 6);
   if (ipv4 === undefined && ipv6 === undefined) {
@@ -75,10 +96,8 @@ export function requestSpec(request: Api.EndpointChangeRequest, id: number): End
   ): string | undefined => orUndefined(request[name]);
   return {
     id,
-    interfaceName: interfaceName(required('interface-name', request['interface-name'])),
+    ...link,
     interfaceIndex: request['interface-index'] ?? 0,
-    mac,
-    hostMac,
     ipv4,
     ipv6,
     containerId: text('container-id'),

@@ -1,0 +1,302 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { Datapath, DatapathCounter, MapUsage } from '../datapath/types.ts';
+import { reservedIdentityName } from '../model/identity.ts';
+import type { Controllers } from './controllers.ts';
+import type { Endpoint } from './endpoint.ts';
+import type { EndpointManager } from './endpoint-manager.ts';
+import { ENDPOINT_STATES } from './endpoint-state.ts';
+import type { Ipam } from './ipam.ts';
+import type { PolicyManager } from './policy-manager.ts';
+
+/** A finished call of the REST API. */
+export interface ApiCall {
+  readonly method: string;
+  /** Template of the path. */
+  readonly path: string;
+  readonly status: number;
+  readonly durationMs: number;
+}
+
+export interface AgentMetricsDeps {
+  readonly version: string;
+  readonly datapath: Datapath;
+  readonly manager: EndpointManager;
+  readonly policy: PolicyManager;
+  readonly ipam: Ipam;
+  readonly controllers: Controllers;
+  /** Identities that the cluster has. */
+  readonly identityCount: () => Promise<number>;
+  readonly nodeCount: () => number;
+  /** Text of a drop reason. */
+  readonly reasonText: (reason: number) => string;
+  /** Events lost since the start, by where. */
+  readonly eventsLost: () => Readonly<Record<'ring' | 'listener', number>>;
+}
+
+const REGENERATION_BUCKETS_S = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
+const API_BUCKETS_S = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30];
+/** `nodejs_active_*_total` are gauges with the name of a counter: promtool refuses them. */
+const MISNAMED = [
+  'nodejs_active_handles_total',
+  'nodejs_active_requests_total',
+  'nodejs_active_resources_total',
+];
+/** Reasons below it are ways of forwarding. */
+const FIRST_DROP_REASON = 130;
+
+function pressureOf({ entries, maxEntries }: MapUsage): number {
+  return maxEntries === 0 ? 0 : entries / maxEntries;
+}
+
+/** The agent's metrics in Prometheus form. Gauges and datapath counters are read when they are asked for. */
+export class AgentMetrics {
+  readonly #deps: AgentMetricsDeps;
+  readonly #registry = new Registry();
+  readonly #regenerations: Counter;
+  readonly #regenerationTime: Histogram;
+  readonly #apiTime: Histogram;
+  readonly #apiCalls: Counter;
+
+  constructor(deps: AgentMetricsDeps) {
+    this.#deps = deps;
+    const registers = [this.#registry];
+    collectDefaultMetrics({ register: this.#registry });
+    for (const name of MISNAMED) this.#registry.removeSingleMetric(name);
+    this.#regenerations = new Counter({
+      name: 'cilium_endpoint_regenerations_total',
+      help: 'Endpoint regenerations by outcome',
+      labelNames: ['outcome'],
+      registers,
+    });
+    this.#regenerationTime = new Histogram({
+      name: 'cilium_endpoint_regeneration_time_stats_seconds',
+      help: 'Duration of endpoint regenerations by scope and status',
+      labelNames: ['scope', 'status'],
+      buckets: REGENERATION_BUCKETS_S,
+      registers,
+    });
+    this.#apiTime = new Histogram({
+      name: 'cilium_agent_api_process_time_seconds',
+      help: 'Duration of API calls by method, path and return code',
+      labelNames: ['method', 'path', 'return_code'],
+      buckets: API_BUCKETS_S,
+      registers,
+    });
+    this.#apiCalls = new Counter({
+      name: 'ciliate_api_calls_total',
+      help: 'API calls by method, path and return code',
+      labelNames: ['method', 'path', 'return_code'],
+      registers,
+    });
+    for (const outcome of ['success', 'fail']) this.#regenerations.inc({ outcome }, 0);
+    this.#addGauges();
+    this.#addDatapath();
+  }
+
+  regenerated(durationMs: number, failed: boolean): void {
+    this.#regenerations.inc({ outcome: failed ? 'fail' : 'success' });
+    this.#regenerationTime.observe(
+      { scope: 'total', status: failed ? 'failure' : 'success' },
+      durationMs / 1000,
+    );
+  }
+
+  apiCall(call: ApiCall): void {
+    const labels = { method: call.method, path: call.path, return_code: String(call.status) };
+    this.#apiTime.observe(labels, call.durationMs / 1000);
+    this.#apiCalls.inc(labels);
+  }
+
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  #gauge(
+    name: string,
+    help: string,
+    collect: (gauge: Gauge) => void | Promise<void>,
+    labelNames: string[] = [],
+  ): void {
+    const gauge: Gauge = new Gauge({
+      name,
+      help,
+      labelNames,
+      registers: [this.#registry],
+      collect: async () => {
+        gauge.reset();
+        await collect(gauge);
+      },
+    });
+  }
+
+  /** A counter whose value somebody else keeps. */
+  #counter(
+    name: string,
+    help: string,
+    labelNames: string[],
+    collect: (counter: Counter) => void | Promise<void>,
+  ): void {
+    const counter: Counter = new Counter({
+      name,
+      help,
+      labelNames,
+      registers: [this.#registry],
+      collect: async () => {
+        counter.reset();
+        await collect(counter);
+      },
+    });
+  }
+
+  #addGauges(): void {
+    const { manager, policy, ipam, controllers } = this.#deps;
+    this.#gauge(
+      'cilium_version',
+      'Version of the agent',
+      (gauge) => gauge.set({ version: this.#deps.version }, 1),
+      ['version'],
+    );
+    this.#gauge('cilium_endpoint', 'Endpoints of this node', (gauge) => gauge.set(manager.list().length));
+    this.#gauge('cilium_endpoint_state', 'Endpoints by state', (gauge) => stateGauge(gauge, manager.list()), [
+      'endpoint_state',
+    ]);
+    this.#gauge('cilium_policy', 'Rules in the repository', (gauge) => gauge.set(policy.ruleCount));
+    this.#gauge('cilium_policy_max_revision', 'Revision of the rules', (gauge) => gauge.set(policy.revision));
+    this.#counter('cilium_policy_import_errors_total', 'Imports of rules that were refused', [], (counter) =>
+      counter.inc(policy.importErrors),
+    );
+    this.#gauge(
+      'cilium_policy_endpoint_enforcement_status',
+      'Endpoints by enforcement',
+      (gauge) => enforcementGauge(gauge, manager.list(), this.#deps.datapath.kind === 'bpf'),
+      ['enforcement'],
+    );
+    this.#gauge(
+      'cilium_identity',
+      'Identities by type',
+      async (gauge) => {
+        gauge.set({ type: 'cluster_local' }, await this.#deps.identityCount());
+        gauge.set({ type: 'reserved' }, reservedInUse(manager.list()));
+      },
+      ['type'],
+    );
+    this.#gauge(
+      'cilium_ip_addresses',
+      'Allocated addresses by family',
+      (gauge) => {
+        gauge.set({ family: 'ipv4' }, ipam.allocations(4).length);
+        gauge.set({ family: 'ipv6' }, ipam.allocations(6).length);
+      },
+      ['family'],
+    );
+    this.#gauge('cilium_nodes_all_num', 'Nodes of the cluster', (gauge) => gauge.set(this.#deps.nodeCount()));
+    this.#gauge('cilium_controllers_failing', 'Controllers whose last run failed', (gauge) =>
+      gauge.set(controllers.reports().filter(({ consecutiveFailures }) => consecutiveFailures > 0).length),
+    );
+    this.#counter(
+      'cilium_controllers_runs_total',
+      'Runs of controllers by outcome',
+      ['status'],
+      (counter) => {
+        const reports = controllers.reports();
+        counter.inc(
+          { status: 'success' },
+          reports.reduce((sum, { successes }) => sum + successes, 0),
+        );
+        counter.inc(
+          { status: 'failure' },
+          reports.reduce((sum, { failures }) => sum + failures, 0),
+        );
+      },
+    );
+    this.#counter(
+      'ciliate_events_lost_total',
+      'Datapath events that were lost, by where',
+      ['where'],
+      (counter) => {
+        for (const [where, count] of Object.entries(this.#deps.eventsLost())) counter.inc({ where }, count);
+      },
+    );
+  }
+
+  #addDatapath(): void {
+    const { datapath, reasonText } = this.#deps;
+    const read = shared(() => datapath.readCounters());
+    const forwards = (name: string, help: string, value: (counter: DatapathCounter) => bigint): void =>
+      this.#counter(name, help, ['direction'], async (counter) => {
+        for (const line of await read()) {
+          if (line.reason < FIRST_DROP_REASON)
+            counter.inc({ direction: line.direction.toUpperCase() }, Number(value(line)));
+        }
+      });
+    const drops = (name: string, help: string, value: (counter: DatapathCounter) => bigint): void =>
+      this.#counter(name, help, ['direction', 'reason'], async (counter) => {
+        for (const line of await read()) {
+          if (line.reason < FIRST_DROP_REASON) continue;
+          counter.inc(
+            { direction: line.direction.toUpperCase(), reason: reasonText(line.reason) },
+            Number(value(line)),
+          );
+        }
+      });
+    forwards('cilium_forward_count_total', 'Packets forwarded by direction', ({ packets }) => packets);
+    forwards('cilium_forward_bytes_total', 'Bytes forwarded by direction', ({ bytes }) => bytes);
+    drops('cilium_drop_count_total', 'Packets dropped by reason and direction', ({ packets }) => packets);
+    drops('cilium_drop_bytes_total', 'Bytes dropped by reason and direction', ({ bytes }) => bytes);
+    this.#gauge(
+      'cilium_bpf_map_pressure',
+      'Fill of a map, 0 to 1',
+      async (gauge) => {
+        for (const map of await datapath.readMapUsage()) gauge.set({ map_name: map.name }, pressureOf(map));
+      },
+      ['map_name'],
+    );
+    this.#counter(
+      'ciliate_bpf_map_write_errors_total',
+      'Failed writes to a map',
+      ['map_name'],
+      async (counter) => {
+        for (const map of await datapath.readMapUsage()) counter.inc({ map_name: map.name }, map.errors);
+      },
+    );
+  }
+}
+
+/** One read for all that ask within the same scrape. */
+function shared<T>(read: () => Promise<T>): () => Promise<T> {
+  let pending: Promise<T> | undefined;
+  return () => {
+    pending ??= read().finally(() => {
+      pending = undefined;
+    });
+    return pending;
+  };
+}
+
+function stateGauge(gauge: Gauge, endpoints: readonly Endpoint[]): void {
+  for (const state of ENDPOINT_STATES) {
+    gauge.set({ endpoint_state: state }, endpoints.filter((endpoint) => endpoint.state === state).length);
+  }
+}
+
+function enforcementGauge(gauge: Gauge, endpoints: readonly Endpoint[], enforcing: boolean): void {
+  const counts = { none: 0, ingress: 0, egress: 0, both: 0 };
+  for (const { realized } of endpoints) {
+    const { ingress, egress } = realized?.policy.enforcement ?? { ingress: false, egress: false };
+    const name =
+      !enforcing || (!ingress && !egress)
+        ? 'none'
+        : ingress && egress
+          ? 'both'
+          : ingress
+            ? 'ingress'
+            : 'egress';
+    counts[name]++;
+  }
+  for (const [enforcement, count] of Object.entries(counts)) gauge.set({ enforcement }, count);
+}
+
+function reservedInUse(endpoints: readonly Endpoint[]): number {
+  const ids = endpoints.map(({ identity }) => identity?.id).filter((id) => id !== undefined);
+  return new Set(ids.filter((id) => reservedIdentityName(id) !== undefined)).size;
+}

@@ -1,0 +1,181 @@
+import { hostname } from 'node:os';
+import type { OptionSpec, OptionValues } from '../base/config.ts';
+import { UsageError } from '../base/errors.ts';
+import { type Cidr, parseCidr } from '../base/ip.ts';
+import { LOG_LEVELS } from '../base/log.ts';
+import {
+  type ListenAddress,
+  parseAbsolutePath,
+  parseAddress,
+  parseBoolean,
+  parseInteger,
+  parseList,
+  parseListenAddress,
+  parseNodeName,
+  parseOneOf,
+  parseOptional,
+  parseRange,
+} from '../base/option-parsers.ts';
+import { DEFAULT_BPF_DIR, DEFAULT_STATE_DIR } from '../base/paths.ts';
+import { parseDuration } from '../view/duration.ts';
+
+/** Environment variables of the agent's options begin with it: `CILIATE_IPV4_RANGE`. */
+export const AGENT_ENVIRONMENT_PREFIX = 'CILIATE';
+
+const option = <T>(spec: OptionSpec<T>): OptionSpec<T> => spec;
+
+/** A Go duration such as `5s` or `1m30s`, as whole milliseconds. */
+function parseMilliseconds(text: string): number {
+  const ns = parseDuration(text);
+  if (ns !== undefined && ns > 0n) return Number(ns / 1_000_000n);
+  throw new UsageError(`${JSON.stringify(text)} is not a duration such as 5s`, { code: 'OPTION_INVALID' });
+}
+
+/** A store's name; whether there is such a store is decided where it is made. */
+function parseStore(text: string): string {
+  if (/^[a-z]+:.+/.test(text)) return text;
+  throw new UsageError(`${JSON.stringify(text)} is not KIND:PLACE, such as local:/var/lib/ciliate/store.db`, {
+    code: 'OPTION_INVALID',
+  });
+}
+
+/** Every option of the agent: flag, variable and file of the config folder share the name. */
+export const AGENT_OPTIONS = {
+  'node-name': option({
+    description: "name of this node, unique in the cluster (default: the machine's name)",
+    parse: parseNodeName,
+    fallback: hostname().toLowerCase(),
+    placeholder: 'NAME',
+  }),
+  'cluster-name': option({
+    description: 'name of the cluster',
+    parse: parseNodeName,
+    fallback: 'default',
+    placeholder: 'NAME',
+  }),
+  'state-dir': option({
+    description: "folder of this node's sockets, endpoints and logs",
+    parse: parseAbsolutePath,
+    fallback: DEFAULT_STATE_DIR,
+    placeholder: 'DIR',
+  }),
+  'bpf-dir': option({
+    description: "folder of this node's pinned maps and links, on a bpffs",
+    parse: parseAbsolutePath,
+    fallback: DEFAULT_BPF_DIR,
+    placeholder: 'DIR',
+  }),
+  store: option({
+    description:
+      'where nodes, identities and addresses are shared: local:/path/to/store.db (default: in the state folder)',
+    parse: parseOptional(parseStore),
+    fallback: undefined as string | undefined,
+    placeholder: 'KIND:PLACE',
+  }),
+  datapath: option({
+    description: 'bpf enforces policy in the kernel; none enforces nothing and says so',
+    parse: parseOneOf('bpf', 'none'),
+    fallback: 'bpf' as 'bpf' | 'none',
+    placeholder: 'bpf|none',
+  }),
+  'ipv4-node': option({
+    description: "this node's IPv4 address (default: the first global one of its devices)",
+    parse: parseOptional(parseAddress(4)),
+    fallback: undefined as string | undefined,
+    placeholder: 'ADDRESS',
+  }),
+  'ipv6-node': option({
+    description: "this node's IPv6 address (default: the first global one of its devices)",
+    parse: parseOptional(parseAddress(6)),
+    fallback: undefined as string | undefined,
+    placeholder: 'ADDRESS',
+  }),
+  'ipv4-range': option({
+    description: "range of this node's endpoints; empty turns IPv4 off",
+    parse: parseOptional(parseRange(4)),
+    fallback: parseCidr('10.0.0.0/24') as Cidr | undefined,
+    placeholder: 'CIDR',
+  }),
+  'ipv6-range': option({
+    description: "range of this node's endpoints; empty turns IPv6 off",
+    parse: parseOptional(parseRange(6)),
+    fallback: undefined as Cidr | undefined,
+    placeholder: 'CIDR',
+  }),
+  'cluster-cidrs': option({
+    description: "ranges of all nodes' endpoints (default: this node's ranges)",
+    parse: parseList(parseCidr),
+    fallback: [] as readonly Cidr[],
+    placeholder: 'CIDR,...',
+  }),
+  devices: option({
+    description: 'devices to other nodes (default: the one with the default route)',
+    parse: parseList((text) => text),
+    fallback: [] as readonly string[],
+    placeholder: 'NAME,...',
+  }),
+  'enable-policy': option({
+    description: 'default enforces where a rule selects an endpoint, always everywhere, never nowhere',
+    parse: parseOneOf('default', 'always', 'never'),
+    fallback: 'default' as 'default' | 'always' | 'never',
+    placeholder: 'MODE',
+  }),
+  'allow-localhost': option({
+    description:
+      "whether the node's own processes reach its endpoints whatever the rules say, or as rules say",
+    parse: parseOneOf('always', 'policy'),
+    fallback: 'always' as 'always' | 'policy',
+    placeholder: 'always|policy',
+  }),
+  health: option({
+    description: 'measure latency to every node and its health endpoint',
+    parse: parseBoolean,
+    fallback: true,
+    placeholder: undefined,
+  }),
+  'health-interval': option({
+    description: 'pause between two probes of one path',
+    parse: parseMilliseconds,
+    fallback: 10_000,
+    placeholder: 'DURATION',
+  }),
+  'health-port': option({
+    description: "TCP port of the health agents' /hello",
+    parse: parseInteger(1, 65535),
+    fallback: 4240,
+    placeholder: 'PORT',
+  }),
+  'health-metrics-address': option({
+    description: "where the health agent's metrics are served; empty for nowhere",
+    parse: parseOptional(parseListenAddress),
+    fallback: undefined as ListenAddress | undefined,
+    placeholder: 'ADDRESS:PORT',
+  }),
+  'metrics-address': option({
+    description: "where the agent's metrics are served; empty for nowhere",
+    parse: parseOptional(parseListenAddress),
+    fallback: { host: undefined, port: 9962 } as ListenAddress | undefined,
+    placeholder: 'ADDRESS:PORT',
+  }),
+  'liveness-address': option({
+    description: 'where GET /healthz answers for liveness probes; empty for nowhere',
+    parse: parseOptional(parseListenAddress),
+    fallback: { host: '127.0.0.1', port: 9879 } as ListenAddress | undefined,
+    placeholder: 'ADDRESS:PORT',
+  }),
+  'log-level': option({
+    description: 'least level of log lines',
+    parse: parseOneOf(...LOG_LEVELS),
+    fallback: 'info' as (typeof LOG_LEVELS)[number],
+    placeholder: LOG_LEVELS.join('|'),
+  }),
+} as const;
+
+export type AgentOptions = OptionValues<typeof AGENT_OPTIONS>;
+
+/** The options as they are without any setting. */
+export function defaultAgentOptions(): AgentOptions {
+  return Object.fromEntries(
+    Object.entries(AGENT_OPTIONS).map(([name, { fallback }]) => [name, fallback]),
+  ) as AgentOptions;
+}

@@ -121,6 +121,9 @@
 /* Bits of address_entry.flags. */
 #define ADDRESS_F_HOST 1
 
+/* Bits of ipcache_entry.flags. */
+#define IPCACHE_F_RANGE 1
+
 /* Reserved identities that the programs know. */
 #define IDENTITY_UNKNOWN 0
 #define IDENTITY_HOST 1

@@ -286,6 +286,16 @@ export const addressFlagText: Readonly<Record<number, string>> = {
   1: 'host',
 };
 
+/** Bits of ipcache_entry.flags. */
+export const IpcacheFlag = {
+  fRange: 1,
+} as const;
+
+/** Texts of {@link IpcacheFlag}. */
+export const ipcacheFlagText: Readonly<Record<number, string>> = {
+  1: 'range of endpoints: what it holds beyond longer prefixes is unknown',
+};
+
 /** Reserved identities that the programs know. */
 export const ProgramIdentity = {
   unknown: 0,

@@ -1,0 +1,237 @@
+import { join } from 'node:path';
+import { type Bpf, type BpfMap, loadBpf } from '../../bpf/addon/index.ts';
+import { SystemError } from '../base/errors.ts';
+import type { IpBytes } from '../base/ip.ts';
+import { loadSockets } from '../base/sockets/index.ts';
+import { AddressFlag, DatapathLimit, MapName } from '../model/constants.gen.ts';
+import type { MonitorEvent } from '../model/event.ts';
+import { encodeAddressKey } from './address-codec.ts';
+import { collectConntrack, ticksOfJiffies } from './conntrack-table.ts';
+import { readMetricsMap } from './counters.ts';
+import { EndpointTable } from './endpoint-table.ts';
+import { moveEpoch, REMOTE_SLOT } from './epochs.ts';
+import { EventRing } from './event-ring.ts';
+import { IpcacheTable } from './ipcache-table.ts';
+import { Links } from './links.ts';
+import { addressEntryLayout, addressKeyLayout } from './map-layouts.ts';
+import { ensurePinFolders, listPins, type PinFolders, removePins } from './pins.ts';
+import {
+  type ConntrackLifetimes,
+  type DatapathMaps,
+  DEFAULT_LIFETIMES,
+  type LoadedPrograms,
+  loadPrograms,
+  readClocks,
+  writeConfig,
+} from './programs.ts';
+import type { Datapath, DatapathNode, DatapathStartResult, MapUsage } from './types.ts';
+
+export interface BpfDatapathOptions {
+  /** Where maps and links are pinned: on a bpffs, one folder a node. */
+  readonly bpfDir: string;
+  /** Entries of each conntrack map, a power of two; default by the machine's memory. Pinned maps keep their size. */
+  readonly conntrackEntries?: number | undefined;
+  readonly lifetimes?: ConntrackLifetimes | undefined;
+  readonly bpf?: Bpf | undefined;
+  /** ifindex of a device of the present network namespace; default: asks the kernel. */
+  readonly interfaceIndex?: ((name: string) => number) | undefined;
+}
+
+/** What exists between start() and stop(). */
+interface Running {
+  readonly folders: PinFolders;
+  readonly loaded: LoadedPrograms;
+  readonly links: Links;
+  readonly endpoints: EndpointTable;
+  readonly ipcache: IpcacheTable;
+}
+
+const COUNTED_MAPS = ['ct4', 'ct6', 'fragments', 'ipcache', 'addresses', 'devices', 'policyStats'] as const;
+
+function countEntries(map: BpfMap): number {
+  let entries = 0;
+  for (const { count } of map.batches(4096)) entries += count;
+  return entries;
+}
+
+/** Brings the node's own addresses in the addresses map to `wanted`. */
+function syncHostAddresses(maps: DatapathMaps, wanted: readonly IpBytes[]): void {
+  const keys = new Set(wanted.map((address) => encodeAddressKey(address).toString('hex')));
+  const stale: Buffer[] = [];
+  for (const { keys: found, values, count } of maps.addresses.batches()) {
+    for (let i = 0; i < count; i++) {
+      const { flags } = addressEntryLayout.decode(values, i * addressEntryLayout.bytes);
+      const key = found.subarray(i * addressKeyLayout.bytes, (i + 1) * addressKeyLayout.bytes);
+      if ((flags & AddressFlag.fHost) !== 0 && !keys.has(key.toString('hex'))) stale.push(Buffer.from(key));
+    }
+  }
+  for (const address of wanted) {
+    maps.addresses.update(encodeAddressKey(address), addressEntryLayout.encode({ flags: AddressFlag.fHost }));
+  }
+  for (const key of stale) maps.addresses.delete(key);
+  moveEpoch(maps.epochs, REMOTE_SLOT);
+}
+
+class BpfDatapath implements Datapath {
+  readonly kind = 'bpf';
+  readonly #options: BpfDatapathOptions;
+  readonly #bpf: Bpf;
+  readonly #interfaceIndex: (name: string) => number;
+  readonly #errors = new Map<string, number>();
+  #running: Running | undefined;
+  #ring: EventRing | undefined;
+  #listener: ((events: readonly MonitorEvent[]) => void) | undefined;
+
+  constructor(options: BpfDatapathOptions) {
+    this.#options = options;
+    this.#bpf = options.bpf ?? loadBpf();
+    this.#interfaceIndex = options.interfaceIndex ?? ((name) => loadSockets().interfaceIndex(name));
+  }
+
+  async start(node: DatapathNode): Promise<DatapathStartResult> {
+    const folders = ensurePinFolders(this.#bpf, this.#options.bpfDir);
+    const adopted = listPins(folders.maps).includes(MapName.endpoints);
+    const devices = node.devices.map((name) => this.#interfaceIndex(name));
+    const loaded = loadPrograms({
+      bpf: this.#bpf,
+      mapsFolder: folders.maps,
+      conntrackEntries: this.#options.conntrackEntries,
+    });
+    const links = new Links(this.#bpf, folders.links, loaded.programs);
+    const endpoints = new EndpointTable(this.#bpf, loaded.maps, links);
+    const ipcache = new IpcacheTable(loaded.maps.ipcache, loaded.maps.epochs);
+    this.#running = { folders, loaded, links, endpoints, ipcache };
+    try {
+      await writeConfig(loaded, this.#options.lifetimes ?? DEFAULT_LIFETIMES);
+      syncHostAddresses(loaded.maps, node.addresses);
+      ipcache.start(node.podCidrs);
+      const attached = links.adopt();
+      const kept = endpoints.adopt(attached);
+      for (const ifindex of devices) links.attach(ifindex, 'from_netdev');
+      for (const ifindex of attached.from_netdev) {
+        if (!devices.includes(ifindex)) links.detach(ifindex, 'from_netdev');
+      }
+      this.#openRing();
+      return { endpoints: kept, adopted };
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  #started(): Running {
+    if (this.#running === undefined) {
+      throw new SystemError('the datapath was used before start() or after stop()', {
+        code: 'DATAPATH_STOPPED',
+      });
+    }
+    return this.#running;
+  }
+
+  #openRing(): void {
+    if (this.#listener === undefined || this.#running === undefined || this.#ring !== undefined) return;
+    this.#ring = new EventRing(this.#bpf, this.#running.loaded.maps, this.#listener);
+  }
+
+  stop(): Promise<void> {
+    this.#ring?.close();
+    this.#ring = undefined;
+    this.#running?.endpoints.close();
+    this.#running?.loaded.close();
+    this.#running = undefined;
+    return Promise.resolve();
+  }
+
+  async destroy(): Promise<void> {
+    await this.stop();
+    removePins(this.#options.bpfDir);
+  }
+
+  /** Counts a failed write of a map, and lets the failure through. */
+  async #counted<T>(map: string, action: () => T | Promise<T>): Promise<T> {
+    try {
+      return await action();
+    } catch (error) {
+      this.#errors.set(map, (this.#errors.get(map) ?? 0) + 1);
+      throw error;
+    }
+  }
+
+  attachEndpoint(endpoint: Parameters<Datapath['attachEndpoint']>[0]): Promise<void> {
+    return this.#counted(MapName.endpoints, () => this.#started().endpoints.attach(endpoint));
+  }
+
+  detachEndpoint(id: number): Promise<void> {
+    return this.#counted(MapName.endpoints, () => this.#started().endpoints.detach(id));
+  }
+
+  setEndpointIdentity(...args: Parameters<Datapath['setEndpointIdentity']>): Promise<void> {
+    return this.#counted(MapName.endpoints, () => this.#started().endpoints.setIdentity(...args));
+  }
+
+  applyPolicy(...args: Parameters<Datapath['applyPolicy']>): Promise<void> {
+    return this.#counted(MapName.policy, () => this.#started().endpoints.applyPolicy(...args));
+  }
+
+  async readPolicy(id: number): ReturnType<Datapath['readPolicy']> {
+    return this.#started().endpoints.readPolicy(id);
+  }
+
+  upsertIpcache(entries: Parameters<Datapath['upsertIpcache']>[0]): Promise<void> {
+    return this.#counted(MapName.ipcache, () => this.#started().ipcache.upsert(entries));
+  }
+
+  deleteIpcache(prefixes: Parameters<Datapath['deleteIpcache']>[0]): Promise<void> {
+    return this.#counted(MapName.ipcache, () => this.#started().ipcache.delete(prefixes));
+  }
+
+  async readIpcache(): ReturnType<Datapath['readIpcache']> {
+    return this.#started().ipcache.read();
+  }
+
+  async readCounters(): ReturnType<Datapath['readCounters']> {
+    return readMetricsMap(this.#started().loaded.maps.metrics);
+  }
+
+  async readMapUsage(): Promise<readonly MapUsage[]> {
+    const { loaded, endpoints, folders } = this.#started();
+    const row = (name: string, entries: number, maxEntries: number, pin = name): MapUsage => ({
+      name,
+      path: join(folders.maps, pin),
+      entries,
+      maxEntries,
+      errors: this.#errors.get(name) ?? 0,
+    });
+    const rows = COUNTED_MAPS.map((key) => {
+      const map = loaded.maps[key];
+      return row(MapName[key], countEntries(map), map.info.maxEntries);
+    });
+    rows.push(row(MapName.endpoints, endpoints.size, DatapathLimit.endpointSlots - 1));
+    rows.push(row(MapName.policy, endpoints.size, DatapathLimit.endpointSlots - 1));
+    for (const [id, entries] of endpoints.policySizes()) {
+      rows.push(row(`${MapName.policy}_${id}`, entries, DatapathLimit.policyEntries, MapName.policy));
+    }
+    return rows;
+  }
+
+  onEvents(listener: (events: readonly MonitorEvent[]) => void): void {
+    this.#listener = listener;
+    this.#ring?.close();
+    this.#ring = undefined;
+    this.#openRing();
+  }
+
+  async collectGarbage(): Promise<number> {
+    const { loaded } = this.#started();
+    const now = (): number => ticksOfJiffies(readClocks(loaded).jiffies);
+    return (await collectConntrack(loaded.maps.ct4, now)) + (await collectConntrack(loaded.maps.ct6, now));
+  }
+}
+
+/**
+ * The enforcing datapath of one node. The process must already be in the node's network namespace.
+ * @throws SystemError ADDON_MISSING when the BPF addon was not built
+ */
+export function createBpfDatapath(options: BpfDatapathOptions): Datapath {
+  return new BpfDatapath(options);
+}

@@ -1,0 +1,107 @@
+import type { BpfMap } from '../../bpf/addon/index.ts';
+import type { IpBytes } from '../base/ip.ts';
+import { CtFlag, DatapathLimit } from '../model/constants.gen.ts';
+import type { NumericIdentity } from '../model/identity.ts';
+import { ct4KeyLayout, ct6KeyLayout, ctEntryLayout } from './map-layouts.ts';
+
+const BATCH = 4096;
+
+/** One end of a flow. */
+export interface FlowEnd {
+  readonly address: IpBytes;
+  /** Host order; of an echo 0 at the side that asks, the identifier at the other. */
+  readonly port: number;
+  readonly identity: NumericIdentity;
+  /** Host side of the endpoint's veth; 0 when it is not local. */
+  readonly ifindex: number;
+  /** OR of the TCP flags it sent. */
+  readonly tcpFlags: number;
+  readonly closing: boolean;
+}
+
+/** A flow that policy let through. */
+export interface ConntrackFlow {
+  readonly protocol: number;
+  /** Who opened it. */
+  readonly initiator: FlowEnd;
+  readonly responder: FlowEnd;
+  readonly seenReply: boolean;
+  /** The node itself is one end. */
+  readonly host: boolean;
+  /** Seconds until it is forgotten unless a packet comes; negative when it is past that. */
+  readonly expiresInSeconds: number;
+}
+
+/** Now in conntrack's unit, and the unit's rate. */
+export interface ConntrackClock {
+  /** jiffies >> 8, modulo 2^32. */
+  readonly ticks: number;
+  readonly hz: number;
+}
+
+/** Ticks that are left to an entry; negative when it is past its lifetime. Both counters wrap at 2^32. */
+function ticksLeft(entry: { readonly seen: number; readonly lifetime: number }, now: number): number {
+  const age = (now - entry.seen) | 0;
+  return entry.lifetime - age;
+}
+
+function keyLayoutOf(map: BpfMap): typeof ct4KeyLayout | typeof ct6KeyLayout {
+  return map.info.keySize === ct4KeyLayout.bytes ? ct4KeyLayout : ct6KeyLayout;
+}
+
+/** Every flow of a conntrack map, in the map's order. */
+export function* readConntrackMap(map: BpfMap, clock: ConntrackClock): Generator<ConntrackFlow> {
+  const layout = keyLayoutOf(map);
+  for (const { keys, values, count } of map.batches(BATCH)) {
+    for (let i = 0; i < count; i++) {
+      const key = layout.decode(keys, i * layout.bytes);
+      const entry = ctEntryLayout.decode(values, i * ctEntryLayout.bytes);
+      yield decodeFlow(key, entry, clock);
+    }
+  }
+}
+
+type Key = ReturnType<typeof ct4KeyLayout.decode>;
+type Entry = ReturnType<typeof ctEntryLayout.decode>;
+
+function decodeFlow(key: Key, entry: Entry, clock: ConntrackClock): ConntrackFlow {
+  const end = (side: 0 | 1): FlowEnd => ({
+    address: key.address[side],
+    port: key.port[side],
+    identity: entry.identity[side],
+    ifindex: entry.ifindex[side],
+    tcpFlags: entry.tcpFlags[side],
+    closing: (entry.flags & (side === 0 ? CtFlag.closingA : CtFlag.closingB)) !== 0,
+  });
+  const fromB = (entry.flags & CtFlag.initB) !== 0;
+  return {
+    protocol: key.protocol,
+    initiator: end(fromB ? 1 : 0),
+    responder: end(fromB ? 0 : 1),
+    seenReply: (entry.flags & CtFlag.seenReply) !== 0,
+    host: (entry.flags & CtFlag.host) !== 0,
+    expiresInSeconds: (ticksLeft(entry, clock.ticks) * 2 ** DatapathLimit.jiffiesShift) / clock.hz,
+  };
+}
+
+/** Removes what is past its lifetime, a batch a turn of the event loop. @returns how many went */
+export async function collectConntrack(map: BpfMap, nowTicks: () => number): Promise<number> {
+  const keyBytes = map.info.keySize;
+  let removed = 0;
+  for (const { keys, values, count } of map.batches(BATCH)) {
+    const now = nowTicks();
+    for (let i = 0; i < count; i++) {
+      const seen = values.readUInt32LE(i * ctEntryLayout.bytes);
+      const lifetime = values.readUInt32LE(i * ctEntryLayout.bytes + 4);
+      if (ticksLeft({ seen, lifetime }, now) >= 0) continue;
+      if (map.delete(keys.subarray(i * keyBytes, (i + 1) * keyBytes))) removed++;
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  return removed;
+}
+
+/** jiffies >> 8 as programs write it. */
+export function ticksOfJiffies(jiffies: bigint): number {
+  return Number((jiffies >> BigInt(DatapathLimit.jiffiesShift)) & 0xffffffffn);
+}

@@ -1,0 +1,216 @@
+import type { Bpf } from '../../bpf/addon/index.ts';
+import type { NumericIdentity } from '../model/identity.ts';
+import type { MapState, MapStateDiff } from '../model/map-state.ts';
+import { encodeAddressKey } from './address-codec.ts';
+import { decodeEndpoint, type EndpointRecord, encodeEndpoint } from './endpoint-codec.ts';
+import { moveEpoch } from './epochs.ts';
+import { PolicyWriteError, UnknownEndpointError } from './errors.ts';
+import type { Links } from './links.ts';
+import { addressEntryLayout, endpointLayout } from './map-layouts.ts';
+import { PolicyMaps } from './policy-maps.ts';
+import { countPolicy, type PolicyCount, readPolicyMap, writePolicyDiff } from './policy-writer.ts';
+import type { DatapathMaps } from './programs.ts';
+import { indexKey, readIndex } from './struct-layout.ts';
+import type { DatapathEndpoint, Enforcement } from './types.ts';
+
+const UNENFORCED: Enforcement = { ingress: false, egress: false };
+
+interface Slot {
+  readonly slot: number;
+  record: EndpointRecord;
+  policy: PolicyCount;
+}
+
+/**
+ * The endpoints of the node in the kernel. Each has a slot that its record, its policy map and its epoch share.
+ * A write to a record or a policy is always followed by the slot's epoch.
+ */
+export class EndpointTable {
+  readonly #maps: DatapathMaps;
+  readonly #links: Links;
+  readonly #policies: PolicyMaps;
+  readonly #byId = new Map<number, Slot>();
+  readonly #slots = new Set<number>();
+
+  constructor(bpf: Bpf, maps: DatapathMaps, links: Links) {
+    this.#maps = maps;
+    this.#links = links;
+    this.#policies = new PolicyMaps(bpf, maps.policy);
+  }
+
+  /** Takes over the endpoints whose devices still exist and removes what is left of the others. */
+  adopt(attached: Readonly<Record<'from_pod' | 'to_pod', ReadonlySet<number>>>): readonly DatapathEndpoint[] {
+    const lost: Slot[] = [];
+    for (const { keys, values, count } of this.#maps.endpoints.batches()) {
+      for (let i = 0; i < count; i++) {
+        const record = decodeEndpoint(values, i * endpointLayout.bytes);
+        if (record === undefined) continue;
+        const slot = readIndex(keys, i * 4);
+        const entry = { slot, record, policy: countPolicy(readPolicyMap(this.#policies.get(slot))) };
+        const { ifindex } = record.endpoint;
+        this.#slots.add(slot);
+        if (attached.from_pod.has(ifindex) && attached.to_pod.has(ifindex)) {
+          this.#byId.set(record.endpoint.id, entry);
+        } else {
+          lost.push(entry);
+        }
+      }
+    }
+    for (const entry of lost) this.#remove(entry);
+    this.#dropStrayDevices();
+    this.#policies.refill(this.#slots);
+    return [...this.#byId.values()].map(({ record }) => record.endpoint);
+  }
+
+  /** Device and address entries of slots that are free: what an agent left that died while attaching. */
+  #dropStrayDevices(): void {
+    for (const { map, bytes } of [
+      { map: this.#maps.devices, bytes: 4 },
+      { map: this.#maps.addresses, bytes: addressEntryLayout.bytes },
+    ]) {
+      const stray: Buffer[] = [];
+      for (const { keys, values, count } of map.batches()) {
+        for (let i = 0; i < count; i++) {
+          const slot = readIndex(values, i * bytes);
+          const keyBytes = map.info.keySize;
+          if (slot !== 0 && !this.#slots.has(slot)) {
+            stray.push(Buffer.from(keys.subarray(i * keyBytes, (i + 1) * keyBytes)));
+          }
+        }
+      }
+      for (const key of stray) map.delete(key);
+    }
+  }
+
+  #entry(id: number): Slot {
+    const entry = this.#byId.get(id);
+    if (entry === undefined) throw new UnknownEndpointError(id);
+    return entry;
+  }
+
+  #write(entry: Slot, record: EndpointRecord): void {
+    this.#maps.endpoints.update(indexKey(entry.slot), encodeEndpoint(record));
+    entry.record = record;
+    moveEpoch(this.#maps.epochs, entry.slot);
+  }
+
+  /** The record first, locked, then what leads to it, the programs last: nothing passes before a policy is there. */
+  async attach(endpoint: DatapathEndpoint): Promise<void> {
+    const old = this.#byId.get(endpoint.id);
+    if (old !== undefined) this.#remove(old);
+    for (const other of this.#byId.values()) {
+      if (other.record.endpoint.ifindex === endpoint.ifindex) this.#remove(other);
+    }
+    const slot = this.#policies.freeSlot(this.#slots);
+    const record = { endpoint, locked: true, enforcement: UNENFORCED };
+    const entry: Slot = { slot, record, policy: { entries: 0, restricting: 0 } };
+    this.#slots.add(slot);
+    try {
+      await this.#clearPolicy(slot);
+      this.#write(entry, record);
+      this.#maps.devices.update(indexKey(endpoint.ifindex), indexKey(slot));
+      for (const address of [endpoint.ipv4, endpoint.ipv6]) {
+        if (address === undefined) continue;
+        this.#maps.addresses.update(encodeAddressKey(address), addressEntryLayout.encode({ slot }));
+      }
+      this.#links.attach(endpoint.ifindex, 'from_pod');
+      this.#links.attach(endpoint.ifindex, 'to_pod');
+    } catch (error) {
+      this.#remove(entry);
+      throw error;
+    }
+    this.#byId.set(endpoint.id, entry);
+    this.#policies.refill(this.#slots);
+  }
+
+  async #clearPolicy(slot: number): Promise<void> {
+    const map = this.#policies.get(slot);
+    const state = readPolicyMap(map);
+    const deletes = [...state.values()].map(({ key }) => key);
+    await writePolicyDiff(map, { upserts: [], deletes }, countPolicy(state), pause);
+  }
+
+  detach(id: number): void {
+    const entry = this.#byId.get(id);
+    if (entry !== undefined) this.#remove(entry);
+  }
+
+  /** Locked before anything goes, so that no packet meets half an endpoint; the programs go last. */
+  #remove(entry: Slot): void {
+    const { endpoint } = entry.record;
+    this.#write(entry, { ...entry.record, locked: true });
+    for (const address of [endpoint.ipv4, endpoint.ipv6]) {
+      if (address !== undefined) this.#deleteIfOurs(encodeAddressKey(address), entry.slot);
+    }
+    this.#links.detach(endpoint.ifindex, 'from_pod');
+    this.#links.detach(endpoint.ifindex, 'to_pod');
+    const device = this.#maps.devices.lookup(indexKey(endpoint.ifindex));
+    if (device !== undefined && readIndex(device) === entry.slot) {
+      this.#maps.devices.delete(indexKey(endpoint.ifindex));
+    }
+    this.#maps.endpoints.update(indexKey(entry.slot), Buffer.alloc(endpointLayout.bytes));
+    moveEpoch(this.#maps.epochs, entry.slot);
+    this.#slots.delete(entry.slot);
+    this.#byId.delete(endpoint.id);
+  }
+
+  #deleteIfOurs(key: Buffer, slot: number): void {
+    const value = this.#maps.addresses.lookup(key);
+    if (value !== undefined && addressEntryLayout.decode(value).slot === slot)
+      this.#maps.addresses.delete(key);
+  }
+
+  setIdentity(id: number, identity: NumericIdentity): void {
+    const entry = this.#entry(id);
+    this.#write(entry, { ...entry.record, endpoint: { ...entry.record.endpoint, identity } });
+  }
+
+  /**
+   * Enforcement that ends is taken off first and one that begins is set last: both lie on the side of what passes
+   * before or after.
+   * @throws PolicyWriteError when the map does not take it: the endpoint is locked then
+   */
+  async applyPolicy(id: number, diff: MapStateDiff, enforcement: Enforcement): Promise<void> {
+    const entry = this.#entry(id);
+    const { record } = entry;
+    const relaxed = {
+      ingress: record.enforcement.ingress && enforcement.ingress,
+      egress: record.enforcement.egress && enforcement.egress,
+    };
+    try {
+      if (!record.locked) this.#write(entry, { ...record, enforcement: relaxed });
+      entry.policy = await writePolicyDiff(this.#policies.get(entry.slot), diff, entry.policy, pause);
+    } catch (cause) {
+      this.#lock(entry);
+      throw new PolicyWriteError(id, cause);
+    }
+    if (this.#byId.get(id) !== entry) throw new UnknownEndpointError(id);
+    this.#write(entry, { ...entry.record, locked: false, enforcement });
+  }
+
+  #lock(entry: Slot): void {
+    this.#write(entry, { ...entry.record, locked: true });
+    entry.policy = countPolicy(readPolicyMap(this.#policies.get(entry.slot)));
+  }
+
+  readPolicy(id: number): MapState {
+    return readPolicyMap(this.#policies.get(this.#entry(id).slot));
+  }
+
+  /** Endpoint id -> entries of its policy map. */
+  policySizes(): readonly (readonly [id: number, entries: number])[] {
+    return [...this.#byId].map(([id, { policy }]) => [id, policy.entries]);
+  }
+
+  get size(): number {
+    return this.#byId.size;
+  }
+
+  close(): void {
+    this.#policies.close();
+  }
+}
+
+function pause(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}

@@ -1,0 +1,43 @@
+import type { Bpf, RingBuffer } from '../../bpf/addon/index.ts';
+import type { MonitorEvent } from '../model/event.ts';
+import { decodeEvent } from './event-decoder.ts';
+import type { DatapathMaps } from './programs.ts';
+import { indexKey } from './struct-layout.ts';
+
+/** The reader of the ring buffer: events in batches, and how many the kernel could not write. */
+export class EventRing {
+  readonly #maps: DatapathMaps;
+  readonly #listener: (events: readonly MonitorEvent[]) => void;
+  readonly #ring: RingBuffer;
+  #lost: bigint;
+
+  constructor(bpf: Bpf, maps: DatapathMaps, listener: (events: readonly MonitorEvent[]) => void) {
+    this.#maps = maps;
+    this.#listener = listener;
+    this.#lost = this.#readLost();
+    this.#ring = bpf.openRingBuffer(maps.events, (records) => this.#deliver(records));
+  }
+
+  #readLost(): bigint {
+    const value = this.#maps.lost.lookup(indexKey(0));
+    let sum = 0n;
+    for (let at = 0; value !== undefined && at + 8 <= value.length; at += 8) sum += value.readBigUInt64LE(at);
+    return sum;
+  }
+
+  #deliver(records: readonly Buffer[]): void {
+    const events: MonitorEvent[] = [];
+    for (const record of records) {
+      const event = decodeEvent(record);
+      if (event !== undefined) events.push(event);
+    }
+    const lost = this.#readLost();
+    if (lost > this.#lost) events.push({ kind: 'lost', source: 'ring', count: Number(lost - this.#lost) });
+    this.#lost = lost;
+    if (events.length > 0) this.#listener(events);
+  }
+
+  close(): void {
+    this.#ring.close();
+  }
+}

@@ -1,0 +1,12 @@
+export { type BpfDatapathOptions, createBpfDatapath } from './bpf-datapath.ts';
+export type { ConntrackFlow, FlowEnd } from './conntrack-table.ts';
+export { PolicyWriteError, UnknownEndpointError } from './errors.ts';
+export {
+  type EndpointRow,
+  type MapReader,
+  openMapReader,
+  type PolicyRow,
+} from './map-reader.ts';
+export { createNoDatapath } from './no-datapath.ts';
+export type { ConntrackLifetimes } from './programs.ts';
+export type * from './types.ts';

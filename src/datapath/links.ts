@@ -1,0 +1,95 @@
+import { unlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Bpf, BpfAttachType, type BpfProgram } from '../../bpf/addon/index.ts';
+import { listPins } from './pins.ts';
+import type { AttachedHook } from './programs.ts';
+
+const ATTACH_TYPE: Readonly<Record<AttachedHook, number>> = {
+  from_pod: BpfAttachType.tcxIngress,
+  to_pod: BpfAttachType.tcxEgress,
+  from_netdev: BpfAttachType.tcxIngress,
+};
+
+function parsePin(name: string): { readonly ifindex: number; readonly hook: AttachedHook } | undefined {
+  const match = /^(\d+)_(.+)$/.exec(name);
+  const hook = match?.[2];
+  if (match === null || hook === undefined || !Object.hasOwn(ATTACH_TYPE, hook)) return undefined;
+  return { ifindex: Number(match[1]), hook: hook as AttachedHook };
+}
+
+/**
+ * Our tcx links, pinned as `<ifindex>_<hook>` (a bpffs takes no dots, which device names may have). While a pin is
+ * there the program runs, whether or not an agent does.
+ */
+export class Links {
+  readonly #bpf: Bpf;
+  readonly #folder: string;
+  readonly #programs: Readonly<Record<AttachedHook, BpfProgram>>;
+
+  constructor(bpf: Bpf, folder: string, programs: Readonly<Record<AttachedHook, BpfProgram>>) {
+    this.#bpf = bpf;
+    this.#folder = folder;
+    this.#programs = programs;
+  }
+
+  #path(ifindex: number, hook: AttachedHook): string {
+    return join(this.#folder, `${ifindex}_${hook}`);
+  }
+
+  /**
+   * Puts our program on every pinned link whose device still exists, without a gap, and forgets the others.
+   * @returns the devices that each hook is on
+   */
+  adopt(): Readonly<Record<AttachedHook, ReadonlySet<number>>> {
+    const found = { from_pod: new Set<number>(), to_pod: new Set<number>(), from_netdev: new Set<number>() };
+    for (const name of listPins(this.#folder)) {
+      const pin = parsePin(name);
+      if (pin === undefined) continue;
+      const link = this.#bpf.openPinnedLink(join(this.#folder, name));
+      if (link === undefined) continue;
+      try {
+        if (link.info.ifindex === pin.ifindex) {
+          link.update(this.#programs[pin.hook]);
+          found[pin.hook].add(pin.ifindex);
+        } else {
+          unlinkSync(join(this.#folder, name));
+        }
+      } finally {
+        link.close();
+      }
+    }
+    return found;
+  }
+
+  /** Attaches and pins; a link that is pinned there already gets the program instead. */
+  attach(ifindex: number, hook: AttachedHook): void {
+    const path = this.#path(ifindex, hook);
+    const old = this.#bpf.openPinnedLink(path);
+    if (old !== undefined) {
+      try {
+        if (old.info.ifindex === ifindex) {
+          old.update(this.#programs[hook]);
+          return;
+        }
+        unlinkSync(path);
+      } finally {
+        old.close();
+      }
+    }
+    const link = this.#programs[hook].attach({ attachType: ATTACH_TYPE[hook], ifindex });
+    try {
+      link.pin(path);
+    } finally {
+      link.close();
+    }
+  }
+
+  /** Takes the program off; nothing happens when it is not there. */
+  detach(ifindex: number, hook: AttachedHook): void {
+    const path = this.#path(ifindex, hook);
+    const link = this.#bpf.openPinnedLink(path);
+    if (link === undefined) return;
+    unlinkSync(path);
+    link.close();
+  }
+}

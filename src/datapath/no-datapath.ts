@@ -1,0 +1,89 @@
+import { formatCidr } from '../base/ip.ts';
+import type { MapState } from '../model/map-state.ts';
+import { mapStateKeyText } from '../model/map-state.ts';
+import { UnknownEndpointError } from './errors.ts';
+import type { Datapath, DatapathEndpoint, DatapathStartResult, IpcacheEntry } from './types.ts';
+
+/** Keeps what it is told, enforces nothing, and says so by its kind. */
+class NoDatapath implements Datapath {
+  readonly kind = 'none';
+  readonly #endpoints = new Map<number, { endpoint: DatapathEndpoint; policy: MapState }>();
+  readonly #ipcache = new Map<string, IpcacheEntry>();
+
+  async start(): Promise<DatapathStartResult> {
+    return { endpoints: [], adopted: false };
+  }
+
+  async stop(): Promise<void> {
+    this.#endpoints.clear();
+    this.#ipcache.clear();
+  }
+
+  destroy(): Promise<void> {
+    return this.stop();
+  }
+
+  async attachEndpoint(endpoint: DatapathEndpoint): Promise<void> {
+    this.#endpoints.set(endpoint.id, { endpoint, policy: new Map() });
+  }
+
+  async detachEndpoint(id: number): Promise<void> {
+    this.#endpoints.delete(id);
+  }
+
+  #entry(id: number): { endpoint: DatapathEndpoint; policy: MapState } {
+    const entry = this.#endpoints.get(id);
+    if (entry === undefined) throw new UnknownEndpointError(id);
+    return entry;
+  }
+
+  async setEndpointIdentity(id: number, identity: number): Promise<void> {
+    const entry = this.#entry(id);
+    entry.endpoint = { ...entry.endpoint, identity };
+  }
+
+  async applyPolicy(id: number, diff: Parameters<Datapath['applyPolicy']>[1]): Promise<void> {
+    const entry = this.#entry(id);
+    const policy = new Map(entry.policy);
+    for (const key of diff.deletes) policy.delete(mapStateKeyText(key));
+    for (const upsert of diff.upserts) policy.set(mapStateKeyText(upsert.key), upsert);
+    entry.policy = policy;
+  }
+
+  async readPolicy(id: number): Promise<MapState> {
+    return this.#entry(id).policy;
+  }
+
+  async upsertIpcache(entries: readonly IpcacheEntry[]): Promise<void> {
+    for (const entry of entries) this.#ipcache.set(formatCidr(entry.prefix), entry);
+  }
+
+  async deleteIpcache(prefixes: Parameters<Datapath['deleteIpcache']>[0]): Promise<void> {
+    for (const prefix of prefixes) this.#ipcache.delete(formatCidr(prefix));
+  }
+
+  async readIpcache(): Promise<readonly IpcacheEntry[]> {
+    return [...this.#ipcache.values()];
+  }
+
+  async readCounters(): Promise<readonly []> {
+    return [];
+  }
+
+  async readMapUsage(): Promise<readonly []> {
+    return [];
+  }
+
+  onEvents(): void {
+    // Nothing is seen, so there is nothing to tell.
+  }
+
+  async collectGarbage(): Promise<number> {
+    return 0;
+  }
+}
+
+/** A datapath for machines without root or BPF: nothing is enforced. */
+export function createNoDatapath(): Datapath {
+  return new NoDatapath();
+}

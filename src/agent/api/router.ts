@@ -144,7 +144,8 @@ function replyWith(reply: Reply): Response {
 
 /** The payload of every error is a bare JSON string. After an unread body the connection is of no more use. */
 function errorReply(c: Context<Env>, error: ApiError): Response {
-  return jsonResponse(error.status, error.message, c.env.incoming.complete ? {} : { connection: 'close' });
+  const text = error.hint === undefined ? error.message : `${error.message} (${error.hint})`;
+  return jsonResponse(error.status, text, c.env.incoming.complete ? {} : { connection: 'close' });
 }
 
 function jsonResponse(status: number, body: unknown, headers: Record<string, string> = {}): Response {

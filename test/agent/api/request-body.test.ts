@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { AgentClient } from '../../../src/api/client.ts';
 import { requestText, startServer } from './support.ts';
 
 const MIB = 1024 * 1024;
@@ -47,6 +48,17 @@ describe('the body of a request', () => {
     });
     assert.equal((await server.raw(Buffer.concat([head, chunk]))).status, 413);
     assert.equal((await server.raw(requestText('GET', '/v1/healthz'))).status, 200);
+  });
+
+  it('above its limit is refused so that a client which is still sending reads why', async () => {
+    await using server = await startServer();
+    const client = new AgentClient({ address: { kind: 'unix', path: server.socketPath } });
+    const large = `[${'"x",'.repeat(5 * MIB)}"x"]`;
+    await assert.rejects(client.putPolicy(large), {
+      status: 413,
+      text: /longer than the limit of 8388608 bytes/,
+    });
+    assert.equal((await client.healthz()).cilium?.state, 'Ok', 'and its next call works');
   });
 
   it('of a policy may have 8 MiB', async () => {

@@ -20,12 +20,15 @@ describe('the API server', () => {
 
   it('answers a refusal with its status and a bare JSON string', async () => {
     await using server = await startServer({
-      putPolicy: () => Promise.reject(new ApiError(460, 'rule 0: no endpointSelector', { field: 'policy' })),
+      putPolicy: () =>
+        Promise.reject(
+          new ApiError(460, 'rule 0: no endpointSelector', { field: 'policy', hint: 'add one' }),
+        ),
     });
     const answer = await server.raw(requestText('PUT', '/v1/policy', '[{}]'));
     assert.equal(answer.status, 460);
     assert.equal(answer.headers.get('content-type'), 'application/json');
-    assert.equal(answer.body, '"policy: rule 0: no endpointSelector"');
+    assert.equal(answer.body, '"policy: rule 0: no endpointSelector (add one)"');
     assert.deepEqual(server.errors, [], 'a refusal is no failure of the agent');
   });
 

@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type DestinationStream, destination, multistream, pino } from 'pino';
+import { errorText } from './errors.ts';
 
 /** What parts write their log to; pino's logger is one. */
 export interface Logger {
@@ -36,18 +37,32 @@ export function createLog(options: LogOptions): Logger {
   const streams: { level: LogLevel; stream: DestinationStream }[] = [];
   if (options.stdout !== false)
     streams.push({ level: options.level, stream: destination({ fd: 1, sync: true }) });
-  if (options.file !== undefined) {
-    mkdirSync(dirname(options.file), { recursive: true });
-    const stream = destination({ dest: options.file, sync: true, append: true });
-    // A full disk must not end the agent: the line is lost, and stdout still has it.
-    stream.on('error', () => undefined);
-    streams.push({ level: options.level, stream });
-  }
+  const unwritable = options.file === undefined ? undefined : addFile(streams, options.level, options.file);
   const settings = {
     level: options.level,
     base: { ...options.fields },
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
   };
-  return pino(settings, multistream(streams));
+  const log = pino(settings, multistream(streams));
+  if (unwritable !== undefined) log.warn({ file: options.file, error: unwritable }, 'no log file');
+  return log;
+}
+
+/** @returns why there is no such file, or undefined */
+function addFile(
+  streams: { level: LogLevel; stream: DestinationStream }[],
+  level: LogLevel,
+  file: string,
+): string | undefined {
+  try {
+    mkdirSync(dirname(file), { recursive: true });
+    const stream = destination({ dest: file, sync: true, append: true });
+    // A full disk must not end the agent: the line is lost, and stdout still has it.
+    stream.on('error', () => undefined);
+    streams.push({ level, stream });
+    return undefined;
+  } catch (error) {
+    return errorText(error);
+  }
 }

@@ -1,0 +1,61 @@
+import { Agent, type EventSink } from '../agent/agent.ts';
+import { noHealth } from '../agent/health-part.ts';
+import { IpNetworkSetup } from '../agent/ip-network-setup.ts';
+import { noNetworkSetup } from '../agent/network-setup.ts';
+import { nodeFacts } from '../agent/node-facts.ts';
+import type { AgentOptions } from '../agent/options.ts';
+import { programVersion } from '../agent/version.ts';
+import type { Origin } from '../base/config.ts';
+import type { Logger } from '../base/log.ts';
+import { type NodePaths, nodePaths } from '../base/paths.ts';
+import { createBpfDatapath, createNoDatapath } from '../datapath/index.ts';
+import { MonitorHub } from '../monitor/index.ts';
+import { createStore } from '../store/index.ts';
+
+export interface CreateAgentOptions {
+  readonly options: AgentOptions;
+  readonly origins?: Readonly<Record<string, Origin>> | undefined;
+  readonly log: Logger;
+}
+
+function eventSink(paths: NodePaths): EventSink {
+  const hub = new MonitorHub({ socketPath: paths.eventsSocket });
+  return {
+    start: () => hub.start(),
+    stop: () => hub.stop(),
+    publish: (events) => hub.publish(events),
+    lost: () => hub.stats().lost.listener,
+  };
+}
+
+/**
+ * Builds the agent of one node out of its parts, for the network namespace of this process.
+ * @throws UsageError when an option does not fit this machine
+ */
+export function createAgent({ options, origins, log }: CreateAgentOptions): Agent {
+  const paths = nodePaths(options['state-dir'], options['bpf-dir']);
+  const storeSpec = options.store ?? `local:${paths.stateDir}/store.db`;
+  const node = nodeFacts(options);
+  const enforcing = options.datapath === 'bpf';
+  const network = new IpNetworkSetup({
+    devices: node.devices,
+    ipv4Range: options['ipv4-range'],
+    ipv6Range: options['ipv6-range'],
+  });
+  return new Agent({
+    options,
+    origins,
+    paths,
+    node,
+    version: programVersion(),
+    storeSpec,
+    store: createStore(storeSpec, {
+      log: { info: (message) => log.info({}, message), warn: (message) => log.warn({}, message) },
+    }),
+    datapath: enforcing ? createBpfDatapath({ bpfDir: paths.bpfDir }) : createNoDatapath(),
+    network: enforcing ? network : noNetworkSetup,
+    events: eventSink(paths),
+    health: () => noHealth,
+    log,
+  });
+}

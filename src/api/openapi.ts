@@ -1,4 +1,3 @@
-import type { TSchema } from 'typebox';
 import { API_BASE_PATH, contract } from './contract.ts';
 import type { Answer, Operation, Param, ParamKind } from './contract-types.ts';
 import { ENDPOINT_PREFIXES } from './endpoint-ref.ts';
@@ -53,7 +52,7 @@ function describe(name: string, operation: Operation, components: Map<string, un
     ...(body && {
       requestBody: {
         required: body.required,
-        content: { 'application/json': { schema: refer(body.schema, components) } },
+        content: { 'application/json': { schema: visit(body.schema, components) } },
       },
     }),
     responses: Object.fromEntries(
@@ -74,14 +73,10 @@ function parameter(name: string, param: Param): Json {
 
 function response(answer: Answer, components: Map<string, unknown>): Json {
   const { description, schema, mediaType = 'application/json' } = answer;
-  return { description, ...(schema && { content: { [mediaType]: { schema: refer(schema, components) } } }) };
+  return { description, ...(schema && { content: { [mediaType]: { schema: visit(schema, components) } } }) };
 }
 
 /** A schema with each named one inside it, and itself, replaced by a reference to its component. */
-function refer(schema: TSchema, components: Map<string, unknown>): unknown {
-  return visit(schema, components);
-}
-
 function visit(value: unknown, components: Map<string, unknown>): unknown {
   if (Array.isArray(value)) return value.map((item) => visit(item, components));
   if (typeof value !== 'object' || value === null) return value;

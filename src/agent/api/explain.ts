@@ -68,7 +68,7 @@ function article(type: unknown): string {
 }
 
 /** The JSON type of a value, in the words of messages. */
-export function kindOf(value: unknown): string {
+function kindOf(value: unknown): string {
   if (value === null) return 'null';
   if (Array.isArray(value)) return 'array';
   if (typeof value === 'bigint') return 'an integer beyond 2^53';

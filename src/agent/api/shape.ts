@@ -156,11 +156,6 @@ export function shapeDebugInfo(info: Api.DebugInfo): Api.DebugInfo {
   };
 }
 
-/** `cilium-health get` reads the load. */
-export function shapeHealth(health: Api.HealthResponse): Api.HealthResponse {
-  return { ...health, cilium: shapeStatus(health.cilium ?? {}), 'system-load': health['system-load'] ?? {} };
-}
-
 function withoutNulls<T>(list: readonly T[] | null | undefined): readonly NonNullable<T>[] {
   return (list ?? []).filter((item): item is NonNullable<T> => item !== null && item !== undefined);
 }

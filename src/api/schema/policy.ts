@@ -1,6 +1,4 @@
-import Type from 'typebox';
-import { bool, int, list, type ModelOf, mapOf, model, opt, str } from './build.ts';
-import { Labels, Port } from './common.ts';
+import { int, list, type ModelOf, mapOf, model, opt, str } from './build.ts';
 
 /** The rule set: `policy` is JSON as text, indented by two blanks. */
 export const Policy = model('Policy', { revision: opt(int), policy: opt(str) });
@@ -21,26 +19,3 @@ export const CIDRPolicy = model('CIDRPolicy', {
   egress: opt(list(PolicyRule)),
 });
 export type CIDRPolicy = ModelOf<typeof CIDRPolicy>;
-
-export const TraceFrom = model('TraceFrom', { labels: opt(Labels) });
-export type TraceFrom = ModelOf<typeof TraceFrom>;
-export const TraceTo = model('TraceTo', { labels: opt(Labels), dports: opt(list(Port)) });
-export type TraceTo = ModelOf<typeof TraceTo>;
-export const TraceSelector = model('TraceSelector', {
-  from: opt(TraceFrom),
-  to: opt(TraceTo),
-  verbose: opt(bool),
-});
-export type TraceSelector = ModelOf<typeof TraceSelector>;
-export const PolicyTraceResult = model('PolicyTraceResult', { verdict: opt(str), log: opt(str) });
-export type PolicyTraceResult = ModelOf<typeof PolicyTraceResult>;
-
-export const PrefilterSpec = model('PrefilterSpec', { revision: opt(int), deny: opt(list(str)) });
-export type PrefilterSpec = ModelOf<typeof PrefilterSpec>;
-export const PrefilterStatus = model('PrefilterStatus', { realized: opt(PrefilterSpec) });
-export type PrefilterStatus = ModelOf<typeof PrefilterStatus>;
-export const Prefilter = model('Prefilter', { spec: opt(PrefilterSpec), status: opt(PrefilterStatus) });
-export type Prefilter = ModelOf<typeof Prefilter>;
-
-/** A filter of labels in the body of a GET: absent, `null` and `[]` mean no filter. */
-export const LabelFilter = Type.Union([Type.Array(str), Type.Null()], { title: 'LabelFilter' });

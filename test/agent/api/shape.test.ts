@@ -69,7 +69,7 @@ describe('answers with the objects that real clients follow without looking', ()
     assert.ok(isObject(endpoints[1]?.status?.policy?.realized));
   });
 
-  it('endpoint config, labels; identities of endpoints; ip; services; debuginfo; health', () => {
+  it('endpoint config, labels; identities of endpoints; ip; services; debuginfo', () => {
     assert.deepEqual(shape.shapeEndpointConfig({}).realized?.options, {});
     assert.deepEqual(shape.shapeLabels({}).status, { realized: {} });
     assert.deepEqual(shape.shapeIdentityEndpoints([{ refCount: 1 }]), [{ refCount: 1, identity: {} }]);
@@ -88,7 +88,6 @@ describe('answers with the objects that real clients follow without looking', ()
     });
     const info = shape.shapeDebugInfo({});
     assert.ok(isObject(info.policy) && isObject(info['cilium-status']));
-    assert.ok(isObject(shape.shapeHealth({})['system-load']));
   });
 
   it('leaves what is there as it is', () => {

@@ -34,7 +34,12 @@ build/%.bpf.o: bpf/%.bpf.c $(BPF_HEADERS) $(wildcard bpf/*.c) | build
 build:
 	mkdir -p build
 
+# The command line as few files of JavaScript; `bin/ciliate` takes it unless a source is newer.
+bundle: dist/main.cjs
+dist/main.cjs: package.json scripts/bundle.ts $(shell find bin commands src bpf probes bugtool -name '*.ts' 2>/dev/null)
+	node_modules/.bin/node scripts/bundle.ts
+
 clean:
 	rm -rf build dist
 
-.PHONY: all clean
+.PHONY: all bundle clean

@@ -4,7 +4,7 @@ import { Help } from '@oclif/core/help';
 import pjson from '../package.json' with { type: 'json' };
 
 /** The bundle carries its manifest beside itself; from source every command's module is read. */
-const bundled = import.meta.filename.endsWith('.js');
+const bundled = !import.meta.filename.endsWith('.ts');
 
 /** The configuration with every command and topic in it. */
 export async function fullConfig(): Promise<Config> {

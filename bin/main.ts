@@ -6,8 +6,7 @@ import { join } from 'node:path';
  * folder that others may write), answers `--version` at once, and loads the rest.
  */
 const here = import.meta.dirname;
-const bundled = import.meta.filename.endsWith('.js');
+const bundled = !import.meta.filename.endsWith('.ts');
 enableCompileCache(bundled ? join(here, 'cache') : join(here, '..', 'node_modules', '.cache', 'ciliate'));
 
-const { runCli } = await import('./run.ts');
-await runCli(process.argv.slice(2));
+import('./run.ts').then(({ runCli }) => runCli(process.argv.slice(2)));

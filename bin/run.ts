@@ -1,3 +1,5 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { wantsMachineErrors } from '../commands/support/output.ts';
 import { errorReport, writeError } from '../commands/support/report-error.ts';
 import pjson from '../package.json' with { type: 'json' };
@@ -79,15 +81,30 @@ async function runCommand(id: string, rest: readonly string[], registry: Registr
   await (command as unknown as { _run(): Promise<unknown> })._run();
 }
 
+/** The text of `--help` that the bundle carries beside itself. */
+function preparedHelp(): string | undefined {
+  const file = join(import.meta.dirname, 'help.txt');
+  return !import.meta.filename.endsWith('.ts') && existsSync(file) ? readFileSync(file, 'utf8') : undefined;
+}
+
+async function help(words: readonly string[]): Promise<void> {
+  const prepared = words.length === 0 ? preparedHelp() : undefined;
+  if (prepared !== undefined) {
+    process.stdout.write(prepared);
+    return;
+  }
+  const { showHelp } = await import('./help.ts');
+  await showHelp(words);
+}
+
 async function dispatch(argv: readonly string[]): Promise<void> {
   const registry = loadRegistry();
   const { id, words, rest } = findCommand(argv, registry);
   const topic = words.join(':');
   const isTopic = words.length > 0 && [...registry.keys()].some((known) => known.startsWith(`${topic}:`));
   if (wantsHelp(argv) || words.length === 0 || words[0] === 'help' || (id === undefined && isTopic)) {
-    const { showHelp } = await import('./help.ts');
     const about = words[0] === 'help' ? words.slice(1) : words;
-    await showHelp(id === undefined ? about : id.split(':'));
+    await help(id === undefined ? about : id.split(':'));
     return;
   }
   if (id === undefined) throw unknownCommand(words, registry);

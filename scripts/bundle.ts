@@ -8,7 +8,7 @@ import { commandId, isCommandFile } from '../bin/registry.ts';
 import pjson from '../package.json' with { type: 'json' };
 
 /**
- * Makes `dist/`: the command line as a few files of plain JavaScript, each command loaded only when it is asked for, with
+ * Makes `dist/`: the command line as plain JavaScript, each command run only when it is asked for, with
  * the manifest of all commands, the text of `--help`, and compiled code already in its cache. It is made beside its
  * place and moved there whole.
  */
@@ -16,23 +16,39 @@ const root = resolve(import.meta.dirname, '..');
 const target = join(root, 'dist');
 const staging = join(root, `dist.new-${process.pid}`);
 
-/** Files of the commands, relative to `commands/`. */
-function commandFiles(): string[] {
-  return globSync('**/*.ts', { cwd: join(root, 'commands') })
-    .filter(isCommandFile)
-    .sort();
+/** Commands that only ask an agent or read maps: short and run often, so they share the small file. */
+const OFTEN =
+  /^(?:bpf|config|endpoint|health|identity|ip|map|monitor|node|policy:(?:get|delete|wait)|status|version)(?::|$)/;
+
+/** Ids of all commands with their files, relative to `commands/`. */
+const commands = globSync('**/*.ts', { cwd: join(root, 'commands') })
+  .filter(isCommandFile)
+  .sort()
+  .map((file) => ({ id: commandId(file), file }));
+
+/** A table `id -> loader` as source text. */
+function table(chosen: typeof commands, load: (file: string) => string): string {
+  const lines = chosen.map(({ id, file }) => `[${JSON.stringify(id)}, ${load(file)}]`);
+  return lines.join(',\n');
 }
+
+const inline = (file: string): string => `() => import(${JSON.stringify(`../commands/${file}`)})`;
 
 /** Puts a fixed table in the place of the module that looks for commands in the folder. */
 const fixedRegistry: EsbuildPlugin = {
   name: 'fixed-registry',
   setup(esbuild) {
     esbuild.onLoad({ filter: /\/bin\/registry\.ts$/ }, () => {
-      const entries = commandFiles().map((file) => {
-        const path = JSON.stringify(`../commands/${file}`);
-        return `[${JSON.stringify(commandId(file))}, () => import(${path})]`;
-      });
-      const contents = `export function loadRegistry() { return new Map([${entries.join(',\n')}]); }`;
+      const often = table(
+        commands.filter(({ id }) => OFTEN.test(id)),
+        inline,
+      );
+      const rest = commands.filter(({ id }) => !OFTEN.test(id)).map(({ id }) => JSON.stringify(id));
+      const contents = `import { createRequire } from 'node:module';
+        const seldom = (id) => () => createRequire(import.meta.url)('./seldom.cjs').commands.get(id)();
+        export function loadRegistry() {
+          return new Map([${often}, ...[${rest}].map((id) => [id, seldom(id)])]);
+        }`;
       return { contents, loader: 'js', resolveDir: join(root, 'bin') };
     });
   },
@@ -60,6 +76,19 @@ const lazyRequires: EsbuildPlugin = {
   },
 };
 
+/** oclif's debug lines: a package that looks at the terminal at start, for output that nobody asks for here. */
+const noDebug: EsbuildPlugin = {
+  name: 'no-debug',
+  setup(esbuild) {
+    esbuild.onResolve({ filter: /^debug$/ }, () => ({ path: 'debug', namespace: 'no-debug' }));
+    esbuild.onLoad({ filter: /.*/, namespace: 'no-debug' }, () => ({
+      contents: `const make = () => Object.assign(() => {}, { enabled: false, extend: make });
+        module.exports = Object.assign(make, { default: make, enable() {}, disable() {}, enabled: () => false });`,
+      loader: 'js',
+    }));
+  },
+};
+
 /**
  * Takes Node's own modules by `require`: an `import` of one reads every property of it, and with them loads what they
  * stand for (Node 24: `node:http` brings the whole of undici, 30 ms of 5).
@@ -77,33 +106,50 @@ const requiredBuiltins: EsbuildPlugin = {
   },
 };
 
-/** CommonJS dependencies ask for `require` and their place; each output file provides them. */
-const BANNER = [
-  "import { createRequire as __createRequire } from 'node:module';",
-  'const require = __createRequire(import.meta.url);',
-  'const __filename = import.meta.filename, __dirname = import.meta.dirname;',
-].join('\n');
+/** The first file is small and turns the cache on; all else is one other file, so that the cache serves it. */
+const twoFiles: EsbuildPlugin = {
+  name: 'two-files',
+  setup(esbuild) {
+    esbuild.onResolve({ filter: /^\.\/run\.ts$/ }, () => ({ path: './run.cjs', external: true }));
+  },
+};
 
+/**
+ * CommonJS in few files: resolving many small ES modules, and the ES loader itself, take longer than most commands. What
+ * is imported dynamically still runs only when it is asked for.
+ */
 const options: BuildOptions = {
-  entryPoints: [join(root, 'bin', 'main.ts')],
   outdir: staging,
-  // Flat: code that looks for files beside itself finds them from every file.
-  chunkNames: '[name]-[hash]',
+  outExtension: { '.js': '.cjs' },
   bundle: true,
-  splitting: true,
-  format: 'esm',
+  format: 'cjs',
+  supported: { 'dynamic-import': false },
+  define: {
+    'import.meta.dirname': '__dirname',
+    'import.meta.filename': '__filename',
+    'import.meta.url': '__fileUrl',
+  },
+  banner: { js: 'const __fileUrl = "file://" + encodeURI(__filename);' },
   platform: 'node',
   target: 'node22',
   minifyWhitespace: true,
   minifySyntax: true,
   legalComments: 'linked',
-  banner: { js: BANNER },
   // Asked for only where oclif looks for a tool chain of its own.
   external: ['typescript', 'ts-node', 'tsx'],
-  metafile: true,
-  plugins: [fixedRegistry, lazyRequires, requiredBuiltins],
+  plugins: [twoFiles, fixedRegistry, noDebug, lazyRequires, requiredBuiltins],
   logLevel: 'warning',
 };
+
+async function buildAll(): Promise<void> {
+  await build({ ...options, entryPoints: ['main', 'run'].map((name) => join(root, 'bin', `${name}.ts`)) });
+  const seldom = table(
+    commands.filter(({ id }) => !OFTEN.test(id)),
+    inline,
+  );
+  const stdin = { contents: `export const commands = new Map([${seldom}]);`, resolveDir: join(root, 'bin') };
+  await build({ ...options, stdin, entryNames: 'seldom' });
+}
 
 /** The manifest as oclif writes it, from the sources. */
 async function manifest(): Promise<string> {
@@ -134,7 +180,7 @@ const WARM = [
 function run(args: readonly string[]): string {
   const nowhere = { CILIATE_SOCK: 'unix:///nonexistent', CILIATE_HEALTH_SOCK: 'unix:///nonexistent' };
   try {
-    return execFileSync(process.execPath, [join(target, 'main.js'), ...args], {
+    return execFileSync(process.execPath, [join(target, 'main.cjs'), ...args], {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'ignore'],
       env: { ...process.env, ...nowhere, NO_COLOR: '1', COLUMNS: '80' },
@@ -148,7 +194,7 @@ function run(args: readonly string[]): string {
 await rm(staging, { recursive: true, force: true });
 await mkdir(staging, { recursive: true });
 try {
-  await build(options);
+  await buildAll();
   await writeFile(join(staging, 'oclif.manifest.json'), await manifest());
   await rm(target, { recursive: true, force: true });
   await rename(staging, target);

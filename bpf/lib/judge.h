@@ -33,12 +33,12 @@ static __always_inline int side_of_slot(struct side *side, __u32 slot)
 	if (slot == 0)
 		return 0;
 	endpoint = endpoint_get(slot);
-	if (!endpoint || endpoint->id == 0 || endpoint->flags & EP_LOCKED)
+	if (!endpoint)
 		return -DROP_EP_NOT_READY;
 	side->identity = endpoint->identity;
 	side->ifindex = endpoint->ifindex;
 	side->id = endpoint->id;
-	return 0;
+	return endpoint->id == 0 || endpoint->flags & EP_LOCKED ? -DROP_EP_NOT_READY : 0;
 }
 
 /* Which endpoint has this address, and whether it is the node's own. The identity of others: side_identify.
@@ -92,10 +92,13 @@ static __always_inline int judge_side(struct __sk_buff *ctx, struct judgement *j
 {
 	int verdict = policy_check(request);
 
-	if (report || verdict)
+	/* Where no rule has a say there is nothing to tell. */
+	if ((report && request->match != MATCH_NONE) || verdict)
 		trace_policy(ctx, judgement, request, verdict);
-	if (verdict)
+	if (verdict) {
 		judgement->direction = request->direction;
+		judgement->owner = request->slot;
+	}
 	return verdict;
 }
 
@@ -264,7 +267,10 @@ SUBPROGRAM int judge_related(struct __sk_buff *ctx, struct judgement *outer)
 	side_identify(&inner->source, &inner->flow.source, inner->flow.v6, false);
 	side_identify(&inner->destination, &inner->flow.destination, inner->flow.v6, false);
 	result = judge_policies(ctx, inner, !initiated, false);
-	outer->direction = inner->direction;
+	if (result) {
+		outer->direction = inner->direction;
+		outer->owner = inner->owner;
+	}
 	return result;
 }
 
@@ -322,12 +328,12 @@ SUBPROGRAM int judge(struct __sk_buff *ctx, struct judgement *judgement)
 		return -DROP_ENCAP_PROHIBITED;
 	verdict = judge_policies(ctx, judgement, reply,
 				 judgement->state == CT_NEW || judgement->state == CT_REOPENED);
-	if (verdict) {
-		/* A SYN that may not reopen a flow does not end the one that is there. */
-		if (entry && judgement->state != CT_REOPENED)
-			ct_delete(&judgement->tuple);
+	/*
+	 * A flow that is denied now keeps its entry, stale: it remembers who opened the flow. Without it the other
+	 * side's next packet would pass as the first of a flow of its own, and let the denied one back in as replies.
+	 */
+	if (verdict)
 		return verdict;
-	}
 	return ct_store(judgement, flags, tcp_flags);
 }
 

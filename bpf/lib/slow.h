@@ -36,13 +36,14 @@ static __always_inline int deliver(struct __sk_buff *ctx, struct judgement *judg
 /* The one place where a negative DROP_* becomes a drop: counted, and reported unless it is noise. */
 static __always_inline int finish(struct __sk_buff *ctx, struct judgement *judgement, int result)
 {
-	__u32 reason, slot;
+	const struct side *owner;
+	__u32 reason;
 
 	if (result >= 0)
 		return result;
 	reason = (__u32)-result;
-	slot = judgement->direction == DIR_EGRESS ? judgement->source.slot : judgement->destination.slot;
-	count_drop(slot, judgement->direction, reason, ctx->len);
+	owner = judgement_owner(judgement, judgement->owner, judgement->direction);
+	count_drop(owner->slot, judgement->direction, reason, ctx->len);
 	if (!judgement->quiet)
 		trace_drop(ctx, judgement, reason);
 	return VERDICT_DROP;

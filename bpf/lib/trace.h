@@ -56,7 +56,7 @@ static __always_inline struct event *event_begin(struct __sk_buff *ctx, const st
 	event->kind = kind;
 	event->version = LIMIT_EVENT_VERSION;
 	event->direction = judgement->direction;
-	event->source = judgement->direction == DIR_EGRESS ? judgement->source.id : judgement->destination.id;
+	event->source = judgement_owner(judgement, judgement->owner, judgement->direction)->id;
 	event->destination = judgement->destination.id;
 	event->length = ctx->len;
 	event->hash = bpf_get_hash_recalc(ctx);
@@ -112,6 +112,7 @@ SUBPROGRAM int trace_policy(struct __sk_buff *ctx, const struct judgement *judge
 	if (!event)
 		return 0;
 	event->direction = request->direction;
+	event->source = judgement_owner(judgement, request->slot, request->direction)->id;
 	event->remote_identity = request->identity;
 	event->verdict = verdict;
 	event->rule_id = request->rule_id;

@@ -27,8 +27,17 @@ struct judgement {
 	__u8 direction; /* DIR_*: whose policy dropped it */
 	__u8 state;	/* CT_* */
 	__u8 quiet;	/* counted, not reported */
-	__u32 pad;
+	__u32 owner;	/* slot whose policy dropped it; 0: the side that `direction` names */
 };
+
+/* The side whose hook, or whose policy, an event is about. */
+static __always_inline const struct side *judgement_owner(const struct judgement *judgement, __u32 slot,
+							  __u8 direction)
+{
+	if (slot)
+		return slot == judgement->source.slot ? &judgement->source : &judgement->destination;
+	return direction == DIR_EGRESS ? &judgement->source : &judgement->destination;
+}
 
 struct scratch {
 	struct judgement outer;

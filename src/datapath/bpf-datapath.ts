@@ -32,9 +32,9 @@ export interface BpfDatapathOptions {
   /** Entries of each conntrack map, a power of two; default by the machine's memory. Pinned maps keep their size. */
   readonly conntrackEntries?: number | undefined;
   readonly lifetimes?: ConntrackLifetimes | undefined;
+  /** Path of the node's network namespace; default: the one the process is in. */
+  readonly netns?: string | undefined;
   readonly bpf?: Bpf | undefined;
-  /** ifindex of a device of the present network namespace; default: asks the kernel. */
-  readonly interfaceIndex?: ((name: string) => number) | undefined;
 }
 
 /** What exists between start() and stop(). */
@@ -76,7 +76,6 @@ class BpfDatapath implements Datapath {
   readonly kind = 'bpf';
   readonly #options: BpfDatapathOptions;
   readonly #bpf: Bpf;
-  readonly #interfaceIndex: (name: string) => number;
   readonly #errors = new Map<string, number>();
   #running: Running | undefined;
   #ring: EventRing | undefined;
@@ -85,19 +84,19 @@ class BpfDatapath implements Datapath {
   constructor(options: BpfDatapathOptions) {
     this.#options = options;
     this.#bpf = options.bpf ?? loadBpf();
-    this.#interfaceIndex = options.interfaceIndex ?? ((name) => loadSockets().interfaceIndex(name));
   }
 
   async start(node: DatapathNode): Promise<DatapathStartResult> {
     const folders = ensurePinFolders(this.#bpf, this.#options.bpfDir);
     const adopted = listPins(folders.maps).includes(MapName.endpoints);
-    const devices = node.devices.map((name) => this.#interfaceIndex(name));
+    const { netns } = this.#options;
+    const devices = node.devices.map((name) => loadSockets().interfaceIndex(name, netns));
     const loaded = loadPrograms({
       bpf: this.#bpf,
       mapsFolder: folders.maps,
       conntrackEntries: this.#options.conntrackEntries,
     });
-    const links = new Links(this.#bpf, folders.links, loaded.programs);
+    const links = new Links(this.#bpf, folders.links, loaded.programs, netns);
     const endpoints = new EndpointTable(this.#bpf, loaded.maps, links);
     const ipcache = new IpcacheTable(loaded.maps.ipcache, loaded.maps.epochs);
     this.#running = { folders, loaded, links, endpoints, ipcache };
@@ -229,7 +228,7 @@ class BpfDatapath implements Datapath {
 }
 
 /**
- * The enforcing datapath of one node. The process must already be in the node's network namespace.
+ * The enforcing datapath of one node.
  * @throws SystemError ADDON_MISSING when the BPF addon was not built
  */
 export function createBpfDatapath(options: BpfDatapathOptions): Datapath {

@@ -25,11 +25,19 @@ export class Links {
   readonly #bpf: Bpf;
   readonly #folder: string;
   readonly #programs: Readonly<Record<AttachedHook, BpfProgram>>;
+  readonly #netns: string | undefined;
 
-  constructor(bpf: Bpf, folder: string, programs: Readonly<Record<AttachedHook, BpfProgram>>) {
+  /** @param netns path of the network namespace whose devices are meant; default: the process's */
+  constructor(
+    bpf: Bpf,
+    folder: string,
+    programs: Readonly<Record<AttachedHook, BpfProgram>>,
+    netns?: string,
+  ) {
     this.#bpf = bpf;
     this.#folder = folder;
     this.#programs = programs;
+    this.#netns = netns;
   }
 
   #path(ifindex: number, hook: AttachedHook): string {
@@ -76,7 +84,11 @@ export class Links {
         old.close();
       }
     }
-    const link = this.#programs[hook].attach({ attachType: ATTACH_TYPE[hook], ifindex });
+    const link = this.#programs[hook].attach({
+      attachType: ATTACH_TYPE[hook],
+      ifindex,
+      netns: this.#netns,
+    });
     try {
       link.pin(path);
     } finally {

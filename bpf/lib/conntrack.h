@@ -116,14 +116,6 @@ static __always_inline long ct_update(const struct ct_tuple *tuple, const struct
 	return bpf_map_update_elem(&MAP_CT4, &tuple->v4, entry, BPF_ANY);
 }
 
-static __always_inline void ct_delete(const struct ct_tuple *tuple)
-{
-	if (tuple->is_v6)
-		bpf_map_delete_elem(&MAP_CT6, &tuple->v6);
-	else
-		bpf_map_delete_elem(&MAP_CT4, &tuple->v4);
-}
-
 static __always_inline bool tcp_pure_syn(__u8 tcp_flags)
 {
 	return (tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;

@@ -60,6 +60,8 @@ function complaint(error: SchemaError, found: unknown): string {
   if (error.keyword === 'minimum' || error.keyword === 'maximum') {
     return `expected a number ${String(params.comparison)} ${String(params.limit)}, got ${shown(found)}`;
   }
+  if (error.keyword === 'pattern')
+    return `expected a text like ${String(params.pattern)}, got ${shown(found)}`;
   return `${error.message}, got ${shown(found)}`;
 }
 

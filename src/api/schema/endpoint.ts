@@ -33,6 +33,9 @@ export const EndpointDatapathConfiguration = model('EndpointDatapathConfiguratio
 });
 export type EndpointDatapathConfiguration = ModelOf<typeof EndpointDatapathConfiguration>;
 
+/** `aa:bb:cc:dd:ee:ff`; clients that know none leave it empty. */
+const MacAddress = Type.String({ pattern: '^(([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2})?$' });
+
 export const EndpointChangeRequest = model('EndpointChangeRequest', {
   id: opt(int),
   'container-id': opt(str),
@@ -47,8 +50,8 @@ export const EndpointChangeRequest = model('EndpointChangeRequest', {
   'parent-interface-index': opt(uint),
   'container-interface-name': opt(str),
   state: EndpointState,
-  mac: opt(str),
-  'host-mac': opt(str),
+  mac: opt(MacAddress),
+  'host-mac': opt(MacAddress),
   addressing: opt(AddressPair),
   'k8s-pod-name': opt(str),
   'k8s-namespace': opt(str),

@@ -49,20 +49,19 @@ export function findCommand(argv: readonly string[], ids: Pick<ReadonlySet<strin
   return { id: undefined, words, rest: argv };
 }
 
+/** Says which word is wrong, and the nearest one that stands in its place. */
 function unknownCommand(words: readonly string[], registry: Registry): UsageError {
-  const ids = [...registry.keys()];
-  const topic = words[0] ?? '';
-  const inTopic = ids.filter((id) => id.startsWith(`${topic}:`));
-  const known = inTopic.length > 0 ? inTopic : [...ids, ...ids.map((id) => id.split(':')[0] ?? '')];
-  const depth = inTopic.length > 0 ? 2 : 1;
-  const wanted = words.slice(0, depth).join(':');
-  const close = closestName(wanted, known) ?? closestName(words.slice(0, 2).join(':'), ids);
-  return new UsageError(`unknown command ${JSON.stringify(words.slice(0, depth).join(' '))}`, {
+  const paths = [...registry.keys()].map((id) => id.split(':'));
+  const below = (depth: number): string[][] =>
+    paths.filter((path) => path.length > depth && words.slice(0, depth).every((word, i) => word === path[i]));
+  let depth = 0;
+  while (depth + 1 < words.length && below(depth + 1).length > 0) depth++;
+  const names = [...new Set(below(depth).map((path) => path[depth] ?? ''))];
+  const close = closestName(words[depth] ?? '', names);
+  const topic = ['ciliate', ...words.slice(0, depth)].join(' ');
+  return new UsageError(`unknown command ${JSON.stringify(words.slice(0, depth + 1).join(' '))}`, {
     code: 'UNKNOWN_COMMAND',
-    hint:
-      close === undefined
-        ? 'see `ciliate --help` for all commands'
-        : `did you mean \`ciliate ${close.replaceAll(':', ' ')}\`?`,
+    hint: close === undefined ? `see \`${topic} --help\`` : `did you mean \`${topic} ${close}\`?`,
   });
 }
 

@@ -7,7 +7,6 @@ export default class HealthStatus extends BaseCommand<typeof HealthStatus> {
   static override summary = 'Show reachability and round-trip times from this node to every other';
   static override description =
     'A path that was not probed yet is unknown, and unknown is not healthy. Exits 1 unless every path is known to work.';
-  static override aliases = ['health:connectivity'];
   static override flags = {
     probe: Flags.boolean({ description: 'run a round of probes now and wait for it' }),
     succinct: Flags.boolean({

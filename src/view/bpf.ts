@@ -240,3 +240,38 @@ export function bpfMetrics(rows: readonly MetricRow[], options: ViewOptions = {}
   const header = options.noHeaders === true ? '' : row(names);
   return finish(header + sorted.map((line) => `${line}\n`).join(''), options);
 }
+
+/** One tracked flow, seen from who opened it. */
+export interface FlowRow {
+  readonly protocol: number;
+  readonly source: string;
+  readonly destination: string;
+  /** Host order. */
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+  readonly sourceIdentity: number;
+  readonly destinationIdentity: number;
+  /** OR of the TCP flags that the opener and the other side sent. */
+  readonly sourceTcpFlags: number;
+  readonly destinationTcpFlags: number;
+  /** Negative: past its lifetime. */
+  readonly expiresInSeconds: number;
+  readonly flags: readonly string[];
+}
+
+function socketText(address: string, port: number): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
+function byte(value: number): string {
+  return `0x${value.toString(16).padStart(2, '0')}`;
+}
+
+/** One line of `bpf ct list`. */
+export function flowLine(flow: FlowRow): string {
+  const ends = `${socketText(flow.source, flow.sourcePort)} -> ${socketText(flow.destination, flow.destinationPort)}`;
+  const left = `expires=${Math.round(flow.expiresInSeconds)}s`;
+  const identities = `SourceSecurityID=${flow.sourceIdentity} DestinationSecurityID=${flow.destinationIdentity}`;
+  const tcp = `TxFlagsSeen=${byte(flow.sourceTcpFlags)} RxFlagsSeen=${byte(flow.destinationTcpFlags)}`;
+  return `${protocolText(flow.protocol)} ${ends} ${left} ${identities} ${tcp} Flags=[${flow.flags.join(' ')}]\n`;
+}

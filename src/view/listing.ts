@@ -55,6 +55,12 @@ function prefixKey(cidr: string): string {
   return `6${[...head, ...zeros, ...tail].map((group) => group.padStart(4, '0')).join('')}${suffix}`;
 }
 
+/** Order of prefixes or addresses: IPv4 first, by address, then by length. */
+export function comparePrefixes(a: string, b: string): number {
+  const [x, y] = [prefixKey(a), prefixKey(b)];
+  return x < y ? -1 : x > y ? 1 : 0;
+}
+
 export interface IpListOptions extends ViewOptions {
   /** Labels of an identity; undefined where it is not known, and then its number is shown. */
   readonly labelsOf?: (identity: number) => readonly string[] | undefined;
@@ -64,7 +70,7 @@ export interface IpListOptions extends ViewOptions {
 
 /** `ip list`: by prefix. */
 export function ipList(entries: readonly IpView[], options: IpListOptions = {}): string {
-  const sorted = [...entries].sort((a, b) => (prefixKey(a.cidr ?? '') < prefixKey(b.cidr ?? '') ? -1 : 1));
+  const sorted = [...entries].sort((a, b) => comparePrefixes(a.cidr ?? '', b.cidr ?? ''));
   const extra = options.verbose === true;
   const rows = sorted.map((entry) => {
     const identity = entry.identity ?? 0;

@@ -16,6 +16,7 @@ function pool(label: string, used: Opt<readonly string[]>, range: Opt<string>, b
 }
 
 function pools(status: StatusView): string {
+  if (!status.ipam) return '';
   const self = (status.cluster?.nodes ?? []).find((node) => node.name === status.cluster?.self);
   const { ipv4, ipv6 } = self?.['primary-address'] ?? {};
   return (
@@ -42,12 +43,11 @@ function proxy(view: StatusView['proxy'], all: boolean): string {
   return head + nested(row(['  Protocol', 'Redirect', 'Proxy Port']) + rows.join(''));
 }
 
-/** `status` as the tool of July 2018 printed it. */
-export function statusText2018(input: StatusInput, options: StatusOptions): string {
-  const { status } = input;
+/** What the tool of July 2018 said of the agent itself, with tabs. */
+export function statusLines2018(status: StatusView, options: StatusOptions): string {
   const all = options.verbose === true;
   const apis = status.kubernetes?.['k8s-api-versions'] ?? [];
-  const text = [
+  return [
     stateRow('KVStore', status.kvstore),
     stateRow('ContainerRuntime', status['container-runtime']),
     stateRow('Kubernetes', status.kubernetes),
@@ -60,14 +60,12 @@ export function statusText2018(input: StatusInput, options: StatusOptions): stri
     pools(status),
     controllerLines(status.controllers ?? [], all || options.allControllers === true, options.nowMs),
     proxy(status.proxy, all || options.allRedirects === true),
-    nested(
-      healthTail(input.health, {
-        ...options,
-        compat: '2018',
-        verbose: false,
-        allHealth: all || options.allHealth === true,
-      }),
-    ),
-  ];
-  return layoutTabs(text.join(''), { minWidth: 2 });
+  ].join('');
+}
+
+/** `status` as the tool of July 2018 printed it. */
+export function statusText2018(input: StatusInput, options: StatusOptions): string {
+  const allHealth = options.verbose === true || options.allHealth === true;
+  const tail = healthTail(input.health, { ...options, compat: '2018', verbose: false, allHealth });
+  return layoutTabs(statusLines2018(input.status, options) + nested(tail), { minWidth: 2 });
 }

@@ -23,6 +23,7 @@ function message(controller: ControllerView): string {
 
 /** `h/n healthy` and a table of those that fail, or of all. */
 export function controllerLines(controllers: readonly ControllerView[], all: boolean, nowMs: number): string {
+  if (controllers.length === 0) return '';
   const failing = controllers.filter(isFailing);
   const shown = [...(all ? controllers : failing)].sort((a, b) => ((a.name ?? '') < (b.name ?? '') ? -1 : 1));
   const head = `Controller Status:\t${controllers.length - failing.length}/${controllers.length} healthy\n`;

@@ -199,6 +199,17 @@ function serviceLines(status: StatusView, options: StatusOptions): string {
   ].join('');
 }
 
+/** All that is said of the agent itself, with tabs, to be laid out together with what the caller adds. */
+export function statusLines(status: StatusView, options: StatusOptions): string {
+  const daemon = status.cluster?.ciliumHealth;
+  return [
+    controlLines(status),
+    daemon ? row(['Cilium health daemon:', daemon.state ?? '', daemon.msg ?? '']) : '',
+    networkLines(status, options),
+    serviceLines(status, options),
+  ].join('');
+}
+
 /** The `Cluster health` tail of `status`. */
 export function healthTail(health: StatusInput['health'], options: StatusOptions): string {
   if (health === undefined) return row(['Cluster health:', 'Probe disabled']);
@@ -215,13 +226,8 @@ export function healthTail(health: StatusInput['health'], options: StatusOptions
 
 /** `status` in the layout of 1.19; without `compat` what the agent does not speak of is left out. */
 export function statusText(input: StatusInput, options: StatusOptions): string {
-  const { status } = input;
-  const daemon = status.cluster?.ciliumHealth;
   const text = [
-    controlLines(status),
-    daemon ? row(['Cilium health daemon:', daemon.state ?? '', daemon.msg ?? '']) : '',
-    networkLines(status, options),
-    serviceLines(status, options),
+    statusLines(input.status, options),
     healthTail(input.health, options),
     input.modules ? modulesHealth(input.modules, options.verbose === true, options.nowMs) : '',
   ];

@@ -1,0 +1,31 @@
+import { once } from 'node:events';
+import * as Flags from '@oclif/core/flags';
+import { flowLine } from '../../../src/view/bpf.ts';
+import { toJsonLine } from '../../../src/view/json.ts';
+import { BaseCommand } from '../../base.ts';
+import { flowRow } from '../../support/map-rows.ts';
+import { withMaps } from '../../support/maps.ts';
+
+export default class BpfCtList extends BaseCommand<typeof BpfCtList> {
+  static override summary = 'List the flows that the datapath tracks';
+  static override description =
+    'IPv4 flows, then IPv6 flows, each sorted. With --unsorted, or -o json (one object a line), rows are written as they are read: memory stays small however many there are.';
+  static override flags = {
+    unsorted: Flags.boolean({ description: "the map's own order" }),
+  };
+
+  async run(): Promise<void> {
+    const json = this.format.kind === 'json';
+    await withMaps(this.paths, async (maps) => {
+      for (const family of [4, 6] as const) {
+        const lines: string[] = [];
+        for (const flow of maps.conntrack(family)) {
+          const line = json ? `${toJsonLine(flowRow(flow))}\n` : flowLine(flowRow(flow));
+          if (!json && !this.flags.unsorted) lines.push(line);
+          else if (!process.stdout.write(line)) await once(process.stdout, 'drain');
+        }
+        process.stdout.write(lines.sort().join(''));
+      }
+    });
+  }
+}

@@ -49,8 +49,11 @@ export class ArchiveWriter {
   /** @param root folder that every entry lies in; @param target is ended with the archive */
   constructor(root: string, target: Writable) {
     this.#root = root;
-    const tar = this.#tar as unknown as NodeJS.ReadableStream;
-    this.#done = pipeline(tar, this.#meter, createGzip({ level: 6 }), target);
+    // The tar writer stands outside of the pipeline, which would destroy it when the target fails: it throws in a
+    // later turn, where nobody can catch it, when an entry reaches it then.
+    this.#tar.pipe(this.#meter);
+    this.#tar.on('error', (error) => this.#meter.destroy(error));
+    this.#done = pipeline(this.#meter, createGzip({ level: 6 }), target);
     // Whoever adds or finishes learns of the failure; until then it is nobody's unhandled rejection.
     this.#done.catch(() => undefined);
   }

@@ -168,6 +168,8 @@ export function bpfCollectors(load: () => Bpf, bpfDir: string): Collector[] {
       id: 'bpf/pins',
       path: 'bpf/pins.txt',
       what: `files below ${bpfDir}`,
+      // Without a datapath there are none.
+      optional: true,
       call: () => filesBelow(bpfDir).map((path) => `${path}\n`),
     },
   ];

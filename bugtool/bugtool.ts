@@ -75,9 +75,11 @@ async function runOne(
   };
 }
 
-/** What is missing without anybody's fault does not make the archive partial. */
-function isFine({ outcome, optional }: CollectorReport): boolean {
-  return outcome === 'ok' || (optional && (outcome === 'missing-tool' || outcome === 'skipped'));
+const TOLERATED: readonly OutcomeKind[] = ['missing-tool', 'skipped', 'failed'];
+
+/** What this machine need not have does not make the archive partial. */
+function isFine({ outcome, optional, expected }: CollectorReport): boolean {
+  return outcome === 'ok' || expected === true || (optional && TOLERATED.includes(outcome));
 }
 
 function summarise(reports: readonly CollectorReport[], options: BugtoolOptions, startedAt: Date): Manifest {

@@ -62,7 +62,7 @@ async function treeLine(path: string): Promise<string> {
     const value = await readFile(path, 'utf8');
     return `${path} = ${value.trimEnd().replaceAll('\n', ' | ')}\n`;
   } catch (error) {
-    return `${path} : ${errnoOf(error)}\n`;
+    return `${path} (${errnoOf(error)})\n`;
   }
 }
 
@@ -138,8 +138,10 @@ function statusOf(error: unknown): number | undefined {
 function failedEnd(error: unknown): CollectEnd {
   const errno = errnoOf(error);
   if (errno === 'ENOENT') return { outcome: 'skipped', reason: 'it does not exist' };
-  // The agent serves the path, and says that this part of it is switched off.
-  if (statusOf(error) === 501) return { outcome: 'skipped', reason: errorText(error) };
+  // The agent says that this part of it is switched off, or that what it listed a moment ago is gone.
+  const status = statusOf(error);
+  if (status === 501 || status === 404)
+    return { outcome: 'skipped', reason: errorText(error), expected: true };
   return { outcome: 'failed', reason: errorText(error) };
 }
 

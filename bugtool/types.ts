@@ -77,6 +77,8 @@ export interface CollectEnd {
   readonly outcome: OutcomeKind;
   /** Why it is not ok. */
   readonly reason?: string | undefined;
+  /** Nothing is missing for it: the agent has that part switched off. */
+  readonly expected?: boolean | undefined;
   readonly exit?: number | undefined;
   readonly signal?: string | undefined;
   /** The beginning of what a program said on stderr. */

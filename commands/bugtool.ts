@@ -56,6 +56,9 @@ export default class Bugtool extends BaseCommand<typeof Bugtool> {
     quiet: Flags.boolean({ char: 'q', description: 'no progress on standard error' }),
   };
 
+  /** What went wrong, each thing once: a dead agent concerns many collectors. */
+  readonly #said = new Set<string>();
+
   get #own(): BugtoolFlags {
     return this.flags as unknown as BugtoolFlags;
   }
@@ -122,10 +125,13 @@ export default class Bugtool extends BaseCommand<typeof Bugtool> {
 
   #progress(report: CollectorReport, done: number, total: number): void {
     if (this.#own.quiet) return;
-    const unexpected = report.outcome !== 'ok' && !report.optional;
-    if (unexpected)
-      say(`${report.id}: ${report.outcome}${report.reason === undefined ? '' : `: ${report.reason}`}`);
-    else if (process.stderr.isTTY) process.stderr.write(`\r${done}/${total} ${report.id}\x1b[K\r`);
+    const unexpected = report.outcome !== 'ok' && !report.optional && report.expected !== true;
+    const problem = `${report.outcome}: ${report.reason ?? 'no reason'}`;
+    if (unexpected && !this.#said.has(problem)) {
+      this.#said.add(problem);
+      say(`${report.id}: ${problem}`);
+    }
+    if (process.stderr.isTTY) process.stderr.write(`\r${done}/${total} ${report.id}\x1b[K\r`);
   }
 
   #report(manifest: Manifest, output: Output): void {

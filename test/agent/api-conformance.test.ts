@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import fc from 'fast-check';
 import { Check, Errors } from 'typebox/value';
 import type { Agent } from '../../src/agent/agent.ts';
 import { defaultAgentOptions } from '../../src/agent/options.ts';
@@ -234,5 +235,57 @@ describe('the API of a running agent', () => {
     );
     assert.equal(now, before);
     assert.equal((await client.policy()).revision, revision);
+  });
+
+  it('survives anything that is written to any of its paths: no 5xx, and what was there stays', async () => {
+    const writes = (Object.values(contract) as Operation[]).filter(
+      ({ method, body }) => method !== 'get' || body,
+    );
+    const label = fc.oneof(
+      fc.constantFrom('k8s:a=b', 'reserved:host', 'a', ':', '=', 'k8s:', 'x:y=z', ''),
+      fc.string(),
+    );
+    const body = fc.oneof(
+      fc.jsonValue({ maxDepth: 3 }),
+      fc.array(label, { maxLength: 3 }),
+      fc.record(
+        {
+          state: fc.constantFrom('ready', 'invalid', 'waiting-for-identity', 'disconnected'),
+          id: fc.integer(),
+          labels: fc.array(label, { maxLength: 3 }),
+          user: fc.array(label, { maxLength: 3 }),
+          options: fc.dictionary(fc.constantFrom('Debug', 'toString', '__proto__', 'x'), fc.string()),
+          addressing: fc.record(
+            { ipv4: fc.oneof(fc.ipV4(), fc.string()), ipv6: fc.string() },
+            { requiredKeys: [] },
+          ),
+          'container-id': fc.string(),
+          'interface-name': fc.string(),
+          'container-netns-path': fc.constantFrom('/proc/self/ns/net', '/dev/null', '../..', '\0'),
+        },
+        { requiredKeys: [] },
+      ),
+    );
+    const id = fc.constantFrom(
+      '30',
+      '12x',
+      'container-id:x',
+      'ipv4:10.9.1.99',
+      'pod-name:a:b',
+      '__proto__',
+      '0',
+    );
+    const request = fc.record({ operation: fc.constantFrom(...writes), id, body });
+    await fc.assert(
+      fc.asyncProperty(request, async ({ operation, id: name, body: value }) => {
+        const path = `/v1${operation.path.replace(/\{\w+\}/, encodeURIComponent(name))}`;
+        const text = requestText(operation.method.toUpperCase(), path, JSON.stringify(value));
+        const answer = await rawExchange(socketPath, text);
+        assert.ok(answer.status >= 200 && answer.status < 500, `${path}: ${answer.status} ${answer.body}`);
+      }),
+      { numRuns: 300 },
+    );
+    const ids = (await client.endpoints()).map((endpoint) => endpoint.id);
+    assert.ok(ids.includes(12) && ids.includes(13), `endpoints ${ids.join()}`);
   });
 });

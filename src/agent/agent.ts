@@ -199,13 +199,7 @@ export class Agent {
     this.#deps.events.publish([agentEvent(AgentEventType.started, { time: this.#now().toISOString() })]);
     const { restored, cleaned, corrupt } = this.#restore;
     log.info(
-      {
-        node: options['node-name'],
-        restored,
-        cleaned,
-        corrupt: corrupt.length,
-        revision: this.#policy.revision,
-      },
+      { restored, cleaned, corrupt: corrupt.length, revision: this.#policy.revision },
       'agent started',
     );
     void this.#health
@@ -241,6 +235,7 @@ export class Agent {
     for (const endpoint of this.#manager.list()) void this.#manager.regenerate(endpoint, 'agent restart');
     await this.#cluster.syncIpcache();
     void this.#cluster.publishIps();
+    void this.#cluster.publishNode();
     this.#addControllers();
     for (const server of this.#servers) await server.start();
     await this.#api.start();

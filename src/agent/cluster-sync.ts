@@ -71,7 +71,6 @@ export class ClusterSync {
   async start(): Promise<void> {
     this.#deps.ipcache.setNode(this.#self());
     await this.#connect.trigger().catch(() => undefined);
-    void this.#publishNode.trigger();
   }
 
   stop(): void {

@@ -1,13 +1,17 @@
+import { join } from 'node:path';
 import { Agent, type EventSink } from '../agent/agent.ts';
+import { HealthManager, type HealthManagerOptions } from '../agent/health-manager.ts';
 import { noHealth } from '../agent/health-part.ts';
 import { IpNetworkSetup } from '../agent/ip-network-setup.ts';
 import { noNetworkSetup } from '../agent/network-setup.ts';
-import { nodeFacts } from '../agent/node-facts.ts';
+import { type NodeFacts, nodeFacts } from '../agent/node-facts.ts';
 import type { AgentOptions } from '../agent/options.ts';
 import { programVersion } from '../agent/version.ts';
+import { packageRoot } from '../base/assets.ts';
 import type { Origin } from '../base/config.ts';
 import type { Logger } from '../base/log.ts';
 import { type NodePaths, nodePaths } from '../base/paths.ts';
+import { loadSockets } from '../base/sockets/index.ts';
 import { createBpfDatapath, createNoDatapath } from '../datapath/index.ts';
 import { MonitorHub } from '../monitor/index.ts';
 import { createStore } from '../store/index.ts';
@@ -25,6 +29,19 @@ function eventSink(paths: NodePaths): EventSink {
     stop: () => hub.stop(),
     publish: (events) => hub.publish(events),
     lost: () => hub.stats().lost.listener,
+  };
+}
+
+function healthOptions(options: AgentOptions, node: NodeFacts, paths: NodePaths): HealthManagerOptions {
+  return {
+    paths,
+    nodeName: options['node-name'],
+    nodeIps: [node.ipv4, node.ipv6].filter((ip) => ip !== undefined),
+    intervalMs: options['health-interval'],
+    port: options['health-port'],
+    metricsAddress: options['health-metrics-address'],
+    withEndpoint: options.datapath === 'bpf',
+    command: [join(packageRoot(), 'bin', 'ciliate'), 'health-agent'],
   };
 }
 
@@ -55,7 +72,10 @@ export function createAgent({ options, origins, log }: CreateAgentOptions): Agen
     datapath: enforcing ? createBpfDatapath({ bpfDir: paths.bpfDir }) : createNoDatapath(),
     network: enforcing ? network : noNetworkSetup,
     events: eventSink(paths),
-    health: () => noHealth,
+    health: (context) =>
+      options.health
+        ? new HealthManager(healthOptions(options, node, paths), { ...context, sockets: loadSockets(), log })
+        : noHealth,
     log,
   });
 }

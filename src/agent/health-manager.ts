@@ -1,0 +1,174 @@
+import { createHash } from 'node:crypto';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { errorText } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import type { ListenAddress } from '../base/option-parsers.ts';
+import { DEFAULT_STATE_DIR, type NodePaths } from '../base/paths.ts';
+import type { Sockets } from '../base/sockets/types.ts';
+import { formatDuration } from '../view/duration.ts';
+import type { HealthContext } from './agent.ts';
+import { HealthEndpoint } from './health-endpoint.ts';
+import type { HealthPart, HealthStatus } from './health-part.ts';
+import { HealthProcess, type HealthProcessSettings } from './health-process.ts';
+
+export interface HealthManagerOptions {
+  readonly nodeName: string;
+  readonly nodeIps: readonly string[];
+  readonly paths: NodePaths;
+  readonly intervalMs: number;
+  /** Host order. */
+  readonly port: number;
+  readonly metricsAddress: ListenAddress | undefined;
+  /** Whether there is a datapath for a health endpoint; without it only the node itself is probed. */
+  readonly withEndpoint: boolean;
+  /** Program and first words of the health process. */
+  readonly command: readonly string[];
+}
+
+export interface HealthManagerDeps extends HealthContext {
+  readonly sockets: Sockets;
+  readonly log: Logger;
+}
+
+/** By this name clients know that somebody probes. */
+const CONTROLLER = 'cilium-health-ep';
+const CHECK_INTERVAL_MS = 5_000;
+const ANSWER_MS = 1_000;
+const BACKLOG = 128;
+const MS = 1_000_000n;
+
+/** Namespace of a node's health endpoint; several nodes of one machine differ by their state folders. */
+export function healthNetns(stateDir: string): string {
+  if (stateDir === DEFAULT_STATE_DIR) return 'ciliate-health';
+  return `ciliate-health-${createHash('sha256').update(stateDir).digest('hex').slice(0, 8)}`;
+}
+
+/** Keeps the node's health endpoint and health process going. */
+export class HealthManager implements HealthPart {
+  readonly #options: HealthManagerOptions;
+  readonly #deps: HealthManagerDeps;
+  readonly #endpoint: HealthEndpoint | undefined;
+  readonly #process: HealthProcess;
+  #check: { trigger(): Promise<void> } | undefined;
+  #status: HealthStatus = { state: 'Warning', message: 'starting' };
+  /** Those that were told last. */
+  #told: ReturnType<HealthPart['addresses']> = { ipv4: undefined, ipv6: undefined };
+
+  constructor(options: HealthManagerOptions, deps: HealthManagerDeps) {
+    this.#options = options;
+    this.#deps = deps;
+    this.#endpoint = options.withEndpoint
+      ? new HealthEndpoint(healthNetns(options.paths.stateDir), deps)
+      : undefined;
+    this.#process = new HealthProcess(
+      {
+        command: options.command,
+        startedFile: join(options.paths.pidDir, 'health.started.json'),
+        outputFile: join(options.paths.logDir, 'health.out'),
+      },
+      deps.log,
+      () => void this.#check?.trigger(),
+    );
+  }
+
+  async start(): Promise<void> {
+    this.#check = this.#deps.controllers.add({
+      name: CONTROLLER,
+      intervalMs: CHECK_INTERVAL_MS,
+      run: () => this.#ensure(),
+    });
+    await this.#check.trigger();
+  }
+
+  async stop(): Promise<void> {
+    this.#check = undefined;
+    await this.#deps.controllers.remove(CONTROLLER);
+  }
+
+  status(): HealthStatus {
+    return this.#status;
+  }
+
+  addresses(): ReturnType<HealthPart['addresses']> {
+    const spec = this.#endpoint?.find()?.spec;
+    return { ipv4: spec?.ipv4, ipv6: spec?.ipv6 };
+  }
+
+  async #ensure(): Promise<void> {
+    try {
+      await this.#ensureEndpoint();
+      await this.#process.ensure(this.#settings());
+      const answers = await canConnect(this.#options.paths.healthSocket);
+      this.#status = answers
+        ? { state: 'Ok', message: '' }
+        : { state: 'Warning', message: 'the health process does not answer yet' };
+      if (!answers) setTimeout(() => void this.#check?.trigger(), ANSWER_MS).unref();
+    } catch (error) {
+      this.#status = { state: 'Failure', message: errorText(error) };
+      throw error;
+    }
+  }
+
+  async #ensureEndpoint(): Promise<void> {
+    if (this.#endpoint === undefined) return;
+    const { spec } = await this.#endpoint.ensure();
+    if (this.#told.ipv4 === spec.ipv4 && this.#told.ipv6 === spec.ipv6) return;
+    this.#told = { ipv4: spec.ipv4, ipv6: spec.ipv6 };
+    this.#deps.onAddresses();
+  }
+
+  #settings(): HealthProcessSettings {
+    const { nodeName, nodeIps, paths, intervalMs, port, metricsAddress } = this.#options;
+    const metrics = metricsAddress === undefined ? [] : ['--metrics-addr', listenText(metricsAddress)];
+    return {
+      args: [
+        ...['--node-name', nodeName, '--state-dir', paths.stateDir, '--bpf-dir', paths.bpfDir],
+        ...['--agent', `unix://${paths.agentSocket}`, '--port', String(port)],
+        ...['--interval', formatDuration(BigInt(intervalMs) * MS)],
+        ...nodeIps.flatMap((ip) => ['--source', ip]),
+        ...metrics,
+      ],
+      place: this.#endpoint?.netnsId ?? '',
+      openListeners: () => this.#openListeners(),
+    };
+  }
+
+  #openListeners(): number[] {
+    const { port, nodeIps } = this.#options;
+    const netns = this.#endpoint?.netnsPath;
+    const { ipv4, ipv6 } = this.addresses();
+    const inner = netns === undefined ? [] : [ipv4, ipv6].filter((ip) => ip !== undefined);
+    const wanted = [
+      ...nodeIps.map((address) => ({ address, netns: undefined })),
+      ...inner.map((address) => ({ address, netns })),
+    ];
+    return wanted.map(({ address, netns: place }) =>
+      this.#deps.sockets.openSocket({
+        family: address.includes(':') ? 6 : 4,
+        type: 'stream',
+        bind: { address, port },
+        listen: BACKLOG,
+        ...(place !== undefined && { netns: place, freebind: true }),
+      }),
+    );
+  }
+}
+
+function listenText({ host, port }: ListenAddress): string {
+  return `${host?.includes(':') === true ? `[${host}]` : (host ?? '')}:${port}`;
+}
+
+/** Whether somebody serves the socket. */
+function canConnect(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    const answer = (value: boolean): void => {
+      socket.destroy();
+      resolve(value);
+    };
+    socket.setTimeout(ANSWER_MS, () => answer(false));
+    socket.once('connect', () => answer(true));
+    socket.once('error', () => answer(false));
+  });
+}

@@ -1,23 +1,19 @@
 import { join } from 'node:path';
 import { type Bpf, type BpfMap, loadBpf } from '../../bpf/addon/index.ts';
 import { SystemError } from '../base/errors.ts';
-import type { IpBytes } from '../base/ip.ts';
 import { loadSockets } from '../base/sockets/index.ts';
-import { AddressFlag, DatapathLimit, MapName } from '../model/constants.gen.ts';
+import { DatapathLimit, MapName } from '../model/constants.gen.ts';
 import type { MonitorEvent } from '../model/event.ts';
-import { encodeAddressKey } from './address-codec.ts';
 import { collectConntrack, ticksOfJiffies } from './conntrack-table.ts';
 import { readMetricsMap } from './counters.ts';
 import { EndpointTable } from './endpoint-table.ts';
-import { moveEpoch, REMOTE_SLOT } from './epochs.ts';
 import { EventRing } from './event-ring.ts';
+import { syncHostAddresses } from './host-addresses.ts';
 import { IpcacheTable } from './ipcache-table.ts';
 import { Links } from './links.ts';
-import { addressEntryLayout, addressKeyLayout } from './map-layouts.ts';
 import { ensurePinFolders, listPins, type PinFolders, removePins } from './pins.ts';
 import {
   type ConntrackLifetimes,
-  type DatapathMaps,
   DEFAULT_LIFETIMES,
   type LoadedPrograms,
   loadPrograms,
@@ -52,24 +48,6 @@ function countEntries(map: BpfMap): number {
   let entries = 0;
   for (const { count } of map.batches(4096)) entries += count;
   return entries;
-}
-
-/** Brings the node's own addresses in the addresses map to `wanted`. */
-function syncHostAddresses(maps: DatapathMaps, wanted: readonly IpBytes[]): void {
-  const keys = new Set(wanted.map((address) => encodeAddressKey(address).toString('hex')));
-  const stale: Buffer[] = [];
-  for (const { keys: found, values, count } of maps.addresses.batches()) {
-    for (let i = 0; i < count; i++) {
-      const { flags } = addressEntryLayout.decode(values, i * addressEntryLayout.bytes);
-      const key = found.subarray(i * addressKeyLayout.bytes, (i + 1) * addressKeyLayout.bytes);
-      if ((flags & AddressFlag.fHost) !== 0 && !keys.has(key.toString('hex'))) stale.push(Buffer.from(key));
-    }
-  }
-  for (const address of wanted) {
-    maps.addresses.update(encodeAddressKey(address), addressEntryLayout.encode({ flags: AddressFlag.fHost }));
-  }
-  for (const key of stale) maps.addresses.delete(key);
-  moveEpoch(maps.epochs, REMOTE_SLOT);
 }
 
 class BpfDatapath implements Datapath {

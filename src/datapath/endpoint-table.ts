@@ -27,12 +27,12 @@ interface Slot {
  */
 export class EndpointTable {
   readonly #maps: DatapathMaps;
-  readonly #links: Links;
+  readonly #links: Pick<Links, 'attach' | 'detach'>;
   readonly #policies: PolicyMaps;
   readonly #byId = new Map<number, Slot>();
   readonly #slots = new Set<number>();
 
-  constructor(bpf: Bpf, maps: DatapathMaps, links: Links) {
+  constructor(bpf: Bpf, maps: DatapathMaps, links: Pick<Links, 'attach' | 'detach'>) {
     this.#maps = maps;
     this.#links = links;
     this.#policies = new PolicyMaps(bpf, maps.policy);

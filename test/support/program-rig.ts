@@ -1,0 +1,156 @@
+import { type Bpf, loadBpf, type RingBuffer } from '../../bpf/addon/index.ts';
+import { parseCidr, parseIp } from '../../src/base/ip.ts';
+import { readMetricsMap } from '../../src/datapath/counters.ts';
+import { EndpointTable } from '../../src/datapath/endpoint-table.ts';
+import { decodeEvent } from '../../src/datapath/event-decoder.ts';
+import { syncHostAddresses } from '../../src/datapath/host-addresses.ts';
+import { IpcacheTable } from '../../src/datapath/ipcache-table.ts';
+import { configLayout } from '../../src/datapath/map-layouts.ts';
+import {
+  type AttachedHook,
+  DEFAULT_LIFETIMES,
+  type LoadedPrograms,
+  loadPrograms,
+  writeConfig,
+} from '../../src/datapath/programs.ts';
+import { indexKey } from '../../src/datapath/struct-layout.ts';
+import type { DatapathEndpoint, Enforcement, IpcacheEntry } from '../../src/datapath/types.ts';
+import type { MonitorEvent } from '../../src/model/event.ts';
+import type { MapState } from '../../src/model/map-state.ts';
+
+/** The loopback: the one device that every namespace has; BPF_PROG_TEST_RUN takes only real ones. */
+export const LOOPBACK = 1;
+/** A device that is never looked at. */
+export const ELSEWHERE = 4242;
+
+const SKB_BYTES = 192;
+const SKB_MARK = 8;
+const SKB_INGRESS_IFINDEX = 36;
+const SKB_IFINDEX = 40;
+
+const VERDICTS: Readonly<Record<number, Verdict>> = {
+  0: 'pass',
+  2: 'drop',
+  7: 'redirect',
+  4294967295: 'next',
+};
+
+/** pass: to the stack; redirect: to an endpoint, past the stack; next: none of our business. */
+export type Verdict = 'pass' | 'drop' | 'redirect' | 'next';
+
+export interface RunResult {
+  readonly verdict: Verdict;
+  readonly data: Buffer;
+  readonly events: readonly MonitorEvent[];
+}
+
+export function testEndpoint(
+  id: number,
+  values: Partial<DatapathEndpoint> & { readonly identity: number },
+): DatapathEndpoint {
+  return {
+    id,
+    ifindex: ELSEWHERE + id,
+    ifname: `lxc${id}`,
+    mac: Uint8Array.from([0x02, 0, 0, 0, 0, id]),
+    hostMac: new Uint8Array(6),
+    ipv4: parseIp(`10.0.0.${id}`),
+    ipv6: parseIp(`fd00::${id.toString(16)}`),
+    ...values,
+  };
+}
+
+/** The shipped programs with maps of their own, nothing attached: packets go in by BPF_PROG_TEST_RUN. */
+export class ProgramRig {
+  readonly bpf: Bpf = loadBpf();
+  readonly loaded: LoadedPrograms;
+  readonly endpoints: EndpointTable;
+  readonly ipcache: IpcacheTable;
+  readonly #ring: RingBuffer;
+  #events: MonitorEvent[] = [];
+
+  constructor() {
+    this.loaded = loadPrograms({ bpf: this.bpf, conntrackEntries: 65_536 });
+    const { maps } = this.loaded;
+    const noLinks = { attach: () => undefined, detach: () => undefined };
+    this.endpoints = new EndpointTable(this.bpf, maps, noLinks);
+    this.ipcache = new IpcacheTable(maps.ipcache, maps.epochs);
+    this.#ring = this.bpf.openRingBuffer(maps.events, (records) => {
+      for (const record of records) {
+        const event = decodeEvent(record);
+        if (event !== undefined) this.#events.push(event);
+      }
+    });
+  }
+
+  async start(nodeAddresses: readonly string[], podCidrs: readonly string[]): Promise<void> {
+    await writeConfig(this.loaded, DEFAULT_LIFETIMES);
+    syncHostAddresses(this.loaded.maps, nodeAddresses.map(parseIp));
+    this.ipcache.start(podCidrs.map(parseCidr));
+  }
+
+  async attach(endpoint: DatapathEndpoint, enforcement?: Enforcement, state?: MapState): Promise<void> {
+    await this.endpoints.attach(endpoint);
+    if (enforcement !== undefined) await this.setPolicy(endpoint.id, state ?? new Map(), enforcement);
+  }
+
+  /** Brings an endpoint's policy map to `state`. */
+  async setPolicy(id: number, state: MapState, enforcement: Enforcement): Promise<void> {
+    const before = this.endpoints.readPolicy(id);
+    await this.endpoints.applyPolicy(
+      id,
+      {
+        upserts: [...state.values()],
+        deletes: [...before].filter(([text]) => !state.has(text)).map(([, { key }]) => key),
+      },
+      enforcement,
+    );
+  }
+
+  async setIdentity(prefix: string, identity: number): Promise<void> {
+    const entry: IpcacheEntry = { prefix: parseCidr(prefix), identity, tunnelEndpoint: undefined };
+    await this.ipcache.upsert([entry]);
+  }
+
+  /** Which kinds of events are written: bits of `EventKind`. */
+  setEventKinds(kinds: number): void {
+    const { config } = this.loaded.maps;
+    const old = configLayout.decode(config.lookup(indexKey(0)) ?? Buffer.alloc(configLayout.bytes));
+    config.update(indexKey(0), configLayout.encode({ ...old, eventKinds: kinds }));
+  }
+
+  /** @param ingressIfindex device by which it reached this machine; 0 when the machine itself sent it */
+  run(hook: AttachedHook, data: Uint8Array, ingressIfindex: number = LOOPBACK): RunResult {
+    const ctx = Buffer.alloc(SKB_BYTES);
+    ctx.writeUInt32LE(0, SKB_MARK);
+    ctx.writeUInt32LE(ingressIfindex, SKB_INGRESS_IFINDEX);
+    ctx.writeUInt32LE(LOOPBACK, SKB_IFINDEX);
+    this.#events = [];
+    const result = this.loaded.programs[hook].testRun({ data, ctx });
+    this.#ring.consume();
+    const verdict = VERDICTS[result.retval];
+    if (verdict === undefined) throw new Error(`${hook} returned ${result.retval}`);
+    return { verdict, data: result.data, events: this.#events };
+  }
+
+  /** Forgets every flow. */
+  clearConntrack(): void {
+    for (const map of [this.loaded.maps.ct4, this.loaded.maps.ct6]) {
+      for (let key = map.nextKey(undefined); key !== undefined; key = map.nextKey(undefined)) map.delete(key);
+    }
+  }
+
+  /** Packets counted under a reason so far. */
+  counted(direction: 'ingress' | 'egress', reason: number): number {
+    const found = readMetricsMap(this.loaded.maps.metrics).find(
+      (counter) => counter.direction === direction && counter.reason === reason,
+    );
+    return Number(found?.packets ?? 0n);
+  }
+
+  close(): void {
+    this.#ring.close();
+    this.endpoints.close();
+    this.loaded.close();
+  }
+}

@@ -187,7 +187,7 @@ export class Agent {
 
   /** @throws CiliateError of the part that could not start; everything is released again then */
   async start(): Promise<void> {
-    const { log, options } = this.#deps;
+    const { log } = this.#deps;
     this.#unlock = openStateFolder(this.#deps.paths);
     try {
       await this.#startParts();

@@ -20,6 +20,8 @@ export interface HealthManagerOptions {
   /** Host order. */
   readonly port: number;
   readonly metricsAddress: ListenAddress | undefined;
+  /** Name of the health endpoint's namespace; default: `healthNetns`. */
+  readonly netns?: string | undefined;
   /** Whether there is a datapath for a health endpoint; without it only the node itself is probed. */
   readonly withEndpoint: boolean;
   /** Program and first words of the health process. */
@@ -59,7 +61,7 @@ export class HealthManager implements HealthPart {
     this.#options = options;
     this.#deps = deps;
     this.#endpoint = options.withEndpoint
-      ? new HealthEndpoint(healthNetns(options.paths.stateDir), deps)
+      ? new HealthEndpoint(options.netns ?? healthNetns(options.paths.stateDir), deps)
       : undefined;
     this.#process = new HealthProcess(
       {

@@ -145,6 +145,13 @@ export const AGENT_OPTIONS = {
     fallback: 4240,
     placeholder: 'PORT',
   }),
+  'health-netns': option({
+    description:
+      'name of the network namespace of the health endpoint, unique on this machine (default: ciliate-health)',
+    parse: parseOptional(parseNodeName),
+    fallback: undefined as string | undefined,
+    placeholder: 'NAME',
+  }),
   'health-metrics-address': option({
     description: "where the health agent's metrics are served; empty for nowhere",
     parse: parseOptional(parseListenAddress),

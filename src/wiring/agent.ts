@@ -40,6 +40,7 @@ function healthOptions(options: AgentOptions, node: NodeFacts, paths: NodePaths)
     intervalMs: options['health-interval'],
     port: options['health-port'],
     metricsAddress: options['health-metrics-address'],
+    netns: options['health-netns'],
     withEndpoint: options.datapath === 'bpf',
     command: [join(packageRoot(), 'bin', 'ciliate'), 'health-agent'],
   };

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, rm, rmdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { SystemError, UsageError } from '../base/errors.ts';
 import type { RunResult } from '../base/run.ts';
@@ -10,6 +10,7 @@ import { createFabric, createNodeNetwork } from './network.ts';
 import {
   isAlive,
   type ProcessRef,
+  processesOf,
   processRef,
   startDetached,
   stopNamespaces,
@@ -199,23 +200,6 @@ export function isAbandoned(record: LabRecord): boolean {
   return record.state === 'building' && !isAlive(record.builder);
 }
 
-/** Processes of a lab that live in no namespace of its own. */
-function recordedProcesses(record: LabRecord | undefined): ProcessRef[] {
-  if (record === undefined) return [];
-  const workloads = record.workloads.map((workload) => workload.process);
-  return [...Object.values(record.agents), ...workloads].filter((ref) => ref !== undefined);
-}
-
-function tolerantRecord(file: string): LabRecord | undefined {
-  try {
-    return readRecord(file);
-  } catch (error) {
-    // A record that cannot be understood must not keep the lab up: namespaces, mount and folder go by the lab's name.
-    if (error instanceof SystemError && error.code === 'LAB_RECORD') return undefined;
-    throw error;
-  }
-}
-
 /**
  * Removes a lab in whatever state it is: processes, namespaces with their links, bpffs with its pins, folder.
  * May be called again. @returns whether there was anything
@@ -223,10 +207,21 @@ function tolerantRecord(file: string): LabRecord | undefined {
 export async function takeDown(layout: LabLayout): Promise<boolean> {
   const netnses = listNetns(netnsPrefix(layout.name));
   const found = netnses.length > 0 || existsSync(layout.dir);
-  await stopProcesses(recordedProcesses(tolerantRecord(layout.recordFile)), STOP_GRACE_MS);
+  await stopProcesses(processesOf(layout.dir), STOP_GRACE_MS);
   await stopNamespaces(netnses, STOP_GRACE_MS);
   for (const netns of netnses) await deleteNetns(netns);
   await unmount(layout.bpfDir);
   await rm(layout.dir, { recursive: true, force: true });
+  await removeIfEmpty(dirname(layout.dir));
   return found;
+}
+
+/** The folder of the labs goes with the last of them. */
+async function removeIfEmpty(folder: string): Promise<void> {
+  try {
+    await rmdir(folder);
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (code !== 'ENOTEMPTY' && code !== 'ENOENT') throw error;
+  }
 }

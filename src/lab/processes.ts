@@ -1,6 +1,16 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, statSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  statSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SystemError } from '../base/errors.ts';
@@ -73,6 +83,29 @@ export async function stopNamespaces(netnses: readonly string[], graceMs: number
   const pids = (await Promise.all(netnses.map(netnsPids))).flat();
   const refs = pids.map(processRef).filter((ref) => ref !== undefined);
   await stopProcesses(refs, graceMs);
+}
+
+/** The words of a process; none when it has gone or is not ours to see. */
+function wordsOf(pid: number): readonly string[] {
+  try {
+    if (readlinkSync(`/proc/${pid}/exe`) !== realpathSync(process.execPath)) return [];
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (code === 'ENOENT' || code === 'ESRCH' || code === 'EACCES' || code === 'EPERM') return [];
+    throw error;
+  }
+}
+
+/** Processes of our runtime that were started with a path inside `folder`: agents and what they started, in a lab without namespaces. */
+export function processesOf(folder: string): readonly ProcessRef[] {
+  const pids = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number);
+  return pids
+    .filter((pid) => pid !== process.pid && wordsOf(pid).some((word) => word.includes(`${folder}/`)))
+    .map(processRef)
+    .filter((ref) => ref !== undefined);
 }
 
 export interface StartOptions {

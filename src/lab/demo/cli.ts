@@ -23,17 +23,25 @@ function shownWords(words: readonly string[]): string {
   return words.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : JSON.stringify(word))).join(' ');
 }
 
-/** Runs one of our commands on a node, shows it with what it prints, and checks its exit. @returns its standard output */
+/**
+ * Runs one of our commands on a node, shows it with what it prints, and checks its exit.
+ * @param exits the codes that are fine
+ * @returns its standard output
+ */
 export async function showOn(
   report: DemoReport,
   node: NodeLayout,
   words: readonly string[],
+  exits: readonly number[] = [0],
 ): Promise<string> {
   const result = await runOn(node, words);
   report.output(`\n${node.name}$ ciliate ${shownWords(words)}\n${result.stdout}`);
-  if (result.exitCode === 0) return result.stdout;
+  if (result.exitCode !== undefined && exits.includes(result.exitCode)) return result.stdout;
   report.output(result.stderr);
-  report.check(false, `ciliate ${shownWords(words)} exits 0 (${result.exitCode ?? 'ended by a signal'})`);
+  report.check(
+    false,
+    `ciliate ${shownWords(words)} exits ${exits.join(' or ')} (${result.exitCode ?? 'ended by a signal'})`,
+  );
   return result.stdout;
 }
 

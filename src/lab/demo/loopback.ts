@@ -63,7 +63,8 @@ async function showCommands(lab: Lab, report: DemoReport): Promise<void> {
   await showOn(report, first, ['identity', 'list']);
   const policy = await showOn(report, first, ['policy', 'get']);
   report.check(/\nRevision: \d+\n$/.test(policy), 'policy get ends in its revision');
-  await showOn(report, first, ['health', 'status']);
+  // Where ICMP is not allowed either, its half of each path is unknown, and unknown is not healthy.
+  await showOn(report, first, ['health', 'status'], [0, 1]);
   report.check(
     healthy.every((fine) => fine),
     'every node answers HTTP to every node',
@@ -100,5 +101,6 @@ export async function runLoopback(options: DemoOptions, onLab: (lab: Lab) => voi
   await showCommands(lab, report);
   signal.throwIfAborted();
   report.step('One archive with everything');
-  await packArchive(lab, report);
+  // Collectors that need root have nothing to give.
+  await packArchive(lab, report, [0, 5]);
 }

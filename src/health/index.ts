@@ -1,0 +1,8 @@
+export { createAgentNodes } from './agent-nodes.ts';
+export { type Clock, systemClock } from './clock.ts';
+export { createHealth, type Health, type HealthDeps, type HealthOptions } from './health.ts';
+export { createHealthMetrics, type HealthMetrics } from './metrics.ts';
+export type { NodeProvider, NodeView } from './node-view.ts';
+export type { ProbeInterval } from './schedule.ts';
+export { closeAppServer, createAppServer, createHealthApp, createMetricsApp } from './server.ts';
+export { createStaticNodes, parseNodeList } from './static-nodes.ts';

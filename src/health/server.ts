@@ -1,0 +1,103 @@
+import { createServer, type Server } from 'node:http';
+import { loadavg } from 'node:os';
+import { getRequestListener } from '@hono/node-server';
+import { Hono } from 'hono';
+import type { HealthResponse, StatusResponse } from '../api/schema.ts';
+import { errorText } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import { formatDuration } from '../view/duration.ts';
+import type { Health } from './health.ts';
+import type { HealthMetrics } from './metrics.ts';
+
+export interface HealthServerDeps {
+  readonly health: Health;
+  readonly metrics: HealthMetrics;
+  /** The agent's `GET /healthz`; undefined where there is no agent. */
+  readonly agentStatus?: (() => Promise<StatusResponse>) | undefined;
+  readonly log: Logger;
+  /** Time this process is up, in ms. */
+  readonly uptimeMs: () => number;
+}
+
+const REQUEST_TIMEOUT_MS = 5000;
+const CONNECTIONS_MAX = 256;
+
+/** Where an agent that does not answer is told, in the form of one that does. */
+async function agentHealth(deps: HealthServerDeps): Promise<StatusResponse> {
+  if (deps.agentStatus === undefined) return { cilium: { state: 'Disabled', msg: 'no agent is configured' } };
+  try {
+    return await deps.agentStatus();
+  } catch (error) {
+    return { cilium: { state: 'Failure', msg: `agent does not answer: ${errorText(error)}` } };
+  }
+}
+
+async function healthResponse(deps: HealthServerDeps): Promise<HealthResponse> {
+  const [last1min, last5min, last15min] = loadavg().map((load) => load.toFixed(2));
+  return {
+    cilium: await agentHealth(deps),
+    uptime: formatDuration(BigInt(Math.round(deps.uptimeMs() * 1e6))),
+    'system-load': { last1min, last5min, last15min },
+  };
+}
+
+/** The routes of Cilium's health API, those of 2018 too; errors are bare JSON strings, as there. */
+export function createHealthApp(deps: HealthServerDeps): Hono {
+  const api = new Hono();
+  api.get('/hello', (context) => context.body(null, 200));
+  api.get('/healthz', async (context) => context.json(await healthResponse(deps)));
+  api.get('/status', (context) => context.json(deps.health.status()));
+  api.put('/status/probe', async (context) => context.json(await deps.health.probeNow()));
+  api.get('/metrics', async (context) => {
+    return context.body(await deps.metrics.text(), 200, { 'content-type': deps.metrics.contentType });
+  });
+  const app = new Hono();
+  app.route('/v1beta', api);
+  app.notFound((context) => {
+    const known = api.routes.some(({ path }) => `/v1beta${path}` === context.req.path);
+    const text = `${context.req.method} ${context.req.path} is not of this API`;
+    return context.json(text, known ? 405 : 404);
+  });
+  app.onError((error, context) => {
+    deps.log.error({ path: context.req.path, reason: errorText(error) }, 'a health API call failed');
+    return context.json(errorText(error), 500);
+  });
+  return app;
+}
+
+/** An app that serves the metrics and nothing else: for TCP. */
+export function createMetricsApp(metrics: HealthMetrics): Hono {
+  const app = new Hono();
+  app.get('/metrics', async (context) => {
+    return context.body(await metrics.text(), 200, { 'content-type': metrics.contentType });
+  });
+  return app;
+}
+
+/** A server of an app, bounded in time and connections, not yet listening. */
+export function createAppServer(app: Hono): Server {
+  const listener = getRequestListener((request) => app.fetch(request), { overrideGlobalObjects: false });
+  const server = createServer(
+    {
+      requireHostHeader: false,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      headersTimeout: REQUEST_TIMEOUT_MS,
+      connectionsCheckingInterval: 1000,
+    },
+    (incoming, outgoing) => {
+      // On a unix socket the host says nothing: clients leave it empty, or send the socket's path.
+      incoming.headers.host = 'localhost';
+      void listener(incoming, outgoing);
+    },
+  );
+  server.maxConnections = CONNECTIONS_MAX;
+  return server;
+}
+
+/** Ends all connections. */
+export function closeAppServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}

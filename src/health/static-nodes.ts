@@ -1,0 +1,178 @@
+import { readFileSync, statSync } from 'node:fs';
+import { parse as parseYaml } from 'yaml';
+import type { NodeElement } from '../api/schema.ts';
+import { errorText, UsageError } from '../base/errors.ts';
+import { formatIp, parseIp } from '../base/ip.ts';
+import type { Logger } from '../base/log.ts';
+import type { Clock } from './clock.ts';
+import type { NodeProvider, NodeView } from './node-view.ts';
+import { type HealthNode, healthNode } from './targets.ts';
+
+/** How an address of the short form is named, and where it stands in a node of the API. */
+const SHORT_KEYS = ['ipv4', 'ipv6', 'ipv4HealthIp', 'ipv6HealthIp'] as const;
+const LONG_KEYS = [
+  'name',
+  'primary-address',
+  'secondary-addresses',
+  'health-endpoint-address',
+  'ingress-address',
+  'source',
+] as const;
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function invalid(where: string, why: string, cause?: unknown): UsageError {
+  return new UsageError(`node list ${where}: ${why}`, {
+    code: 'NODE_LIST_INVALID',
+    hint: 'a list of `{name, ipv4, ipv6, ipv4HealthIp, ipv6HealthIp}`, or the output of `ciliate node list -o json`',
+    cause,
+  });
+}
+
+function element(ip: unknown, where: string): { enabled: boolean; ip: string } | undefined {
+  if (ip === undefined || ip === null || ip === '') return undefined;
+  if (typeof ip !== 'string') throw invalid(where, 'an address must be text');
+  try {
+    return { enabled: true, ip: formatIp(parseIp(ip)) };
+  } catch (cause) {
+    throw invalid(where, errorText(cause), cause);
+  }
+}
+
+function fromShort(node: Readonly<Record<string, unknown>>, where: string): HealthNode {
+  const unknown = Object.keys(node).find(
+    (key) => key !== 'name' && !SHORT_KEYS.some((known) => known === key),
+  );
+  if (unknown !== undefined) throw invalid(where, `no such field ${JSON.stringify(unknown)}`);
+  return healthNode({
+    name: String(node.name),
+    'primary-address': {
+      ipv4: element(node.ipv4, `${where}.ipv4`),
+      ipv6: element(node.ipv6, `${where}.ipv6`),
+    },
+    'health-endpoint-address': {
+      ipv4: element(node.ipv4HealthIp, `${where}.ipv4HealthIp`),
+      ipv6: element(node.ipv6HealthIp, `${where}.ipv6HealthIp`),
+    },
+  });
+}
+
+function fromLong(node: Readonly<Record<string, unknown>>, where: string): HealthNode {
+  const found = healthNode(node as NodeElement);
+  for (const { address } of found.targets) element(address, where);
+  return found;
+}
+
+/**
+ * Reads a node list of JSON or YAML.
+ * @throws UsageError code NODE_LIST_INVALID naming the place
+ */
+export function parseNodeList(text: string, file: string): HealthNode[] {
+  let parsed: unknown;
+  try {
+    parsed = parseYaml(text);
+  } catch (cause) {
+    throw invalid(file, errorText(cause), cause);
+  }
+  const list = isRecord(parsed) ? parsed.nodes : parsed;
+  if (!Array.isArray(list)) throw invalid(file, 'neither a list nor an object with a list `nodes`');
+  const names = new Set<string>();
+  return list.map((node: unknown, i) => {
+    const where = `${file}[${i}]`;
+    if (!isRecord(node)) throw invalid(where, 'not an object');
+    const { name } = node;
+    if (typeof name !== 'string' || name === '') throw invalid(`${where}.name`, 'a node needs a name');
+    if (names.has(name)) throw invalid(`${where}.name`, `a second node named ${JSON.stringify(name)}`);
+    names.add(name);
+    const isLong = Object.keys(node).every((key) => LONG_KEYS.some((known) => known === key));
+    return isLong ? fromLong(node, where) : fromShort(node, where);
+  });
+}
+
+const POLL_MS = 2000;
+
+export interface StaticNodesDeps {
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** A file that is the node list; read again when it changes. A change that does not parse is told, and the last list stays. */
+class StaticNodes implements NodeProvider {
+  readonly #file: string;
+  readonly #self: string | undefined;
+  readonly #deps: StaticNodesDeps;
+  readonly #listeners: (() => void)[] = [];
+  #nodes: HealthNode[] = [];
+  #stale: NodeView['stale'];
+  #seen = '';
+  #cancel: (() => void) | undefined;
+
+  constructor(file: string, self: string | undefined, deps: StaticNodesDeps) {
+    this.#file = file;
+    this.#self = self;
+    this.#deps = deps;
+  }
+
+  async start(): Promise<void> {
+    this.#read();
+    this.#watch();
+  }
+
+  async stop(): Promise<void> {
+    this.#cancel?.();
+  }
+
+  view(): NodeView {
+    return { self: this.#self, nodes: this.#nodes, stale: this.#stale };
+  }
+
+  onChange(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  #watch(): void {
+    this.#cancel = this.#deps.clock.after(POLL_MS, () => {
+      this.#renew();
+      this.#watch();
+    });
+  }
+
+  #renew(): void {
+    const { clock, log } = this.#deps;
+    try {
+      if (!this.#read()) return;
+      this.#stale = undefined;
+      for (const listener of this.#listeners) listener();
+    } catch (error) {
+      const reason = errorText(error);
+      if (reason !== this.#stale?.reason)
+        log.warn({ reason }, 'the node list cannot be renewed: the last one stays');
+      this.#stale = { sinceMs: this.#stale?.sinceMs ?? clock.wallMs(), reason };
+    }
+  }
+
+  /** @returns whether the file was read anew */
+  #read(): boolean {
+    try {
+      const { mtimeMs, size, ino } = statSync(this.#file);
+      const seen = `${mtimeMs} ${size} ${ino}`;
+      if (seen === this.#seen && this.#stale === undefined) return false;
+      this.#nodes = parseNodeList(readFileSync(this.#file, 'utf8'), this.#file);
+      this.#seen = seen;
+      return true;
+    } catch (cause) {
+      if (cause instanceof UsageError) throw cause;
+      throw invalid(this.#file, errorText(cause), cause);
+    }
+  }
+}
+
+/** Node list of a machine without an agent. */
+export function createStaticNodes(
+  options: { readonly file: string; readonly self?: string | undefined },
+  deps: StaticNodesDeps,
+): NodeProvider {
+  return new StaticNodes(options.file, options.self, deps);
+}

@@ -1,0 +1,51 @@
+import { isIPv4 } from 'node:net';
+import type { NodeAddressing, NodeElement } from '../api/schema.ts';
+import type { IpFamily } from '../base/ip.ts';
+
+/** What answers at an address: the node itself, or its health endpoint. */
+export type PathKind = 'node' | 'endpoint';
+
+/** One address that is probed. */
+export interface PathTarget {
+  readonly node: string;
+  readonly kind: PathKind;
+  /** The first address of a node or health endpoint is its primary one. */
+  readonly primary: boolean;
+  /** In text form. */
+  readonly address: string;
+  readonly family: IpFamily;
+}
+
+export interface HealthNode {
+  readonly name: string;
+  readonly targets: readonly PathTarget[];
+}
+
+/** Names a path: a node's address as what it is. */
+export function pathKey({ node, kind, address }: Pick<PathTarget, 'node' | 'kind' | 'address'>): string {
+  return `${node} ${kind} ${address}`;
+}
+
+function enabledIps(addressing: NodeAddressing | undefined): string[] {
+  return [addressing?.ipv4, addressing?.ipv6]
+    .filter((element) => element?.enabled === true)
+    .map((element) => element?.ip ?? '')
+    .filter((ip) => ip !== '');
+}
+
+function targetsOf(node: string, kind: PathKind, addresses: readonly string[]): PathTarget[] {
+  return [...new Set(addresses)].map((address, i) => {
+    return { node, kind, address, primary: i === 0, family: isIPv4(address) ? 4 : 6 };
+  });
+}
+
+/** The addresses of a node of the agent's list. Only those marked `enabled` are there to be probed. */
+export function healthNode(element: NodeElement): HealthNode {
+  const name = element.name ?? '';
+  const secondary = (element['secondary-addresses'] ?? [])
+    .filter(({ enabled, ip }) => enabled === true && (ip ?? '') !== '')
+    .map(({ ip }) => ip ?? '');
+  const host = [...enabledIps(element['primary-address']), ...secondary];
+  const endpoint = enabledIps(element['health-endpoint-address']);
+  return { name, targets: [...targetsOf(name, 'node', host), ...targetsOf(name, 'endpoint', endpoint)] };
+}

@@ -21,6 +21,7 @@ import {
   sendFrom,
   startStarWars,
 } from '../../src/lab/star-wars.ts';
+import { MapName } from '../../src/model/constants.gen.ts';
 import { readPolicy, rulesText } from '../../src/policy/index.ts';
 import { isClean, leftovers, snapshot } from '../support/netns.ts';
 import { bpfOrSkip } from '../support/privilege.ts';
@@ -123,7 +124,7 @@ describe('the steps of the demo, seen from outside', { skip: bpfOrSkip() }, () =
     );
     for (const name of DEATHSTARS) {
       const node = lab.node(lab.workload(name).node);
-      const outer = bpf.openPinnedMap(join(node.paths.bpfDir, 'maps', 'policy'));
+      const outer = bpf.openPinnedMap(join(node.paths.bpfDir, 'maps', MapName.policy));
       assert.ok(outer !== undefined, 'no pinned policy map');
       const peers: number[] = [];
       for (let slot = 0; slot < outer.info.maxEntries; slot++) {

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { wantsMachineErrors } from '../commands/support/output.ts';
-import { errorReport, writeError } from '../commands/support/report-error.ts';
+import { errorReport, wantsDebug, writeError } from '../commands/support/report-error.ts';
 import pjson from '../package.json' with { type: 'json' };
 import { closestName } from '../src/base/did-you-mean.ts';
 import { UsageError } from '../src/base/errors.ts';
@@ -129,7 +129,7 @@ export async function runCli(argv: readonly string[]): Promise<void> {
     await dispatch(argv);
   } catch (error) {
     const report = errorReport(error);
-    writeError(report, { json: wantsMachineErrors(argv), debug: argv.includes('-D') });
+    writeError(report, { json: wantsMachineErrors(argv), debug: wantsDebug(argv) });
     process.exitCode = report.exitCode;
   }
 }

@@ -3,11 +3,11 @@ import { Command } from '@oclif/core/command';
 import * as Flags from '@oclif/core/flags';
 import type { AgentClient, HealthClient } from '../src/api/client.ts';
 import type { Source } from '../src/api/source.ts';
-import type { ExitCode } from '../src/base/errors.ts';
+import { type ExitCode, SystemError } from '../src/base/errors.ts';
 import { DEFAULT_BPF_DIR, DEFAULT_STATE_DIR, type NodePaths, nodePaths } from '../src/base/paths.ts';
 import type { Compat, ViewOptions } from '../src/view/types.ts';
 import { formatOutput, type OutputFormat, parseOutputFormat, wantsMachineErrors } from './support/output.ts';
-import { errorJson, errorReport, writeError } from './support/report-error.ts';
+import { errorJson, errorReport, wantsDebug, writeError } from './support/report-error.ts';
 
 const GROUP = 'GLOBAL';
 
@@ -124,16 +124,31 @@ export abstract class BaseCommand<T extends typeof Command> extends Command {
 
   /** Where read commands get their data. */
   protected async source(): Promise<Source> {
-    const [{ createLiveSource }, { lazyMapReader }] = await Promise.all([
+    const [{ createLiveSource }, { lazyMapReader }, { checkedSource }] = await Promise.all([
       import('../src/api/live-source.ts'),
       import('./support/maps.ts'),
+      import('./support/checked-source.ts'),
     ]);
-    return createLiveSource({ ...(await this.clients()), maps: lazyMapReader(this.paths) });
+    return checkedSource(createLiveSource({ ...(await this.clients()), maps: lazyMapReader(this.paths) }));
   }
 
   /** Prints `value` as `-o` asks; `text` makes the layout for people. */
   protected async print(value: unknown, text: () => string | Promise<string>): Promise<void> {
-    process.stdout.write(await formatOutput(this.format, value, text, this.compat));
+    process.stdout.write(await formatOutput(this.format, value, () => this.#laidOut(text), this.compat));
+  }
+
+  /** Layouts take what a server sent: a value of a wrong type in it is the server's fault. */
+  async #laidOut(text: () => string | Promise<string>): Promise<string> {
+    try {
+      return await text();
+    } catch (cause) {
+      if (!(cause instanceof TypeError)) throw cause;
+      throw new SystemError('an answer holds a value of a wrong type', {
+        code: 'SOURCE_BAD_ANSWER',
+        hint: 'look at it with -o json; --debug shows where',
+        cause,
+      });
+    }
   }
 
   /** Ends with this code once everything is written; an error still overrides it. */
@@ -145,7 +160,7 @@ export abstract class BaseCommand<T extends typeof Command> extends Command {
   protected override catch(error: unknown): Promise<void> {
     const names = Object.keys({ ...globalFlags, ...this.ctor.flags });
     const report = errorReport(error, names);
-    writeError(report, { json: wantsMachineErrors(this.argv), debug: this.argv.includes('-D') });
+    writeError(report, { json: wantsMachineErrors(this.argv), debug: wantsDebug(this.argv) });
     process.exitCode = report.exitCode;
     return Promise.resolve();
   }

@@ -52,7 +52,8 @@ export default class Status extends BaseCommand<typeof Status> {
 
   async #health(status: StatusView): Promise<StatusInput['health']> {
     if (this.format.kind !== 'text') return undefined;
-    const probed = (status.controllers ?? []).some(({ name }) => name === HEALTH_CONTROLLER);
+    const { controllers } = status;
+    const probed = Array.isArray(controllers) && controllers.some(({ name }) => name === HEALTH_CONTROLLER);
     if (!probed) return undefined;
     const { health } = await this.clients();
     return health.status().catch((error: unknown) => {

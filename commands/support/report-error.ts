@@ -8,8 +8,10 @@ export interface ErrorReport {
   readonly message: string;
   readonly hint: string | undefined;
   readonly exitCode: ExitCode;
-  /** Stack of an error that we did not foresee. */
-  readonly stack: string | undefined;
+  /** Where it was thrown, and where its causes were. */
+  readonly stack: string;
+  /** Nobody threw it on purpose: the stack is shown without being asked for. */
+  readonly unforeseen: boolean;
 }
 
 /** What oclif's parser throws: the words of the command are wrong. */
@@ -39,7 +41,8 @@ function parseReport(error: ParseError, flagNames: readonly string[]): ErrorRepo
     message: message.charAt(0).toLowerCase() + message.slice(1),
     hint: close === undefined ? 'add --help to see what the command takes' : `did you mean --${close}?`,
     exitCode: ExitCode.usage,
-    stack: undefined,
+    stack: stackText(error),
+    unforeseen: false,
   };
 }
 
@@ -50,12 +53,23 @@ function ownError(error: unknown): CiliateError | undefined {
   return cause instanceof CiliateError ? cause : undefined;
 }
 
+function stackText(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const own = error.stack ?? error.message;
+  return error.cause === undefined ? own : `${own}\ncaused by ${stackText(error.cause)}`;
+}
+
+/** Whether the words of a command ask for stacks: read before they are parsed, for errors. */
+export function wantsDebug(argv: readonly string[]): boolean {
+  return argv.includes('-D') || argv.includes('--debug');
+}
+
 /** Sorts any thrown value into what is said and how the process exits. */
 export function errorReport(error: unknown, flagNames: readonly string[] = []): ErrorReport {
   const own = ownError(error);
   if (own !== undefined) {
     const { code, hint, exitCode } = own;
-    return { code, message: plain(errorText(own)), hint, exitCode, stack: undefined };
+    return { code, message: plain(errorText(own)), hint, exitCode, stack: stackText(own), unforeseen: false };
   }
   if (isParseError(error)) return parseReport(error, flagNames);
   return {
@@ -63,7 +77,8 @@ export function errorReport(error: unknown, flagNames: readonly string[] = []): 
     message: errorText(error),
     hint: 'this is a fault of ciliate: please report it with the lines above',
     exitCode: ExitCode.internal,
-    stack: error instanceof Error ? error.stack : undefined,
+    stack: stackText(error),
+    unforeseen: true,
   };
 }
 
@@ -82,8 +97,7 @@ export function writeError(
     process.stderr.write(`${toJsonLine(errorJson(report))}\n`);
     return;
   }
-  const stack =
-    report.stack !== undefined || options.debug ? `${report.stack ?? ''}\n`.replace(/^\n$/, '') : '';
+  const stack = report.unforeseen || options.debug ? `${report.stack}\n` : '';
   const hint = report.hint === undefined ? '' : `Hint: ${report.hint}\n`;
   process.stderr.write(`${stack}Error: ${report.message}\n${hint}`);
 }

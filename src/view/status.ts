@@ -178,20 +178,20 @@ function mapLines(maps: StatusView['bpf-maps']): string {
   return row(['BPF Maps:', text]) + nested(row(['  Name', 'Size']) + rows.join(''));
 }
 
+function identityRange(range: StatusView['identity-range'], compat: Compat): string {
+  const label = 'Global Identity Range:';
+  if (!range) return compat === '1.19' ? row([label, 'Unknown']) : '';
+  return row([label, `min ${range['min-identity'] ?? 0}, max ${range['max-identity'] ?? 0}`]);
+}
+
 /** Controllers, proxy, identities, flows, encryption. */
 function serviceLines(status: StatusView, options: StatusOptions): string {
   const all = options.verbose === true;
-  const range = status['identity-range'];
   const kpr = status['kube-proxy-replacement'];
   return [
     controllerLines(status.controllers ?? [], all || options.allControllers === true, options.nowMs),
     proxyLines(status.proxy, all || options.allRedirects === true),
-    range
-      ? row([
-          'Global Identity Range:',
-          `min ${range['min-identity'] ?? 0}, max ${range['max-identity'] ?? 0}`,
-        ])
-      : '',
+    identityRange(status['identity-range'], options.compat),
     status.hubble ? `Hubble:\t${hubbleText(status.hubble, status['hubble-metrics'])}\n` : '',
     all && kpr ? kubeProxyDetails(kpr) : '',
     all ? mapLines(status['bpf-maps']) : '',

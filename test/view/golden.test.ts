@@ -1,13 +1,17 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { bpfEndpoints, bpfIpcache, bpfMetrics, bpfPolicy, bpfPolicyList } from '../../src/view/bpf.ts';
+import { configText, optionText } from '../../src/view/config.ts';
 import { endpointList, endpointLog } from '../../src/view/endpoint.ts';
 import { healthStatus } from '../../src/view/health.ts';
+import { healthDaemonText } from '../../src/view/health-daemon.ts';
 import { identityList, ipList, mapEntries, mapList, nodeList, policyText } from '../../src/view/listing.ts';
 import type { ModuleHealth } from '../../src/view/modules.ts';
 import { briefProblem, type StatusInput, statusText } from '../../src/view/status.ts';
 import { statusText2018 } from '../../src/view/status-2018.ts';
 import type { HealthView, IdentityView, IpView, MapView, StatusView } from '../../src/view/types.ts';
-import { agentAnswer, golden, healthAnswer, recordedLines } from './golden.ts';
+import { endpointRows, ipcacheRows, metricRows, policyRows } from './cilium-maps.ts';
+import { agentAnswer, golden, healthAnswer, realAnswer, recordedLines, recordedReal } from './golden.ts';
 
 const health = healthAnswer<HealthView>('/v1beta/status');
 
@@ -52,7 +56,80 @@ const CASES: Readonly<Record<string, () => string>> = {
   'v2018/status.txt': () =>
     statusText2018(statusInput(), { compat: '2018', nowMs: Date.parse('2026-11-22T22:29:43Z') }),
   'v1.19.4/status_--brief.txt': () => `error in ${briefProblem(statusInput().status)}\n`,
+  'v1.19.4/config.txt': () => configText(agentAnswer('/v1/config'), { compat: '1.19' }),
+  'v2018/config.txt': () => configText(agentAnswer('/v1/config'), { compat: '2018' }),
+  'v1.19.4/endpoint_config_5.txt': () =>
+    optionText(
+      agentAnswer<{ realized: { options: Record<string, unknown> } }>('/v1/endpoint/5/config').realized
+        .options,
+      '1.19',
+    ),
+  'v1.19.4/health_get.txt': () =>
+    healthDaemonText(healthAnswer('/v1beta/healthz'), { compat: '1.19', nowMs: 0 }),
+  'v2018/health_get.txt': () =>
+    healthDaemonText(healthAnswer('/v1beta/healthz'), { compat: '2018', nowMs: 0 }),
+  'v1.19.4/bpf_policy_get_7415.txt': () => bpfPolicy(policyRows('07415'), { compat: '1.19' }),
+  'v1.19.4/bpf_policy_list.txt': () => {
+    const path = '/sys/fs/bpf/tc/globals/cilium_policy_v2_07415';
+    return bpfPolicyList([{ endpoint: 7415, path, rows: policyRows('07415') }], { compat: '1.19' });
+  },
+  'v1.19.4/bpf_metrics_list.txt': () => bpfMetrics(metricRows(), { compat: '1.19' }),
 };
+
+/** Tables whose rows come in random order in the record: header first, then the same set of lines. */
+const UNORDERED: Readonly<Record<string, () => string>> = {
+  'v1.19.4/bpf_ipcache_list.txt': () => bpfIpcache(ipcacheRows(), { compat: '1.19' }),
+  'v1.19.4/bpf_endpoint_list.txt': () => bpfEndpoints(endpointRows(), { compat: '1.19' }),
+};
+
+/** Outputs of a real 1.19.4 agent beside its own answers. */
+const REAL: Readonly<Record<string, () => string>> = {
+  'endpoint-list.txt': () => endpointList(realAnswer('api-endpoint.json'), { compat: '1.19' }),
+  'identity-list.txt': () =>
+    identityList(realAnswer<IdentityView[]>('api-identity.json'), { compat: '1.19' }),
+  'node-list.txt': () =>
+    nodeList(realAnswer<{ 'nodes-added': [] }>('api-cluster_nodes.json')['nodes-added'], { compat: '1.19' }),
+  'ip-list.txt': () => {
+    const identities = new Map(
+      realAnswer<IdentityView[]>('api-identity.json').map((i) => [i.id, i.labels ?? []]),
+    );
+    return ipList(realAnswer<IpView[]>('api-ip.json'), {
+      compat: '1.19',
+      labelsOf: (id) => identities.get(id),
+    });
+  },
+  'policy-get.txt': () => policyText(realAnswer('api-policy.json')),
+  'health-status.txt': () => healthStatus(realAnswer('healthapi-status.json'), { compat: '1.19' }),
+  'health-status-verbose.txt': () =>
+    healthStatus(realAnswer('healthapi-status.json'), { compat: '1.19', verbose: true }),
+};
+
+describe('layouts beside a real agent', () => {
+  for (const [name, render] of Object.entries(REAL)) {
+    it(`prints ${name} to the byte`, () => assert.equal(render(), recordedReal(name)));
+  }
+
+  it('prints status.txt to the byte up to what changed between the two recordings', () => {
+    const input = {
+      status: realAnswer<StatusView>('api-healthz.json'),
+      health: realAnswer<HealthView>('healthapi-status.json'),
+    };
+    const text = statusText(input, { compat: '1.19', nowMs: Date.parse('2026-11-22T22:41:05Z') });
+    const stable = (line: string): boolean =>
+      !/events lost|Hubble|Cluster health|Modules Health|^Name |^$/.test(line);
+    const blanks = (line: string): string => line.replace(/ +/g, ' ');
+    const lines = (whole: string): string[] => whole.split('\n').filter(stable).map(blanks);
+    assert.deepEqual(lines(text), lines(recordedReal('status.txt')));
+  });
+});
+
+describe('unordered tables beside the recorded outputs', () => {
+  for (const [name, render] of Object.entries(UNORDERED)) {
+    it(`prints the lines of ${name}`, () => {
+      assert.deepEqual(render().split('\n').sort(), golden(name).split('\n').sort());
+    });
+  }
+});
 
 describe('layouts beside the recorded outputs', () => {
   for (const [name, render] of Object.entries(CASES)) {

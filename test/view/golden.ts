@@ -34,3 +34,15 @@ export function recordedLines<T>(path: string): T[] {
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line) as T);
 }
+
+const REAL = join(import.meta.dirname, '..', 'fixtures', 'cilium-1.19-agent');
+
+/** An output of the real agent's tools. */
+export function recordedReal(name: string): string {
+  return readFileSync(join(REAL, name), 'utf8');
+}
+
+/** An answer of the real agent. */
+export function realAnswer<T>(name: string): T {
+  return JSON.parse(readFileSync(join(REAL, name), 'utf8')) as T;
+}

@@ -1,0 +1,247 @@
+import assert from 'node:assert/strict';
+import { chmodSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { answerJson, cli, FakeNode, recordedHandler } from './cli.ts';
+
+const node = new FakeNode();
+after(() => node.close());
+before(() => node.serve('ciliate.sock', recordedHandler('agent-responses.json')));
+
+const state = (): string[] => ['--state-dir', node.stateDir];
+
+describe('usage errors', () => {
+  it('an unknown flag exits 2 and suggests the nearest', async () => {
+    const outcome = await cli(['endpoint', 'list', '--hots', 'x']);
+    const stderr = 'Error: unknown flag --hots\nHint: did you mean --host?\n';
+    assert.deepEqual(outcome, { stdout: '', stderr, code: 2 });
+  });
+
+  it('an unknown command exits 2 and suggests the nearest', async () => {
+    const stderr = 'Error: unknown command "endpoint lsit"\nHint: did you mean `ciliate endpoint list`?\n';
+    assert.deepEqual(await cli(['endpoint', 'lsit']), { stdout: '', stderr, code: 2 });
+    assert.match((await cli(['stauts'])).stderr, /did you mean `ciliate status`/);
+  });
+
+  it('a missing argument exits 2 and names it', async () => {
+    const { stdout, stderr, code } = await cli(['endpoint', 'log']);
+    assert.equal(code, 2);
+    assert.equal(stdout, '');
+    assert.match(stderr, /^Error: missing 1 required arg:\nid /);
+  });
+
+  it('a wrong value of a flag exits 2 and says what is right', async () => {
+    const wrong = await cli(['endpoint', 'list', '-o', 'xml', ...state()]);
+    assert.deepEqual(wrong, {
+      stdout: '',
+      stderr:
+        'Error: -o "xml" is not an output format\nHint: one of json, yaml, jsonpath=\'{.field}\', text\n',
+      code: 2,
+    });
+    assert.equal((await cli(['policy', 'get', '-H', 'ftp://x'])).code, 2);
+    assert.equal((await cli(['policy', 'get', '-o', 'jsonpath={.a', ...state()])).code, 2);
+    assert.equal((await cli(['policy', 'wait', 'soon', ...state()])).code, 2);
+  });
+
+  it('with -o json the error is one JSON object on stderr', async () => {
+    const { stdout, stderr, code } = await cli(['endpoint', 'list', '-o', 'json', '--hots', 'x']);
+    assert.equal(code, 2);
+    assert.equal(stdout, '');
+    assert.deepEqual(JSON.parse(stderr), {
+      error: { code: 'USAGE', message: 'unknown flag --hots', hint: 'did you mean --host?', exitCode: 2 },
+    });
+  });
+});
+
+describe('an agent that is not well', () => {
+  it('no socket: exit 4, with a remedy', async () => {
+    const { stdout, stderr, code } = await cli(['status', '--state-dir', '/nonexistent']);
+    assert.equal(code, 4);
+    assert.equal(stdout, '');
+    assert.match(stderr, /^Error: cannot reach the agent at unix:\/\/\/nonexistent\/ciliate\.sock: .*ENOENT/);
+    assert.match(stderr, /^Hint: is the agent running\?/m);
+  });
+
+  it('a socket that may not be opened: exit 3', {
+    skip: process.getuid?.() === 0 && 'root may open every socket',
+  }, async () => {
+    const path = join(node.stateDir, 'ciliate.sock');
+    chmodSync(path, 0o000);
+    const { code } = await cli(['status', ...state()]);
+    chmodSync(path, 0o700);
+    assert.equal(code, 3);
+  });
+
+  it('an object that is not there: exit 1', async () => {
+    const { stderr, code } = await cli(['endpoint', 'get', '404', ...state()]);
+    assert.equal(code, 1);
+    assert.match(stderr, /GET \/v1\/endpoint\/404 answered 404/);
+  });
+
+  const lies: Readonly<Record<string, string>> = {
+    'no JSON': '<html>',
+    'half an object': '{"cilium": {"state": "Ok"',
+    'an empty answer': '',
+    null: 'null',
+    'a list for an object': '[]',
+    'text for a list': '{"controllers": "none", "cilium": 7}',
+  };
+  for (const [what, body] of Object.entries(lies)) {
+    it(`${what}: exit 4, never a stack`, async () => {
+      const liar = new FakeNode();
+      try {
+        await liar.serve('ciliate.sock', (_seen, response) => answerJson(response, 200, body));
+        const { stderr, code } = await cli(['status', '--state-dir', liar.stateDir]);
+        assert.doesNotMatch(stderr, /^ {4}at /m);
+        assert.equal(code, 4, stderr);
+      } finally {
+        await liar.close();
+      }
+    });
+  }
+
+  it('a server that says 500: exit 4 with its words', async () => {
+    const failing = new FakeNode();
+    try {
+      await failing.serve('ciliate.sock', (_seen, response) =>
+        answerJson(response, 500, 'the store is away'),
+      );
+      const { stderr, code } = await cli(['policy', 'get', '--state-dir', failing.stateDir]);
+      assert.equal(code, 4);
+      assert.match(stderr, /^Error: the store is away/);
+    } finally {
+      await failing.close();
+    }
+  });
+});
+
+describe('a reader that has enough', () => {
+  it('ends quietly when its pipe is closed', async () => {
+    const big = new FakeNode();
+    try {
+      const endpoints = Array.from({ length: 20_000 }, (_, id) => ({ id, status: { state: 'ready' } }));
+      const body = JSON.stringify(endpoints);
+      await big.serve('ciliate.sock', (_seen, response) => answerJson(response, 200, body));
+      const { stderr, code } = await cli(['endpoint', 'list', '--state-dir', big.stateDir], {
+        closeAfterBytes: 1000,
+      });
+      assert.equal(stderr, '');
+      assert.equal(code, 0);
+    } finally {
+      await big.close();
+    }
+  });
+});
+
+describe('monitor', () => {
+  const events = [
+    { kind: 'agent', subtype: 'Policy updated', message: { revision: 2 } },
+    { kind: 'lost', source: 'ring', count: 3 },
+  ];
+
+  async function withEvents<T>(
+    lines: string,
+    hold: boolean,
+    use: (folder: string) => Promise<T>,
+  ): Promise<T> {
+    const folder = new FakeNode();
+    const server = createServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.write(lines);
+      if (!hold) socket.end();
+    });
+    await new Promise<void>((done) => server.listen(join(folder.stateDir, 'events.sock'), done));
+    try {
+      return await use(folder.stateDir);
+    } finally {
+      server.close();
+      await folder.close();
+    }
+  }
+  const ndjson = events.map((event) => `${JSON.stringify(event)}\n`).join('');
+
+  it('prints events until the agent closes', async () => {
+    const outcome = await withEvents(ndjson, false, (folder) => cli(['monitor', '--state-dir', folder]));
+    assert.deepEqual(outcome, {
+      stdout: '>> Policy updated: {"revision":2}\nLost 3 events: the ring buffer was full\n',
+      stderr: 'Press Ctrl-C to quit\n',
+      code: 0,
+    });
+  });
+
+  it('prints NDJSON with -o json, nothing else on stdout', async () => {
+    const { stdout, stderr, code } = await withEvents(ndjson, false, (folder) =>
+      cli(['monitor', '-o', 'json', '--state-dir', folder]),
+    );
+    assert.equal(code, 0);
+    assert.equal(stderr, '');
+    assert.deepEqual(
+      stdout
+        .trimEnd()
+        .split('\n')
+        .map((line) => (JSON.parse(line) as { type: string }).type),
+      ['agent', 'lost'],
+    );
+  });
+
+  it('ends at Ctrl-C with exit 0', async () => {
+    const { stdout, code } = await withEvents(ndjson, true, (folder) =>
+      cli(['monitor', '--state-dir', folder], { interruptAt: 'Lost 3 events' }),
+    );
+    assert.equal(code, 0);
+    assert.match(stdout, /Lost 3 events/);
+  });
+
+  it('a line that is no JSON: exit 4', async () => {
+    const { stderr, code } = await withEvents('{"kind":\n', false, (folder) =>
+      cli(['monitor', '--state-dir', folder]),
+    );
+    assert.equal(code, 4);
+    assert.match(stderr, /^Error: a line of .* is no JSON/m);
+  });
+
+  it('no agent: exit 4; a wrong type: exit 2', async () => {
+    assert.equal((await cli(['monitor', '--state-dir', '/nonexistent'])).code, 4);
+    assert.equal((await cli(['monitor', '-t', 'dorp'])).code, 2);
+    assert.equal((await cli(['monitor', '--from', 'x'])).code, 2);
+  });
+});
+
+describe('policy files', () => {
+  it('an invalid file is told with line, field and reason, and nothing is sent', async () => {
+    const file = join(node.stateDir, 'wrong.yaml');
+    writeFileSync(file, 'endpointSelector: {}\ningres: []\n');
+    const before = node.seen.length;
+    const { stdout, stderr, code } = await cli(['policy', 'import', file, ...state()]);
+    assert.equal(code, 2);
+    assert.equal(stdout, '');
+    assert.match(stderr, /wrong\.yaml:2:\d+: ingres: /);
+    assert.match(stderr, /^Hint: nothing was changed$/m);
+    assert.equal(node.seen.length, before);
+  });
+
+  it('validate exits 1 for an invalid file and 0 for a valid one, without an agent', async () => {
+    const good = join(node.stateDir, 'good.yaml');
+    writeFileSync(good, 'endpointSelector: {}\ningress: [{}]\n');
+    const valid = await cli(['policy', 'validate', good]);
+    assert.equal(valid.code, 0, valid.stderr);
+    assert.match(valid.stdout, /valid, 1 rule/);
+    const invalid = await cli(['policy', 'validate', '-'], { stdin: '{' });
+    assert.equal(invalid.code, 1);
+  });
+
+  it('a file that is not there: exit 2', async () => {
+    assert.equal((await cli(['policy', 'import', '/nonexistent.yaml'])).code, 2);
+    assert.equal((await cli(['policy', 'import'])).code, 2);
+    assert.equal((await cli(['policy', 'delete'])).code, 2);
+  });
+});
+
+describe('maps', () => {
+  it('nothing pinned: exit 4 (3 without root), with a remedy', async () => {
+    const { stderr, code } = await cli(['bpf', 'endpoint', 'list', '--bpf-dir', '/nonexistent']);
+    assert.equal(code, process.getuid?.() === 0 ? 4 : 3);
+    assert.match(stderr, /^Hint: /m);
+  });
+});

@@ -47,11 +47,6 @@ export function makeSelector(
   return { matchLabels: [...matchLabels].sort(byKey), matchExpressions };
 }
 
-/** A selector of labels that must all be present. */
-export function selectorOfLabels(labels: readonly Label[]): LabelSelector {
-  return makeSelector(labels);
-}
-
 export function isEmptySelector(selector: LabelSelector): boolean {
   return selector.matchLabels.length === 0 && selector.matchExpressions.length === 0;
 }

@@ -1,7 +1,7 @@
 import { type Identity, type NumericIdentity, ReservedIdentity } from '../model/identity.ts';
 import type { Label } from '../model/labels.ts';
 import { type Direction, type MapState, type MapStateVerdict, mapStateKeyText } from '../model/map-state.ts';
-import { matchesSelector } from '../model/selector.ts';
+import type { LabelSelector } from '../model/selector.ts';
 import { ALL_L4, type L4Match, l4Matches } from './l4.ts';
 import { type MapStateItem, makeEntry, pruneShadowed, strongerEntry } from './map-state.ts';
 import { EVERY_PEER, type PeerSelector, peerSelectors } from './peer-selector.ts';
@@ -47,25 +47,21 @@ export interface ResolvedPolicy {
 const DIRECTIONS: readonly Direction[] = ['ingress', 'egress'];
 const ALLOW: MapStateVerdict = { kind: 'allow' };
 
-function hasItems(stored: StoredRule, direction: Direction): boolean {
-  return (stored.rule[direction]?.length ?? 0) > 0;
-}
-
 function isInit(subject: Identity): boolean {
   return subject.labels.some((label) => label.source === 'reserved' && label.key === 'init');
 }
 
 /** The directions that are enforced for a subject which `rules` select. An endpoint without labels yet is locked down. */
-export function enforcementOf(
+function enforcementOf(
   subject: Identity,
-  rules: readonly StoredRule[],
+  rules: readonly CompiledRule[],
   mode: EnforcementMode,
 ): PolicyEnforcement {
   if (mode === 'never') return { ingress: false, egress: false };
   if (mode === 'always' || isInit(subject)) return { ingress: true, egress: true };
   return {
-    ingress: rules.some((rule) => hasItems(rule, 'ingress')),
-    egress: rules.some((rule) => hasItems(rule, 'egress')),
+    ingress: rules.some((rule) => rule.names.ingress),
+    egress: rules.some((rule) => rule.names.egress),
   };
 }
 
@@ -89,15 +85,21 @@ function grantsOfRule(stored: StoredRule, direction: Direction): Grant[] {
   });
 }
 
-const GRANTS = new WeakMap<StoredRule, Record<Direction, readonly Grant[]>>();
+/** A rule worked out as far as it goes without knowing identities. */
+export interface CompiledRule {
+  readonly subject: LabelSelector;
+  /** Whether the rule has items of the direction, and so enforces it. */
+  readonly names: Readonly<Record<Direction, boolean>>;
+  readonly grants: Readonly<Record<Direction, readonly Grant[]>>;
+}
 
-/** The grants of a rule, made once: rules never change. */
-export function ruleGrants(stored: StoredRule, direction: Direction): readonly Grant[] {
-  const known = GRANTS.get(stored);
-  if (known !== undefined) return known[direction];
-  const made = { ingress: grantsOfRule(stored, 'ingress'), egress: grantsOfRule(stored, 'egress') };
-  GRANTS.set(stored, made);
-  return made[direction];
+export function compileRule(stored: StoredRule): CompiledRule {
+  const { subject, ingress, egress } = stored.rule;
+  return {
+    subject,
+    names: { ingress: (ingress?.length ?? 0) > 0, egress: (egress?.length ?? 0) > 0 },
+    grants: { ingress: grantsOfRule(stored, 'ingress'), egress: grantsOfRule(stored, 'egress') },
+  };
 }
 
 const OPEN: Record<Direction, Grant> = {
@@ -117,14 +119,14 @@ export const LOCALHOST_PEER: PeerSelector = { kind: 'entity', text: 'entity host
 const LOCALHOST: Grant = { ...OPEN.ingress, peer: LOCALHOST_PEER };
 
 /** What a subject is granted by the rules that select it, in both directions. */
-export function grantsFor(
-  rules: readonly StoredRule[],
+function grantsFor(
+  rules: readonly CompiledRule[],
   enforcement: PolicyEnforcement,
   options: ResolveOptions,
 ): readonly Grant[] {
   return DIRECTIONS.flatMap((direction) => {
     if (!enforcement[direction]) return [OPEN[direction]];
-    const grants = rules.flatMap((rule) => ruleGrants(rule, direction));
+    const grants = rules.flatMap((rule) => rule.grants[direction]);
     return direction === 'ingress' && options.allowLocalhost === 'always' ? [...grants, LOCALHOST] : grants;
   });
 }
@@ -150,7 +152,7 @@ export function grantIdentities(grant: Grant, cache: SelectorCache): ReadonlySet
 }
 
 /** The map state of grants, with what the datapath could not tell apart by itself already decided. */
-export function compileMapState(grants: readonly Grant[], cache: SelectorCache): MapState {
+function compileMapState(grants: readonly Grant[], cache: SelectorCache): MapState {
   const items = new Map<string, MapStateItem>();
   for (const grant of grants) {
     for (const identity of grantIdentities(grant, cache)) addGrant(items, grant, identity);
@@ -159,22 +161,16 @@ export function compileMapState(grants: readonly Grant[], cache: SelectorCache):
   return items;
 }
 
-/** The rules whose subject selector picks the subject. */
-export function rulesFor(subject: Identity, rules: readonly StoredRule[]): readonly StoredRule[] {
-  return rules.filter(({ rule }) => matchesSelector(rule.subject, subject.labels));
-}
-
 /**
- * Resolves the policy of one subject. Every selector of the rules must be in use in `cache`, and with
- * `allowLocalhost: 'always'` also `LOCALHOST_PEER`.
+ * Resolves the policy of one subject from the rules that select it. Every selector of the rules must be in use in
+ * `cache`, and with `allowLocalhost: 'always'` also `LOCALHOST_PEER`.
  */
 export function resolvePolicy(
   subject: Identity,
-  rules: readonly StoredRule[],
+  selecting: readonly CompiledRule[],
   cache: SelectorCache,
   options: ResolveOptions,
 ): ResolvedPolicy {
-  const selecting = options.mode === 'never' ? [] : rulesFor(subject, rules);
   const enforcement = enforcementOf(subject, selecting, options.mode);
   const grants = grantsFor(selecting, enforcement, options);
   return { subject, enforcement, grants, mapState: compileMapState(grants, cache) };

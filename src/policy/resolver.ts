@@ -3,16 +3,17 @@ import { labelSetText } from '../model/labels.ts';
 import { type MapState, type MapStateDiff, type MapStateKey, mapStateKeyText } from '../model/map-state.ts';
 import { type LabelSelector, matchesSelector, selectorText } from '../model/selector.ts';
 import { diffMapState, type MapStateItem, pruneShadowed, sameEntry } from './map-state.ts';
+import type { PeerSelector } from './peer-selector.ts';
 import type { PolicySnapshot, StoredRule } from './repository.ts';
 import {
   addGrant,
-  type Grant,
+  type CompiledRule,
+  compileRule,
   grantIdentities,
   LOCALHOST_PEER,
   type ResolvedPolicy,
   type ResolveOptions,
   resolvePolicy,
-  ruleGrants,
 } from './resolve.ts';
 import { type IdentityChanges, SelectorCache, type SelectorUse } from './selector-cache.ts';
 
@@ -32,7 +33,7 @@ export interface PolicyUpdate {
 /** Rules that share a subject selector: it is matched once for all of them. */
 interface SubjectGroup {
   readonly subject: LabelSelector;
-  readonly rules: readonly StoredRule[];
+  readonly rules: readonly CompiledRule[];
 }
 
 const BOTH = ['ingress', 'egress'] as const;
@@ -45,6 +46,7 @@ export class PolicyResolver {
   #options: ResolverOptions;
   readonly #cache: SelectorCache;
   #snapshot: PolicySnapshot = { revision: 0, rules: [] };
+  readonly #compiled = new Map<StoredRule, CompiledRule>();
   #groups: readonly SubjectGroup[] = [];
   readonly #policies = new Map<NumericIdentity, ResolvedPolicy>();
   /** Selector text -> subjects whose policy depends on it. */
@@ -89,17 +91,27 @@ export class PolicyResolver {
 
   /** Follows another rule set. */
   setRules(snapshot: PolicySnapshot): readonly PolicyUpdate[] {
-    const before = new Set(this.#snapshot.rules);
-    const after = new Set(snapshot.rules);
-    const added = snapshot.rules.filter((rule) => !before.has(rule));
-    const removed = this.#snapshot.rules.filter((rule) => !after.has(rule));
-    for (const peer of added.flatMap(peersOf)) this.#cache.acquire(peer);
-    for (const peer of removed.flatMap(peersOf)) this.#cache.release(peer);
+    const kept = new Set(snapshot.rules);
+    const changed: CompiledRule[] = [];
+    for (const stored of snapshot.rules) {
+      if (this.#compiled.has(stored)) continue;
+      const rule = compileRule(stored);
+      this.#compiled.set(stored, rule);
+      for (const peer of peersOf(rule)) this.#cache.acquire(peer);
+      changed.push(rule);
+    }
+    for (const [stored, rule] of this.#compiled) {
+      if (kept.has(stored)) continue;
+      this.#compiled.delete(stored);
+      for (const peer of peersOf(rule)) this.#cache.release(peer);
+      changed.push(rule);
+    }
     this.#snapshot = snapshot;
-    this.#groups = groupBySubject(snapshot.rules);
-    const changed = groupBySubject([...added, ...removed]);
+    // The map keeps the order of the repository: new rules are added behind the others there too.
+    this.#groups = groupBySubject([...this.#compiled.values()]);
+    const touched = groupBySubject(changed);
     return this.#resolveAgain((subject) =>
-      changed.some((group) => matchesSelector(group.subject, subject.labels)),
+      touched.some((group) => matchesSelector(group.subject, subject.labels)),
     );
   }
 
@@ -166,16 +178,16 @@ function sameLabels(a: Identity, b: Identity): boolean {
   return a.labels === b.labels || labelSetText(a.labels) === labelSetText(b.labels);
 }
 
-function peersOf(rule: StoredRule): readonly Grant['peer'][] {
-  return BOTH.flatMap((direction) => ruleGrants(rule, direction).map(({ peer }) => peer));
+function peersOf(rule: CompiledRule): readonly PeerSelector[] {
+  return BOTH.flatMap((direction) => rule.grants[direction].map(({ peer }) => peer));
 }
 
-function groupBySubject(rules: readonly StoredRule[]): readonly SubjectGroup[] {
-  const groups = new Map<string, { subject: LabelSelector; rules: StoredRule[] }>();
-  for (const stored of rules) {
-    const text = selectorText(stored.rule.subject);
-    const group = groups.get(text) ?? { subject: stored.rule.subject, rules: [] };
-    group.rules.push(stored);
+function groupBySubject(rules: readonly CompiledRule[]): readonly SubjectGroup[] {
+  const groups = new Map<string, { subject: LabelSelector; rules: CompiledRule[] }>();
+  for (const rule of rules) {
+    const text = selectorText(rule.subject);
+    const group = groups.get(text) ?? { subject: rule.subject, rules: [] };
+    group.rules.push(rule);
     groups.set(text, group);
   }
   return [...groups.values()];

@@ -329,8 +329,9 @@ SUBPROGRAM int judge(struct __sk_buff *ctx, struct judgement *judgement)
 	verdict = judge_policies(ctx, judgement, reply,
 				 judgement->state == CT_NEW || judgement->state == CT_REOPENED);
 	/*
-	 * A flow that is denied now keeps its entry, stale: it remembers who opened the flow. Without it the other
-	 * side's next packet would pass as the first of a flow of its own, and let the denied one back in as replies.
+	 * A flow that is denied now keeps its entry, stale: it remembers who opened the flow. Without it the
+	 * other side's next packet would pass as the first of a flow of its own, and let the denied one back
+	 * in as replies.
 	 */
 	if (verdict)
 		return verdict;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Node-API surface of the ICMP addon: integers and buffers in, a count or a negative errno out. Policy, defaults and
- * matching live in the TypeScript facade, the only importer.
+ * Node-API surface of the ICMP addon: integers and buffers in, a count or a negative errno out. Policy,
+ * defaults and matching live in the TypeScript facade, the only importer.
  *
- * Threads: everything runs on the JavaScript thread; only a socket that is opened in another network namespace is
- * made on a thread of its own, which has ended before open() returns.
- * Ownership: records are JavaScript's and are used only during the call. The socket belongs to the external handle;
- * it is closed by close(), by the handle's collection, or when the environment ends, whichever is first.
+ * Threads: everything runs on the JavaScript thread; only a socket that is opened in another network
+ * namespace is made on a thread of its own, which has ended before open() returns. Ownership: records are
+ * JavaScript's and are used only during the call. The socket belongs to the external handle; it is closed by
+ * close(), by the handle's collection, or when the environment ends, whichever is first.
  */
 #include "icmp.h"
 
@@ -24,17 +24,17 @@ struct handle {
 	napi_async_context context;
 	napi_async_cleanup_hook_handle hook;
 	uv_poll_t poll;
-	bool poll_open;		/* uv_close of the poll handle still has to run */
+	bool poll_open; /* uv_close of the poll handle still has to run */
 	bool closing;
-	bool collected;		/* the external is gone: free when the poll handle is */
+	bool collected; /* the external is gone: free when the poll handle is */
 };
 
-#define CHECK(env, call)                                                            \
-	do {                                                                        \
-		if ((call) != napi_ok) {                                            \
-			fail(env);                                                  \
-			return NULL;                                                \
-		}                                                                   \
+#define CHECK(env, call)                                                                                     \
+	do {                                                                                                 \
+		if ((call) != napi_ok) {                                                                     \
+			fail(env);                                                                           \
+			return NULL;                                                                         \
+		}                                                                                            \
 	} while (0)
 
 static bool is_pending(napi_env env)
@@ -53,7 +53,8 @@ static void fail(napi_env env)
 		return;
 	napi_get_last_error_info(env, &info);
 	napi_throw_error(env, "ICMP_ADDON",
-			 info && info->error_message ? info->error_message : "the ICMP addon was called wrongly");
+			 info && info->error_message ? info->error_message
+						     : "the ICMP addon was called wrongly");
 }
 
 static napi_value number(napi_env env, double value)
@@ -146,7 +147,8 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 		uv_poll_start(poll, UV_READABLE | UV_PRIORITIZED, on_readable);
 	if (napi_get_reference_value(env, handle->callback, &callback) == napi_ok &&
 	    napi_get_global(env, &receiver) == napi_ok &&
-	    napi_make_callback(env, handle->context, receiver, callback, 0, NULL, &result) == napi_pending_exception) {
+	    napi_make_callback(env, handle->context, receiver, callback, 0, NULL, &result) ==
+		    napi_pending_exception) {
 		napi_value exception;
 
 		if (napi_get_and_clear_last_exception(env, &exception) == napi_ok)
@@ -247,7 +249,8 @@ static napi_value addon_open(napi_env env, napi_callback_info info)
 	source = bytes_argument(env, arguments[2], 0, &source_length);
 	if (!source && source_length == 0 && is_pending(env))
 		return NULL;
-	if (!params_are_sane(params) || (source_length && source_length != (params[PARAM_FAMILY] == 4 ? 4u : 16u))) {
+	if (!params_are_sane(params) ||
+	    (source_length && source_length != (params[PARAM_FAMILY] == 4 ? 4u : 16u))) {
 		napi_throw_range_error(env, "ICMP_ADDON", "a parameter is out of range");
 		return NULL;
 	}
@@ -325,7 +328,8 @@ static napi_value addon_receive(napi_env env, napi_callback_info info)
 	if (!handle)
 		return NULL;
 	records = bytes_argument(env, rest[0], sizeof(*records), &length);
-	return records ? number(env, icmp_receive(&handle->sock, records, (uint32_t)(length / sizeof(*records))))
+	return records ? number(env,
+				icmp_receive(&handle->sock, records, (uint32_t)(length / sizeof(*records))))
 		       : NULL;
 }
 
@@ -340,7 +344,8 @@ static napi_value addon_notices(napi_env env, napi_callback_info info)
 	if (!handle)
 		return NULL;
 	records = bytes_argument(env, rest[0], sizeof(*records), &length);
-	return records ? number(env, icmp_notices(&handle->sock, records, (uint32_t)(length / sizeof(*records))))
+	return records ? number(env,
+				icmp_notices(&handle->sock, records, (uint32_t)(length / sizeof(*records))))
 		       : NULL;
 }
 
@@ -374,7 +379,8 @@ static napi_value addon_counters(napi_env env, napi_callback_info info)
 	napi_value rest[1];
 	struct handle *handle = handle_argument(env, info, 2, rest);
 	size_t length = 0;
-	double *counters = handle ? bytes_argument(env, rest[0], COUNTER_COUNT * sizeof(double), &length) : NULL;
+	double *counters =
+		handle ? bytes_argument(env, rest[0], COUNTER_COUNT * sizeof(double), &length) : NULL;
 
 	if (counters)
 		icmp_read_counters(&handle->sock, counters);
@@ -424,17 +430,17 @@ static napi_value addon_layout(napi_env env, napi_callback_info info)
 static napi_value init(napi_env env, napi_value exports)
 {
 	const napi_property_descriptor functions[] = {
-		{ "open", NULL, addon_open, NULL, NULL, NULL, napi_enumerable, NULL },
-		{ "watch", NULL, addon_watch, NULL, NULL, NULL, napi_enumerable, NULL },
-		{ "send", NULL, addon_send, NULL, NULL, NULL, napi_enumerable, NULL },
-		{ "receive", NULL, addon_receive, NULL, NULL, NULL, napi_enumerable, NULL },
-		{ "notices", NULL, addon_notices, NULL, NULL, NULL, napi_enumerable, NULL },
-		{ "resetStamps", NULL, addon_reset_stamps, NULL, NULL, NULL, napi_enumerable, NULL },
-		{ "takeError", NULL, addon_take_error, NULL, NULL, NULL, napi_enumerable, NULL },
-		{ "now", NULL, addon_now, NULL, NULL, NULL, napi_enumerable, NULL },
-		{ "counters", NULL, addon_counters, NULL, NULL, NULL, napi_enumerable, NULL },
-		{ "close", NULL, addon_close, NULL, NULL, NULL, napi_enumerable, NULL },
-		{ "layout", NULL, addon_layout, NULL, NULL, NULL, napi_enumerable, NULL },
+		{"open", NULL, addon_open, NULL, NULL, NULL, napi_enumerable, NULL},
+		{"watch", NULL, addon_watch, NULL, NULL, NULL, napi_enumerable, NULL},
+		{"send", NULL, addon_send, NULL, NULL, NULL, napi_enumerable, NULL},
+		{"receive", NULL, addon_receive, NULL, NULL, NULL, napi_enumerable, NULL},
+		{"notices", NULL, addon_notices, NULL, NULL, NULL, napi_enumerable, NULL},
+		{"resetStamps", NULL, addon_reset_stamps, NULL, NULL, NULL, napi_enumerable, NULL},
+		{"takeError", NULL, addon_take_error, NULL, NULL, NULL, napi_enumerable, NULL},
+		{"now", NULL, addon_now, NULL, NULL, NULL, napi_enumerable, NULL},
+		{"counters", NULL, addon_counters, NULL, NULL, NULL, napi_enumerable, NULL},
+		{"close", NULL, addon_close, NULL, NULL, NULL, napi_enumerable, NULL},
+		{"layout", NULL, addon_layout, NULL, NULL, NULL, napi_enumerable, NULL},
 	};
 
 	CHECK(env, napi_define_properties(env, exports, sizeof(functions) / sizeof(functions[0]), functions));

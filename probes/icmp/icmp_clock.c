@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Kernel stamps are CLOCK_REALTIME, which can be set while a probe is under way. Realtime and monotonic run at the
- * same rate, so their distance changes only when the clock is stepped: stamps are moved to monotonic by that
- * distance, and it is replaced only when a step was seen.
+ * Kernel stamps are CLOCK_REALTIME, which can be set while a probe is under way. Realtime and monotonic run
+ * at the same rate, so their distance changes only when the clock is stepped: stamps are moved to monotonic
+ * by that distance, and it is replaced only when a step was seen.
  */
 #include "icmp.h"
 
@@ -10,8 +10,8 @@
 
 #define NS_PER_SECOND 1000000000ull
 #define BRACKET_TRIES 4
-#define BRACKET_NS 2000		/* a pair of reads further apart than this was interrupted */
-#define STEP_NS 20000		/* below it: error of the bracket */
+#define BRACKET_NS    2000  /* a pair of reads further apart than this was interrupted */
+#define STEP_NS	      20000 /* below it: error of the bracket */
 
 static uint64_t clock_ns(clockid_t clock)
 {
@@ -44,7 +44,8 @@ int64_t icmp_clock_offset_ns(void)
 	return offset;
 }
 
-/* Whether the wall clock was stepped since the last call; what is read now may have been stamped before or after. */
+/* Whether the wall clock was stepped since the last call; what is read now may have been stamped before or
+ * after. */
 bool icmp_check_clock(struct icmp_socket *sock)
 {
 	int64_t offset = icmp_clock_offset_ns();

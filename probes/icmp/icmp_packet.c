@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The bytes of a probe. Payload: magic, path, sequence, zero, MAC, padding. The MAC (SipHash-2-4 under a key of this
- * socket) covers path, sequence and the address that must answer, so that a reply counts only if it is ours, whole,
- * and from the address that was asked. No time travels in the packet: a peer could change it.
+ * The bytes of a probe. Payload: magic, path, sequence, zero, MAC, padding. The MAC (SipHash-2-4 under a key
+ * of this socket) covers path, sequence and the address that must answer, so that a reply counts only if it
+ * is ours, whole, and from the address that was asked. No time travels in the packet: a peer could change it.
  */
 #include "icmp.h"
 
@@ -10,11 +10,11 @@
 #include <string.h>
 
 #define ECHO_REQUEST_V4 8
-#define ECHO_REPLY_V4 0
+#define ECHO_REPLY_V4	0
 #define ECHO_REQUEST_V6 128
-#define ECHO_REPLY_V6 129
-#define MAC_OFFSET 16
-#define MAC_WORDS 3
+#define ECHO_REPLY_V6	129
+#define MAC_OFFSET	16
+#define MAC_WORDS	3
 
 struct sip_state {
 	uint64_t v0, v1, v2, v3;
@@ -64,9 +64,10 @@ static uint64_t siphash(const uint64_t key[2], const uint64_t *words, int count)
 	return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
 }
 
-static uint64_t cookie_mac(const struct icmp_socket *sock, uint32_t path, uint32_t sequence, const void *address)
+static uint64_t cookie_mac(const struct icmp_socket *sock, uint32_t path, uint32_t sequence,
+			   const void *address)
 {
-	uint64_t words[MAC_WORDS] = { (uint64_t)path << 32 | sequence, 0, 0 };
+	uint64_t words[MAC_WORDS] = {(uint64_t)path << 32 | sequence, 0, 0};
 
 	memcpy(&words[1], address, sock->family == 4 ? 4 : 16);
 	return siphash(sock->key, words, MAC_WORDS);
@@ -91,7 +92,7 @@ static uint16_t checksum(const uint8_t *bytes, uint32_t length)
 		sum += word;
 	}
 	if (i < length) {
-		uint8_t tail[2] = { bytes[i], 0 };
+		uint8_t tail[2] = {bytes[i], 0};
 		uint16_t word;
 
 		memcpy(&word, tail, 2);
@@ -155,7 +156,8 @@ static bool cookie_is_ours(const struct icmp_socket *sock, const struct icmp_ori
 	return mac == cookie_mac(sock, load32(payload + 4), load32(payload + 8), origin->address);
 }
 
-void icmp_classify(const struct icmp_socket *sock, const struct icmp_origin *origin, struct icmp_reply_record *reply)
+void icmp_classify(const struct icmp_socket *sock, const struct icmp_origin *origin,
+		   struct icmp_reply_record *reply)
 {
 	const uint8_t *payload = origin->packet + ICMP_HEADER_BYTES;
 	const uint8_t *sent = sock->send_buffer + ICMP_HEADER_BYTES;
@@ -173,8 +175,8 @@ void icmp_classify(const struct icmp_socket *sock, const struct icmp_origin *ori
 		reply->class = REPLY_CORRUPT;
 		return;
 	}
-	if (origin->length < ICMP_HEADER_BYTES + ICMP_COOKIE_BYTES && origin->length >= ICMP_HEADER_BYTES + 4 &&
-	    load32(payload) == ICMP_MAGIC) {
+	if (origin->length < ICMP_HEADER_BYTES + ICMP_COOKIE_BYTES &&
+	    origin->length >= ICMP_HEADER_BYTES + 4 && load32(payload) == ICMP_MAGIC) {
 		reply->class = REPLY_CORRUPT; /* ours by its mark, cut before the MAC */
 		return;
 	}
@@ -185,17 +187,20 @@ void icmp_classify(const struct icmp_socket *sock, const struct icmp_origin *ori
 	reply->path = load32(payload + 4);
 	reply->sequence = load32(payload + 8);
 	if (origin->length != sock->packet_bytes ||
-	    memcmp(payload + ICMP_COOKIE_BYTES, sent + ICMP_COOKIE_BYTES, sock->payload_bytes - ICMP_COOKIE_BYTES))
+	    memcmp(payload + ICMP_COOKIE_BYTES, sent + ICMP_COOKIE_BYTES,
+		   sock->payload_bytes - ICMP_COOKIE_BYTES))
 		reply->class = REPLY_CORRUPT;
 	else
 		reply->class = REPLY_GENUINE;
 }
 
 /*
- * Reads the probe that an ICMP error quotes. A router may quote as little as 8 bytes (RFC 792), which hold the
- * identifier and 16 bits of the sequence only. Returns whether the quoted packet is a probe of this socket.
+ * Reads the probe that an ICMP error quotes. A router may quote as little as 8 bytes (RFC 792), which hold
+ * the identifier and 16 bits of the sequence only. Returns whether the quoted packet is a probe of this
+ * socket.
  */
-bool icmp_quoted(const struct icmp_socket *sock, const struct icmp_origin *origin, struct icmp_notice_record *notice)
+bool icmp_quoted(const struct icmp_socket *sock, const struct icmp_origin *origin,
+		 struct icmp_notice_record *notice)
 {
 	uint16_t sequence;
 

@@ -20,7 +20,7 @@
 #define ICMP_FILTER 1
 #endif
 #define RECEIVE_BYTES_MAX (1u << 20)
-#define SLOT_HEADROOM 128u	/* IPv4 header with options, and room to see a reply that is too long */
+#define SLOT_HEADROOM	  128u /* IPv4 header with options, and room to see a reply that is too long */
 
 struct namespace_open {
 	int netns_fd;
@@ -51,7 +51,7 @@ static void *open_inside(void *argument)
 /* A socket belongs to the namespace it was made in; only a thread of its own may enter another. */
 static int make_socket_in(int netns_fd, int family, int type, int protocol)
 {
-	struct namespace_open open = { netns_fd, family, type, protocol, -EIO };
+	struct namespace_open open = {netns_fd, family, type, protocol, -EIO};
 	pthread_t thread;
 	int error;
 
@@ -123,13 +123,13 @@ static int set_raw_filters(const struct icmp_socket *sock)
 		BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
 		BPF_STMT(BPF_RET | BPF_K, 0),
 	};
-	struct sock_fprog program = { 5, v4 };
+	struct sock_fprog program = {5, v4};
 	struct icmp6_filter types6;
-	struct icmp_filter types4 = { ~(1u << ICMP_ECHOREPLY) };
+	struct icmp_filter types4 = {~(1u << ICMP_ECHOREPLY)};
 	int result;
 
 	if (sock->family == 6) {
-		program = (struct sock_fprog){ 4, v6 };
+		program = (struct sock_fprog){4, v6};
 		ICMP6_FILTER_SETBLOCKALL(&types6);
 		ICMP6_FILTER_SETPASS(ICMP6_ECHO_REPLY, &types6);
 		result = setsockopt(sock->fd, IPPROTO_ICMPV6, ICMP6_FILTER, &types6, sizeof(types6));
@@ -150,8 +150,8 @@ static void set_receive_buffer(int fd, int bytes)
 
 static int bind_source(const struct icmp_socket *sock, const uint8_t *source, uint32_t scope_id)
 {
-	struct sockaddr_in v4 = { .sin_family = AF_INET };
-	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_scope_id = scope_id };
+	struct sockaddr_in v4 = {.sin_family = AF_INET};
+	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_scope_id = scope_id};
 	const void *address = sock->family == 4 ? (const void *)&v4 : (const void *)&v6;
 	socklen_t length = sock->family == 4 ? sizeof(v4) : sizeof(v6);
 
@@ -166,7 +166,7 @@ static int bind_source(const struct icmp_socket *sock, const uint8_t *source, ui
 
 static int read_datagram_id(struct icmp_socket *sock)
 {
-	struct sockaddr_in6 name = { 0 };
+	struct sockaddr_in6 name = {0};
 	socklen_t length = sizeof(name);
 
 	if (getsockname(sock->fd, (struct sockaddr *)&name, &length) < 0)
@@ -245,7 +245,8 @@ void icmp_close(struct icmp_socket *sock)
 	sock->receive_buffer = NULL;
 }
 
-/* Clears and returns the pending error, so that the next send is not refused for an earlier probe's ICMP error. */
+/* Clears and returns the pending error, so that the next send is not refused for an earlier probe's ICMP
+ * error. */
 int icmp_take_error(struct icmp_socket *sock)
 {
 	int error = 0;
@@ -258,12 +259,12 @@ int icmp_take_error(struct icmp_socket *sock)
 
 void icmp_read_counters(struct icmp_socket *sock, double counters[COUNTER_COUNT])
 {
-	uint32_t memory[SK_MEMINFO_VARS] = { 0 };
+	uint32_t memory[SK_MEMINFO_VARS] = {0};
 	socklen_t length = sizeof(memory);
 
 	/*
-	 * The same counter that SO_RXQ_OVFL attaches to each packet, read when wanted: costs nothing a packet and is
-	 * right even when no packet follows the loss.
+	 * The same counter that SO_RXQ_OVFL attaches to each packet, read when wanted: costs nothing a packet
+	 * and is right even when no packet follows the loss.
 	 */
 	if (getsockopt(sock->fd, SOL_SOCKET, SO_MEMINFO, memory, &length) < 0)
 		memset(memory, 0, sizeof(memory));

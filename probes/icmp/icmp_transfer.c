@@ -11,27 +11,28 @@
 #include <time.h>
 
 #define CONTROL_BYTES 256
-#define IP_TTL_OFFSET 8	/* RFC 791 §3.1 */
+#define IP_TTL_OFFSET 8 /* RFC 791 §3.1 */
 
 struct batch {
 	struct mmsghdr messages[ICMP_BATCH_MAX];
 	struct iovec vectors[ICMP_BATCH_MAX];
-	struct sockaddr_in6 peers[ICMP_BATCH_MAX];	/* large enough for sockaddr_in */
+	struct sockaddr_in6 peers[ICMP_BATCH_MAX]; /* large enough for sockaddr_in */
 	uint8_t control[ICMP_BATCH_MAX][CONTROL_BYTES];
 };
 
-static void set_peer(const struct icmp_socket *sock, struct msghdr *header, const struct icmp_send_record *record)
+static void set_peer(const struct icmp_socket *sock, struct msghdr *header,
+		     const struct icmp_send_record *record)
 {
 	struct sockaddr_in6 *v6 = header->msg_name;
 	struct sockaddr_in *v4 = header->msg_name;
 
 	if (sock->family == 4) {
-		*v4 = (struct sockaddr_in){ .sin_family = AF_INET };
+		*v4 = (struct sockaddr_in){.sin_family = AF_INET};
 		memcpy(&v4->sin_addr, record->address, 4);
 		header->msg_namelen = sizeof(*v4);
 		return;
 	}
-	*v6 = (struct sockaddr_in6){ .sin6_family = AF_INET6, .sin6_scope_id = record->scope_id };
+	*v6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_scope_id = record->scope_id};
 	memcpy(&v6->sin6_addr, record->address, 16);
 	header->msg_namelen = sizeof(*v6);
 }
@@ -39,7 +40,7 @@ static void set_peer(const struct icmp_socket *sock, struct msghdr *header, cons
 /* Returns how many of the records were handed to the kernel, or the errno of the first if none was. */
 int icmp_send(struct icmp_socket *sock, const struct icmp_send_record *records, uint32_t count)
 {
-	struct mmsghdr messages[ICMP_BATCH_MAX] = { 0 };
+	struct mmsghdr messages[ICMP_BATCH_MAX] = {0};
 	struct iovec vectors[ICMP_BATCH_MAX];
 	struct sockaddr_in6 peers[ICMP_BATCH_MAX];
 	int sent;
@@ -50,7 +51,7 @@ int icmp_send(struct icmp_socket *sock, const struct icmp_send_record *records, 
 		uint8_t *packet = sock->send_buffer + (size_t)i * sock->packet_bytes;
 
 		icmp_fill(sock, packet, &records[i]);
-		vectors[i] = (struct iovec){ packet, sock->packet_bytes };
+		vectors[i] = (struct iovec){packet, sock->packet_bytes};
 		messages[i].msg_hdr.msg_iov = &vectors[i];
 		messages[i].msg_hdr.msg_iovlen = 1;
 		messages[i].msg_hdr.msg_name = &peers[i];
@@ -68,14 +69,14 @@ static int read_batch(struct icmp_socket *sock, struct batch *batch, uint32_t wa
 	for (uint32_t i = 0; i < count; i++) {
 		struct msghdr *header = &batch->messages[i].msg_hdr;
 
-		batch->vectors[i] = (struct iovec){ sock->receive_buffer + (size_t)i * sock->slot_bytes,
-						    sock->slot_bytes };
-		*header = (struct msghdr){ .msg_name = &batch->peers[i],
-					   .msg_namelen = sizeof(batch->peers[i]),
-					   .msg_iov = &batch->vectors[i],
-					   .msg_iovlen = 1,
-					   .msg_control = batch->control[i],
-					   .msg_controllen = CONTROL_BYTES };
+		batch->vectors[i] =
+			(struct iovec){sock->receive_buffer + (size_t)i * sock->slot_bytes, sock->slot_bytes};
+		*header = (struct msghdr){.msg_name = &batch->peers[i],
+					  .msg_namelen = sizeof(batch->peers[i]),
+					  .msg_iov = &batch->vectors[i],
+					  .msg_iovlen = 1,
+					  .msg_control = batch->control[i],
+					  .msg_controllen = CONTROL_BYTES};
 	}
 	got = recvmmsg(sock->fd, batch->messages, count, flags | MSG_DONTWAIT, NULL);
 	return got < 0 ? -errno : got;
@@ -118,7 +119,7 @@ static uint32_t hop_limit_of(struct cmsghdr *control)
 static void read_reply(struct icmp_socket *sock, struct mmsghdr *message, struct icmp_reply_record *reply)
 {
 	struct msghdr *header = &message->msg_hdr;
-	struct icmp_origin origin = { header->msg_iov->iov_base, message->msg_len, peer_address(sock, header) };
+	struct icmp_origin origin = {header->msg_iov->iov_base, message->msg_len, peer_address(sock, header)};
 	struct cmsghdr *control;
 
 	reply->hop_limit = 0;
@@ -170,11 +171,11 @@ int icmp_receive(struct icmp_socket *sock, struct icmp_reply_record *records, ui
 	return (int)total;
 }
 
-static void read_error(struct icmp_socket *sock, struct mmsghdr *message, const struct sock_extended_err *error,
-		       struct icmp_notice_record *notice)
+static void read_error(struct icmp_socket *sock, struct mmsghdr *message,
+		       const struct sock_extended_err *error, struct icmp_notice_record *notice)
 {
-	struct icmp_origin origin = { message->msg_hdr.msg_iov->iov_base, message->msg_len,
-				      peer_address(sock, &message->msg_hdr) };
+	struct icmp_origin origin = {message->msg_hdr.msg_iov->iov_base, message->msg_len,
+				     peer_address(sock, &message->msg_hdr)};
 	const struct sockaddr_in6 *v6 = (const void *)SO_EE_OFFENDER(error);
 	const struct sockaddr_in *v4 = (const void *)SO_EE_OFFENDER(error);
 

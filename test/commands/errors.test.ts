@@ -63,14 +63,18 @@ describe('an agent that is not well', () => {
     assert.match(stderr, /^Hint: is the agent running\?/m);
   });
 
-  it('a socket that may not be opened: exit 3', {
-    skip: process.getuid?.() === 0 && 'root may open every socket',
-  }, async () => {
+  it('a socket that may not be opened: exit 3, with a remedy', async () => {
     const path = join(node.stateDir, 'ciliate.sock');
+    chmodSync(node.stateDir, 0o755);
     chmodSync(path, 0o000);
-    const { code } = await cli(['status', ...state()]);
+    // Root may open every socket: be nobody then.
+    const nobody = process.getuid?.() === 0 ? { uid: 65_534, cwd: '/' } : {};
+    const { stdout, stderr, code } = await cli(['status', ...state()], nobody);
     chmodSync(path, 0o700);
-    assert.equal(code, 3);
+    assert.equal(code, 3, stderr);
+    assert.equal(stdout, '');
+    assert.match(stderr, /^Error: not permitted to use the agent at .*EACCES/);
+    assert.match(stderr, /^Hint: run as root, or as a member of the group/m);
   });
 
   it('an object that is not there: exit 1', async () => {

@@ -232,6 +232,7 @@ export class Agent {
       log,
       now: this.#now,
     });
+    this.#cluster.ownEndpointsKnown();
     for (const endpoint of this.#manager.list()) void this.#manager.regenerate(endpoint, 'agent restart');
     await this.#cluster.syncIpcache();
     void this.#cluster.publishIps();

@@ -34,6 +34,8 @@ export class ClusterSync {
   readonly #connect: { trigger(): Promise<void> };
   readonly #syncIpcache: { trigger(): Promise<void> };
   #endWatch: (() => void) | undefined;
+  #storeSeen = false;
+  #ownKnown = false;
 
   constructor(self: () => ClusterNode, deps: ClusterSyncDeps) {
     this.#self = self;
@@ -73,6 +75,12 @@ export class ClusterSync {
     await this.#connect.trigger().catch(() => undefined);
   }
 
+  /** This node's own endpoints are found again: their addresses are in the ipcache. */
+  ownEndpointsKnown(): void {
+    this.#ownKnown = true;
+    this.#allowRemoval();
+  }
+
   stop(): void {
     this.#endWatch?.();
     this.#endWatch = undefined;
@@ -102,13 +110,19 @@ export class ClusterSync {
     return this.#syncIpcache.trigger();
   }
 
+  /** What an earlier agent left in the ipcache goes only when everybody has told what they still want. */
+  #allowRemoval(): void {
+    if (this.#storeSeen && this.#ownKnown) this.#deps.ipcache.allowRemoval();
+  }
+
   async #connectStore(): Promise<void> {
-    const { store, ipcache } = this.#deps;
+    const { store } = this.#deps;
     await store.start();
     if (this.#endWatch !== undefined) return;
     this.#endWatch = await store.watch((changes, initial) => {
       this.#apply(changes);
-      if (initial) ipcache.allowRemoval();
+      if (initial) this.#storeSeen = true;
+      this.#allowRemoval();
     });
   }
 

@@ -218,7 +218,17 @@ export class EndpointManager {
     this.#cache(endpoint, identity);
     if (previous !== undefined && previous.id !== identity.id) this.#forgetIdentity(previous.id);
     await this.#deps.syncIpcache();
-    await withDeadline(this.#deps.publish(), this.#options.publishMs ?? PUBLISH_MS);
+    await this.#publish(endpoint);
+  }
+
+  /** Peers learn of the endpoint before it is ready, unless the store is away: then the publication is tried again. */
+  async #publish(endpoint: Endpoint): Promise<void> {
+    try {
+      const inTime = await withDeadline(this.#deps.publish(), this.#options.publishMs ?? PUBLISH_MS);
+      if (!inTime) endpoint.note('Its addresses are not published yet', 'Failed');
+    } catch (error) {
+      endpoint.note(`Its addresses are not published yet: ${errorText(error)}`, 'Failed');
+    }
   }
 
   #cache(endpoint: Endpoint, identity: Identity): void {

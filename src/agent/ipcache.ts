@@ -58,6 +58,7 @@ export class Ipcache {
 
   /** Every source has told its present state: entries that nobody wants may go from now on. */
   allowRemoval(): void {
+    if (this.#complete) return;
     this.#complete = true;
     this.#deps.onDirty();
   }

@@ -50,6 +50,16 @@ function identityView(identity: Identity): Api.Identity {
   };
 }
 
+/** With a reserved label a workload would be taken for the host or for health. `reserved:init` only locks it down. */
+function refuseReserved(labels: readonly string[] | null | undefined, field: string): void {
+  const wrong = labels?.find((label) => label.startsWith('reserved:') && label !== 'reserved:init');
+  if (wrong === undefined) return;
+  throw new ApiError(400, `${wrong} is reserved: the agent alone gives it`, {
+    field,
+    code: 'LABEL_RESERVED',
+  });
+}
+
 function notFound(what: string): ApiError {
   return new ApiError(404, what);
 }
@@ -111,11 +121,13 @@ export class Operations implements AgentOperations {
 
   async putEndpoint(ref: EndpointRef, request: Api.EndpointChangeRequest): Promise<Api.Endpoint> {
     this.#refuseWhileStarting();
+    refuseReserved(request.labels, 'labels');
     return this.#view(await this.#deps.manager.create(ref, request));
   }
 
   async patchEndpoint(ref: EndpointRef, request: Api.EndpointChangeRequest): Promise<Api.Endpoint> {
     this.#refuseWhileStarting();
+    refuseReserved(request.labels, 'labels');
     return this.#view(await this.#deps.manager.patch(ref, request));
   }
 
@@ -131,6 +143,7 @@ export class Operations implements AgentOperations {
 
   async patchEndpointConfig(ref: EndpointRef, spec: Api.EndpointConfigurationSpec): Promise<void> {
     const { manager } = this.#deps;
+    refuseReserved(spec['label-configuration']?.user, 'label-configuration.user');
     manager.patchOptions(ref, spec.options ?? {});
     const user = spec['label-configuration']?.user;
     if (user !== undefined && user !== null) manager.patchLabels(ref, user);
@@ -141,6 +154,7 @@ export class Operations implements AgentOperations {
   }
 
   async patchEndpointLabels(ref: EndpointRef, spec: Api.LabelConfigurationSpec): Promise<void> {
+    refuseReserved(spec.user, 'user');
     this.#deps.manager.patchLabels(ref, spec.user);
   }
 

@@ -29,8 +29,10 @@ function writeAll(fd: number, content: Buffer): void {
  */
 export function writeFileAtomically(path: string, content: string | Buffer): void {
   const temporary = `${path}.new`;
+  let made = false;
   try {
     const fd = openSync(temporary, 'w', 0o640);
+    made = true;
     try {
       writeAll(fd, Buffer.from(content));
       fsyncSync(fd);
@@ -40,7 +42,7 @@ export function writeFileAtomically(path: string, content: string | Buffer): voi
     renameSync(temporary, path);
     syncFolder(dirname(path));
   } catch (cause) {
-    rmSync(temporary, { force: true });
+    if (made) rmSync(temporary, { force: true });
     throw new SystemError(`cannot write ${path}: ${errorText(cause)}`, {
       code: 'STATE_UNWRITABLE',
       hint: remedyFor(cause),

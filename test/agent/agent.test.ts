@@ -1,0 +1,341 @@
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import { allowRule, ClusterFixture, type NodeFixture, request, until } from './agent-fixture.ts';
+
+let cluster: ClusterFixture;
+let node: NodeFixture;
+
+beforeEach(async () => {
+  cluster = new ClusterFixture();
+  node = cluster.node(1);
+  await node.start();
+});
+afterEach(() => cluster.dispose());
+
+const ip = (last: number): string => `10.0.1.${last}`;
+
+async function create(on: NodeFixture, app: string, address: string, id?: number): Promise<number> {
+  const made = await on.client.putEndpoint(
+    `cni-attachment-id:${app}`,
+    request(on, [`k8s:app=${app}`], { addressing: { ipv4: address }, ...(id !== undefined && { id }) }),
+  );
+  return made?.id ?? 0;
+}
+
+/** Endpoints as `endpoint list` shows them, without their logs. */
+async function listed(on: NodeFixture): Promise<unknown[]> {
+  const endpoints = await on.client.endpoints();
+  return endpoints.map(({ id, status }) => ({
+    id,
+    identity: status?.identity?.id,
+    labels: status?.identity?.labels,
+    state: status?.state,
+    enabled: status?.policy?.realized?.['policy-enabled'],
+    revision: status?.policy?.realized?.['policy-revision'],
+    addressing: status?.networking?.addressing,
+  }));
+}
+
+describe('an endpoint', () => {
+  it('is attached before its routes and its policy, and answers as ready with its states in the log', async () => {
+    const id = await create(node, 'web', ip(9), 7);
+    assert.equal(id, 7);
+    assert.deepEqual(
+      node.kernel.calls.filter((call) => call.includes(' 7')),
+      ['attach 7', `identity 7 ${node.kernel.endpoints.get(7)?.endpoint.identity}`, 'policy 7 +2 -0 open'],
+    );
+    assert.ok(node.network.endpoints.has(7));
+    const log = await node.client.endpointLog('7');
+    assert.deepEqual(log.map(({ state }) => state).reverse(), [
+      'creating',
+      'creating',
+      'waiting-for-identity',
+      'waiting-to-regenerate',
+      'regenerating',
+      'ready',
+    ]);
+    const identity = node.kernel.endpoints.get(7)?.endpoint.identity ?? 0;
+    assert.equal(node.kernel.ipcache.get(`${ip(9)}/32`)?.identity, identity);
+    assert.ok(identity >= 256);
+  });
+
+  it('is told as 409 when its id, address, container or interface is in use, and nothing is left behind', async () => {
+    await create(node, 'web', ip(9), 7);
+    const calls = node.kernel.calls.length;
+    await assert.rejects(create(node, 'other', ip(20), 7), /endpoint 7 exists already.*answered 409/);
+    await assert.rejects(create(node, 'other', ip(9)), /10\.0\.1\.9 is already in use by endpoint 7/);
+    await assert.rejects(create(node, 'other', ip(1)), /already in use by the router/);
+    assert.equal(node.kernel.calls.length, calls);
+    assert.deepEqual(readdirSync(node.paths.endpointsDir), ['7']);
+    assert.equal(node.agent.ipam.holder(ip(20)), undefined);
+  });
+
+  for (const [what, more, message] of [
+    ['an unknown label source', { labels: ['bogus:app=x'] }, /labels: .*unknown label source "bogus"/],
+    ['a wrong MAC', { mac: 'zz' }, /mac: .*got "zz"/],
+    ['no address', { addressing: {} }, /addressing: holds neither/],
+    ['an address of another family', { addressing: { ipv4: 'fd00::9' } }, /addressing\.ipv4: .*not an IPv4/],
+    ['an address outside the range', { addressing: { ipv4: '10.9.9.9' } }, /not in this node's range/],
+    [
+      'an interface that is not there',
+      { 'interface-name': 'nosuch0' },
+      /interface-name: there is no interface nosuch0/,
+    ],
+    ['another interface index', { 'interface-index': 9999 }, /interface-index: .* not 9999/],
+    ['a reserved label', { labels: ['reserved:host'] }, /labels: .*reserved/],
+  ] as const) {
+    it(`is refused with the field named for ${what}`, async () => {
+      const wrong = request(node, ['k8s:app=x'], { addressing: { ipv4: ip(30) }, ...more } as object);
+      await assert.rejects(node.client.putEndpoint('cni-attachment-id:x', wrong), message);
+      assert.deepEqual(await node.client.endpoints(), []);
+      assert.equal(node.agent.ipam.holder(ip(30)), undefined);
+    });
+  }
+
+  it('takes over the address that was given out for it, and gives it back at its end', async () => {
+    const given = await node.client.allocateIps({ owner: 'default/web', expiration: true });
+    const [ipv4, ipv6] = [given.address.ipv4 ?? '', given.address.ipv6 ?? ''];
+    const made = await node.client.putEndpoint(
+      'cni-attachment-id:web',
+      request(node, ['k8s:app=web'], { addressing: { ipv4, ipv6 } }),
+    );
+    assert.equal(node.agent.ipam.holder(ipv4)?.expirationUuid, undefined);
+    await node.client.deleteEndpoint(String(made?.id));
+    assert.equal(node.agent.ipam.holder(ipv4), undefined);
+    assert.equal(node.agent.ipam.holder(ipv6), undefined);
+    assert.equal(node.kernel.endpoints.size, 0);
+    assert.deepEqual(readdirSync(node.paths.endpointsDir), []);
+    await until('its address leaves the ipcache', () => !node.kernel.ipcache.has(`${ipv4}/32`));
+  });
+
+  it('leaves nothing behind when its routes cannot be made', async () => {
+    node.network.failAdd = new Error('no room');
+    await assert.rejects(create(node, 'web', ip(9), 7), /no room/);
+    assert.equal(node.kernel.endpoints.size, 0);
+    assert.deepEqual(readdirSync(node.paths.endpointsDir), []);
+    assert.equal(node.agent.ipam.holder(ip(9)), undefined);
+    node.network.failAdd = undefined;
+    assert.equal(await create(node, 'web', ip(9), 7), 7);
+  });
+
+  it('gets another identity when its labels change, and its peers another policy', async () => {
+    await create(node, 'web', ip(9), 7);
+    await create(node, 'client', ip(10), 8);
+    await node.client.putPolicy(allowRule('r', 'web', 'boss'));
+    await until('7 follows', async () => node.agent.manager.list()[0]?.realized?.revision === 2);
+    const before = node.kernel.endpoints.get(7)?.policy.size ?? 0;
+    const old = node.kernel.endpoints.get(8)?.endpoint.identity;
+    await node.client.patchEndpointLabels('8', { user: ['k8s:app=boss'] });
+    await until('8 has a new identity', () => node.kernel.endpoints.get(8)?.endpoint.identity !== old);
+    await until('7 lets it in', () => (node.kernel.endpoints.get(7)?.policy.size ?? 0) > before);
+    assert.equal(
+      node.kernel.ipcache.get(`${ip(10)}/32`)?.identity,
+      node.kernel.endpoints.get(8)?.endpoint.identity,
+    );
+  });
+
+  it('keeps what was enforced when a regeneration fails, shows it, and recovers by itself', async () => {
+    await create(node, 'web', ip(9), 7);
+    node.datapath.failures.set('applyPolicy', new Error('map is full'));
+    await node.client.putPolicy(allowRule('r', 'web', 'client'));
+    await until('7 is not ready', () => node.agent.manager.list()[0]?.state === 'not-ready');
+    assert.match((await node.client.healthz()).cilium?.msg ?? '', /could not be regenerated: 7/);
+    assert.equal((await node.client.endpointHealth('7')).policy, 'Failure');
+    node.datapath.failures.clear();
+    await until('7 is ready again', () => node.agent.manager.list()[0]?.state === 'ready');
+    assert.deepEqual(node.kernel.endpoints.get(7)?.enforcement, { ingress: true, egress: false });
+  });
+});
+
+describe('a change of policy', () => {
+  it('touches only the endpoints it is about; the others take over the revision', async () => {
+    await create(node, 'web', ip(9), 7);
+    await create(node, 'db', ip(10), 8);
+    const calls = node.kernel.calls.length;
+    const { revision } = await node.client.putPolicy(allowRule('r', 'web', 'db'));
+    assert.equal(revision, 2);
+    await until('both realize revision 2', async () =>
+      (await listed(node)).every((endpoint) => (endpoint as { revision: number }).revision === 2),
+    );
+    assert.deepEqual(node.kernel.calls.slice(calls), ['policy 7 +2 -1 ingress']);
+    const types = node.events.flatMap((event) => (event.kind === 'agent' ? [event.subtype] : []));
+    assert.ok(types.includes('Policy updated'));
+  });
+
+  it('is refused whole when it is wrong, and changes nothing', async () => {
+    await node.client.putPolicy(allowRule('r', 'web', 'db'));
+    await assert.rejects(node.client.putPolicy('[{"endpointSelector":{},"ingres":[]}]'), /ingres/);
+    await assert.rejects(node.client.putPolicy('{"unclosed'), /invalid/);
+    assert.equal((await node.client.policy()).revision, 2);
+    assert.match((await node.client.policy()).policy ?? '', /"web"/);
+  });
+
+  it('is put back when it cannot be written down', async () => {
+    await node.client.putPolicy(allowRule('r', 'web', 'db'));
+    const before = readFileSync(join(node.folder, 'policy.json'), 'utf8');
+    // A folder in the place of the file that is renamed over it stops every write, for root too.
+    const { mkdirSync, rmdirSync } = await import('node:fs');
+    mkdirSync(join(node.folder, 'policy.json.new'));
+    await assert.rejects(node.client.putPolicy(allowRule('s', 'db', 'web')), /cannot write .*policy\.json/);
+    assert.equal((await node.client.policy()).revision, 2);
+    assert.equal(readFileSync(join(node.folder, 'policy.json'), 'utf8'), before);
+    rmdirSync(join(node.folder, 'policy.json.new'));
+    assert.equal((await node.client.putPolicy(allowRule('s', 'db', 'web'))).revision, 3);
+  });
+});
+
+describe('a restarted agent', () => {
+  it('shows the same endpoints, identities and revision, and writes no difference that is none', async () => {
+    await create(node, 'web', ip(9), 7);
+    await create(node, 'db', ip(10), 8);
+    await node.client.putPolicy(allowRule('r', 'web', 'db'));
+    await until('7 follows', async () => node.kernel.endpoints.get(7)?.enforcement?.ingress === true);
+    const before = await listed(node);
+    await node.stop();
+    node.kernel.calls.length = 0;
+    await node.start();
+    await until('all are ready', () => node.agent.manager.list().every(({ state }) => state === 'ready'));
+    assert.deepEqual(await listed(node), before);
+    assert.deepEqual(
+      node.kernel.calls.filter((call) => !/^policy \d \+0 -0/.test(call)),
+      [],
+    );
+    await assert.rejects(create(node, 'late', ip(9)), /already in use by endpoint 7/);
+  });
+
+  it('sets a corrupt state file aside, says so, and rebuilds the endpoint from the datapath', async () => {
+    await create(node, 'web', ip(9), 7);
+    await create(node, 'db', ip(10), 8);
+    const before = await listed(node);
+    await node.stop();
+    writeFileSync(join(node.paths.endpointsDir, '7', 'state.json'), '{"version":1,"spec":{"id":7');
+    await node.start();
+    await until('all are ready', () => node.agent.manager.list().every(({ state }) => state === 'ready'));
+    assert.deepEqual(await listed(node), before);
+    const message = (await node.client.healthz()).cilium;
+    assert.equal(message?.state, 'Warning');
+    assert.match(message?.msg ?? '', /endpoint 7: state file was corrupt, set aside as .*corrupt-/);
+    assert.ok(
+      readdirSync(join(node.paths.endpointsDir, '7')).some((name) => name.startsWith('state.json.corrupt-')),
+    );
+    assert.ok(existsSync(join(node.paths.endpointsDir, '7', 'state.json')));
+  });
+
+  it('opens nothing when all copies of the rules are corrupt, until rules are imported', async () => {
+    await create(node, 'web', ip(9), 7);
+    await node.client.putPolicy(allowRule('r', 'web', 'db'));
+    await until('7 follows', async () => node.kernel.endpoints.get(7)?.enforcement?.ingress === true);
+    const enforced = node.kernel.endpoints.get(7)?.policy;
+    await node.stop();
+    for (const file of ['policy.json', 'policy.backup.json'])
+      writeFileSync(join(node.folder, file), 'garbage');
+    await node.start();
+    await until('7 is ready', () => node.agent.manager.list()[0]?.state === 'ready');
+    assert.equal(node.kernel.endpoints.get(7)?.policy, enforced);
+    assert.deepEqual(node.kernel.endpoints.get(7)?.enforcement, { ingress: true, egress: false });
+    assert.equal((await node.client.healthz()).cilium?.state, 'Failure');
+    await create(node, 'new', ip(11), 9);
+    assert.deepEqual(node.kernel.endpoints.get(9)?.enforcement, { ingress: true, egress: true });
+    await node.client.putPolicy(allowRule('r', 'web', 'db'));
+    await until('9 is open', () => node.kernel.endpoints.get(9)?.enforcement?.ingress === false);
+    assert.equal((await node.client.healthz()).cilium?.state, 'Ok');
+  });
+
+  it('takes the second copy of the rules when the first is corrupt', async () => {
+    await node.client.putPolicy(allowRule('r', 'web', 'db'));
+    await node.stop();
+    writeFileSync(join(node.folder, 'policy.json'), '{');
+    await node.start();
+    assert.equal((await node.client.policy()).revision, 2);
+    assert.equal((await node.client.healthz()).cilium?.state, 'Ok');
+  });
+
+  it('removes endpoints whose interface is gone, also from the datapath', async () => {
+    await create(node, 'web', ip(9), 7);
+    await node.stop();
+    node.network.interfaces.clear();
+    await node.start();
+    assert.deepEqual(await node.client.endpoints(), []);
+    assert.equal(node.kernel.endpoints.size, 0);
+    assert.deepEqual(readdirSync(node.paths.endpointsDir), []);
+    await until('its address leaves the ipcache', () => !node.kernel.ipcache.has(`${ip(9)}/32`));
+  });
+});
+
+describe('a second agent', () => {
+  it('on the same state is refused with exit code 4, and the first goes on', async () => {
+    const other = node.make();
+    await assert.rejects(other.start(), { code: 'STATE_IN_USE', exitCode: 4 });
+    assert.equal((await node.client.healthz()).cilium?.state, 'Ok');
+  });
+});
+
+describe('two nodes', () => {
+  it('know each other, their addresses and identities, and forget them again', async () => {
+    const second = cluster.node(2);
+    await second.start();
+    await create(node, 'web', ip(9), 7);
+    await create(second, 'web', '10.0.2.9', 5);
+    await until('both ipcaches hold both', () =>
+      [node, second].every(({ kernel }) =>
+        [`${ip(9)}/32`, '10.0.2.9/32'].every((cidr) => kernel.ipcache.has(cidr)),
+      ),
+    );
+    const identities = [node, second].map(
+      ({ kernel }) => [...kernel.endpoints.values()][0]?.endpoint.identity,
+    );
+    assert.equal(identities[0], identities[1]);
+    assert.deepEqual([...(node.kernel.ipcache.get('10.0.2.9/32')?.tunnelEndpoint ?? [])], [192, 0, 2, 2]);
+    assert.equal(node.kernel.ipcache.get('192.0.2.1/32')?.identity, 1);
+    assert.equal(node.kernel.ipcache.get('192.0.2.2/32')?.identity, 6);
+    await until('routes', () => node.network.routes.join() === '10.0.2.0/24 via n2');
+    await second.client.deleteEndpoint('5');
+    await until('it is gone here', () => !node.kernel.ipcache.has('10.0.2.9/32'));
+  });
+
+  it('lets a peer in that appears only later, on the other node', async () => {
+    const second = cluster.node(2);
+    await second.start();
+    await create(node, 'web', ip(9), 7);
+    await node.client.putPolicy(allowRule('r', 'web', 'client'));
+    await until('7 follows', async () => node.kernel.endpoints.get(7)?.enforcement?.ingress === true);
+    assert.equal(node.kernel.endpoints.get(7)?.policy.size, 2);
+    await create(second, 'client', '10.0.2.9', 5);
+    await until('7 knows the client', () => node.kernel.endpoints.get(7)?.policy.size === 3);
+  });
+});
+
+describe('a store that is away', () => {
+  it('does not stop a restart: endpoints keep their identities and the ipcache keeps its entries', async () => {
+    await create(node, 'web', ip(9), 7);
+    const before = await listed(node);
+    const entries = [...node.kernel.ipcache.keys()].sort();
+    await node.stop();
+    const { renameSync, mkdirSync, rmdirSync } = await import('node:fs');
+    for (const suffix of ['-wal', '-shm'])
+      if (existsSync(node.storeFile + suffix))
+        renameSync(node.storeFile + suffix, `${node.storeFile}${suffix}.away`);
+    renameSync(node.storeFile, `${node.storeFile}.away`);
+    mkdirSync(node.storeFile);
+    await node.start();
+    await until('7 is ready', () => node.agent.manager.list()[0]?.state === 'ready');
+    assert.deepEqual(await listed(node), before);
+    assert.deepEqual([...node.kernel.ipcache.keys()].sort(), entries);
+    assert.equal((await node.client.healthz()).kvstore?.state, 'Failure');
+    rmdirSync(node.storeFile);
+    renameSync(`${node.storeFile}.away`, node.storeFile);
+  });
+});
+
+describe('metrics', () => {
+  it('count endpoints by state and carry the revision', async () => {
+    await create(node, 'web', ip(9), 7);
+    const text = await node.client.metrics();
+    assert.match(text, /^cilium_endpoint_state\{endpoint_state="ready"\} 1$/m);
+    assert.match(text, /^cilium_policy_max_revision 1$/m);
+    assert.match(text, /^cilium_endpoint_regenerations_total\{outcome="success"\} 1$/m);
+    assert.doesNotMatch(text, /nodejs_active_(handles|requests|resources)_total/);
+  });
+});

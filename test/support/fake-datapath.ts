@@ -1,0 +1,136 @@
+import { type Cidr, formatCidr } from '../../src/base/ip.ts';
+import type {
+  Datapath,
+  DatapathEndpoint,
+  DatapathStartResult,
+  Enforcement,
+  IpcacheEntry,
+} from '../../src/datapath/types.ts';
+import { type MapState, type MapStateDiff, mapStateKeyText } from '../../src/model/map-state.ts';
+
+/** One endpoint as the kernel would hold it. */
+export interface FakeKernelEndpoint {
+  endpoint: DatapathEndpoint;
+  policy: MapState;
+  enforcement: Enforcement | undefined;
+}
+
+/** What outlives an agent: pinned maps and links. Give the same one to the next `FakeDatapath`. */
+export class FakeKernel {
+  readonly endpoints = new Map<number, FakeKernelEndpoint>();
+  readonly ipcache = new Map<string, IpcacheEntry>();
+  /** Every call that changed something, in order: `attach 7`, `policy 7 +2 -0 ingress`. */
+  readonly calls: string[] = [];
+}
+
+/** A datapath in memory, that can be told to fail. */
+export class FakeDatapath implements Datapath {
+  readonly kind = 'bpf';
+  readonly kernel: FakeKernel;
+  /** Call name -> error that its next calls reject with; removed by the test. */
+  readonly failures = new Map<keyof Datapath, Error>();
+
+  constructor(kernel: FakeKernel = new FakeKernel()) {
+    this.kernel = kernel;
+  }
+
+  async start(): Promise<DatapathStartResult> {
+    const endpoints = [...this.kernel.endpoints.values()].map(({ endpoint }) => endpoint);
+    return { endpoints, adopted: endpoints.length > 0 };
+  }
+
+  async stop(): Promise<void> {
+    this.#fail('stop');
+  }
+
+  async destroy(): Promise<void> {
+    this.kernel.endpoints.clear();
+    this.kernel.ipcache.clear();
+  }
+
+  async attachEndpoint(endpoint: DatapathEndpoint): Promise<void> {
+    this.#fail('attachEndpoint');
+    this.kernel.endpoints.set(endpoint.id, { endpoint, policy: new Map(), enforcement: undefined });
+    this.kernel.calls.push(`attach ${endpoint.id}`);
+  }
+
+  async detachEndpoint(id: number): Promise<void> {
+    this.#fail('detachEndpoint');
+    this.kernel.endpoints.delete(id);
+    this.kernel.calls.push(`detach ${id}`);
+  }
+
+  async setEndpointIdentity(id: number, identity: number): Promise<void> {
+    this.#fail('setEndpointIdentity');
+    const held = this.#endpoint(id);
+    held.endpoint = { ...held.endpoint, identity };
+    this.kernel.calls.push(`identity ${id} ${identity}`);
+  }
+
+  async applyPolicy(id: number, diff: MapStateDiff, enforcement: Enforcement): Promise<void> {
+    this.#fail('applyPolicy');
+    const held = this.#endpoint(id);
+    const policy = new Map(held.policy);
+    for (const key of diff.deletes) policy.delete(mapStateKeyText(key));
+    for (const item of diff.upserts) policy.set(mapStateKeyText(item.key), item);
+    held.policy = policy;
+    held.enforcement = enforcement;
+    const directions = (['ingress', 'egress'] as const)
+      .filter((direction) => enforcement[direction])
+      .join('+');
+    this.kernel.calls.push(
+      `policy ${id} +${diff.upserts.length} -${diff.deletes.length} ${directions || 'open'}`,
+    );
+  }
+
+  async readPolicy(id: number): Promise<MapState> {
+    this.#fail('readPolicy');
+    return this.#endpoint(id).policy;
+  }
+
+  async upsertIpcache(entries: readonly IpcacheEntry[]): Promise<void> {
+    this.#fail('upsertIpcache');
+    for (const entry of entries) {
+      this.kernel.ipcache.set(formatCidr(entry.prefix), entry);
+      this.kernel.calls.push(`ipcache + ${formatCidr(entry.prefix)} ${entry.identity}`);
+    }
+  }
+
+  async deleteIpcache(prefixes: readonly Cidr[]): Promise<void> {
+    for (const prefix of prefixes) {
+      this.kernel.ipcache.delete(formatCidr(prefix));
+      this.kernel.calls.push(`ipcache - ${formatCidr(prefix)}`);
+    }
+  }
+
+  async readIpcache(): Promise<readonly IpcacheEntry[]> {
+    return [...this.kernel.ipcache.values()];
+  }
+
+  async readCounters(): Promise<readonly []> {
+    return [];
+  }
+
+  async readMapUsage(): Promise<readonly []> {
+    return [];
+  }
+
+  onEvents(): void {
+    this.#fail('onEvents');
+  }
+
+  async collectGarbage(): Promise<number> {
+    return 0;
+  }
+
+  #fail(call: keyof Datapath): void {
+    const error = this.failures.get(call);
+    if (error !== undefined) throw error;
+  }
+
+  #endpoint(id: number): FakeKernelEndpoint {
+    const held = this.kernel.endpoints.get(id);
+    if (held === undefined) throw new Error(`the kernel holds no endpoint ${id}`);
+    return held;
+  }
+}

@@ -1,0 +1,228 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, describe, it } from 'node:test';
+import type { HealthStatusResponse, NodeElement } from '../../src/api/schema.ts';
+import { silentLog } from '../../src/base/log.ts';
+import {
+  createHealth,
+  createHealthMetrics,
+  type Health,
+  type HealthMetrics,
+} from '../../src/health/index.ts';
+import { element, FakeNodes, FakeProbe, lost, noCounters, refused, reply } from './fakes.ts';
+import { VirtualClock } from './virtual-clock.ts';
+
+interface Bench {
+  readonly clock: VirtualClock;
+  readonly nodes: FakeNodes;
+  readonly icmp: FakeProbe;
+  readonly http: FakeProbe;
+  readonly health: Health;
+  readonly metrics: HealthMetrics;
+}
+
+const running: Health[] = [];
+
+function bench(nodes: readonly NodeElement[], start?: number): Bench {
+  const clock = new VirtualClock(start);
+  const list = new FakeNodes('n1', nodes);
+  const icmp = new FakeProbe('icmp', () => reply(20_000));
+  const http = new FakeProbe('http', () => reply(300_000));
+  const metrics = createHealthMetrics({
+    health: () => health,
+    icmpCounters: () => noCounters,
+    wallMs: () => clock.wallMs(),
+  });
+  const health: Health = createHealth(
+    { interval: { kind: 'fixed', ms: 10_000 } },
+    {
+      nodes: list,
+      probes: { icmp, http },
+      clock,
+      random: () => 0,
+      log: silentLog,
+      onProbe: metrics.observe,
+    },
+  );
+  running.push(health);
+  return { clock, nodes: list, icmp, http, health, metrics };
+}
+
+const two = [element('n1', '10.0.0.1', '10.1.0.1'), element('n2', '10.0.0.2', '10.1.0.2')];
+
+function pathOf(status: HealthStatusResponse, name: string) {
+  return status.nodes?.find((node) => node.name === name)?.host?.['primary-address'];
+}
+
+function metric(text: string, line: string): number {
+  const found = text.split('\n').find((candidate) => candidate.startsWith(`${line} `));
+  assert.ok(found, `no ${line} in\n${text}`);
+  return Number(found.split(' ').at(-1));
+}
+
+describe('the health agent', () => {
+  afterEach(async () => {
+    await Promise.all(running.splice(0).map((health) => health.stop()));
+  });
+
+  it('lists every node as unknown, never as healthy, before the first probe', async () => {
+    const { health, metrics } = bench(two);
+    await health.start();
+    const status = health.status();
+    assert.deepEqual(pathOf(status, 'n2'), { ip: '10.0.0.2' });
+    assert.equal(status.probeInterval, '10s');
+    const text = await metrics.text();
+    assert.equal(metric(text, 'cilium_node_health_connectivity_status{type="node",status="unknown"}'), 2);
+    assert.equal(metric(text, 'cilium_node_health_connectivity_status{type="node",status="reachable"}'), 0);
+  });
+
+  it('knows every path within two seconds and measures both protocols', async () => {
+    const { clock, health } = bench(two);
+    await health.start();
+    await clock.pass(2000);
+    const status = health.status();
+    assert.equal(pathOf(status, 'n2')?.icmp?.latency, 20_000);
+    assert.equal(pathOf(status, 'n2')?.http?.latency, 300_000);
+    assert.match(pathOf(status, 'n2')?.icmp?.lastProbed ?? '', /^2026-01-01T00:00:0\dZ$/);
+    assert.deepEqual(health.book.count('node'), { reachable: 2, unreachable: 0, unknown: 0 });
+    assert.deepEqual(health.book.count('endpoint'), { reachable: 2, unreachable: 0, unknown: 0 });
+  });
+
+  it('never makes a latency of a failure, and counts it apart', async () => {
+    const { clock, health, metrics, icmp, http } = bench([element('n2', '10.0.0.2')]);
+    icmp.answer = () => lost;
+    http.answer = () => refused;
+    await health.start();
+    await clock.pass(900);
+    const text = await metrics.text();
+    assert.ok(!text.includes('latency_seconds_count{'), 'a failure was observed as a latency');
+    assert.equal(
+      metric(text, 'ciliate_health_probes_total{type="node",protocol="icmp",result="timeout"}'),
+      3,
+    );
+    assert.equal(
+      metric(text, 'ciliate_health_probes_total{type="node",protocol="http",result="refused"}'),
+      1,
+    );
+    assert.equal(metric(text, 'cilium_unreachable_nodes'), 1);
+    assert.deepEqual(Object.keys(pathOf(health.status(), 'n2')?.icmp ?? {}), ['status', 'lastProbed']);
+    assert.equal(pathOf(health.status(), 'n2')?.http?.status, 'connection refused');
+  });
+
+  it('calls no path unreachable for one lost packet, but counts the loss', async () => {
+    const { clock, health, metrics, icmp } = bench([element('n2', '10.0.0.2')]);
+    icmp.answer = () => (icmp.asked.length === 1 ? lost : reply(10_000));
+    await health.start();
+    await clock.pass(900);
+    assert.equal(health.book.count('node').reachable, 1);
+    const text = await metrics.text();
+    assert.equal(
+      metric(text, 'ciliate_health_probes_total{type="node",protocol="icmp",result="timeout"}'),
+      1,
+    );
+    assert.equal(metric(text, 'ciliate_health_probes_total{type="node",protocol="icmp",result="reply"}'), 1);
+  });
+
+  it('keeps a path unknown, not unreachable, where ICMP is not permitted, and says so', async () => {
+    const { clock, health, icmp } = bench([element('n2', '10.0.0.2')]);
+    icmp.ready = false;
+    await health.start();
+    await clock.pass(900);
+    const status = health.status() as HealthStatusResponse & { 'icmp-modes': Record<string, string> };
+    assert.equal(pathOf(status, 'n2')?.icmp, undefined);
+    assert.equal(pathOf(status, 'n2')?.http?.latency, 300_000);
+    assert.deepEqual(health.book.count('node'), { reachable: 0, unreachable: 0, unknown: 1 });
+    assert.equal(status['icmp-modes'].ipv4, 'off: not permitted');
+  });
+
+  it('keeps results of nodes that stay, probes new ones at once, forgets those that went', async () => {
+    const { clock, health, nodes } = bench(two);
+    await health.start();
+    await clock.pass(2000);
+    const before = pathOf(health.status(), 'n1');
+    nodes.set([...two.slice(0, 1), element('n3', '10.0.0.3')]);
+    assert.deepEqual(pathOf(health.status(), 'n1'), before);
+    assert.equal(pathOf(health.status(), 'n2'), undefined);
+    assert.deepEqual(pathOf(health.status(), 'n3'), { ip: '10.0.0.3' });
+    await clock.pass(100);
+    assert.equal(pathOf(health.status(), 'n3')?.icmp?.latency, 20_000);
+  });
+
+  it('really probes on demand', async () => {
+    const { clock, health, icmp } = bench(two);
+    await health.start();
+    await clock.pass(2000);
+    icmp.answer = () => lost;
+    const answer = health.probeNow();
+    await clock.pass(1500);
+    assert.equal(pathOf(await answer, 'n2')?.icmp?.status, 'no reply');
+  });
+
+  it('answers on demand within its bound, with what ended, when a peer hangs', async () => {
+    const { clock, health, http } = bench(two);
+    await health.start();
+    await clock.pass(2000);
+    http.answer = (address) => (address === '10.0.0.2' ? new Promise(() => undefined) : reply(1));
+    let answered: HealthStatusResponse | undefined;
+    void health.probeNow().then((status) => {
+      answered = status;
+    });
+    await clock.pass(1400);
+    assert.equal(answered, undefined);
+    await clock.pass(200);
+    assert.ok(answered);
+    assert.equal(pathOf(answered, 'n1')?.http?.latency, 1);
+    assert.equal(pathOf(answered, 'n2')?.http?.latency, 300_000);
+    // The hung probe never ends: stop must not wait for it in this test.
+    running.length = 0;
+  });
+
+  it('says since when the node list cannot be renewed', async () => {
+    const { health, nodes } = bench(two);
+    await health.start();
+    nodes.stale = { sinceMs: Date.UTC(2026, 0, 1), reason: 'agent is away' };
+    const status = health.status() as HealthStatusResponse & { 'nodes-stale'?: unknown };
+    assert.deepEqual(status['nodes-stale'], { since: '2026-01-01T00:00:00Z', reason: 'agent is away' });
+    assert.equal(status.nodes?.length, 2);
+  });
+
+  it('answers in the form that Cilium 1.19 was recorded with', async () => {
+    const fixtures = join(import.meta.dirname, '../fixtures/cilium-1.19-agent');
+    const read = (name: string): unknown => JSON.parse(readFileSync(join(fixtures, name), 'utf8'));
+    const recorded = read('healthapi-status.json') as HealthStatusResponse;
+    const { 'nodes-added': added } = read('api-cluster_nodes.json') as { 'nodes-added': NodeElement[] };
+    const { clock, health, nodes, icmp, http } = bench(added ?? []);
+    const host = recorded.nodes?.[0]?.host?.['primary-address'];
+    const endpoint = recorded.nodes?.[0]?.['health-endpoint']?.['primary-address'];
+    const of = (address: string) => (address === host?.ip ? host : endpoint);
+    icmp.answer = (address) => reply(of(address)?.icmp?.latency ?? 0);
+    http.answer = (address) => reply(of(address)?.http?.latency ?? 0);
+    await health.start();
+    await clock.pass(2000);
+    assert.ok(nodes.view().nodes.length === 1);
+    const timeless = (value: unknown): unknown =>
+      JSON.parse(JSON.stringify(value), (key, inner: unknown) =>
+        ['lastProbed', 'timestamp', 'probeInterval'].includes(key) ? typeof inner : inner,
+      );
+    const { 'icmp-modes': _modes, ...ours } = health.status() as HealthStatusResponse & {
+      'icmp-modes': unknown;
+    };
+    assert.deepEqual(timeless({ ...ours, local: recorded.local }), timeless(recorded));
+  });
+
+  it('has metrics that promtool accepts', async (t) => {
+    const { clock, health, metrics } = bench(two);
+    await health.start();
+    await clock.pass(2000);
+    const text = await metrics.text();
+    assert.match(text, /le="0.00001"/);
+    const checked = spawnSync('promtool', ['check', 'metrics'], { input: text, encoding: 'utf8' });
+    if (checked.error !== undefined) {
+      t.skip('promtool is not installed (Debian package prometheus)');
+      return;
+    }
+    assert.equal(checked.status, 0, checked.stdout + checked.stderr);
+  });
+});

@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import type { ClusterNodeStatus } from '../../src/api/schema.ts';
+import { silentLog } from '../../src/base/log.ts';
+import { createAgentNodes, createStaticNodes, parseNodeList } from '../../src/health/index.ts';
+import { element } from './fakes.ts';
+import { VirtualClock } from './virtual-clock.ts';
+
+describe("the agent's node list", () => {
+  function provider(answers: (ClusterNodeStatus | Error)[]) {
+    const clock = new VirtualClock();
+    const asked: number[] = [];
+    const nodes = createAgentNodes(
+      { pollMs: 1000 },
+      {
+        clock,
+        log: silentLog,
+        nodeChanges: async (id) => {
+          asked.push(id);
+          const answer = answers.shift() ?? { 'client-id': id, 'nodes-added': [], 'nodes-removed': [] };
+          if (answer instanceof Error) throw answer;
+          return answer;
+        },
+      },
+    );
+    const names = (): string[] => nodes.view().nodes.map(({ name }) => name);
+    return { clock, asked, nodes, names };
+  }
+  const [a, b, c] = [element('a', '10.0.0.1'), element('b', '10.0.0.2'), element('c', '10.0.0.3')];
+
+  it('starts with all nodes and applies differences', async () => {
+    const { clock, asked, nodes, names } = provider([
+      { self: 'a', 'client-id': 7, 'nodes-added': [a, b], 'nodes-removed': null },
+      { self: 'a', 'client-id': 7, 'nodes-added': [c], 'nodes-removed': [b] },
+    ]);
+    await nodes.start();
+    assert.deepEqual(names(), ['a', 'b']);
+    assert.equal(nodes.view().self, 'a');
+    await clock.pass(1500);
+    assert.deepEqual(names(), ['a', 'c']);
+    assert.deepEqual(asked, [0, 7]);
+    await nodes.stop();
+  });
+
+  it('keeps the last view while the agent is away, says since when, and takes a new agent whole', async () => {
+    const { clock, nodes, names } = provider([
+      { 'client-id': 7, 'nodes-added': [a, b] },
+      new Error('gone'),
+      new Error('gone'),
+      { 'client-id': 8, 'nodes-added': [c] },
+    ]);
+    await nodes.start();
+    await clock.pass(2500);
+    assert.deepEqual(names(), ['a', 'b']);
+    assert.deepEqual(nodes.view().stale, { sinceMs: clock.wallMs() - 1500, reason: 'gone' });
+    await clock.pass(1000);
+    assert.deepEqual(names(), ['c']);
+    assert.equal(nodes.view().stale, undefined);
+    await nodes.stop();
+  });
+
+  it('tells of a change, and only of a change', async () => {
+    const { clock, nodes } = provider([
+      { 'client-id': 7, 'nodes-added': [a] },
+      { 'client-id': 7, 'nodes-added': [] },
+      { 'client-id': 7, 'nodes-added': [b] },
+    ]);
+    let told = 0;
+    nodes.onChange(() => told++);
+    await nodes.start();
+    assert.equal(told, 1);
+    await clock.pass(1500);
+    assert.equal(told, 1);
+    await clock.pass(1000);
+    assert.equal(told, 2);
+    await nodes.stop();
+  });
+});
+
+describe('a node list in a file', () => {
+  it('may be short, or as the API has it', () => {
+    const short = parseNodeList('- {name: n1, ipv4: 10.0.0.1, ipv6: "fd00::1", ipv4HealthIp: 10.1.0.1}', 'f');
+    assert.deepEqual(
+      short[0]?.targets.map(({ kind, primary, address }) => [kind, primary, address]),
+      [
+        ['node', true, '10.0.0.1'],
+        ['node', false, 'fd00::1'],
+        ['endpoint', true, '10.1.0.1'],
+      ],
+    );
+    const long = parseNodeList(JSON.stringify([element('n1', '10.0.0.1', '10.1.0.1')]), 'f');
+    assert.equal(long[0]?.targets.length, 2);
+  });
+
+  for (const [text, why] of [
+    ['nodes: 3', /list/],
+    ['- {ipv4: 10.0.0.1}', /needs a name/],
+    ['- {name: a, ipv4: 10.0.0.300}', /f\[0\]\.ipv4.*not an IP address/],
+    ['- {name: a, ipv5: 10.0.0.3}', /no such field "ipv5"/],
+    ['- {name: a}\n- {name: a}', /f\[1\]\.name: a second node/],
+    ['- {name: [', /node list f/],
+  ] as const) {
+    it(`is refused with the place and the reason: ${text.replace('\n', ' ')}`, () => {
+      assert.throws(() => parseNodeList(text, 'f'), { code: 'NODE_LIST_INVALID', message: why });
+    });
+  }
+
+  it('is read again when it changes, and stays when the change is broken', async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'nodes-'));
+    t.after(() => rmSync(folder, { recursive: true }));
+    const file = join(folder, 'nodes.yaml');
+    writeFileSync(file, '- {name: a, ipv4: 10.0.0.1}');
+    const clock = new VirtualClock();
+    const nodes = createStaticNodes({ file }, { clock, log: silentLog });
+    await nodes.start();
+    writeFileSync(file, '- {name: a, ipv4: 10.0.0.1}\n- {name: b, ipv4: 10.0.0.2}');
+    await clock.pass(2500);
+    assert.equal(nodes.view().nodes.length, 2);
+    writeFileSync(file, '- {name: ');
+    await clock.pass(2500);
+    assert.equal(nodes.view().nodes.length, 2);
+    assert.match(nodes.view().stale?.reason ?? '', /node list/);
+    await nodes.stop();
+  });
+});

@@ -137,7 +137,7 @@ export class Decoder {
           at,
           'UNSUPPORTED',
           `${key} is not supported by this version`,
-          'remove the field',
+          'leave the whole rule out: without this field it would mean something else',
         );
       } else if (use === undefined) {
         const known = Object.keys(table).filter((name) => table[name] === 'read');

@@ -85,12 +85,12 @@ SUBPROGRAM int slow_from_pod(struct __sk_buff *ctx)
 	if (ctx->vlan_present)
 		return finish(ctx, judgement, -DROP_VLAN_FILTERED);
 	switch (ctx->protocol) {
-	case bpf_htons(ETH_P_ARP):
+	case CTX_ARP:
 		judgement->quiet = 1;
 		return finish(ctx, judgement, arp_from_endpoint(ctx, endpoint));
-	case bpf_htons(ETH_P_IP):
+	case CTX_IPV4:
 		return finish(ctx, judgement, from_pod_ip(ctx, judgement, endpoint));
-	case bpf_htons(ETH_P_IPV6):
+	case CTX_IPV6:
 		judgement->flow.v6 = 1;
 		return finish(ctx, judgement, from_pod_ip(ctx, judgement, endpoint));
 	}
@@ -157,11 +157,11 @@ SUBPROGRAM int slow_to_pod(struct __sk_buff *ctx)
 	if (result || !endpoint || judgement->destination.ifindex != ifindex)
 		return finish(ctx, judgement, -DROP_EP_NOT_READY);
 	switch (ctx->protocol) {
-	case bpf_htons(ETH_P_ARP):
+	case CTX_ARP:
 		return ctx->ingress_ifindex == 0 ? VERDICT_PASS : VERDICT_DROP;
-	case bpf_htons(ETH_P_IP):
+	case CTX_IPV4:
 		return finish(ctx, judgement, to_pod_ip(ctx, judgement, endpoint));
-	case bpf_htons(ETH_P_IPV6):
+	case CTX_IPV6:
 		judgement->flow.v6 = 1;
 		return finish(ctx, judgement, to_pod_ip(ctx, judgement, endpoint));
 	}

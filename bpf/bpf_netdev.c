@@ -47,10 +47,9 @@ static __always_inline int from_netdev_ip(struct __sk_buff *ctx, struct judgemen
 SUBPROGRAM int slow_from_netdev(struct __sk_buff *ctx)
 {
 	struct judgement *judgement;
-	bool v6 = ctx->protocol == bpf_htons(ETH_P_IPV6);
+	bool v6 = ctx->protocol == CTX_IPV6;
 
-	if (ctx->pkt_type != PACKET_HOST || (!v6 && ctx->protocol != bpf_htons(ETH_P_IP)) ||
-	    ctx->vlan_present)
+	if (ctx->pkt_type != PACKET_HOST || (!v6 && ctx->protocol != CTX_IPV4) || ctx->vlan_present)
 		return VERDICT_NEXT;
 	if (!for_endpoint(ctx, v6))
 		return VERDICT_NEXT;

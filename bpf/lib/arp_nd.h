@@ -127,7 +127,7 @@ static __always_inline __be16 nd_checksum(const struct nd_reply *reply)
 		return 0;
 	sum = (sum & 0xffff) + ((sum >> 16) & 0xffff);
 	sum = (sum & 0xffff) + (sum >> 16);
-	return (__be16)~sum;
+	return (__force __be16)~sum;
 }
 
 /*

@@ -19,6 +19,22 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #endif
 
+/* sparse lets a value change its byte order only where this stands. */
+#ifdef __CHECKER__
+#define __force __attribute__((force))
+#else
+#define __force
+#endif
+
+/* A value in network order as the bits it is: for sorting, checksums and helpers that take any number. */
+#define be16_bits(x) ((__force __u16)(x))
+#define be32_bits(x) ((__force __u32)(x))
+
+/* What `protocol` of a __sk_buff can be: network order in a plain number. */
+#define CTX_ARP	 ((__force __u32)bpf_htons(ETH_P_ARP))
+#define CTX_IPV4 ((__force __u32)bpf_htons(ETH_P_IP))
+#define CTX_IPV6 ((__force __u32)bpf_htons(ETH_P_IPV6))
+
 /*
  * A global function: the verifier judges it once, by its signature, and not again on every path that calls
  * it. Its pointers may be NULL as far as the verifier knows.

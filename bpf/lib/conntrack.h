@@ -42,7 +42,8 @@ static __always_inline bool ct_expired(const struct ct_entry *entry, __u32 now)
 static __always_inline __u32 ct4_key_fill(struct ct4_key *key, __be32 source, __be32 destination,
 					  __be16 source_port, __be16 destination_port, __u8 protocol)
 {
-	bool swap = source > destination || (source == destination && source_port > destination_port);
+	bool swap = be32_bits(source) > be32_bits(destination) ||
+		    (source == destination && be16_bits(source_port) > be16_bits(destination_port));
 
 	key->address[0] = swap ? destination : source;
 	key->address[1] = swap ? source : destination;
@@ -61,7 +62,7 @@ static __always_inline bool ct6_swapped(const union address *source, const union
 		return source->half[0] > destination->half[0];
 	if (source->half[1] != destination->half[1])
 		return source->half[1] > destination->half[1];
-	return source_port > destination_port;
+	return be16_bits(source_port) > be16_bits(destination_port);
 }
 
 static __always_inline __u32 ct6_key_fill(struct ct6_key *key, const union address *source,

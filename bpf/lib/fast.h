@@ -134,8 +134,8 @@ static __always_inline int fast_ipv4(struct __sk_buff *ctx, void *data, void *da
 		return FAST_MISS;
 	if (hook != HOOK_TO_POD && entry->ifindex[(side & 1) ^ 1]) {
 		/* RFC 1141: one less in the high byte of a word is 0x0100 more in the sum. */
-		sum = (__u32)ip->check + bpf_htons(0x0100);
-		ip->check = (__u16)(sum + (sum >= 0xffff));
+		sum = (__u32)be16_bits(ip->check) + be16_bits(bpf_htons(0x0100));
+		ip->check = (__force __sum16)(__u16)(sum + (sum >= 0xffff));
 		ip->ttl--;
 	}
 	return fast_forward(ctx, data, entry, side, hook);
@@ -171,9 +171,9 @@ static __always_inline int fast_path(struct __sk_buff *ctx, __u32 hook)
 
 	if (ctx->pkt_type != PACKET_HOST && hook != HOOK_TO_POD)
 		return FAST_MISS;
-	if (ctx->protocol == bpf_htons(ETH_P_IP))
+	if (ctx->protocol == CTX_IPV4)
 		return fast_ipv4(ctx, data, data_end, hook);
-	if (ctx->protocol == bpf_htons(ETH_P_IPV6))
+	if (ctx->protocol == CTX_IPV6)
 		return fast_ipv6(ctx, data, data_end, hook);
 	return FAST_MISS;
 }

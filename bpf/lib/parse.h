@@ -82,7 +82,7 @@ static __always_inline int parse_ipv4(struct __sk_buff *ctx, __u32 offset, struc
 		flow->later_fragment = 1;
 	else if (fragment & IP_MORE_FRAGMENTS)
 		flow->first_fragment = 1;
-	flow->fragment_id = ip.id;
+	flow->fragment_id = be16_bits(ip.id);
 	return 0;
 }
 
@@ -123,7 +123,7 @@ static __always_inline int parse_ipv6(struct __sk_buff *ctx, __u32 offset, struc
 				flow->later_fragment = 1;
 			else if (bpf_ntohs(extension.fragment) & 1)
 				flow->first_fragment = 1;
-			flow->fragment_id = extension.id;
+			flow->fragment_id = be32_bits(extension.id);
 			offset += 8;
 		} else if (next == IPPROTO_AH) {
 			offset += (extension.length + 2) * 4;

@@ -12,7 +12,7 @@ ADDON_ICMP := $(wildcard probes/icmp/*.c)
 BPF_HEADERS := $(wildcard bpf/lib/*.h)
 
 all: $(if $(ADDON_BPF),build/bpf.node) $(if $(ADDON_SOCKETS),build/sockets.node) $(if $(ADDON_ICMP),build/icmp.node) \
-     $(if $(wildcard bpf/ciliate.bpf.c),build/ciliate.bpf.o)
+     $(if $(wildcard bpf/ciliate.bpf.c),build/ciliate.bpf.o) dist/main.cjs
 
 build/bpf.node: $(ADDON_BPF) $(wildcard bpf/addon/*.h) | build
 	$(CC) $(CFLAGS) -shared -o $@.new $(ADDON_BPF) -lbpf

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { globSync } from 'node:fs';
+import { existsSync, globSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { Plugin } from '@oclif/core/config';
@@ -164,6 +164,21 @@ async function manifest(): Promise<string> {
   return `${JSON.stringify(plugin.manifest)}\n`;
 }
 
+/** Puts the new folder in the place of the old one; another build may do the same at this moment. */
+async function swap(triesLeft = 5): Promise<void> {
+  const old = `${staging}.old`;
+  try {
+    if (existsSync(target)) await rename(target, old);
+    await rename(staging, target);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (triesLeft === 0 || (code !== 'ENOTEMPTY' && code !== 'EEXIST' && code !== 'ENOENT')) throw error;
+    await swap(triesLeft - 1);
+  } finally {
+    await rm(old, { recursive: true, force: true });
+  }
+}
+
 /** Commands that people run often: their compiled code is put into the cache now. */
 const WARM = [
   ['--version'],
@@ -196,8 +211,7 @@ await mkdir(staging, { recursive: true });
 try {
   await buildAll();
   await writeFile(join(staging, 'oclif.manifest.json'), await manifest());
-  await rm(target, { recursive: true, force: true });
-  await rename(staging, target);
+  await swap();
 } finally {
   await rm(staging, { recursive: true, force: true });
 }

@@ -193,8 +193,10 @@ function serviceLines(status: StatusView, options: StatusOptions): string {
     proxyLines(status.proxy, all || options.allRedirects === true),
     identityRange(status['identity-range'], options.compat),
     status.hubble ? `Hubble:\t${hubbleText(status.hubble, status['hubble-metrics'])}\n` : '',
-    all && kpr ? kubeProxyDetails(kpr) : '',
-    all ? mapLines(status['bpf-maps']) : '',
+    all && kpr && (options.compat !== undefined || kpr.mode === 'True') ? kubeProxyDetails(kpr) : '',
+    all && (options.compat !== undefined || (status['bpf-maps']?.maps ?? []).length > 0)
+      ? mapLines(status['bpf-maps'])
+      : '',
     status.encryption ? `Encryption:\t${encryptionText(status.encryption)}\n` : '',
   ].join('');
 }

@@ -5,7 +5,8 @@ import { errorReport, wantsDebug, writeError } from '../commands/support/report-
 import pjson from '../package.json' with { type: 'json' };
 import { closestName } from '../src/base/did-you-mean.ts';
 import { UsageError } from '../src/base/errors.ts';
-import { type CommandClass, loadRegistry, type Registry } from './registry.ts';
+import { loadCommand } from './load-command.ts';
+import { loadRegistry, type Registry } from './registry.ts';
 
 /** Global flags that take a value: they may stand before the command's words. */
 const VALUE_FLAGS = new Set([
@@ -18,6 +19,9 @@ const VALUE_FLAGS = new Set([
   '--output',
   '--compat',
 ]);
+
+/** No command has more words; thousands of arguments may follow them. */
+const LONGEST_ID_WORDS = 5;
 
 /** The words of a command line, sorted. */
 export interface Words {
@@ -42,7 +46,7 @@ export function findCommand(argv: readonly string[], ids: Pick<ReadonlySet<strin
   const after = argv.slice(start);
   const firstFlag = after.findIndex((word) => word.startsWith('-'));
   const words = firstFlag < 0 ? after : after.slice(0, firstFlag);
-  for (let n = words.length; n > 0; n--) {
+  for (let n = Math.min(words.length, LONGEST_ID_WORDS); n > 0; n--) {
     const id = words.slice(0, n).join(':');
     if (ids.has(id)) return { id, words, rest: [...argv.slice(0, start), ...after.slice(n)] };
   }
@@ -71,11 +75,10 @@ function wantsHelp(argv: readonly string[]): boolean {
 }
 
 async function runCommand(id: string, rest: readonly string[], registry: Registry): Promise<void> {
-  const load = registry.get(id);
-  const module = (await load?.()) as { readonly default: CommandClass };
-  const { lightConfig } = await import('./oclif-config.ts');
-  const Class = module.default;
-  Class.id = id;
+  const [Class, { lightConfig }] = await Promise.all([
+    loadCommand(id, registry),
+    import('./oclif-config.ts'),
+  ]);
   const command = new Class([...rest], lightConfig());
   await (command as unknown as { _run(): Promise<unknown> })._run();
 }
@@ -98,6 +101,11 @@ async function help(words: readonly string[]): Promise<void> {
 
 async function dispatch(argv: readonly string[]): Promise<void> {
   const registry = loadRegistry();
+  if (argv[0] === '--complete') {
+    const { complete } = await import('./complete.ts');
+    process.stdout.write((await complete(argv.slice(1), registry)).map((word) => `${word}\n`).join(''));
+    return;
+  }
   const { id, words, rest } = findCommand(argv, registry);
   const topic = words.join(':');
   const isTopic = words.length > 0 && [...registry.keys()].some((known) => known.startsWith(`${topic}:`));

@@ -5,7 +5,8 @@ import type { Endpoint } from './endpoint.ts';
 import type { EndpointManager } from './endpoint-manager.ts';
 import { type Ipam, IpamOwner } from './ipam.ts';
 
-const HOST_INTERFACE = 'lxc_health';
+/** Host side of the health endpoint's link. */
+export const HEALTH_INTERFACE = 'lxc_health';
 const INNER_INTERFACE = 'eth0';
 const LABEL = 'reserved:health';
 const NAME = 'health';
@@ -68,10 +69,10 @@ export class HealthEndpoint {
     const { manager, ipam } = this.#deps;
     await runChecked(['ip', 'netns', 'add', this.#netns]);
     await runChecked([
-      ...['ip', 'link', 'add', HOST_INTERFACE, 'type', 'veth'],
+      ...['ip', 'link', 'add', HEALTH_INTERFACE, 'type', 'veth'],
       ...['peer', 'name', INNER_INTERFACE, 'netns', this.#netns],
     ]);
-    const host = await readLink(HOST_INTERFACE, []);
+    const host = await readLink(HEALTH_INTERFACE, []);
     const inner = await readLink(INNER_INTERFACE, ['-n', this.#netns]);
     const ipv4 = ipam.enabled(4) ? ipam.allocateNext(4, IpamOwner.health).ip : undefined;
     const ipv6 = ipam.enabled(6) ? ipam.allocateNext(6, IpamOwner.health).ip : undefined;
@@ -84,7 +85,7 @@ export class HealthEndpoint {
           'container-name': NAME,
           'container-netns-path': this.netnsPath,
           'container-interface-name': INNER_INTERFACE,
-          'interface-name': HOST_INTERFACE,
+          'interface-name': HEALTH_INTERFACE,
           'interface-index': host.index,
           mac: inner.mac,
           'host-mac': host.mac,
@@ -124,7 +125,7 @@ export class HealthEndpoint {
   }
 
   async #removeLink(): Promise<void> {
-    await run(['ip', 'link', 'delete', 'dev', HOST_INTERFACE]);
+    await run(['ip', 'link', 'delete', 'dev', HEALTH_INTERFACE]);
     if (existsSync(this.netnsPath)) await runChecked(['ip', 'netns', 'delete', this.#netns]);
   }
 }

@@ -46,6 +46,23 @@ export function healthNetns(stateDir: string): string {
   return `ciliate-health-${createHash('sha256').update(stateDir).digest('hex').slice(0, 8)}`;
 }
 
+/** The health process of a node, by its files. */
+export function createHealthProcess(
+  options: Pick<HealthManagerOptions, 'command' | 'paths'>,
+  log: Logger,
+  onExit: () => void,
+): HealthProcess {
+  return new HealthProcess(
+    {
+      command: options.command,
+      startedFile: join(options.paths.pidDir, 'health.started.json'),
+      outputFile: join(options.paths.logDir, 'health.out'),
+    },
+    log,
+    onExit,
+  );
+}
+
 /** Keeps the node's health endpoint and health process going. */
 export class HealthManager implements HealthPart {
   readonly #options: HealthManagerOptions;
@@ -63,15 +80,7 @@ export class HealthManager implements HealthPart {
     this.#endpoint = options.withEndpoint
       ? new HealthEndpoint(options.netns ?? healthNetns(options.paths.stateDir), deps)
       : undefined;
-    this.#process = new HealthProcess(
-      {
-        command: options.command,
-        startedFile: join(options.paths.pidDir, 'health.started.json'),
-        outputFile: join(options.paths.logDir, 'health.out'),
-      },
-      deps.log,
-      () => void this.#check?.trigger(),
-    );
+    this.#process = createHealthProcess(options, deps.log, () => void this.#check?.trigger());
   }
 
   async start(): Promise<void> {

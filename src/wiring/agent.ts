@@ -1,6 +1,13 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Agent, type EventSink } from '../agent/agent.ts';
-import { HealthManager, type HealthManagerOptions } from '../agent/health-manager.ts';
+import { type CleanupStep, cleanUpNode } from '../agent/cleanup.ts';
+import {
+  createHealthProcess,
+  HealthManager,
+  type HealthManagerOptions,
+  healthNetns,
+} from '../agent/health-manager.ts';
 import { noHealth } from '../agent/health-part.ts';
 import { IpNetworkSetup } from '../agent/ip-network-setup.ts';
 import { noNetworkSetup } from '../agent/network-setup.ts';
@@ -9,7 +16,7 @@ import type { AgentOptions } from '../agent/options.ts';
 import { programVersion } from '../agent/version.ts';
 import { packageRoot } from '../base/assets.ts';
 import type { Origin } from '../base/config.ts';
-import type { Logger } from '../base/log.ts';
+import { type Logger, silentLog } from '../base/log.ts';
 import { type NodePaths, nodePaths } from '../base/paths.ts';
 import { loadSockets } from '../base/sockets/index.ts';
 import { createBpfDatapath, createNoDatapath } from '../datapath/index.ts';
@@ -80,3 +87,30 @@ export function createAgent({ options, origins, log }: CreateAgentOptions): Agen
     log,
   });
 }
+
+export interface CleanUpOptions {
+  readonly nodeName: string;
+  readonly stateDir: string;
+  readonly bpfDir: string;
+  /** Default: by the state folder, as the agent names it. */
+  readonly healthNetns?: string | undefined;
+  /** A store that other nodes share; undefined: the one in the state folder, which is removed. */
+  readonly storeSpec?: string | undefined;
+}
+
+/** Removes what an agent made; in the network namespace that it ran in. @throws see `cleanUpNode` */
+export function cleanUp(options: CleanUpOptions): Promise<readonly CleanupStep[]> {
+  const paths = nodePaths(options.stateDir, options.bpfDir);
+  const { storeSpec } = options;
+  return cleanUpNode(
+    { paths, nodeName: options.nodeName, healthNetns: options.healthNetns ?? healthNetns(options.stateDir) },
+    {
+      datapath: existsSync(paths.bpfDir) ? createBpfDatapath({ bpfDir: paths.bpfDir }) : createNoDatapath(),
+      network: new IpNetworkSetup({ devices: [], ipv4Range: undefined, ipv6Range: undefined }),
+      healthProcess: createHealthProcess({ command: [], paths }, silentLog, () => undefined),
+      store: storeSpec === undefined ? undefined : createStore(storeSpec, { log: QUIET }),
+    },
+  );
+}
+
+const QUIET = { info: () => undefined, warn: () => undefined };

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Answers IPv4 echo requests wrongly on purpose, for tests. Mode by the low byte of the asked address:
- * 1 honest, 2 twice, 3 payload cut to 30 bytes, 4 a bit of the MAC flipped, 5 checksum wrong, 6 from the other address,
- * 7 pairs in reverse order, 8 after 30 ms, 9 filling changed, 10 cut inside the cookie, 11 never.
+ * 1 honest, 2 twice, 3 payload cut to 30 bytes, 4 a bit of the MAC flipped, 5 checksum wrong, 6 from the
+ * other address, 7 pairs in reverse order, 8 after 30 ms, 9 filling changed, 10 cut inside the cookie, 11
+ * never.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -31,8 +32,8 @@ static void fix_sum(uint8_t *icmp, int bytes)
 
 static void reply(struct in_addr from, struct in_addr to, const uint8_t *icmp, int bytes)
 {
-	struct sockaddr_in source = { .sin_family = AF_INET, .sin_addr = from };
-	struct sockaddr_in peer = { .sin_family = AF_INET, .sin_addr = to };
+	struct sockaddr_in source = {.sin_family = AF_INET, .sin_addr = from};
+	struct sockaddr_in peer = {.sin_family = AF_INET, .sin_addr = to};
 	int fd = socket(AF_INET, SOCK_RAW, IPPROTO_ICMP);
 
 	bind(fd, (struct sockaddr *)&source, sizeof(source));

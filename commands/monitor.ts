@@ -1,5 +1,4 @@
 import { once } from 'node:events';
-import { readdirSync, readFileSync } from 'node:fs';
 import * as Flags from '@oclif/core/flags';
 import { UsageError } from '../src/base/errors.ts';
 import {
@@ -11,6 +10,7 @@ import {
 } from '../src/view/monitor.ts';
 import { BaseCommand } from './base.ts';
 import { readEvents } from './support/events.ts';
+import { interfaceNames } from './support/interface-names.ts';
 import { interruptSignal } from './support/interrupt.ts';
 
 const endpointFlag = Flags.custom<number>({
@@ -22,18 +22,6 @@ const endpointFlag = Flags.custom<number>({
     throw new UsageError(`${JSON.stringify(text)} is not the id of an endpoint`, { code: 'ENDPOINT_ID' });
   },
 });
-
-/** Names of the interfaces of this network namespace, by number, read when one is first asked for. */
-function interfaceNames(): (ifindex: number) => string | undefined {
-  let names: Map<number, string> | undefined;
-  const folder = '/sys/class/net';
-  return (ifindex) => {
-    names ??= new Map(
-      readdirSync(folder).map((name) => [Number(readFileSync(`${folder}/${name}/ifindex`, 'utf8')), name]),
-    );
-    return names.get(ifindex);
-  };
-}
 
 export default class Monitor extends BaseCommand<typeof Monitor> {
   static override summary = 'Show drops, traces, verdicts and what the agent does, as it happens';
@@ -72,7 +60,7 @@ export default class Monitor extends BaseCommand<typeof Monitor> {
       relatedTo: flags['related-to'] ?? [],
     };
     const { verbose, hex, numeric } = flags;
-    const ifname = numeric ? undefined : interfaceNames();
+    const ifname = numeric || format.kind === 'json' ? undefined : await interfaceNames(await this.source());
     const options = { compat: this.compat, verbose, hex, ifname };
     let left = flags.count ?? Number.POSITIVE_INFINITY;
     if (format.kind === 'text') process.stderr.write('Press Ctrl-C to quit\n');

@@ -188,7 +188,7 @@ function generic(
 export function ipcacheInfo(entry: IpcacheRow, options: ViewOptions = {}): string {
   if (options.compat === '2018') return String(entry.identity);
   const tunnel = entry.tunnelEndpoint === '' ? '0.0.0.0' : entry.tunnelEndpoint;
-  const flags = entry.flags ?? (entry.tunnelEndpoint === '' ? [] : ['hastunnel']);
+  const flags = entry.flags ?? [];
   const shown = flags.length === 0 ? '<none>' : flags.join(',');
   return `identity=${entry.identity} encryptkey=${entry.encryptKey ?? 0} tunnelendpoint=${tunnel} flags=${shown}`;
 }
@@ -220,7 +220,7 @@ export function endpointInfo(entry: EndpointRow, options: ViewOptions = {}): str
 export function bpfEndpoints(rows: readonly EndpointRow[], options: ViewOptions = {}): string {
   return generic(
     ['IP ADDRESS', 'LOCAL ENDPOINT INFO'],
-    rows.map((entry) => [`${entry.ip}:0`, endpointInfo(entry, options)]),
+    rows.map((entry) => [socketText(entry.ip, 0), endpointInfo(entry, options)]),
     options,
   );
 }
@@ -270,7 +270,8 @@ function byte(value: number): string {
 /** One line of `bpf ct list`. */
 export function flowLine(flow: FlowRow): string {
   const ends = `${socketText(flow.source, flow.sourcePort)} -> ${socketText(flow.destination, flow.destinationPort)}`;
-  const left = `expires=${Math.round(flow.expiresInSeconds)}s`;
+  const seconds = Math.round(flow.expiresInSeconds);
+  const left = seconds < 0 ? `expired=${-seconds}s` : `expires=${seconds}s`;
   const identities = `SourceSecurityID=${flow.sourceIdentity} DestinationSecurityID=${flow.destinationIdentity}`;
   const tcp = `TxFlagsSeen=${byte(flow.sourceTcpFlags)} RxFlagsSeen=${byte(flow.destinationTcpFlags)}`;
   return `${protocolText(flow.protocol)} ${ends} ${left} ${identities} ${tcp} Flags=[${flow.flags.join(' ')}]\n`;

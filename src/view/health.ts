@@ -143,7 +143,9 @@ export function healthBlock(health: HealthView, options: HealthOptions): string 
   const shown = options.onlyUnhealthy === true ? candidates.slice(0, UNHEALTHY_SHOWN) : candidates;
   const detail = (node: HealthNodeView): string =>
     options.verbose === true ? nodeDetail(node, health, compat, true) : nodeRow(node, health, compat);
-  return head + row(names) + shown.map(detail).join('') + (shown.length < candidates.length ? '  ...\n' : '');
+  // The record prints the header of an empty table too.
+  const header = shown.length > 0 || compat !== undefined ? row(names) : '';
+  return head + header + shown.map(detail).join('') + (shown.length < candidates.length ? '  ...\n' : '');
 }
 
 /** `health status` as 2018 printed it without flags: every primary path. */

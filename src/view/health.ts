@@ -90,7 +90,10 @@ function pathBlock(name: string, path: PathView, compat: Compat): string {
 
 function group(kind: string, paths: readonly PathView[], compat: Compat, verbose: boolean): string {
   const [primary, ...secondary] = paths;
-  if (primary === undefined) return verbose ? `    ${kind} connectivity:\tnil\n` : '';
+  if (primary === undefined)
+    return verbose
+      ? `    ${kind} connectivity:\t${compat === undefined ? 'unknown: no address' : 'nil'}\n`
+      : '';
   const others = verbose ? secondary : [];
   return (
     pathBlock(`${kind} connectivity`, primary, compat) +

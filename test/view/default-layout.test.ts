@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { bpfEndpoints, bpfIpcache, bpfMetrics, bpfPolicy } from '../../src/view/bpf.ts';
+import { configText } from '../../src/view/config.ts';
+import { endpointHealth, endpointLabels, endpointList, endpointLog } from '../../src/view/endpoint.ts';
+import { healthStatus } from '../../src/view/health.ts';
+import { identityList, ipList, mapEntries, mapList, nodeList } from '../../src/view/listing.ts';
+import { statusText } from '../../src/view/status.ts';
+import type { HealthView, IdentityView, IpView, MapView, StatusView } from '../../src/view/types.ts';
+import { endpointRows, ipcacheRows, metricRows, policyRows } from './cilium-maps.ts';
+import { agentAnswer, healthAnswer } from './golden.ts';
+
+/** Our own layouts, kept in test/golden; `UPDATE_GOLDEN=1 node --test test/view/default-layout.test.ts` rewrites them. */
+const FOLDER = join(import.meta.dirname, '..', 'golden');
+const update = process.env.UPDATE_GOLDEN === '1';
+
+const status = agentAnswer<StatusView>('/v1/healthz');
+const health = healthAnswer<HealthView>('/v1beta/status');
+const nowMs = Date.parse('2026-11-22T22:29:41Z');
+
+const CASES: Readonly<Record<string, () => string>> = {
+  'status.txt': () => statusText({ status, health }, { nowMs }),
+  'status-verbose.txt': () => statusText({ status, health }, { nowMs, verbose: true }),
+  'status-empty.txt': () => statusText({ status: {}, health: 'unreachable' }, { nowMs }),
+  'endpoint-list.txt': () => endpointList(agentAnswer('/v1/endpoint')),
+  'endpoint-list-odd.txt': () =>
+    endpointList([{ id: 9 }, { id: 1, status: { networking: { addressing: [] }, state: 'creating' } }]),
+  'endpoint-log.txt': () => endpointLog(agentAnswer('/v1/endpoint/5/log')),
+  'endpoint-labels.txt': () => endpointLabels(agentAnswer('/v1/endpoint/5/labels')),
+  'endpoint-health.txt': () =>
+    endpointHealth({ overallHealth: 'OK', bpf: 'OK', policy: 'Pending', connected: true }),
+  'identity-list.txt': () => identityList(agentAnswer<IdentityView[]>('/v1/identity')),
+  'ip-list.txt': () => ipList(agentAnswer<IpView[]>('/v1/ip'), { verbose: true }),
+  'node-list.txt': () => nodeList(status.cluster?.nodes ?? []),
+  'map-list.txt': () => mapList(agentAnswer<{ maps: MapView[] }>('/v1/map').maps),
+  'map-get.txt': () => mapEntries(agentAnswer<MapView>('/v1/map/cilium_lxc')),
+  'config.txt': () => configText(agentAnswer('/v1/config')),
+  'health-status.txt': () => healthStatus(health),
+  'health-status-verbose.txt': () => healthStatus(health, { verbose: true }),
+  'bpf-policy.txt': () =>
+    bpfPolicy(policyRows('07415'), { labelsOf: (id) => (id === 0 ? ['ANY'] : undefined) }),
+  'bpf-ipcache.txt': () => bpfIpcache(ipcacheRows()),
+  'bpf-endpoint.txt': () => bpfEndpoints(endpointRows()),
+  'bpf-metrics.txt': () => bpfMetrics(metricRows()),
+};
+
+describe('our own layouts', () => {
+  for (const [name, render] of Object.entries(CASES)) {
+    it(`prints ${name} as it was agreed on, without blanks at the ends of lines`, () => {
+      const file = join(FOLDER, name);
+      const text = render();
+      if (update) {
+        mkdirSync(FOLDER, { recursive: true });
+        writeFileSync(file, text);
+      }
+      assert.ok(existsSync(file), `${file} is missing: run with UPDATE_GOLDEN=1`);
+      assert.equal(text, readFileSync(file, 'utf8'));
+      assert.doesNotMatch(text, / $/m);
+    });
+  }
+});

@@ -1,0 +1,193 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { describe, it, type TestContext } from 'node:test';
+import { AnswerReader } from '../../probes/http/answer.ts';
+import { createHttpProbe } from '../../probes/http/index.ts';
+import { createResponder, type Responder, type ResponderOptions } from '../../probes/responder/index.ts';
+import type { ProbeResult } from '../../probes/types.ts';
+
+function portOf(server: Pick<Server, 'address'>): number {
+  return (server.address() as AddressInfo).port;
+}
+
+/** A TCP server that does with each connection as it likes. */
+async function peer(t: TestContext, act: (socket: Socket) => void): Promise<number> {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => undefined);
+    act(socket);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return portOf(server);
+}
+
+async function probe(port: number, timeoutMs = 300): Promise<ProbeResult> {
+  const http = createHttpProbe({ port, timeoutMs });
+  try {
+    return await http.probe('127.0.0.1');
+  } finally {
+    await http.stop();
+  }
+}
+
+function failureOf(result: ProbeResult): string {
+  assert.equal(result.kind, 'failure');
+  return `${result.failure.kind}: ${result.failure.text}`;
+}
+
+describe('the HTTP probe', () => {
+  it('splits the time of an answer into its parts', async (t) => {
+    const port = await peer(t, (socket) => {
+      setTimeout(() => socket.write('HTTP/1.1 200 OK\r\ncontent-le'), 30);
+      setTimeout(() => socket.write('ngth: 2\r\n\r\nok'), 60);
+    });
+    const result = await probe(port);
+    assert.equal(result.kind, 'reply');
+    const { connectNs = 0, firstByteNs = 0, restNs = 0 } = result.phases ?? {};
+    assert.equal(connectNs + firstByteNs + restNs, result.latencyNs);
+    assert.ok(firstByteNs > 20e6 && restNs > 10e6, JSON.stringify(result.phases));
+  });
+
+  it('tells a closed port from a peer that hangs up', async (t) => {
+    const closed = createServer();
+    closed.listen(0, '127.0.0.1');
+    await once(closed, 'listening');
+    const port = portOf(closed);
+    closed.close();
+    await once(closed, 'close');
+    assert.equal(failureOf(await probe(port)), 'refused: connection refused');
+    const rude = await peer(t, (socket) => socket.resetAndDestroy());
+    assert.match(failureOf(await probe(rude)), /^(reset|bad-answer): /);
+    const silent = await peer(t, (socket) => socket.end());
+    assert.equal(failureOf(await probe(silent)), 'bad-answer: closed without an answer');
+  });
+
+  it('tells a peer that accepts and says nothing, within its deadline', async (t) => {
+    const port = await peer(t, () => undefined);
+    const start = performance.now();
+    assert.equal(failureOf(await probe(port, 100)), 'timeout: connected, but no answer within 100 ms');
+    assert.ok(performance.now() - start < 1000);
+  });
+
+  for (const [answer, text] of [
+    ['HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n', 'HTTP status 503'],
+    ['SSH-2.0-OpenSSH\r\n', 'answer is not HTTP'],
+    ['HTTP/1.1 200 OK\r\ncontent-length: 99999\r\n\r\nx', 'answer cut short'],
+    [`HTTP/1.1 200 OK\r\nx: ${'y'.repeat(20_000)}`, 'answer longer than 16384 bytes'],
+  ] as const) {
+    it(`does not take for an answer: ${text}`, async (t) => {
+      const port = await peer(t, (socket) => socket.end(answer));
+      assert.equal(failureOf(await probe(port)), `bad-answer: ${text}`);
+    });
+  }
+
+  it('reads an answer however it is cut', () => {
+    const text = 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello';
+    for (let cut = 1; cut < text.length; cut++) {
+      const reader = new AnswerReader();
+      assert.equal(reader.push(Buffer.from(text.slice(0, cut))).kind, 'more', `at ${cut}`);
+      assert.deepEqual(reader.push(Buffer.from(text.slice(cut))), { kind: 'complete', status: 200 });
+    }
+  });
+
+  it('ends what is under way as not probed when it is stopped', async (t) => {
+    const port = await peer(t, () => undefined);
+    const http = createHttpProbe({ port, timeoutMs: 5000 });
+    const result = http.probe('127.0.0.1');
+    await http.stop();
+    assert.equal((await result).kind, 'not-probed');
+  });
+});
+
+describe('the responder', () => {
+  async function start(
+    t: TestContext,
+    options: Omit<ResponderOptions, 'listen'> = {},
+  ): Promise<{ responder: Responder; port: number }> {
+    const responder = createResponder({
+      listen: [{ kind: 'address', host: '127.0.0.1', port: 0 }],
+      ...options,
+    });
+    await responder.start();
+    t.after(() => responder.stop());
+    return { responder, port: Number(responder.addresses()[0]?.split(':')[1]) };
+  }
+
+  /** Sends bytes and reads until the connection ends. */
+  async function talk(port: number, text: string): Promise<string> {
+    const socket = connect(port, '127.0.0.1');
+    let answer = '';
+    socket.on('data', (chunk) => {
+      answer += chunk.toString('latin1');
+    });
+    socket.on('error', () => undefined);
+    socket.write(text);
+    // `once` would reject on a reset, which is an answer too.
+    await new Promise((resolve) => socket.once('close', resolve));
+    return answer;
+  }
+
+  it('says hello on both paths and nothing else', async (t) => {
+    const { responder, port } = await start(t);
+    const get = (line: string): Promise<string> =>
+      talk(port, `${line}\r\nHost: x\r\nConnection: close\r\n\r\n`);
+    for (const path of ['/hello', '/v1beta/hello'])
+      assert.match(await get(`GET ${path} HTTP/1.1`), /^HTTP\/1.1 200 /);
+    for (const path of ['/', '/metrics', '/hello/x'])
+      assert.match(await get(`GET ${path} HTTP/1.1`), /^HTTP\/1.1 404 /);
+    assert.match(await get('POST /hello HTTP/1.1'), /^HTTP\/1.1 405 /);
+    assert.deepEqual(responder.counters(), { answered: 2, notFound: 3, refused: 1, dropped: 0 });
+  });
+
+  it('refuses bodies, long heads and what is no HTTP', async (t) => {
+    const { port } = await start(t);
+    assert.match(
+      await talk(port, 'GET /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello'),
+      /^HTTP\/1.1 413 /,
+    );
+    assert.match(
+      await talk(port, `GET /hello HTTP/1.1\r\nx: ${'y'.repeat(5000)}\r\n\r\n`),
+      /^HTTP\/1.1 431 /,
+    );
+    assert.match(await talk(port, 'HELO there\r\n\r\n'), /^HTTP\/1.1 400 /);
+  });
+
+  it('hangs up on a client that takes its time', async (t) => {
+    const { port } = await start(t, { requestTimeoutMs: 100 });
+    const before = performance.now();
+    await talk(port, 'GET /hello HTTP/1.1\r\nHost:');
+    assert.ok(performance.now() - before < 2000);
+  });
+
+  it('holds no more connections than it may, and answers again when they end', async (t) => {
+    const { responder, port } = await start(t, { connectionsMax: 2 });
+    const idle = [connect(port, '127.0.0.1'), connect(port, '127.0.0.1')];
+    await Promise.all(idle.map((socket) => once(socket, 'connect')));
+    await talk(port, 'GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+    assert.equal(responder.counters().dropped, 1);
+    for (const socket of idle) socket.destroy();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.match(await talk(port, 'GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'), /200/);
+  });
+
+  it('says where it cannot listen, and leaves nothing open', async (t) => {
+    const { port } = await start(t);
+    const second = createResponder({
+      listen: [
+        { kind: 'address', host: '127.0.0.1', port: 0 },
+        { kind: 'address', host: '127.0.0.1', port },
+      ],
+    });
+    await assert.rejects(second.start(), {
+      code: 'RESPONDER_LISTEN',
+      message: new RegExp(`127.0.0.1 port ${port}`),
+    });
+  });
+});

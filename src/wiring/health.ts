@@ -1,14 +1,9 @@
-import { mkdirSync, readFileSync, rmSync } from 'node:fs';
-import type { Server } from 'node:http';
-import { join } from 'node:path';
 import { createHttpProbe, HEALTH_PORT } from '../../probes/http/index.ts';
 import { createIcmpProbe } from '../../probes/icmp/index.ts';
-import { createResponder, type Responder, type ResponderListen } from '../../probes/responder/index.ts';
+import { createResponder, type ResponderListen } from '../../probes/responder/index.ts';
 import { listenOnUnixSocket } from '../agent/api/unix-socket.ts';
 import type { ApiAddress } from '../api/address.ts';
 import { AgentClient } from '../api/client.ts';
-import { writeFileAtomically } from '../base/atomic-file.ts';
-import { errorText, SystemError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { ListenAddress } from '../base/option-parsers.ts';
 import type { NodePaths } from '../base/paths.ts';
@@ -22,10 +17,12 @@ import {
   createMetricsApp,
   createStaticNodes,
   type Health,
+  type HealthMetrics,
   type NodeProvider,
   type ProbeInterval,
   systemClock,
 } from '../health/index.ts';
+import { keepPidFile, listenOnTcp, Releases } from './health-parts.ts';
 
 export interface HealthProcessOptions {
   readonly paths: NodePaths;
@@ -70,28 +67,56 @@ function makeNodes(options: HealthProcessOptions, agent: AgentClient): NodeProvi
   );
 }
 
-async function listenOnTcp(server: Server, address: ListenAddress): Promise<string> {
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause) => {
-      const where = `${address.host ?? '*'}:${address.port}`;
-      reject(new SystemError(`cannot serve metrics on ${where}`, { code: 'METRICS_LISTEN', cause }));
-    });
-    server.listen(
-      { port: address.port, ...(address.host === undefined ? {} : { host: address.host }) },
-      resolve,
-    );
-  });
-  const bound = server.address();
-  return bound === null || typeof bound === 'string' ? '' : `metrics ${bound.address} port ${bound.port}`;
+interface Parts {
+  readonly health: Health;
+  readonly metrics: HealthMetrics;
+  readonly agent: AgentClient;
 }
 
-/** Removes the pid file if it is still ours. */
-function removePidFile(file: string, log: Logger): void {
-  try {
-    if (readFileSync(file, 'utf8').trim() === String(process.pid)) rmSync(file, { force: true });
-  } catch (error) {
-    log.warn({ file, reason: errorText(error) }, 'cannot remove the pid file');
-  }
+function makeParts(options: HealthProcessOptions): Parts {
+  const { timeoutMs, port = HEALTH_PORT, sources, log } = options;
+  const agent = new AgentClient({ address: options.agent, timeoutMs: AGENT_TIMEOUT_MS });
+  const icmp = createIcmpProbe({ timeoutMs, mode: options.icmpMode, gatherMs: GATHER_MS, sources });
+  const http = createHttpProbe({ timeoutMs, port, sources });
+  const metrics = createHealthMetrics({
+    health: () => health,
+    icmpCounters: () => icmp.counters(),
+    wallMs: () => systemClock.wallMs(),
+  });
+  const health: Health = createHealth(
+    { interval: options.interval },
+    {
+      nodes: makeNodes(options, agent),
+      probes: { icmp, http },
+      clock: systemClock,
+      random: Math.random,
+      log,
+      onProbe: metrics.observe,
+    },
+  );
+  return { health, metrics, agent };
+}
+
+/** Serves health.sock, and the metrics over TCP where asked. @returns where, for the log */
+async function serve(options: HealthProcessOptions, parts: Parts, releases: Releases): Promise<string[]> {
+  const { paths, log, metricsAddress } = options;
+  const { health, metrics, agent } = parts;
+  const started = performance.now();
+  const app = createHealthApp({
+    health,
+    metrics,
+    agentStatus: options.nodesFile === undefined ? () => agent.healthz() : undefined,
+    log,
+    uptimeMs: () => performance.now() - started,
+  });
+  const server = createAppServer(app);
+  await listenOnUnixSocket(server, { path: paths.healthSocket });
+  releases.push(() => closeAppServer(server));
+  if (metricsAddress === undefined) return [];
+  const metricsServer = createAppServer(createMetricsApp(metrics));
+  const address = await listenOnTcp(metricsServer, metricsAddress);
+  releases.push(() => closeAppServer(metricsServer));
+  return [address];
 }
 
 /**
@@ -99,71 +124,21 @@ function removePidFile(file: string, log: Logger): void {
  * @throws SystemError, NotPermittedError, UsageError of the part that failed
  */
 export async function startHealthProcess(options: HealthProcessOptions): Promise<HealthProcess> {
-  const { paths, log, timeoutMs, port = HEALTH_PORT, sources } = options;
-  const started = performance.now();
-  const releases: (() => Promise<void> | void)[] = [];
-  let stopping: Promise<void> | undefined;
-  const release = async (): Promise<void> => {
-    for (const act of releases.reverse()) await act();
-  };
-  const stop = (): Promise<void> => {
-    stopping ??= release();
-    return stopping;
-  };
+  const { paths, log } = options;
+  const releases = new Releases();
+  const parts = makeParts(options);
+  const responder = createResponder({ listen: options.listen });
   try {
-    const agent = new AgentClient({ address: options.agent, timeoutMs: AGENT_TIMEOUT_MS });
-    const icmp = createIcmpProbe({ timeoutMs, mode: options.icmpMode, gatherMs: GATHER_MS, sources });
-    const holder: { health?: Health } = {};
-    const metrics = createHealthMetrics({
-      health: () => holder.health,
-      icmpCounters: () => icmp.counters(),
-      wallMs: () => systemClock.wallMs(),
-    });
-    const health = createHealth(
-      { interval: options.interval },
-      {
-        nodes: makeNodes(options, agent),
-        probes: { icmp, http: createHttpProbe({ timeoutMs, port, sources }) },
-        clock: systemClock,
-        random: Math.random,
-        log,
-        onProbe: metrics.observe,
-      },
-    );
-    holder.health = health;
-
-    const responder: Responder = createResponder({ listen: options.listen });
     await responder.start();
     releases.push(() => responder.stop());
-
-    const app = createHealthApp({
-      health,
-      metrics,
-      agentStatus: options.nodesFile === undefined ? () => agent.healthz() : undefined,
-      log,
-      uptimeMs: () => performance.now() - started,
-    });
-    const server = createAppServer(app);
-    await listenOnUnixSocket(server, { path: paths.healthSocket });
-    releases.push(() => closeAppServer(server));
-
-    const addresses = [...responder.addresses()];
-    if (options.metricsAddress !== undefined) {
-      const metricsServer = createAppServer(createMetricsApp(metrics));
-      addresses.push(await listenOnTcp(metricsServer, options.metricsAddress));
-      releases.push(() => closeAppServer(metricsServer));
-    }
-
-    mkdirSync(paths.pidDir, { recursive: true });
-    const pidFile = join(paths.pidDir, 'health.pid');
-    writeFileAtomically(pidFile, `${process.pid}\n`);
-    releases.push(() => removePidFile(pidFile, log));
-
-    releases.push(() => health.stop());
-    await health.start();
-    return { health, addresses, stop };
+    const served = await serve(options, parts, releases);
+    releases.push(keepPidFile(paths.pidDir, 'health.pid', log));
+    releases.push(() => parts.health.stop());
+    await parts.health.start();
+    const addresses = [...responder.addresses(), ...served];
+    return { health: parts.health, addresses, stop: () => releases.run() };
   } catch (error) {
-    await stop();
+    await releases.run();
     throw error;
   }
 }

@@ -11,7 +11,10 @@ struct metrics_entry {
 	__u64 bytes;
 };
 
-/* METRIC_* direction << 8 | reason -> count. Written by programs, read by user space. */
+/*
+ * METRIC_* direction << 8 | reason -> count of drops. Written by programs, read by user space. What was forwarded is
+ * the sum of the endpoints' counters: a packet pays for one count a side, not for two.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, LIMIT_METRICS_ENTRIES);
@@ -50,7 +53,6 @@ static __always_inline void count_egress(__u32 slot, __u32 bytes)
 {
 	struct endpoint_counters *counters = bpf_map_lookup_elem(&MAP_ENDPOINT_COUNTERS, &slot);
 
-	metrics_count(METRIC_EGRESS, REASON_FORWARDED, bytes);
 	if (!counters)
 		return;
 	counters->egress_packets++;
@@ -61,7 +63,6 @@ static __always_inline void count_ingress(__u32 slot, __u32 bytes)
 {
 	struct endpoint_counters *counters = bpf_map_lookup_elem(&MAP_ENDPOINT_COUNTERS, &slot);
 
-	metrics_count(METRIC_INGRESS, REASON_FORWARDED, bytes);
 	if (!counters)
 		return;
 	counters->ingress_packets++;

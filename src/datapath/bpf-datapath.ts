@@ -5,7 +5,7 @@ import { loadSockets } from '../base/sockets/index.ts';
 import { DatapathLimit, MapName } from '../model/constants.gen.ts';
 import type { MonitorEvent } from '../model/event.ts';
 import { collectConntrack, ticksOfJiffies } from './conntrack-table.ts';
-import { readMetricsMap } from './counters.ts';
+import { readCounters } from './counters.ts';
 import { EndpointTable } from './endpoint-table.ts';
 import { EventRing } from './event-ring.ts';
 import { syncHostAddresses } from './host-addresses.ts';
@@ -167,7 +167,7 @@ class BpfDatapath implements Datapath {
   }
 
   async readCounters(): ReturnType<Datapath['readCounters']> {
-    return readMetricsMap(this.#started().loaded.maps.metrics);
+    return readCounters(this.#started().loaded.maps);
   }
 
   async readMapUsage(): Promise<readonly MapUsage[]> {

@@ -1,7 +1,7 @@
 import type { BpfMap } from '../../bpf/addon/index.ts';
-import { MetricDirection } from '../model/constants.gen.ts';
-import { metricsLayout } from './map-layouts.ts';
-import { readIndex, sumPerCpu } from './struct-layout.ts';
+import { DatapathLimit, ForwardReason, MetricDirection } from '../model/constants.gen.ts';
+import { endpointCountersLayout, metricsLayout } from './map-layouts.ts';
+import { indexKey, readIndex, sumPerCpu } from './struct-layout.ts';
 import type { DatapathCounter } from './types.ts';
 
 const DIRECTIONS: Readonly<Record<number, DatapathCounter['direction']>> = {
@@ -10,16 +10,40 @@ const DIRECTIONS: Readonly<Record<number, DatapathCounter['direction']>> = {
   [MetricDirection.service]: 'service',
 };
 
-/** Every counter of the metrics map that is not zero, summed over the CPUs. */
-export function readMetricsMap(map: BpfMap): readonly DatapathCounter[] {
+/** The maps that hold the counters: drops by reason, what passed by endpoint slot. */
+export interface CounterMaps {
+  readonly metrics: BpfMap;
+  readonly endpointCounters: BpfMap;
+  /** Slots were used in order: the first one without a policy map was never used, nor any after it. */
+  readonly policy: BpfMap;
+}
+
+/** What passed, over all slots that ever had an endpoint: it never goes down when one leaves. */
+function readForwarded({ endpointCounters, policy }: CounterMaps): DatapathCounter[] {
+  const sum = { ingressPackets: 0n, ingressBytes: 0n, egressPackets: 0n, egressBytes: 0n };
+  for (let slot = 1; slot < DatapathLimit.endpointSlots; slot++) {
+    if (policy.lookup(indexKey(slot)) === undefined) break;
+    const value = endpointCounters.lookup(indexKey(slot)) ?? Buffer.alloc(0);
+    for (const field of Object.keys(sum) as (keyof typeof sum)[]) {
+      sum[field] += sumPerCpu(endpointCountersLayout, value, field);
+    }
+  }
+  const reason = ForwardReason.forwarded;
+  return [
+    { reason, direction: 'ingress', packets: sum.ingressPackets, bytes: sum.ingressBytes },
+    { reason, direction: 'egress', packets: sum.egressPackets, bytes: sum.egressBytes },
+  ];
+}
+
+function readDrops(map: BpfMap): DatapathCounter[] {
   const counters: DatapathCounter[] = [];
   for (const { keys, values, count } of map.batches(256)) {
     for (let i = 0; i < count; i++) {
       const index = readIndex(keys, i * 4);
       const value = values.subarray(i * map.valueStride, (i + 1) * map.valueStride);
-      const packets = sumPerCpu(metricsLayout, value, 'packets');
       const direction = DIRECTIONS[index >> 8];
-      if (packets === 0n || direction === undefined) continue;
+      if (direction === undefined) continue;
+      const packets = sumPerCpu(metricsLayout, value, 'packets');
       counters.push({
         reason: index & 0xff,
         direction,
@@ -29,4 +53,9 @@ export function readMetricsMap(map: BpfMap): readonly DatapathCounter[] {
     }
   }
   return counters;
+}
+
+/** Every counter that is not zero, summed over the CPUs. */
+export function readCounters(maps: CounterMaps): readonly DatapathCounter[] {
+  return [...readForwarded(maps), ...readDrops(maps.metrics)].filter(({ packets }) => packets > 0n);
 }

@@ -5,7 +5,7 @@ import { SystemError } from '../base/errors.ts';
 import { MapName, PolicyDirection } from '../model/constants.gen.ts';
 import type { MapStateEntry, MapStateKey } from '../model/map-state.ts';
 import { type ConntrackFlow, readConntrackMap, ticksOfJiffies } from './conntrack-table.ts';
-import { readMetricsMap } from './counters.ts';
+import { readCounters } from './counters.ts';
 import { decodeEndpoint, type EndpointRecord } from './endpoint-codec.ts';
 import { UnknownEndpointError } from './errors.ts';
 import { readIpcacheMap } from './ipcache-table.ts';
@@ -148,7 +148,11 @@ class PinnedMapReader implements MapReader {
   }
 
   counters(): readonly DatapathCounter[] {
-    return readMetricsMap(this.#map(MapName.metrics));
+    return readCounters({
+      metrics: this.#map(MapName.metrics),
+      endpointCounters: this.#map(MapName.endpointCounters),
+      policy: this.#map(MapName.policy),
+    });
   }
 
   close(): void {

@@ -158,6 +158,12 @@ for (const family of [4, 6] as const) {
           const result = send(address.b, udp(1000, 53), { ttl });
           assert.equal(result.verdict, 'redirect');
           assert.deepEqual(result.events, [], 'an established packet tells nothing');
+          const forwarded = [rig.counted('egress', 0), rig.counted('ingress', 0)];
+          send(address.b, udp(1000, 53), { ttl });
+          assert.deepEqual(
+            [rig.counted('egress', 0), rig.counted('ingress', 0)],
+            forwarded.map((n) => n + 1),
+          );
           assert.deepEqual(result.data.subarray(0, 6), Buffer.from(B.mac));
           assert.equal(result.data[family === 4 ? 14 + 8 : 14 + 7], ttl - 1);
           if (family === 4) assert.equal(internetChecksum(result.data.subarray(14, 34)), 0);

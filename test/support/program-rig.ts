@@ -1,6 +1,6 @@
 import { type Bpf, loadBpf, type RingBuffer } from '../../bpf/addon/index.ts';
 import { parseCidr, parseIp } from '../../src/base/ip.ts';
-import { readMetricsMap } from '../../src/datapath/counters.ts';
+import { readCounters } from '../../src/datapath/counters.ts';
 import { EndpointTable } from '../../src/datapath/endpoint-table.ts';
 import { decodeEvent } from '../../src/datapath/event-decoder.ts';
 import { syncHostAddresses } from '../../src/datapath/host-addresses.ts';
@@ -142,7 +142,7 @@ export class ProgramRig {
 
   /** Packets counted under a reason so far. */
   counted(direction: 'ingress' | 'egress', reason: number): number {
-    const found = readMetricsMap(this.loaded.maps.metrics).find(
+    const found = readCounters(this.loaded.maps).find(
       (counter) => counter.direction === direction && counter.reason === reason,
     );
     return Number(found?.packets ?? 0n);

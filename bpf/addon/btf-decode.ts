@@ -40,7 +40,10 @@ function decodeArray(type: ArrayType, bytes: Uint8Array): BtfValue {
     return isText ? text : raw.toString('hex');
   }
   const size = element.sizeBytes;
-  return Array.from({ length }, (_, i) => decodeBtf(element, bytes.subarray(i * size, (i + 1) * size)));
+  const whole = size === 0 ? 0 : Math.min(length, Math.floor(bytes.length / size));
+  return Array.from({ length: whole }, (_, i) =>
+    decodeBtf(element, bytes.subarray(i * size, (i + 1) * size)),
+  );
 }
 
 function decodeBitField(bytes: Uint8Array, offsetBits: number, bits: number, type: BtfType): number | bigint {

@@ -1,5 +1,5 @@
 import { ExitCode } from '../../src/base/errors.ts';
-import { argumentError, checked, failed } from './errors.ts';
+import { argumentError, checked, Errno, failed } from './errors.ts';
 import { handleOf, Owned } from './handle.ts';
 import type { Handle, Native } from './native.ts';
 import type {
@@ -15,6 +15,7 @@ import { BpfLinkType } from './types.ts';
 
 /** How much longer than its input a packet may come out of a test run. */
 const GROWTH_BYTES = 4096;
+const MOST_INTERRUPTIONS = 1000;
 
 export class KernelProgram extends Owned implements BpfProgram {
   readonly name: string;
@@ -54,10 +55,12 @@ export class KernelProgram extends Owned implements BpfProgram {
       throw argumentError(operation, `${repeat} is not a count of repetitions`);
     const out = Buffer.allocUnsafe(data.length + GROWTH_BYTES);
     const ctxOut = ctx === undefined ? undefined : Buffer.alloc(ctx.length);
-    const numbers = checked(
-      operation,
-      this.native.programTestRun(this.handle, data, repeat, ctx, out, ctxOut),
-    ) as readonly number[];
+    const run = (): readonly number[] | number =>
+      this.native.programTestRun(this.handle, data, repeat, ctx, out, ctxOut);
+    let result = run();
+    // The kernel gives a repeated run up at any signal, timers of the runtime among them, and says nothing of it.
+    for (let again = 0; result === -Errno.EINTR && again < MOST_INTERRUPTIONS; again++) result = run();
+    const numbers = checked(operation, result) as readonly number[];
     const [retval = 0, durationNs = 0, dataBytes = 0, ctxBytes = 0] = numbers;
     return { retval, durationNs, data: out.subarray(0, dataBytes), ctx: ctxOut?.subarray(0, ctxBytes) };
   }

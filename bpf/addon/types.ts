@@ -100,7 +100,10 @@ export interface BpfMap {
 
 export interface TestRunOptions {
   readonly data: Uint8Array;
-  /** Default 1. */
+  /**
+   * Default 1. A signal meanwhile starts a repeated run anew, so the program may run more often than this (never with
+   * 1): count side effects by single runs.
+   */
   readonly repeat?: number;
   /** A `struct __sk_buff` image for tc programs; the kernel refuses fields that may not be set (EINVAL). */
   readonly ctx?: Uint8Array;

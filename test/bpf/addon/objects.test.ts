@@ -1,8 +1,15 @@
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { BpfAttachType, BpfError, btfJson, decodeBtf, loadBpf } from '../../../bpf/addon/index.ts';
+import {
+  BpfAttachType,
+  BpfError,
+  BpfLinkType,
+  btfJson,
+  decodeBtf,
+  loadBpf,
+} from '../../../bpf/addon/index.ts';
 import { loadSockets } from '../../../src/base/sockets/index.ts';
 import { NetnsLab } from '../../support/netns.ts';
 import { rootOrSkip } from '../../support/privilege.ts';
@@ -29,7 +36,7 @@ describe('BPF objects', { skip: rootOrSkip() }, () => {
 
   it('names what is in the file', () => {
     const spec = bpf.openObject(sample);
-    assert.deepEqual([...spec.programNames].sort(), ['constant', 'count', 'emit', 'inner']);
+    assert.deepEqual([...spec.programNames].sort(), ['constant', 'count', 'emit', 'inner', 'pass']);
     for (const name of ['samples', 'counters', 'prefixes', 'outer', 'events'])
       assert.ok(spec.mapNames.includes(name), name);
     spec.close();
@@ -76,15 +83,17 @@ describe('BPF objects', { skip: rootOrSkip() }, () => {
     const program = object.program('count');
     const counters = object.map('counters');
     object.close();
-    const result = program.testRun({ data: PACKET, ctx: contextWithMark(5), repeat: 10 });
-    assert.equal(result.ctx?.readUInt32LE(8), 15, 'the context goes from one repetition to the next');
+    const result = program.testRun({ data: PACKET, ctx: contextWithMark(5) });
+    assert.equal(result.ctx?.readUInt32LE(8), 6);
     assert.equal(result.data.length, PACKET.length);
     const perCpu = counters.lookup(u32(0)) ?? Buffer.alloc(0);
     const sum = Array.from({ length: bpf.possibleCpus() }, (_, cpu) => perCpu.readUInt32LE(8 * cpu)).reduce(
       (a, b) => a + b,
       0,
     );
-    assert.equal(sum, 10);
+    assert.equal(sum, 1);
+    const repeated = program.testRun({ data: PACKET, ctx: contextWithMark(5), repeat: 100 });
+    assert.equal(repeated.ctx?.readUInt32LE(8), 105, 'the context goes from one repetition to the next');
     assert.equal(
       codeOf(() => program.testRun({ data: Buffer.alloc(3) })),
       'BPF_EINVAL',
@@ -284,5 +293,41 @@ describe('tcx links', { skip: rootOrSkip() }, () => {
       codeOf(() => program.attach({ attachType: tcxIngress })),
       'BPF_ARGUMENT',
     );
+  });
+});
+
+function cgroup2Mount(): string | undefined {
+  const line = readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .find((text) => text.includes(' - cgroup2 '));
+  return line?.split(' ')[4];
+}
+
+describe('cgroup links', {
+  skip: rootOrSkip() || (cgroup2Mount() === undefined && 'needs a mounted cgroup2'),
+}, () => {
+  it('attach to a cgroup of ours and end with their last descriptor', () => {
+    const bpf = loadBpf();
+    const scratch = scratchFolder();
+    const cgroup = mkdtempSync(join(cgroup2Mount() ?? '', 'tA-'));
+    const cgroupFd = openSync(cgroup, 'r');
+    try {
+      const { object } = loadSample(bpf, compileBpf('sample', scratch.path));
+      const attachType = BpfAttachType.cgroupInetEgress;
+      const link = object.program('pass').attach({ attachType, cgroupFd });
+      const { id, type } = link.info;
+      assert.equal(type, BpfLinkType.cgroup);
+      assert.equal(link.info.attachType, attachType);
+      link.close();
+      assert.equal(bpf.linkById(id), undefined);
+      assert.equal(
+        codeOf(() => object.program('constant').attach({ attachType, cgroupFd })),
+        'BPF_EINVAL',
+      );
+    } finally {
+      closeSync(cgroupFd);
+      rmdirSync(cgroup);
+      scratch.remove();
+    }
   });
 });

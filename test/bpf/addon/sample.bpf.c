@@ -112,4 +112,10 @@ int emit(struct __sk_buff *skb)
 				  skb->mark ? BPF_RB_NO_WAKEUP : BPF_RB_FORCE_WAKEUP);
 }
 
+SEC("cgroup_skb/egress")
+int pass(struct __sk_buff *skb)
+{
+	return 1;
+}
+
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

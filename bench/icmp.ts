@@ -7,8 +7,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { SystemError } from '../src/base/errors.ts';
 import { runChecked } from '../src/base/run.ts';
-import { NetnsLab } from '../test/support/netns.ts';
-import { whyNoRoot } from '../test/support/privilege.ts';
+import { missingForNamespaces } from '../src/lab/requirements.ts';
 import { interleave, median, report } from './support/measure.ts';
 
 const TARGETS = 3000;
@@ -45,15 +44,28 @@ const fping = (count: number, to: readonly string[]): string[] => [
   ...to,
 ];
 
-async function measure(lab: NetnsLab): Promise<void> {
-  const [a, b] = [await lab.namespace('a'), await lab.namespace('b')];
-  await lab.veth(
-    { name: 'eth0', netns: a, addresses: ['10.99.0.1/24'] },
-    { name: 'eth0', netns: b, addresses: ['10.99.0.2/24'] },
-  );
-  await lab.ip('-n', b, 'route', 'add', 'local', '10.77.0.0/16', 'dev', 'lo');
-  await lab.ip('-n', a, 'route', 'add', '10.77.0.0/16', 'via', '10.99.0.2');
-  const netns = lab.path(a);
+const ip = (...words: readonly string[]): Promise<string> => runChecked(['ip', ...words]);
+
+/** Two namespaces and a veth; the second answers for 10.77/16. @returns path of the first */
+async function makeNamespaces(a: string, b: string): Promise<string> {
+  for (const name of [a, b]) {
+    await ip('netns', 'add', name);
+    await ip('-n', name, 'link', 'set', 'lo', 'up');
+  }
+  await ip('-n', a, 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', b);
+  for (const [name, address] of [
+    [a, '10.99.0.1/24'],
+    [b, '10.99.0.2/24'],
+  ] as const) {
+    await ip('-n', name, 'address', 'add', address, 'dev', 'eth0');
+    await ip('-n', name, 'link', 'set', 'eth0', 'up');
+  }
+  await ip('-n', b, 'route', 'add', 'local', '10.77.0.0/16', 'dev', 'lo');
+  await ip('-n', a, 'route', 'add', '10.77.0.0/16', 'via', '10.99.0.2');
+  return `/run/netns/${a}`;
+}
+
+async function measure(netns: string): Promise<void> {
   const variants = {
     'ours, start': ours(1, targets),
     'fping, start': fping(1, targets),
@@ -81,15 +93,19 @@ async function measure(lab: NetnsLab): Promise<void> {
   ]);
 }
 
-const missing =
-  whyNoRoot() ?? (existsSync('/usr/bin/fping') ? undefined : 'needs fping (Debian package fping)');
-if (missing !== undefined) {
-  console.error(`bench icmp skipped: ${missing}`);
+const needed = [
+  ...missingForNamespaces(),
+  ...(existsSync('/usr/bin/fping') ? [] : ['fping (Debian package fping)']),
+];
+if (needed.length > 0) {
+  console.error(`bench icmp skipped: needs ${needed.join(', ')}`);
 } else {
-  const lab = new NetnsLab('bi');
+  const names = ['a', 'b'].map((end) => `bench-icmp-${process.pid}-${end}`);
   try {
-    await measure(lab);
+    await measure(await makeNamespaces(names[0] ?? '', names[1] ?? ''));
   } finally {
-    await lab.cleanUp();
+    for (const name of names) {
+      if (existsSync(`/run/netns/${name}`)) await ip('netns', 'delete', name);
+    }
   }
 }

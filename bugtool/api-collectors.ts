@@ -86,9 +86,10 @@ function mapNames(paths: readonly string[]): string[] {
 function agentViews(agent: BugtoolAgent): Collector[] {
   return [
     call('api/metrics', 'api/metrics.txt', 'GET /v1/metrics', () => agent.metrics()),
-    call('view/endpoint-list', 'view/endpoint-list.txt', 'endpoint list', async () =>
-      endpointList(JSON.parse(await agent.raw('/endpoint')) as readonly EndpointView[]),
-    ),
+    call('view/endpoint-list', 'view/endpoint-list.txt', 'endpoint list', async () => {
+      const text = endpointList(JSON.parse(await agent.raw('/endpoint')) as readonly EndpointView[]);
+      return text.endsWith('\n') ? text : `${text}\n`;
+    }),
   ];
 }
 

@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { packageRoot } from '../base/assets.ts';
 import { ciliate } from './agent-process.ts';
 import { DEATHSTAR_PORT } from './deathstar.ts';
@@ -24,9 +24,14 @@ export const LANDING_TIMEOUT_MS = 2000;
 /** What a ship's process needs beyond its own deadline to start and print. */
 const PROCESS_SLACK_MS = 20_000;
 
-/** Path of the L3/L4 policy of the walk-through: only the empire's ships reach port 80 of the deathstars. */
+/**
+ * The L3/L4 policy of the walk-through: only the empire's ships reach port 80 of the deathstars. A path from the working
+ * folder where that is shorter, as somebody would type it.
+ */
 export function rule1File(): string {
-  return join(packageRoot(), 'deploy/examples/star-wars/sw_l3_l4_policy.yaml');
+  const file = join(packageRoot(), 'deploy/examples/star-wars/sw_l3_l4_policy.yaml');
+  const near = relative(process.cwd(), file);
+  return near.startsWith('..') ? file : near;
 }
 
 function podFile(lab: Lab, workload: string, name: string): string {

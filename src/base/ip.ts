@@ -98,5 +98,7 @@ export function formatCidr(cidr: Cidr): string {
 }
 
 export function cidrContains(cidr: Cidr, address: IpBytes): boolean {
-  return ipFamily(address) === cidr.family && maskIp(address, cidr.length).every((b, i) => b === cidr.bytes[i]);
+  return (
+    ipFamily(address) === cidr.family && maskIp(address, cidr.length).every((b, i) => b === cidr.bytes[i])
+  );
 }

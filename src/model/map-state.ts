@@ -24,7 +24,7 @@ export interface MapStateKey {
 export type MapStateVerdict =
   | { readonly kind: 'allow' }
   | { readonly kind: 'deny' }
-  | { readonly kind: 'redirect'; /** Host order. */ readonly proxyPort: number };
+  | { readonly kind: 'redirect' /** Host order. */; readonly proxyPort: number };
 
 export interface MapStateEntry {
   readonly verdict: MapStateVerdict;

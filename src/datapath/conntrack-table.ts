@@ -3,6 +3,7 @@ import type { IpBytes } from '../base/ip.ts';
 import { CtFlag, DatapathLimit } from '../model/constants.gen.ts';
 import type { NumericIdentity } from '../model/identity.ts';
 import { ct4KeyLayout, ct6KeyLayout, ctEntryLayout } from './map-layouts.ts';
+import { fieldsOf } from './struct-layout.ts';
 
 const BATCH = 4096;
 
@@ -45,24 +46,29 @@ function ticksLeft(entry: { readonly seen: number; readonly lifetime: number }, 
   return entry.lifetime - age;
 }
 
-function keyLayoutOf(map: BpfMap): typeof ct4KeyLayout | typeof ct6KeyLayout {
-  return map.info.keySize === ct4KeyLayout.bytes ? ct4KeyLayout : ct6KeyLayout;
-}
+/** What a flow shows of its entry. */
+const shownLayout = fieldsOf(ctEntryLayout, ['seen', 'lifetime', 'flags', 'tcpFlags', 'ifindex', 'identity']);
+const shownKey4 = fieldsOf(ct4KeyLayout, ['address', 'port', 'protocol']);
+const shownKey6 = fieldsOf(ct6KeyLayout, ['address', 'port', 'protocol']);
+
+type Key = ReturnType<typeof shownKey4.decode>;
+type Entry = ReturnType<typeof shownLayout.decode>;
+
+const viewOf = (bytes: Uint8Array): DataView =>
+  new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 /** Every flow of a conntrack map, in the map's order. */
 export function* readConntrackMap(map: BpfMap, clock: ConntrackClock): Generator<ConntrackFlow> {
-  const layout = keyLayoutOf(map);
+  const keyLayout = map.info.keySize === shownKey4.bytes ? shownKey4 : shownKey6;
   for (const { keys, values, count } of map.batches(BATCH)) {
+    const keyView = viewOf(keys);
+    const valueView = viewOf(values);
     for (let i = 0; i < count; i++) {
-      const key = layout.decode(keys, i * layout.bytes);
-      const entry = ctEntryLayout.decode(values, i * ctEntryLayout.bytes);
-      yield decodeFlow(key, entry, clock);
+      const key = keyLayout.decodeAt(keyView, i * keyLayout.bytes);
+      yield decodeFlow(key, shownLayout.decodeAt(valueView, i * shownLayout.bytes), clock);
     }
   }
 }
-
-type Key = ReturnType<typeof ct4KeyLayout.decode>;
-type Entry = ReturnType<typeof ctEntryLayout.decode>;
 
 function decodeFlow(key: Key, entry: Entry, clock: ConntrackClock): ConntrackFlow {
   const end = (side: 0 | 1): FlowEnd => ({

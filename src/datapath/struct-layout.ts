@@ -98,6 +98,8 @@ export interface StructLayout<F extends Fields> {
   readonly bytes: number;
   readonly fields: F;
   decode(buffer: Uint8Array, offset?: number): ValuesOf<F>;
+  /** As `decode`, for walks: one view serves the structs of a whole batch. */
+  decodeAt(view: DataView, offset: number): ValuesOf<F>;
   /** Fields that are not given are zero. */
   encode(values: Partial<ValuesOf<F>>): Buffer;
 }
@@ -109,9 +111,11 @@ export function structLayout<const F extends Fields>(name: string, size: number,
     bytes: size,
     fields,
     decode(buffer, offset = 0) {
-      const view = new DataView(buffer.buffer, buffer.byteOffset + offset, size);
+      return this.decodeAt(new DataView(buffer.buffer, buffer.byteOffset + offset, size), 0);
+    },
+    decodeAt(view, offset) {
       const values: Record<string, unknown> = {};
-      for (const [field, [at, codec]] of entries) values[field] = codec.read(view, at);
+      for (const [field, [at, codec]] of entries) values[field] = codec.read(view, offset + at);
       return values as ValuesOf<F>;
     },
     encode(values) {
@@ -124,6 +128,15 @@ export function structLayout<const F extends Fields>(name: string, size: number,
       return buffer;
     },
   };
+}
+
+/** The same struct of which only some fields are read: a walk over many pays for what it shows. */
+export function fieldsOf<const F extends Fields, const K extends keyof F & string>(
+  layout: StructLayout<F>,
+  names: readonly K[],
+): StructLayout<Pick<F, K>> {
+  const kept = Object.fromEntries(names.map((name) => [name, layout.fields[name]])) as Pick<F, K>;
+  return structLayout(layout.name, layout.bytes, kept);
 }
 
 /** Key of an array map. */

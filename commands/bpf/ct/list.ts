@@ -1,8 +1,8 @@
-import { once } from 'node:events';
 import * as Flags from '@oclif/core/flags';
 import { flowLine } from '../../../src/view/bpf.ts';
 import { toJsonLine } from '../../../src/view/json.ts';
 import { BaseCommand } from '../../base.ts';
+import { LineWriter } from '../../support/line-writer.ts';
 import { flowRow } from '../../support/map-rows.ts';
 import { withMaps } from '../../support/maps.ts';
 
@@ -16,16 +16,25 @@ export default class BpfCtList extends BaseCommand<typeof BpfCtList> {
 
   async run(): Promise<void> {
     const json = this.format.kind === 'json';
+    const sorted = !json && !this.flags.unsorted;
     await withMaps(this.paths, async (maps) => {
+      const writer = new LineWriter();
       for (const family of [4, 6] as const) {
         const lines: string[] = [];
         for (const flow of maps.conntrack(family)) {
           const line = json ? `${toJsonLine(flowRow(flow))}\n` : flowLine(flowRow(flow));
-          if (!json && !this.flags.unsorted) lines.push(line);
-          else if (!process.stdout.write(line)) await once(process.stdout, 'drain');
+          if (sorted) lines.push(line);
+          else {
+            const full = writer.add(line);
+            if (full !== undefined) await full;
+          }
         }
-        process.stdout.write(lines.sort().join(''));
+        for (const line of lines.sort()) {
+          const full = writer.add(line);
+          if (full !== undefined) await full;
+        }
       }
+      await writer.flush();
     });
   }
 }

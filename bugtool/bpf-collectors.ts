@@ -10,6 +10,7 @@ const MIB = 1 << 20;
 /** Entries that are decoded before the event loop turns. */
 const ENTRIES_PER_TURN = 2048;
 const PER_CPU: readonly number[] = [BpfMapType.perCpuHash, BpfMapType.perCpuArray, BpfMapType.lruPerCpuHash];
+const MAPS_OF_MAPS: readonly number[] = [BpfMapType.arrayOfMaps, BpfMapType.hashOfMaps];
 /** Where a Cilium agent pins its maps. */
 const CILIUM_MAPS = '/sys/fs/bpf/tc/globals';
 
@@ -70,25 +71,48 @@ function decodedValue(map: BpfMap, type: BtfType | undefined, bytes: Buffer): un
   );
 }
 
-/** First what the map is, then a line an entry: `{"key":…,"value":…}`, hexadecimal where the map has no BTF. */
+/** A line an entry: `{"key":…,"value":…}`, hexadecimal where the map has no BTF; `tag` goes before both. */
+function* entryLines(bpf: Bpf, map: BpfMap, tag: Readonly<Record<string, unknown>>): Generator<string> {
+  const types = bpf.mapTypes(map);
+  const { keySize } = map.info;
+  const stride = map.valueStride;
+  for (const { keys, values, count } of map.batches(ENTRIES_PER_TURN)) {
+    let text = '';
+    for (let i = 0; i < count; i++) {
+      const key = decoded(types?.key, keys.subarray(i * keySize, (i + 1) * keySize));
+      const value = decodedValue(map, types?.value, values.subarray(i * stride, (i + 1) * stride));
+      text += `${btfJson({ ...tag, key, value })}\n`;
+    }
+    yield text;
+  }
+}
+
+/** The entries of every map that a map of maps holds; `outer` is the key there. */
+function* innerLines(bpf: Bpf, map: BpfMap): Generator<string> {
+  for (const { keys, values, count } of map.batches(ENTRIES_PER_TURN)) {
+    for (let i = 0; i < count; i++) {
+      const inner = bpf.mapById(values.readUInt32LE(i * 4));
+      if (inner === undefined) continue;
+      const outer = keys.toString('hex', i * map.info.keySize, (i + 1) * map.info.keySize);
+      try {
+        yield lines([{ outer, map: inner.info }]);
+        yield* entryLines(bpf, inner, { outer });
+      } finally {
+        inner.close();
+      }
+    }
+  }
+}
+
+/** First what the map is, then its entries. */
 function* dumpMap(bpf: Bpf, path: string): Generator<string> {
   const map = bpf.openPinnedMap(path);
   if (map === undefined) throw new Error(`nothing is pinned at ${path} any more`);
   try {
     yield lines([{ map: map.info, pinned: path }]);
     if (map.info.type === BpfMapType.ringbuf) return;
-    const types = bpf.mapTypes(map);
-    const { keySize } = map.info;
-    const stride = map.valueStride;
-    for (const { keys, values, count } of map.batches(ENTRIES_PER_TURN)) {
-      let text = '';
-      for (let i = 0; i < count; i++) {
-        const key = decoded(types?.key, keys.subarray(i * keySize, (i + 1) * keySize));
-        const value = decodedValue(map, types?.value, values.subarray(i * stride, (i + 1) * stride));
-        text += `${btfJson({ key, value })}\n`;
-      }
-      yield text;
-    }
+    if (MAPS_OF_MAPS.includes(map.info.type)) yield* innerLines(bpf, map);
+    else yield* entryLines(bpf, map, {});
   } finally {
     map.close();
   }

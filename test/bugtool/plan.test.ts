@@ -123,7 +123,7 @@ describe('BPF in the archive', { skip: rootOrSkip() }, () => {
   });
 
   it('has every pinned map decoded, and lists of maps, programs and links', async () => {
-    const { object } = loadSample(bpf, compileBpf('sample', scratch.path));
+    const { object, inner } = loadSample(bpf, compileBpf('sample', scratch.path));
     const samples = object.map('samples');
     const value = Buffer.alloc(samples.info.valueSize);
     value.write('eth0', 8);
@@ -131,6 +131,9 @@ describe('BPF in the archive', { skip: rootOrSkip() }, () => {
     samples.pin(`${bpfDir}/maps/samples`);
     object.map('counters').pin(`${bpfDir}/maps/counters`);
     object.map('events').pin(`${bpfDir}/maps/events`);
+    inner.update(u32(0), u32(9));
+    object.map('outer').updateInner(u32(2), inner);
+    object.map('outer').pin(`${bpfDir}/maps/outer`);
     object.program('count').pin(`${bpfDir}/program`);
     const bare = bpf.createMap({
       type: BpfMapType.hash,
@@ -169,6 +172,8 @@ describe('BPF in the archive', { skip: rootOrSkip() }, () => {
     );
     assert.deepEqual(lines('map/maps/bare.ndjson')[1], { key: '01000000', value: '02000000' });
     assert.equal(lines('map/maps/events.ndjson').length, 1);
+    const nested = lines('map/maps/outer.ndjson')[2];
+    assert.deepEqual(nested, { outer: '02000000', key: '00000000', value: '09000000' });
     assert.equal(files.has('map/program.ndjson'), false);
     assert.ok(lines('bpf/maps.ndjson').some(({ id }) => id === samples.info.id));
     assert.ok(lines('bpf/programs.ndjson').some(({ name }) => name === 'count'));

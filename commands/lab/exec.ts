@@ -23,12 +23,13 @@ export default class LabExec extends BaseCommand<typeof LabExec> {
   };
 
   async run(): Promise<void> {
-    const [{ openLab }, { inNetns }, { defaultLabsDir }, { nodeEnvironment }] = await Promise.all([
-      import('../../src/lab/lab.ts'),
-      import('../../src/lab/host.ts'),
-      import('../../src/lab/requirements.ts'),
-      import('../../src/lab/agent-process.ts'),
-    ]);
+    const [{ openLab }, { inNetns }, { defaultLabsDir }, { nodeEnvironment, pathWithCiliate }] =
+      await Promise.all([
+        import('../../src/lab/lab.ts'),
+        import('../../src/lab/host.ts'),
+        import('../../src/lab/requirements.ts'),
+        import('../../src/lab/agent-process.ts'),
+      ]);
     const lab = openLab(this.flags.name, defaultLabsDir());
     const { where } = this.args;
     const separator = this.argv.indexOf('--');
@@ -41,7 +42,10 @@ export default class LabExec extends BaseCommand<typeof LabExec> {
     const node = lab.layout.nodes.find((candidate) => candidate.name === where);
     const netns = node === undefined ? lab.workload(where).netns : node.netns;
     const [program = '', ...rest] = inNetns(netns, words);
-    const env = { ...process.env, ...(node === undefined ? {} : nodeEnvironment(node)) };
+    const env = {
+      ...process.env,
+      ...(node === undefined ? { PATH: pathWithCiliate() } : nodeEnvironment(node)),
+    };
     const child = spawn(program, rest, { stdio: 'inherit', env });
     const [code, signal] = await once(child, 'exit');
     process.exitCode = typeof code === 'number' ? code : signal === null ? 1 : 128;

@@ -58,8 +58,13 @@ export function nodeEnvironment(node: NodeLayout): Readonly<Record<string, strin
     CILIATE_HEALTH_SOCK: `unix://${node.paths.healthSocket}`,
     CILIATE_STATE_DIR: node.paths.stateDir,
     CILIATE_BPF_DIR: node.paths.bpfDir,
-    PATH: [dirname(ciliate()[0] ?? ''), process.env.PATH ?? ''].join(delimiter),
+    PATH: pathWithCiliate(),
   };
+}
+
+/** A PATH on which `ciliate` is found. */
+export function pathWithCiliate(): string {
+  return [dirname(ciliate()[0] ?? ''), process.env.PATH ?? ''].join(delimiter);
 }
 
 export function agentClient(node: NodeLayout): AgentClient {

@@ -142,6 +142,22 @@ async function showCommands(lab: Lab, report: DemoReport): Promise<void> {
   report.check(metrics.length > 0, '/metrics has counters of the datapath');
 }
 
+const NAMES_SHOWN = 6;
+
+/** What an archive holds, a folder a line: `api/ (42): healthz.json, config.json, ...`. */
+function archiveOverview(entries: readonly string[]): string {
+  const inside = entries.map((entry) => entry.slice(entry.indexOf('/') + 1));
+  const folders = Map.groupBy(inside, (entry) =>
+    entry.includes('/') ? `${entry.slice(0, entry.indexOf('/'))}/` : '',
+  );
+  const lines = [...folders].map(([folder, paths]) => {
+    const names = paths.slice(0, NAMES_SHOWN).map((path) => path.slice(folder.length));
+    const rest = paths.length > NAMES_SHOWN ? ', ...' : '';
+    return `  ${folder === '' ? 'top' : folder} (${paths.length}): ${names.join(', ')}${rest}\n`;
+  });
+  return `${entries.length} files\n${lines.join('')}`;
+}
+
 /** Step 5: one archive with everything; exit 5 says that parts of it could not be had. */
 export async function packArchive(
   lab: Lab,
@@ -155,10 +171,9 @@ export async function packArchive(
   report.output(
     `\n${first.name}$ ciliate bugtool --output-file ${archive}\n${result.stdout}${result.stderr}`,
   );
-  const listing = await run(['tar', '-tzvf', archive], { timeoutMs: 30_000 });
-  const entries = listing.stdout.split('\n').filter(Boolean);
-  report.output(`\n$ tar -tzvf ${basename(archive)}\n${entries.slice(0, 30).join('\n')}\n`);
-  if (entries.length > 30) report.output(`... and ${entries.length - 30} more\n`);
+  const listing = await run(['tar', '-tzf', archive], { timeoutMs: 30_000 });
+  const entries = listing.stdout.split('\n').filter((entry) => entry !== '' && !entry.endsWith('/'));
+  report.output(`\n$ tar -tzf ${basename(archive)}\n${archiveOverview(entries)}`);
   report.check(
     exits.includes(result.exitCode ?? -1),
     `bugtool exits ${exits.join(' or ')} (${result.exitCode ?? 'ended by a signal'})`,

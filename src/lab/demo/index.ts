@@ -4,6 +4,7 @@ import { listNetns } from '../host.ts';
 import { type Lab, takeDown } from '../lab.ts';
 import { labLayout, netnsPrefix } from '../layout.ts';
 import { missingForBpf, missingForNamespaces } from '../requirements.ts';
+import { SHIPS } from '../star-wars.ts';
 import { type DemoOptions, runEnforced } from './enforced.ts';
 import { LEFT_OUT, runLoopback } from './loopback.ts';
 
@@ -30,8 +31,8 @@ function keepUp(lab: Lab, { name, report }: DemoRun): void {
     report.output(`  bin/ciliate lab exec${suffix} node1 -- ciliate ${words}\n`);
   const target = lab.workload('deathstar-1').ipv4;
   if (lab.workload('xwing').netns !== undefined) {
-    const send = `ciliate lab send PUT http://${target}/v1/exhaust-port`;
-    report.output(`  bin/ciliate lab exec${suffix} tiefighter -- ${process.cwd()}/bin/${send}\n`);
+    const send = `ciliate lab send POST http://${target}/v1/request-landing`;
+    for (const ship of SHIPS) report.output(`  bin/ciliate lab exec${suffix} ${ship} -- ${send}\n`);
     report.output(`  bin/ciliate lab status${suffix}\n`);
   }
   report.output(`and at the end:\n  bin/ciliate lab down${suffix}\n`);

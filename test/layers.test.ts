@@ -40,8 +40,9 @@ const PARTS: readonly Part[] = [
   { folder: 'commands', layer: 5, below: ['src/lab'] },
   { folder: 'bin', layer: 5, below: ['commands'] },
   { folder: 'scripts', layer: 6 },
-  { folder: 'bench', layer: 6 },
-  { folder: 'test', layer: 6, below: ['scripts', 'bench'] },
+  { folder: 'test', layer: 6, below: ['scripts'] },
+  // Programs are measured in the rigs in which they are tested.
+  { folder: 'bench', layer: 6, below: ['test'] },
 ];
 
 /** The pure parts: no I/O, no clock, no environment. `node:net` for isIP and `node:crypto` for digests are functions. */

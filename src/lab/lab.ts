@@ -132,7 +132,6 @@ async function claim(layout: LabLayout, options: LabLayoutOptions): Promise<LabR
     throw new UsageError(`there is a lab ${layout.name} already`, {
       code: 'LAB_EXISTS',
       hint: `\`ciliate lab down --name ${layout.name}\` takes it down, another --name makes a second one`,
-      cause,
     });
   }
   const builder = processRef(process.pid);

@@ -1,70 +1,19 @@
-import type { Origin } from '../base/config.ts';
 import { errorText } from '../base/errors.ts';
-import { type Cidr, formatCidr, parseIp } from '../base/ip.ts';
-import type { Logger } from '../base/log.ts';
-import type { NodePaths } from '../base/paths.ts';
-import type { Datapath, DatapathNode } from '../datapath/types.ts';
-import { dropReasonText } from '../model/constants.gen.ts';
-import type { AgentEvent, MonitorEvent } from '../model/event.ts';
-import type { NumericIdentity } from '../model/identity.ts';
-import type { ClusterNode } from '../model/node.ts';
-import type { IpIdentity, Store } from '../store/types.ts';
+import type { Datapath } from '../datapath/types.ts';
+import type { MonitorEvent } from '../model/event.ts';
+import type { AgentDeps } from './agent-deps.ts';
+import { AgentParts } from './agent-parts.ts';
 import { type ApiServer, createApiServer } from './api/index.ts';
-import { ClusterSync } from './cluster-sync.ts';
-import { Controllers } from './controllers.ts';
-import { EndpointDirectory } from './endpoint-directory.ts';
-import { addressesOf, EndpointManager } from './endpoint-manager.ts';
+import type { EndpointManager } from './endpoint-manager.ts';
 import { AgentEventType, agentEvent } from './events.ts';
-import type { HealthPart } from './health-part.ts';
-import { Ipam } from './ipam.ts';
-import { Ipcache } from './ipcache.ts';
-import { AgentMetrics } from './metrics.ts';
-import type { NetworkSetup } from './network-setup.ts';
-import type { NodeFacts } from './node-facts.ts';
-import { Operations } from './operations.ts';
-import type { AgentOptions } from './options.ts';
-import { PolicyManager } from './policy-manager.ts';
+import type { Ipam } from './ipam.ts';
+import { datapathNode } from './own-node.ts';
+import type { PolicyManager } from './policy-manager.ts';
 import { type RestoreReport, restoreEndpoints } from './restore.ts';
 import { openStateFolder } from './state-folder.ts';
-import { briefStatus, type StatusDeps } from './status.ts';
-import { TextServer } from './text-server.ts';
+import { briefStatus } from './status.ts';
+import { type TextAnswer, TextServer } from './text-server.ts';
 
-/** Where monitor events go: the events socket of `monitor`. */
-export interface EventSink {
-  start(): Promise<void>;
-  stop(): Promise<void>;
-  publish(events: readonly MonitorEvent[]): void;
-  /** Events that a listener was too slow for, since the start. */
-  lost(): number;
-}
-
-/** What the health part needs of the agent. */
-export interface HealthContext {
-  readonly manager: EndpointManager;
-  readonly ipam: Ipam;
-  readonly controllers: Controllers;
-  /** The health endpoint's addresses are known or changed: the node is to be published anew. */
-  readonly onAddresses: () => void;
-}
-
-export interface AgentDeps {
-  readonly options: AgentOptions;
-  /** Where each option came from; undefined when the agent was made as an object. */
-  readonly origins?: Readonly<Record<string, Origin>> | undefined;
-  readonly paths: NodePaths;
-  readonly node: NodeFacts;
-  readonly version: string;
-  readonly storeSpec: string;
-  readonly store: Store;
-  readonly datapath: Datapath;
-  readonly network: NetworkSetup;
-  readonly events: EventSink;
-  readonly health: (context: HealthContext) => HealthPart;
-  readonly log: Logger;
-  readonly now?: (() => Date) | undefined;
-}
-
-const RING = { pages: 64, pageBytes: 4096 } as const;
 const GARBAGE_INTERVAL_MS = 30_000;
 const CONFIRM_IDENTITIES_MS = 15_000;
 
@@ -75,15 +24,7 @@ const CONFIRM_IDENTITIES_MS = 15_000;
 export class Agent {
   readonly #deps: AgentDeps;
   readonly #now: () => Date;
-  readonly #controllers: Controllers;
-  readonly #policy: PolicyManager;
-  readonly #ipam: Ipam;
-  readonly #ipcache: Ipcache;
-  readonly #cluster: ClusterSync;
-  readonly #directory: EndpointDirectory;
-  readonly #manager: EndpointManager;
-  readonly #health: HealthPart;
-  readonly #metrics: AgentMetrics;
+  readonly #parts: AgentParts;
   readonly #api: ApiServer;
   readonly #servers: readonly TextServer[];
   #restore: RestoreReport = { restored: 0, cleaned: 0, corrupt: [], problems: [] };
@@ -95,100 +36,42 @@ export class Agent {
   constructor(deps: AgentDeps) {
     this.#deps = deps;
     this.#now = deps.now ?? ((): Date => new Date());
-    const { options, log, datapath, network, store } = deps;
-    const emit = (event: AgentEvent): void => deps.events.publish([event]);
-    this.#controllers = new Controllers(log);
-    this.#policy = new PolicyManager(
-      {
-        stateDir: deps.paths.stateDir,
-        clusterName: options['cluster-name'],
-        mode: options['enable-policy'],
-        allowLocalhost: options['allow-localhost'],
-      },
-      { log, emit, now: this.#now, onChange: (touched, reason) => this.#onPolicyChange(touched, reason) },
-    );
-    this.#ipam = new Ipam({ ipv4Range: options['ipv4-range'], ipv6Range: options['ipv6-range'] });
-    this.#ipcache = new Ipcache(options['node-name'], {
-      datapath,
-      emit,
-      log,
-      onDirty: () => void this.#cluster.syncIpcache(),
-    });
-    this.#cluster = new ClusterSync(() => this.#self(), {
-      store,
-      ipcache: this.#ipcache,
-      policy: this.#policy,
-      network,
-      controllers: this.#controllers,
-      log,
-      ownIps: () => this.#ownIps(),
-    });
-    this.#directory = new EndpointDirectory(deps.paths.endpointsDir);
-    this.#manager = new EndpointManager({
-      datapath,
-      network,
-      store,
-      emit,
-      log,
-      policy: this.#policy,
-      ipam: this.#ipam,
-      ipcache: this.#ipcache,
-      directory: this.#directory,
+    this.#parts = new AgentParts(deps, {
       now: this.#now,
-      publish: () => this.#cluster.publishIps(),
-      syncIpcache: () => this.#cluster.syncIpcache(),
-      onRegenerated: (durationMs, failed) => this.#metrics.regenerated(durationMs, failed),
+      started: () => this.#started,
+      problems: () => problemTexts(this.#restore),
+      ringLost: () => this.#ringLost,
     });
-    this.#health = deps.health({
-      manager: this.#manager,
-      ipam: this.#ipam,
-      controllers: this.#controllers,
-      onAddresses: () => void this.#cluster.publishNode(),
-    });
-    this.#metrics = this.#createMetrics();
-    const operations = new Operations({
-      ...this.#statusDeps(),
-      ipcache: this.#ipcache,
-      config: {
-        options,
-        origins: deps.origins,
-        storeSpec: deps.storeSpec,
-        mutable: {
-          DropNotification: 'Enabled',
-          PolicyVerdictNotification: 'Enabled',
-          TraceNotification: 'Enabled',
-        },
-      },
-      metricsText: () => this.#metrics.text(),
-    });
+    const { operations, metrics } = this.#parts;
     this.#api = createApiServer(
       { socketPath: deps.paths.agentSocket },
       {
         operations,
-        onCall: (record) => this.#metrics.apiCall(record),
-        onError: (error, operation) => log.error({ operation, error: errorText(error) }, 'API call failed'),
+        onCall: (record) => metrics.apiCall(record),
+        onError: (error, operation) =>
+          deps.log.error({ operation, error: errorText(error) }, 'API call failed'),
       },
     );
     this.#servers = this.#createServers();
   }
 
-  /** For tests and for whoever runs the agent as an object. */
+  /** For whoever runs the agent as an object. */
   get manager(): EndpointManager {
-    return this.#manager;
+    return this.#parts.manager;
   }
 
   get policy(): PolicyManager {
-    return this.#policy;
+    return this.#parts.policy;
   }
 
   get ipam(): Ipam {
-    return this.#ipam;
+    return this.#parts.ipam;
   }
 
   /** @throws CiliateError of the part that could not start; everything is released again then */
   async start(): Promise<void> {
-    const { log } = this.#deps;
-    this.#unlock = openStateFolder(this.#deps.paths);
+    const { log, paths, events } = this.#deps;
+    this.#unlock = openStateFolder(paths);
     try {
       await this.#startParts();
     } catch (error) {
@@ -196,15 +79,14 @@ export class Agent {
       throw error;
     }
     this.#started = true;
-    this.#deps.events.publish([agentEvent(AgentEventType.started, { time: this.#now().toISOString() })]);
+    events.publish([agentEvent(AgentEventType.started, { time: this.#now().toISOString() })]);
     const { restored, cleaned, corrupt } = this.#restore;
-    log.info(
-      { restored, cleaned, corrupt: corrupt.length, revision: this.#policy.revision },
-      'agent started',
+    const revision = this.#parts.policy.revision;
+    log.info({ restored, cleaned, corrupt: corrupt.length, revision }, 'agent started');
+    const health = this.#parts.health.start();
+    health.catch((error: unknown) =>
+      log.warn({ error: errorText(error) }, 'health could not be started yet'),
     );
-    void this.#health
-      .start()
-      .catch((error: unknown) => log.warn({ error: errorText(error) }, 'health failed'));
   }
 
   /** Stops serving. The pinned datapath, the health process and all state stay. May be called twice. */
@@ -214,55 +96,65 @@ export class Agent {
   }
 
   async #startParts(): Promise<void> {
-    const { datapath, events, network, log } = this.#deps;
-    this.#policy.load();
+    const { datapath, events, network, log, options, node } = this.#deps;
+    const { policy, ipcache, cluster, ipam } = this.#parts;
+    policy.load();
     await events.start();
     datapath.onEvents((batch) => this.#onDatapathEvents(batch));
-    const { endpoints: adopted, adopted: takenOver } = await datapath.start(this.#datapathNode());
-    log.info({ adopted: adopted.length, takenOver, kind: datapath.kind }, 'datapath started');
+    const found = await datapath.start(datapathNode(options, node, ipam));
+    log.info({ adopted: found.endpoints.length, kind: datapath.kind }, 'datapath started');
     await network.prepareNode();
-    await this.#ipcache.adopt();
-    await this.#cluster.start();
-    this.#restore = await restoreEndpoints(adopted, {
-      directory: this.#directory,
-      datapath,
-      network,
-      store: this.#deps.store,
-      manager: this.#manager,
-      log,
-      now: this.#now,
-    });
-    this.#cluster.ownEndpointsKnown();
-    for (const endpoint of this.#manager.list()) void this.#manager.regenerate(endpoint, 'agent restart');
-    await this.#cluster.syncIpcache();
-    void this.#cluster.publishIps();
-    void this.#cluster.publishNode();
+    await ipcache.adopt();
+    await cluster.start();
+    await this.#findEndpoints(found.endpoints);
+    await cluster.syncIpcache();
+    void cluster.publishIps();
+    void cluster.publishNode();
     this.#addControllers();
     for (const server of this.#servers) await server.start();
     await this.#api.start();
   }
 
+  async #findEndpoints(adopted: Awaited<ReturnType<Datapath['start']>>['endpoints']): Promise<void> {
+    const { datapath, network, store, log } = this.#deps;
+    const { directory, manager, cluster } = this.#parts;
+    this.#restore = await restoreEndpoints(adopted, {
+      directory,
+      datapath,
+      network,
+      store,
+      manager,
+      log,
+      now: this.#now,
+    });
+    cluster.ownEndpointsKnown();
+    for (const endpoint of manager.list()) void manager.regenerate(endpoint, 'agent restart');
+  }
+
   async #stop(): Promise<void> {
+    const { datapath, store, events, log } = this.#deps;
+    const { health, manager, cluster, controllers, ipam } = this.#parts;
     this.#started = false;
     await this.#api.stop();
     for (const server of this.#servers) await server.stop();
-    await this.#health.stop();
-    await this.#manager.stop();
-    this.#cluster.stop();
-    await this.#controllers.stop();
-    this.#ipam.stop();
-    await this.#deps.datapath.stop();
-    await this.#deps.store.stop();
-    await this.#deps.events.stop();
+    await health.stop();
+    await manager.stop();
+    cluster.stop();
+    await controllers.stop();
+    ipam.stop();
+    await datapath.stop();
+    await store.stop();
+    await events.stop();
     this.#unlock?.();
     this.#unlock = undefined;
-    this.#deps.log.info({}, 'agent stopped, the datapath goes on enforcing');
+    log.info({}, 'agent stopped, the datapath goes on enforcing');
   }
 
   #addControllers(): void {
     const { datapath } = this.#deps;
+    const { controllers, manager } = this.#parts;
     const add = (name: string, intervalMs: number, run: () => Promise<void>): void => {
-      void this.#controllers.add({ name, intervalMs, run }).trigger();
+      void controllers.add({ name, intervalMs, run }).trigger();
     };
     if (datapath.kind === 'bpf') {
       add(
@@ -272,15 +164,11 @@ export class Agent {
       );
     }
     add('confirm-identities', CONFIRM_IDENTITIES_MS, async () => {
-      const unsure = this.#manager
+      const unsure = manager
         .list()
         .filter((endpoint) => endpoint.state === 'ready' && endpoint.needsIdentity);
-      for (const endpoint of unsure) void this.#manager.regenerate(endpoint, 'identity to be confirmed');
+      for (const endpoint of unsure) void manager.regenerate(endpoint, 'identity to be confirmed');
     });
-  }
-
-  #onPolicyChange(touched: ReadonlySet<NumericIdentity>, reason: string): void {
-    this.#manager.onPolicyChange(touched, reason);
   }
 
   #onDatapathEvents(batch: readonly MonitorEvent[]): void {
@@ -289,116 +177,29 @@ export class Agent {
     this.#deps.events.publish(batch);
   }
 
-  #self(): ClusterNode {
-    const { options, node } = this.#deps;
-    const range = (cidr: Cidr | undefined): string | undefined => cidr && formatCidr(cidr);
-    const health = this.#health.addresses();
-    return {
-      name: options['node-name'],
-      ipv4: node.ipv4,
-      ipv6: node.ipv6,
-      ipv4AllocRange: range(options['ipv4-range']),
-      ipv6AllocRange: range(options['ipv6-range']),
-      ipv4HealthIp: health.ipv4,
-      ipv6HealthIp: health.ipv6,
-    };
-  }
-
-  #ownIps(): readonly IpIdentity[] {
-    const { options, node } = this.#deps;
-    const hostIp = node.ipv4 ?? node.ipv6 ?? '';
-    return this.#manager.list().flatMap(({ spec, identity, isEnding }) => {
-      if (identity === undefined || isEnding) return [];
-      const owner =
-        spec.k8sPodName === undefined ? undefined : `${spec.k8sNamespace ?? ''}/${spec.k8sPodName}`;
-      return addressesOf(spec).map((ip) => ({
-        cidr: `${ip}/${parseIp(ip).length * 8}`,
-        identity: identity.id,
-        node: options['node-name'],
-        hostIp,
-        ...(owner !== undefined && { owner }),
-      }));
-    });
-  }
-
-  #datapathNode(): DatapathNode {
-    const { options, node } = this.#deps;
-    const own = [options['ipv4-range'], options['ipv6-range']].filter((range) => range !== undefined);
-    const router = (family: 4 | 6): Uint8Array | undefined => {
-      const ip = this.#ipam.routerIp(family);
-      return ip === undefined ? undefined : parseIp(ip);
-    };
-    return {
-      addresses: [node.ipv4, node.ipv6].filter((ip) => ip !== undefined).map(parseIp),
-      podCidrs: options['cluster-cidrs'].length > 0 ? options['cluster-cidrs'] : own,
-      devices: node.devices,
-      routerIpv4: router(4),
-      routerIpv6: router(6),
-    };
-  }
-
-  #statusDeps(): StatusDeps {
-    const { version, node, datapath, store, events } = this.#deps;
-    return {
-      version,
-      devices: node.devices,
-      datapath,
-      store,
-      ipam: this.#ipam,
-      controllers: this.#controllers,
-      manager: this.#manager,
-      policy: this.#policy,
-      cluster: this.#cluster,
-      health: this.#health,
-      monitor: () => ({ ...RING, lost: this.#ringLost + events.lost() }),
-      problems: () => [
-        ...this.#restore.corrupt.map(
-          ({ id, aside }) => `endpoint ${id}: state file was corrupt, set aside as ${aside}`,
-        ),
-        ...this.#restore.problems,
-      ],
-      started: () => this.#started,
-    };
-  }
-
-  #createMetrics(): AgentMetrics {
-    const { version, datapath, store, events } = this.#deps;
-    return new AgentMetrics({
-      version,
-      datapath,
-      manager: this.#manager,
-      policy: this.#policy,
-      ipam: this.#ipam,
-      controllers: this.#controllers,
-      identityCount: async () => (await store.listIdentities()).length,
-      nodeCount: () => this.#cluster.nodes().length,
-      reasonText: (reason) => dropReasonText[reason] ?? `${reason}`,
-      eventsLost: () => ({ ring: this.#ringLost, listener: events.lost() }),
-    });
-  }
-
   #createServers(): TextServer[] {
-    const { options } = this.#deps;
-    const servers: TextServer[] = [];
-    const [metrics, liveness] = [options['metrics-address'], options['liveness-address']];
-    if (metrics !== undefined) {
-      const contentType = 'text/plain; version=0.0.4; charset=utf-8';
-      const answer = async () => ({ status: 200, contentType, body: await this.#metrics.text() });
-      servers.push(new TextServer(metrics, '/metrics', answer));
-    }
-    if (liveness !== undefined) {
-      servers.push(
-        new TextServer(liveness, '/healthz', async () => {
-          const status = briefStatus(this.#statusDeps());
-          const ok = status.cilium?.state !== 'Failure';
-          return {
-            status: ok ? 200 : 500,
-            contentType: 'application/json',
-            body: `${JSON.stringify(status)}\n`,
-          };
-        }),
-      );
-    }
-    return servers;
+    const { 'metrics-address': metrics, 'liveness-address': liveness } = this.#deps.options;
+    return [
+      ...(metrics === undefined ? [] : [new TextServer(metrics, '/metrics', () => this.#metricsAnswer())]),
+      ...(liveness === undefined ? [] : [new TextServer(liveness, '/healthz', () => this.#livenessAnswer())]),
+    ];
   }
+
+  async #metricsAnswer(): Promise<TextAnswer> {
+    const contentType = 'text/plain; version=0.0.4; charset=utf-8';
+    return { status: 200, contentType, body: await this.#parts.metrics.text() };
+  }
+
+  async #livenessAnswer(): Promise<TextAnswer> {
+    const status = briefStatus(this.#parts.statusDeps());
+    const ok = status.cilium?.state !== 'Failure';
+    return { status: ok ? 200 : 500, contentType: 'application/json', body: `${JSON.stringify(status)}\n` };
+  }
+}
+
+function problemTexts({ corrupt, problems }: RestoreReport): readonly string[] {
+  const texts = corrupt.map(
+    ({ id, aside }) => `endpoint ${id}: state file was corrupt, set aside as ${aside}`,
+  );
+  return [...texts, ...problems];
 }

@@ -1,20 +1,20 @@
-import { randomInt } from 'node:crypto';
 import { formatEndpointRef } from '../api/endpoint-ref.ts';
 import { ApiError, type EndpointRef } from '../api/operations.ts';
 import type * as Api from '../api/schema.ts';
 import { errorText } from '../base/errors.ts';
-import { formatCidr, parseCidr } from '../base/ip.ts';
 import type { Logger } from '../base/log.ts';
 import type { Datapath } from '../datapath/types.ts';
 import type { Identity, NumericIdentity } from '../model/identity.ts';
 import { formatLabels, hasLabels, type Label, labelSetText, parseLabels } from '../model/labels.ts';
 import type { Store } from '../store/types.ts';
-import { Endpoint, type EndpointSpec } from './endpoint.ts';
+import { Endpoint } from './endpoint.ts';
+import { addressesOf, hostCidr, ownerOf } from './endpoint-addresses.ts';
 import { EndpointBuilder } from './endpoint-builder.ts';
 import type { EndpointDirectory } from './endpoint-directory.ts';
 import { findEndpoint } from './endpoint-index.ts';
+import { EndpointIntake } from './endpoint-intake.ts';
 import { recordOf } from './endpoint-record.ts';
-import { ENDPOINT_OPTIONS, normaliseOptions, requestLabels, requestSpec } from './endpoint-request.ts';
+import { ENDPOINT_OPTIONS, normaliseOptions, requestLabels } from './endpoint-request.ts';
 import { AgentEventType, agentEvent, type EmitEvent } from './events.ts';
 import type { Ipam } from './ipam.ts';
 import type { Ipcache } from './ipcache.ts';
@@ -47,7 +47,6 @@ export interface EndpointManagerOptions {
   readonly retryBaseMs?: number;
 }
 
-const MAX_ID = 65535;
 const SYNC_BUILD_MS = 30_000;
 const PUBLISH_MS = 2_000;
 
@@ -56,12 +55,14 @@ export class EndpointManager {
   readonly #deps: EndpointManagerDeps;
   readonly #options: EndpointManagerOptions;
   readonly #endpoints = new Map<number, Endpoint>();
+  readonly #intake: EndpointIntake;
   readonly #builder: EndpointBuilder;
   readonly #regenerator: Regenerator;
 
   constructor(deps: EndpointManagerDeps, options: EndpointManagerOptions = {}) {
     this.#deps = deps;
     this.#options = options;
+    this.#intake = new EndpointIntake(this.#endpoints, deps);
     this.#builder = new EndpointBuilder({ ...deps, onIdentity: (...args) => this.#onIdentity(...args) });
     this.#regenerator = new Regenerator(
       {
@@ -104,15 +105,15 @@ export class EndpointManager {
    * @throws ApiError 400, 409, 500
    */
   async create(ref: EndpointRef, request: Api.EndpointChangeRequest): Promise<Endpoint> {
-    const id = this.#chooseId(ref, request);
     const labels = requestLabels(request.labels);
-    const spec = await this.#settleInterface(requestSpec(request, id, this.#deps.datapath.kind === 'bpf'));
-    this.#refuseDuplicate(spec);
+    const spec = await this.#intake.settle(ref, request);
+    const { id } = spec;
+    this.#intake.refuseDuplicate(spec);
     const endpoint = new Endpoint({ spec, labels, state: 'creating', now: this.#deps.now });
     this.#endpoints.set(id, endpoint);
     const taken: string[] = [];
     try {
-      for (const ip of addressesOf(spec)) this.#takeAddress(ip, spec, request, taken);
+      this.#intake.takeAddresses(spec, request, taken);
       this.#deps.directory.write(recordOf(endpoint));
       await this.#builder.attach(endpoint);
     } catch (error) {
@@ -232,8 +233,7 @@ export class EndpointManager {
   }
 
   #cache(endpoint: Endpoint, identity: Identity): void {
-    const { k8sNamespace, k8sPodName } = endpoint.spec;
-    const owner = k8sPodName === undefined ? undefined : `${k8sNamespace ?? ''}/${k8sPodName}`;
+    const owner = endpoint.spec.k8sPodName === undefined ? undefined : ownerOf(endpoint.spec);
     for (const ip of addressesOf(endpoint.spec))
       this.#deps.ipcache.setLocal(hostCidr(ip), identity.id, owner);
   }
@@ -241,72 +241,6 @@ export class EndpointManager {
   #forgetIdentity(id: NumericIdentity | undefined): void {
     if (id === undefined || this.list().some((endpoint) => endpoint.identity?.id === id)) return;
     this.#deps.policy.forget(id);
-  }
-
-  #chooseId(ref: EndpointRef, request: Api.EndpointChangeRequest): number {
-    const asked =
-      request.id !== undefined && request.id !== 0 ? request.id : ref.kind === 'cilium-local' ? ref.id : 0;
-    if (asked === 0) return this.#freeId();
-    if (asked < 1 || asked > MAX_ID)
-      throw new ApiError(400, `${asked} is not from 1 to ${MAX_ID}`, { field: 'id' });
-    if (!this.#endpoints.has(asked)) return asked;
-    throw new ApiError(409, `endpoint ${asked} exists already`, {
-      code: 'ENDPOINT_EXISTS',
-      hint: 'delete it first, or leave the id out to get a free one',
-    });
-  }
-
-  /** Random, so that an id is not given again soon after its endpoint went: logs and counters would mix them up. */
-  #freeId(): number {
-    for (let tried = 0, id = randomInt(1, MAX_ID + 1); tried < MAX_ID; tried++, id = (id % MAX_ID) + 1) {
-      if (!this.#endpoints.has(id)) return id;
-    }
-    throw new ApiError(500, `all ${MAX_ID} endpoint ids are taken`);
-  }
-
-  async #settleInterface(spec: EndpointSpec): Promise<EndpointSpec> {
-    if (this.#deps.datapath.kind === 'none') return spec;
-    const index = await this.#deps.network.interfaceIndex(spec.interfaceName);
-    if (index === undefined) {
-      throw new ApiError(400, `there is no interface ${spec.interfaceName} here`, {
-        field: 'interface-name',
-      });
-    }
-    if (spec.interfaceIndex === 0 || spec.interfaceIndex === index) return { ...spec, interfaceIndex: index };
-    throw new ApiError(400, `${spec.interfaceName} has index ${index}, not ${spec.interfaceIndex}`, {
-      field: 'interface-index',
-    });
-  }
-
-  #refuseDuplicate(spec: EndpointSpec): void {
-    if (this.#endpoints.has(spec.id)) throw new ApiError(409, `endpoint ${spec.id} exists already`);
-    if (
-      spec.containerId !== undefined &&
-      this.list().some(({ spec: { containerId } }) => containerId === spec.containerId)
-    ) {
-      throw new ApiError(409, `container ${spec.containerId} has an endpoint already`, {
-        code: 'ENDPOINT_EXISTS',
-      });
-    }
-    for (const other of this.#endpoints.values()) {
-      if (spec.interfaceName !== '' && other.spec.interfaceName === spec.interfaceName) {
-        throw new ApiError(409, `interface ${spec.interfaceName} belongs to endpoint ${other.id} already`);
-      }
-      const shared = addressesOf(other.spec).find((ip) => addressesOf(spec).includes(ip));
-      if (shared !== undefined)
-        throw new ApiError(409, `${shared} is already in use by endpoint ${other.id}`);
-    }
-  }
-
-  /** An address that was given out before (POST /ipam) becomes the endpoint's; a free one is taken for it. */
-  #takeAddress(ip: string, spec: EndpointSpec, request: Api.EndpointChangeRequest, taken: string[]): void {
-    if (request['datapath-configuration']?.['external-ipam'] === true) return;
-    const { ipam } = this.#deps;
-    const holder = ipam.holder(ip);
-    if (holder?.owner === 'router') throw new ApiError(409, `${ip} is already in use by the router`);
-    if (holder === undefined) ipam.allocate(ip, ownerOf(spec));
-    else ipam.confirm(ip, ownerOf(spec));
-    taken.push(ip);
   }
 
   async #undo(endpoint: Endpoint, taken: readonly string[]): Promise<void> {
@@ -365,20 +299,6 @@ async function withDeadline(promise: Promise<void>, timeoutMs: number): Promise<
   } finally {
     clearTimeout(timer);
   }
-}
-
-function hostCidr(ip: string): string {
-  return formatCidr(parseCidr(ip));
-}
-
-/** Addresses in text form, IPv4 first. */
-export function addressesOf(spec: EndpointSpec): readonly string[] {
-  return [spec.ipv4, spec.ipv6].filter((ip) => ip !== undefined);
-}
-
-function ownerOf(spec: EndpointSpec): string {
-  if (spec.k8sPodName !== undefined) return `${spec.k8sNamespace ?? ''}/${spec.k8sPodName}`;
-  return spec.containerName ?? `endpoint ${spec.id}`;
 }
 
 function eventFields(endpoint: Endpoint): Record<string, unknown> {

@@ -7,7 +7,7 @@ import type { ListenAddress } from '../base/option-parsers.ts';
 import { DEFAULT_STATE_DIR, type NodePaths } from '../base/paths.ts';
 import type { Sockets } from '../base/sockets/types.ts';
 import { formatDuration } from '../view/duration.ts';
-import type { HealthContext } from './agent.ts';
+import type { HealthContext } from './agent-deps.ts';
 import { HealthEndpoint } from './health-endpoint.ts';
 import type { HealthPart, HealthStatus } from './health-part.ts';
 import { HealthProcess, type HealthProcessSettings } from './health-process.ts';

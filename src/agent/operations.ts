@@ -10,11 +10,12 @@ import { goSelectorText, matchesSelector, selectorText } from '../model/selector
 import { PolicyInvalidError, peerSelectorApiText, rulesText } from '../policy/index.ts';
 import { type ConfigView, configView } from './config-view.ts';
 import type { Endpoint } from './endpoint.ts';
-import { addressesOf } from './endpoint-manager.ts';
+import { addressesOf } from './endpoint-addresses.ts';
 import { normaliseOptions } from './endpoint-request.ts';
 import { configurationView, endpointView, healthView, labelsView, logView } from './endpoint-view.ts';
 import { identityById } from './identity-manager.ts';
-import { type Allocation, IpamError } from './ipam.ts';
+import type { Allocation } from './ipam.ts';
+import { ipamAnswer, ipamCall } from './ipam-answers.ts';
 import type { Ipcache, IpcacheLine } from './ipcache.ts';
 import { briefStatus, fullStatus, nodeView, type StatusDeps } from './status.ts';
 
@@ -22,24 +23,6 @@ export interface OperationsDeps extends StatusDeps {
   readonly ipcache: Ipcache;
   readonly config: ConfigView;
   readonly metricsText: () => Promise<string>;
-}
-
-const IPAM_STATUS = {
-  outside: 400,
-  'in-use': 409,
-  exhausted: 502,
-  'family-off': 501,
-  'not-allocated': 404,
-} as const;
-
-/** Runs an IPAM call and answers its refusals with their status. */
-function ipamCall<T>(call: () => T): T {
-  try {
-    return call();
-  } catch (cause) {
-    if (!(cause instanceof IpamError)) throw cause;
-    throw new ApiError(IPAM_STATUS[cause.kind], cause.message, { code: cause.code, hint: cause.hint, cause });
-  }
 }
 
 function identityView(identity: Identity): Api.Identity {
@@ -283,7 +266,7 @@ export class Operations implements AgentOperations {
       for (const { ip } of given) ipam.release(ip);
       throw error;
     }
-    return this.#ipamView(given);
+    return ipamAnswer(given, ipam, this.#deps.cluster.nodes()[0]);
   }
 
   async allocateIp(ip: string, options: { readonly owner?: string | undefined }): Promise<void> {
@@ -373,29 +356,6 @@ export class Operations implements AgentOperations {
       identity: line.identity,
       ...(hostIP !== undefined && { hostIP }),
       metadata: { source: line.source, namespace, name },
-    };
-  }
-
-  #ipamView(given: readonly Allocation[]): Api.IPAMResponse {
-    const { ipam, cluster } = this.#deps;
-    const of = (family: 4 | 6): Allocation | undefined =>
-      given.find(({ ip }) => parseIp(ip).length === (family === 4 ? 4 : 16));
-    const [ipv4, ipv6] = [of(4), of(6)];
-    const detail = (allocation: Allocation | undefined, family: 4 | 6): Api.IPAMResponse['ipv4'] =>
-      allocation && {
-        ip: allocation.ip,
-        gateway: ipam.routerIp(family),
-        ...(allocation.expirationUuid !== undefined && { 'expiration-uuid': allocation.expirationUuid }),
-      };
-    const self = cluster.nodes()[0];
-    return {
-      address: { ipv4: ipv4?.ip, ipv6: ipv6?.ip },
-      ipv4: detail(ipv4, 4),
-      ipv6: detail(ipv6, 6),
-      'host-addressing': {
-        ipv4: { enabled: ipam.enabled(4), ip: ipam.routerIp(4), 'alloc-range': self?.ipv4AllocRange },
-        ipv6: { enabled: ipam.enabled(6), ip: ipam.routerIp(6), 'alloc-range': self?.ipv6AllocRange },
-      },
     };
   }
 }

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { Agent, type EventSink } from '../agent/agent.ts';
+import { Agent } from '../agent/agent.ts';
+import type { EventSink } from '../agent/agent-deps.ts';
 import { type CleanupStep, cleanUpNode } from '../agent/cleanup.ts';
 import {
   createHealthProcess,

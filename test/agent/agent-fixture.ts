@@ -1,7 +1,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Agent, type EventSink } from '../../src/agent/agent.ts';
+import { Agent } from '../../src/agent/agent.ts';
+import type { EventSink } from '../../src/agent/agent-deps.ts';
 import { noHealth } from '../../src/agent/health-part.ts';
 import type { NetworkSetup } from '../../src/agent/network-setup.ts';
 import { defaultAgentOptions } from '../../src/agent/options.ts';

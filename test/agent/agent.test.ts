@@ -72,6 +72,16 @@ describe('an endpoint', () => {
     assert.equal(node.agent.ipam.holder(ip(20)), undefined);
   });
 
+  it('is made once when two ask for it at the same moment', async () => {
+    const outcomes = await Promise.allSettled([
+      create(node, 'a', ip(9)),
+      create(node, 'b', ip(9)),
+      create(node, 'c', ip(9)),
+    ]);
+    assert.deepEqual(outcomes.map(({ status }) => status).sort(), ['fulfilled', 'rejected', 'rejected']);
+    assert.equal(node.kernel.endpoints.size, 1);
+  });
+
   for (const [what, more, message] of [
     ['an unknown label source', { labels: ['bogus:app=x'] }, /labels: .*unknown label source "bogus"/],
     ['a wrong MAC', { mac: 'zz' }, /mac: .*got "zz"/],

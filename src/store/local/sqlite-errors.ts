@@ -3,7 +3,6 @@ const Sqlite = {
   busy: 5,
   locked: 6,
   readonly: 8,
-  ioError: 10,
   corrupt: 11,
   full: 13,
   cannotOpen: 14,
@@ -26,14 +25,6 @@ export function isBusy(error: unknown): boolean {
 export function isCorrupt(error: unknown): boolean {
   const code = resultCode(error);
   return code === Sqlite.corrupt || code === Sqlite.notADatabase;
-}
-
-/** The disk is full, read-only, failing, or the folder is not there. */
-export function isUnavailable(error: unknown): boolean {
-  const code = resultCode(error);
-  return (
-    code === Sqlite.readonly || code === Sqlite.ioError || code === Sqlite.full || code === Sqlite.cannotOpen
-  );
 }
 
 /** What to tell the operator. */

@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { existsSync, fstatSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, afterEach, beforeEach, describe, it } from 'node:test';
+import { HealthProcess, type HealthProcessSettings } from '../../src/agent/health-process.ts';
+import { processRef } from '../../src/agent/process-ref.ts';
+import { silentLog } from '../../src/base/log.ts';
+import { until } from './agent-fixture.ts';
+
+const root = mkdtempSync(join(tmpdir(), 'ciliate-health-process-'));
+after(() => rmSync(root, { recursive: true, force: true }));
+let number = 0;
+
+/** Stands for the health process: writes its arguments down and stays, unless told to end. */
+const PROGRAM = `
+const fs = require('node:fs');
+fs.appendFileSync(process.argv[1], process.pid + ' ' + process.argv.slice(2).join(' ') + '\\n');
+if (process.argv.includes('die')) process.exit(1);
+setInterval(() => undefined, 1000);
+`;
+
+describe('HealthProcess', () => {
+  let folder: string;
+  let exits: number;
+  let current: HealthProcess[];
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(root, `${number++}-`));
+    exits = 0;
+    current = [];
+  });
+  afterEach(async () => {
+    for (const one of current) await one.stop();
+  });
+
+  const make = (): HealthProcess => {
+    const options = {
+      command: [process.execPath, '-e', PROGRAM, '--', join(folder, 'calls')],
+      startedFile: join(folder, 'started.json'),
+      outputFile: join(folder, 'out'),
+    };
+    const made = new HealthProcess(options, silentLog, () => {
+      exits++;
+    });
+    current.push(made);
+    return made;
+  };
+  const settings = (args: readonly string[], place = 'p'): HealthProcessSettings => ({
+    args,
+    place,
+    openListeners: () => [],
+  });
+  const started = (): { pid: number } => JSON.parse(readFileSync(join(folder, 'started.json'), 'utf8'));
+  const calls = (): string[] => {
+    const file = join(folder, 'calls');
+    return existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : [];
+  };
+
+  it('is started once, and found again by a later agent', async () => {
+    await make().ensure(settings(['a']));
+    const { pid } = started();
+    await make().ensure(settings(['a']));
+    assert.equal(started().pid, pid);
+    await until('it runs', () => calls().length === 1);
+    assert.equal(calls()[0], `${pid} a`);
+  });
+
+  it('is replaced when its settings or its place changed', async () => {
+    await make().ensure(settings(['a']));
+    const first = started().pid;
+    await make().ensure(settings(['b']));
+    const second = started().pid;
+    assert.notEqual(second, first);
+    await make().ensure(settings(['b'], 'elsewhere'));
+    assert.notEqual(started().pid, second);
+    await until('the first is gone', () => processRef(first) === undefined);
+  });
+
+  it('is started again at once after a first death; a series of them is told', async () => {
+    const one = make();
+    await one.ensure(settings(['die']));
+    await until('it died', () => exits === 1);
+    await one.ensure(settings(['die']));
+    await until('it died again', () => exits === 2);
+    await assert.rejects(one.ensure(settings(['die'])), { code: 'HEALTH_PROCESS', message: /2 times/ });
+    await one.ensure(settings(['stay']));
+    assert.ok(one.isRunning);
+  });
+
+  it('is never taken for another process that has its pid now', async () => {
+    writeFileSync(
+      join(folder, 'started.json'),
+      JSON.stringify({ pid: process.pid, startTicks: '1', settings: JSON.stringify([['a'], 'p']) }),
+    );
+    await make().ensure(settings(['a']));
+    assert.notEqual(started().pid, process.pid);
+  });
+
+  it('survives a record that is no JSON', async () => {
+    writeFileSync(join(folder, 'started.json'), '{"pid":');
+    await make().ensure(settings(['a']));
+    await until('it runs', () => calls().length === 1);
+  });
+
+  it('gets the listening sockets as descriptors, and none of them stays here', async () => {
+    const listener = openSync('/dev/null', 'r');
+    await make().ensure({ ...settings(['a']), openListeners: () => [listener] });
+    await until('it runs', () => calls()[0]?.endsWith('a --listen-fd 3') === true);
+    assert.throws(() => fstatSync(listener), { code: 'EBADF' });
+  });
+});

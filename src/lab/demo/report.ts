@@ -1,3 +1,5 @@
+import { bold, green, red } from 'ansis';
+
 /** Where the demo writes, and what it keeps count of: each check that did not hold. */
 export class DemoReport {
   readonly #write: (text: string) => void;
@@ -20,7 +22,7 @@ export class DemoReport {
   /** Begins a numbered step. */
   step(title: string): void {
     this.#step++;
-    this.#write(`\n==> ${this.#step}. ${title}\n`);
+    this.#write(`\n${bold(`==> ${this.#step}. ${title}`)}\n`);
   }
 
   /** A line of progress inside a step. */
@@ -36,7 +38,7 @@ export class DemoReport {
   /** A statement that must hold; one that does not fails the demo, which goes on. */
   check(holds: boolean, text: string): void {
     this.#checks++;
-    this.#write(`    ${holds ? 'ok' : 'FAILED'}  ${text}\n`);
+    this.#write(`    ${holds ? green('ok') : red('FAILED')}  ${text}\n`);
     if (!holds) this.#failures.push(text);
   }
 }

@@ -4,10 +4,12 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { loadBpf } from '../../bpf/addon/index.ts';
+import type { Manifest } from '../../bugtool/types.ts';
 import { run } from '../../src/base/run.ts';
 import { decodePolicyEntry, decodePolicyKey } from '../../src/datapath/policy-codec.ts';
 import { openPolicyMap } from '../../src/datapath/policy-maps.ts';
 import { agentClient, ciliate } from '../../src/lab/agent-process.ts';
+import { runOn } from '../../src/lab/demo/cli.ts';
 import { endpointOf, identityOf, policyDrops, policyRealized } from '../../src/lab/demo/observe.ts';
 import type { Lab } from '../../src/lab/lab.ts';
 import {
@@ -26,6 +28,7 @@ import { readPolicy, rulesText } from '../../src/policy/index.ts';
 import { isClean, leftovers, snapshot } from '../support/netns.ts';
 import { bpfOrSkip } from '../support/privilege.ts';
 import { eventually } from '../support/process.ts';
+import { readArchive } from './archive.ts';
 import { acceptedConnections, linkCounters, startTestLab, type TestLab } from './lab-support.ts';
 
 const DEMO_LIMIT_MS = 180_000;
@@ -162,6 +165,24 @@ describe('the steps of the demo, seen from outside', { skip: bpfOrSkip() }, () =
       ),
     );
     assert.deepEqual(enabled, ['ingress', 'ingress', 'none', 'none']);
+  });
+
+  it('packs an archive whose every file is as its manifest says', async () => {
+    const file = join(lab.layout.dir, 'archive.tar.gz');
+    const result = await runOn(lab.node('node1'), ['bugtool', '--output-file', file]);
+    assert.equal(result.exitCode, 0, result.stderr);
+    const files = await readArchive(file);
+    const manifest = JSON.parse(files.get('manifest.json')?.text ?? '{}') as Manifest;
+    assert.equal(manifest.complete, true);
+    const listed = manifest.collectors.flatMap((collector) => collector.files);
+    assert.ok(listed.length > 50, `${listed.length} files`);
+    for (const { path, bytes, sha256 } of listed) {
+      const found = files.get(path);
+      assert.deepEqual([found?.bytes, found?.sha256], [bytes, sha256], path);
+    }
+    const endpoints = JSON.parse(files.get('api/endpoint.json')?.text ?? '[]') as { id: number }[];
+    assert.ok(endpoints.some(({ id }) => id === lab.workload('deathstar-1').endpointId));
+    assert.match(files.get('api/policy.json')?.text ?? '', /rule1/);
   });
 
   it('restarts a deathstar whose exhaust port was hit, and counts it', async () => {

@@ -48,8 +48,8 @@ export function datapathEndpoint(spec: EndpointSpec, identity: number): Datapath
 
 /**
  * Brings one endpoint's datapath to what its labels and the rules ask:
- * 1. its identity, if it has none or its labels changed;
- * 2. programs on its interface (nothing passes yet), then its routes;
+ * 1. programs on its interface if they are not there (nothing passes yet), then its routes;
+ * 2. its identity, if it has none or its labels changed;
  * 3. the identity in the datapath, then the difference of its policy map, then the epoch moves.
  * A failure leaves the policy that was enforced before, shows as `not-ready` and in the log, and is tried again.
  */
@@ -63,13 +63,13 @@ export class EndpointBuilder {
   async build(endpoint: Endpoint, reasons: readonly string[]): Promise<void> {
     if (endpoint.isEnding) return;
     try {
+      await this.attach(endpoint);
       await this.#settleIdentity(endpoint);
       if (endpoint.isEnding) return;
       if (endpoint.state !== 'waiting-to-regenerate') {
         endpoint.moveTo('waiting-to-regenerate', `Triggering regeneration: ${reasons.join(', ')}`);
       }
       endpoint.moveTo('regenerating', `Regenerating endpoint: ${reasons.join(', ')}`);
-      await this.attach(endpoint);
       await this.#applyPolicy(endpoint);
       if (!endpoint.isEnding) this.#succeeded(endpoint, reasons);
     } catch (error) {

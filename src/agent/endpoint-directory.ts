@@ -29,7 +29,7 @@ export class EndpointDirectory {
     try {
       mkdirSync(folder, { recursive: true, mode: 0o750 });
     } catch (cause) {
-      throw new SystemError(`cannot make ${folder}: ${errorText(cause)}`, {
+      throw new SystemError(`cannot make ${folder}`, {
         code: 'STATE_UNWRITABLE',
         cause,
       });

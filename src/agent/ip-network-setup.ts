@@ -1,5 +1,5 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { errorText, NotPermittedError, SystemError } from '../base/errors.ts';
+import { NotPermittedError, SystemError } from '../base/errors.ts';
 import { type Cidr, formatCidr, parseCidr } from '../base/ip.ts';
 import { type RunResult, run } from '../base/run.ts';
 import type { ClusterNode } from '../model/node.ts';
@@ -33,7 +33,7 @@ function writeSysctl(name: string, value: string): void {
   try {
     writeFileSync(path, value);
   } catch (cause) {
-    throw new NotPermittedError(`cannot set sysctl ${name} to ${value}: ${errorText(cause)}`, {
+    throw new NotPermittedError(`cannot set sysctl ${name} to ${value}`, {
       code: 'SYSCTL_REFUSED',
       hint: `set it on the host: sysctl -w ${name.replaceAll('/', '.')}=${value}`,
       cause,

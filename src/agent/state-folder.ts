@@ -1,7 +1,7 @@
 import { accessSync, constants, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeFileAtomically } from '../base/atomic-file.ts';
-import { errorText, SystemError } from '../base/errors.ts';
+import { SystemError } from '../base/errors.ts';
 import type { NodePaths } from '../base/paths.ts';
 import { lockState } from './state-lock.ts';
 
@@ -21,7 +21,7 @@ export function openStateFolder(paths: NodePaths): () => void {
       accessSync(folder, constants.W_OK | constants.X_OK);
     }
   } catch (cause) {
-    throw new SystemError(`cannot use the state folder ${paths.stateDir}: ${errorText(cause)}`, {
+    throw new SystemError(`cannot use the state folder ${paths.stateDir}`, {
       code: 'STATE_UNWRITABLE',
       hint: 'make it writable for the agent, or name another one with --state-dir',
       cause,

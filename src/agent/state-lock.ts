@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { errorText, SystemError } from '../base/errors.ts';
+import { SystemError } from '../base/errors.ts';
 
 const SQLITE_BUSY = 5;
 
@@ -32,10 +32,9 @@ export function lockState(stateDir: string, agentPidFile: string): () => void {
       throw new SystemError(`another agent${holderText(agentPidFile)} runs on the state folder ${stateDir}`, {
         code: 'STATE_IN_USE',
         hint: 'stop it first, or give this agent a folder of its own with --state-dir',
-        cause,
       });
     }
-    throw new SystemError(`cannot lock the state folder ${stateDir}: ${errorText(cause)}`, {
+    throw new SystemError(`cannot lock the state folder ${stateDir}`, {
       code: 'STATE_UNWRITABLE',
       hint: 'make the folder writable for the agent',
       cause,

@@ -37,7 +37,7 @@ export class TextServer {
     return new Promise((resolve, reject) => {
       this.#server.once('error', (cause) =>
         reject(
-          new SystemError(`cannot listen on ${host ?? ''}:${port}: ${cause.message}`, {
+          new SystemError(`cannot listen on ${host ?? ''}:${port}`, {
             code: 'LISTEN_FAILED',
             hint: 'another program has that port: choose another address',
             cause,

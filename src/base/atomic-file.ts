@@ -1,6 +1,6 @@
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { errorText, SystemError } from './errors.ts';
+import { SystemError } from './errors.ts';
 
 function remedyFor(error: unknown): string | undefined {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
@@ -43,7 +43,7 @@ export function writeFileAtomically(path: string, content: string | Buffer): voi
     syncFolder(dirname(path));
   } catch (cause) {
     if (made) rmSync(temporary, { force: true });
-    throw new SystemError(`cannot write ${path}: ${errorText(cause)}`, {
+    throw new SystemError(`cannot write ${path}`, {
       code: 'STATE_UNWRITABLE',
       hint: remedyFor(cause),
       cause,

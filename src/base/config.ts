@@ -63,7 +63,7 @@ function readFolder(folder: string | undefined): Map<string, Given> {
       found.set(entry.name, { text, origin: { kind: 'file', text: `file ${path}` } });
     }
   } catch (cause) {
-    throw new UsageError(`config folder ${folder} cannot be read: ${errorText(cause)}`, {
+    throw new UsageError(`config folder ${folder} cannot be read`, {
       code: 'CONFIG_UNREADABLE',
       cause,
     });

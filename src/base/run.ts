@@ -48,7 +48,7 @@ export function run(argv: readonly string[], options: RunOptions = {}): Promise<
     }, timeoutMs);
     child.on('error', (cause) => {
       clearTimeout(timer);
-      reject(new SystemError(`cannot run ${file}: ${cause.message}`, { code: 'COMMAND_MISSING', cause }));
+      reject(new SystemError(`cannot run ${file}`, { code: 'COMMAND_MISSING', cause }));
     });
     child.on('close', (exitCode) => {
       clearTimeout(timer);

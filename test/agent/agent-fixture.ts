@@ -113,8 +113,8 @@ export class NodeFixture {
     });
   }
 
-  async start(): Promise<Agent> {
-    const agent = this.make();
+  async start(datapath?: Datapath): Promise<Agent> {
+    const agent = this.make(datapath);
     await agent.start();
     this.#agent = agent;
     return agent;

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
+import { createNoDatapath } from '../../src/datapath/index.ts';
 import { allowRule, ClusterFixture, type NodeFixture, request, until } from './agent-fixture.ts';
 
 let cluster: ClusterFixture;
@@ -271,6 +272,56 @@ describe('a restarted agent', () => {
     assert.equal(node.kernel.endpoints.size, 0);
     assert.deepEqual(readdirSync(node.paths.endpointsDir), []);
     await until('its address leaves the ipcache', () => !node.kernel.ipcache.has(`${ip(9)}/32`));
+  });
+});
+
+describe('an agent after the pinned datapath was lost', () => {
+  it('attaches its endpoints anew, before anything else, and writes their whole policy', async () => {
+    await create(node, 'web', ip(9), 7);
+    await node.client.putPolicy(allowRule('r', 'web', 'db'));
+    await until('7 follows', async () => node.kernel.endpoints.get(7)?.enforcement?.ingress === true);
+    const before = await listed(node);
+    await node.stop();
+    node.kernel.endpoints.clear();
+    node.kernel.calls.length = 0;
+    await node.start();
+    await until('7 is ready', () => node.agent.manager.list()[0]?.state === 'ready');
+    assert.deepEqual(await listed(node), before);
+    assert.deepEqual(
+      node.kernel.calls.filter((call) => call.includes(' 7')),
+      ['attach 7', 'policy 7 +2 -0 ingress'],
+    );
+  });
+});
+
+describe('an agent without a datapath', () => {
+  it('takes endpoints without a link, claims no enforcement anywhere, and finds them again', async () => {
+    await node.stop();
+    await node.start(createNoDatapath());
+    const body = {
+      state: 'waiting-for-identity',
+      labels: ['k8s:app=web'],
+      addressing: { ipv4: ip(9) },
+    } as const;
+    await node.client.putEndpoint('7', { ...body, 'sync-build-endpoint': true });
+    await node.client.putPolicy(allowRule('r', 'web', 'db'));
+    await until('revision 2', () => node.agent.manager.list()[0]?.realized?.revision === 2);
+    const claimsNothing = async (): Promise<void> => {
+      const { status } = await node.client.endpoint('7');
+      assert.equal(status?.state, 'ready');
+      assert.equal(status?.policy?.realized?.['policy-enabled'], 'none');
+      assert.equal(status?.policy?.spec?.['policy-enabled'], 'none');
+      assert.equal(status?.health?.bpf, 'Disabled');
+      const health = await node.client.healthz();
+      assert.equal(health['datapath-mode'], 'none');
+      assert.match(health.cilium?.msg ?? '', /policy is NOT enforced/);
+      assert.match(await node.client.metrics(), /enforcement_status\{enforcement="none"\} 1/);
+    };
+    await claimsNothing();
+    await node.stop();
+    await node.start(createNoDatapath());
+    await until('7 is ready', () => node.agent.manager.list()[0]?.state === 'ready');
+    await claimsNothing();
   });
 });
 

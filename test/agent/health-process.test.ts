@@ -22,12 +22,10 @@ setInterval(() => undefined, 1000);
 
 describe('HealthProcess', () => {
   let folder: string;
-  let exits: number;
   let current: HealthProcess[];
 
   beforeEach(() => {
     folder = mkdtempSync(join(root, `${number++}-`));
-    exits = 0;
     current = [];
   });
   afterEach(async () => {
@@ -40,9 +38,7 @@ describe('HealthProcess', () => {
       startedFile: join(folder, 'started.json'),
       outputFile: join(folder, 'out'),
     };
-    const made = new HealthProcess(options, silentLog, () => {
-      exits++;
-    });
+    const made = new HealthProcess(options, silentLog, () => undefined);
     current.push(made);
     return made;
   };
@@ -80,9 +76,9 @@ describe('HealthProcess', () => {
   it('is started again at once after a first death; a series of them is told', async () => {
     const one = make();
     await one.ensure(settings(['die']));
-    await until('it died', () => exits === 1);
+    await until('it died', () => !one.isRunning);
     await one.ensure(settings(['die']));
-    await until('it died again', () => exits === 2);
+    await until('it died again', () => !one.isRunning);
     await assert.rejects(one.ensure(settings(['die'])), { code: 'HEALTH_PROCESS', message: /2 times/ });
     await one.ensure(settings(['stay']));
     assert.ok(one.isRunning);

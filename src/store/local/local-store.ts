@@ -244,8 +244,8 @@ export class LocalStore implements Store {
 
   #refusal(what: string, error: unknown): unknown {
     if (!(error instanceof Error) || !('errcode' in error)) return error;
-    const message = `store ${this.#options.path}: cannot ${what}: ${error.message}`;
-    this.#bad(message);
+    const message = `store ${this.#options.path}: cannot ${what}`;
+    this.#bad(`${message}: ${error.message}`);
     return new StoreUnavailableError(message, { cause: error, hint: remedy(error) });
   }
 

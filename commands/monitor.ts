@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import * as Flags from '@oclif/core/flags';
+import { monitorEvents } from '../src/api/events-client.ts';
 import { UsageError } from '../src/base/errors.ts';
 import {
   MONITOR_TYPES,
@@ -9,7 +10,6 @@ import {
   monitorText,
 } from '../src/view/monitor.ts';
 import { BaseCommand } from './base.ts';
-import { readEvents } from './support/events.ts';
 import { interfaceNames } from './support/interface-names.ts';
 import { interruptSignal } from './support/interrupt.ts';
 
@@ -42,7 +42,7 @@ export default class Monitor extends BaseCommand<typeof Monitor> {
     from: endpointFlag({ description: 'only packets that an endpoint sent' }),
     to: endpointFlag({ description: 'only packets to an endpoint' }),
     'related-to': endpointFlag({ description: 'only packets from or to an endpoint' }),
-    verbose: Flags.boolean({ char: 'v', description: 'more about each packet' }),
+    verbose: Flags.boolean({ char: 'v', description: 'more about each packet, with its headers' }),
     hex: Flags.boolean({ description: 'the head of each packet in hexadecimal' }),
     numeric: Flags.boolean({ char: 'n', description: "interfaces' numbers instead of names" }),
     count: Flags.integer({ char: 'c', description: 'end after so many events', min: 1 }),
@@ -64,7 +64,8 @@ export default class Monitor extends BaseCommand<typeof Monitor> {
     const options = { compat: this.compat, verbose, hex, ifname };
     let left = flags.count ?? Number.POSITIVE_INFINITY;
     if (format.kind === 'text') process.stderr.write('Press Ctrl-C to quit\n');
-    for await (const event of readEvents(this.paths.eventsSocket, interruptSignal())) {
+    const stream = { socketPath: this.paths.eventsSocket, signal: interruptSignal() };
+    for await (const event of monitorEvents(stream)) {
       if (!monitorMatches(event, filter)) continue;
       const text = format.kind === 'json' ? monitorJson(event) : monitorText(event, options);
       if (!process.stdout.write(text)) await once(process.stdout, 'drain');

@@ -41,12 +41,46 @@ function opened(socketPath: string): Promise<Socket> {
   });
 }
 
+/** Members of each kind that whoever reads events leans on, with their types. */
+const PACKET = {
+  source: 'number',
+  dstEndpoint: 'number',
+  ifindex: 'number',
+  summary: 'string',
+  capture: 'string',
+};
+const SHAPES: Readonly<Record<MonitorEvent['kind'], Readonly<Record<string, string>>>> = {
+  drop: { ...PACKET, reason: 'number' },
+  trace: { ...PACKET, observationPoint: 'number' },
+  'policy-verdict': { ...PACKET, verdict: 'number' },
+  agent: { subtype: 'string' },
+  lost: { count: 'number' },
+};
+
+function isEvent(value: unknown): value is MonitorEvent {
+  if (typeof value !== 'object' || value === null || !('kind' in value)) return false;
+  const shape = Object.hasOwn(SHAPES, String(value.kind))
+    ? SHAPES[value.kind as MonitorEvent['kind']]
+    : undefined;
+  const members = value as Readonly<Record<string, unknown>>;
+  return shape !== undefined && Object.entries(shape).every(([name, type]) => typeof members[name] === type);
+}
+
 function parse(line: string, socketPath: string): MonitorEvent {
+  const wrong = (cause?: unknown): SourceError =>
+    new SourceError(`${socketPath} sent a line that is no event: ${line.slice(0, 80)}`, {
+      code: 'SOURCE_BAD_ANSWER',
+      hint: 'is this the event socket of an agent of this version?',
+      cause,
+    });
+  let value: unknown;
   try {
-    return JSON.parse(line) as MonitorEvent;
+    value = JSON.parse(line);
   } catch (cause) {
-    throw new SourceError(`${socketPath} sent a line that is no event`, { code: 'SOURCE_BAD_ANSWER', cause });
+    throw wrong(cause);
   }
+  if (!isEvent(value)) throw wrong();
+  return value;
 }
 
 /** Whole lines of a stream of text. */

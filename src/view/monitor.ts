@@ -7,11 +7,12 @@ import {
 import type { DropEvent, LostEvent, MonitorEvent, PolicyVerdictEvent, TraceEvent } from '../model/event.ts';
 import { type NumericIdentity, reservedIdentityName } from '../model/identity.ts';
 import { toJsonLine } from './json.ts';
+import { packetLayersText } from './packet-layers.ts';
 import type { Compat } from './types.ts';
 
 export interface MonitorOptions {
   readonly compat?: Compat;
-  /** More about each packet, below a rule of dashes. */
+  /** More about each packet, below a rule of dashes: counters, marks and the headers that were captured. */
   readonly verbose?: boolean;
   /** The captured head of each packet in hexadecimal. */
   readonly hex?: boolean;
@@ -126,7 +127,8 @@ function detail(event: PacketKind, options: MonitorOptions): string {
         : `POLICY VERDICT: ${actionText(event.verdict)}, rule ${event.ruleId}`;
   const where = `interface ${interfaceText(event, options)}, ${flowIdentities(event)}, to endpoint ${event.dstEndpoint}`;
   const head = `CPU ${cpu}: MARK ${hexNumber(event.hash)} FROM ${event.source} ${what}, ${where}`;
-  return `${RULE}\n${head}\nmonotonic ${event.monotonicNs} ns\n`;
+  const layers = packetLayersText(Buffer.from(event.capture, 'hex'));
+  return `${RULE}\n${head}\nmonotonic ${event.monotonicNs} ns\n${layers}`;
 }
 
 /** Sixteen bytes a line, with their offset. */

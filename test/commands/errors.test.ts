@@ -197,13 +197,16 @@ describe('monitor', () => {
     assert.match(stdout, /Lost 3 events/);
   });
 
-  it('a line that is no JSON: exit 4', async () => {
-    const { stderr, code } = await withEvents('{"kind":\n', false, (folder) =>
-      cli(['monitor', '--state-dir', folder]),
-    );
-    assert.equal(code, 4);
-    assert.match(stderr, /^Error: a line of .* is no JSON/m);
-  });
+  for (const line of ['{"kind":', '7', '{"kind":"toString"}', '{"kind":"drop","reason":133}']) {
+    it(`a line that is no event (${line}): exit 4, never a stack`, async () => {
+      const { stderr, code } = await withEvents(`${line}\n`, false, (folder) =>
+        cli(['monitor', '-v', '--hex', '--state-dir', folder]),
+      );
+      assert.equal(code, 4);
+      assert.match(stderr, /^Error: .*events\.sock sent a line that is no event: \{?\S/m);
+      assert.doesNotMatch(stderr, /^ {4}at /m);
+    });
+  }
 
   it('no agent: exit 4; a wrong type: exit 2', async () => {
     assert.equal((await cli(['monitor', '--state-dir', '/nonexistent'])).code, 4);

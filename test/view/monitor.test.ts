@@ -9,6 +9,7 @@ import {
   type OriginalAddress,
   type ProgramPlace,
 } from '../../src/view/monitor.ts';
+import { packet as framed, TcpFlag, tcp } from '../support/packets.ts';
 import { golden } from './golden.ts';
 
 const packet = {
@@ -129,6 +130,32 @@ describe('monitor in our own layout', () => {
     assert.match(
       monitorText(drop, { hex: true }),
       /\n {2}0000 {2}0a 58 01 00 00 02 0a 58 01 00 00 01 08 00\n$/,
+    );
+  });
+
+  it('shows the headers of the captured packet with -v, a header a line', () => {
+    const bytes = framed({
+      source: '10.0.0.1',
+      destination: '10.0.0.2',
+      payload: tcp(4321, 80, TcpFlag.syn),
+    });
+    const text = monitorText({ ...drop, capture: bytes.toString('hex') }, { verbose: true, ifname });
+    const lines = text.split('\n');
+    assert.match(lines[0] ?? '', /^-+$/);
+    assert.match(lines[1] ?? '', /^CPU 01: MARK 0xa9263786 FROM 7415 DROP: 54 bytes/);
+    assert.match(lines[3] ?? '', /^ {2}Ethernet {2}(?:[0-9a-f]{2}:){5}[0-9a-f]{2} -> .*, type IPv4$/);
+    assert.equal(lines[4], '  IPv4      10.0.0.1 -> 10.0.0.2, protocol TCP, TTL 64, length 40');
+    assert.match(
+      lines[5] ?? '',
+      /^ {2}TCP {7}port 4321 -> 80, SYN, sequence \d+, acknowledges \d+, window \d+$/,
+    );
+    assert.match(lines[6] ?? '', /^xx drop /);
+  });
+
+  it('says with -v how much of a cut packet it could not read', () => {
+    assert.match(
+      monitorText({ ...drop, capture: '0102030405' }, { verbose: true }),
+      /^ {2}Rest {6}5 bytes captured$/m,
     );
   });
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One TCP connection between two network namespaces, one byte there and one back, COUNT times. Both ends run on the
- * same CPU: split over two, the idle wake-ups would be all that is measured.
+ * One TCP connection between two network namespaces, one byte there and one back, COUNT times. Both ends run
+ * on the same CPU: split over two, the idle wake-ups would be all that is measured.
  *
  * pingpong SERVER-NETNS CLIENT-NETNS IPV4 PORT COUNT
  */

@@ -12,8 +12,8 @@ struct metrics_entry {
 };
 
 /*
- * METRIC_* direction << 8 | reason -> count of drops. Written by programs, read by user space. What was forwarded is
- * the sum of the endpoints' counters: a packet pays for one count a side, not for two.
+ * METRIC_* direction << 8 | reason -> count of drops. Written by programs, read by user space. What was
+ * forwarded is the sum of the endpoints' counters: a packet pays for one count a side, not for two.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -10,11 +10,6 @@ export function encodeAddressKey(address: IpBytes): Buffer {
   return addressKeyLayout.encode({ family: address.length === 4 ? 4 : 6, address });
 }
 
-export function decodeAddressKey(buffer: Uint8Array, offset = 0): IpBytes {
-  const { family, address } = addressKeyLayout.decode(buffer, offset);
-  return address.subarray(0, family === 4 ? 4 : 16);
-}
-
 /** `struct ipcache_key`. */
 export function encodeIpcacheKey(prefix: Cidr): Buffer {
   return ipcacheKeyLayout.encode({

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Bpf, BpfMap, BpfObject, BpfObjectSpec, BpfProgram } from '../../bpf/addon/index.ts';
 import { buildAsset } from '../base/assets.ts';
 import { SystemError } from '../base/errors.ts';
-import { DatapathLimit, EventKind, Hook, MapName } from '../model/constants.gen.ts';
+import { DatapathLimit, EventKind, MapName } from '../model/constants.gen.ts';
 import { configLayout, ctEntryLayout } from './map-layouts.ts';
 import { indexKey } from './struct-layout.ts';
 
@@ -103,12 +103,6 @@ export function loadPrograms(options: LoadOptions): LoadedPrograms {
     spec.close();
   }
 }
-
-export const hookNumber: Readonly<Record<AttachedHook, number>> = {
-  from_pod: Hook.fromPod,
-  to_pod: Hook.toPod,
-  from_netdev: Hook.fromNetdev,
-};
 
 const TICK_RATES = [100, 250, 300, 1000];
 const CALIBRATION_MS = 60;

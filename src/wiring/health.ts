@@ -1,12 +1,12 @@
 import { createHttpProbe, HEALTH_PORT } from '../../probes/http/index.ts';
 import { createIcmpProbe } from '../../probes/icmp/index.ts';
 import { createResponder, type ResponderListen } from '../../probes/responder/index.ts';
-import { listenOnUnixSocket } from '../agent/api/unix-socket.ts';
 import type { ApiAddress } from '../api/address.ts';
 import { AgentClient } from '../api/client.ts';
 import type { Logger } from '../base/log.ts';
 import type { ListenAddress } from '../base/option-parsers.ts';
 import type { NodePaths } from '../base/paths.ts';
+import { listenOnUnixSocket } from '../base/unix-socket.ts';
 import {
   closeAppServer,
   createAgentNodes,

@@ -1,4 +1,3 @@
 /** The agent's REST API: routes, validation and errors, on its unix socket. The agent behind it is `AgentOperations`. */
 export type { ApiCallRecord } from './router.ts';
 export { type ApiServer, type ApiServerDeps, type ApiServerOptions, createApiServer } from './server.ts';
-export { listenOnUnixSocket, type UnixSocketOptions } from './unix-socket.ts';

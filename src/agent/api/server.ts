@@ -5,9 +5,9 @@ import type { OperationName } from '../../api/contract.ts';
 import type { AgentOperations } from '../../api/operations.ts';
 import { errorText } from '../../base/errors.ts';
 import { stringifyJson } from '../../base/json.ts';
+import { listenOnUnixSocket } from '../../base/unix-socket.ts';
 import { NodeChanges } from './node-changes.ts';
 import { type ApiCallRecord, createRouter } from './router.ts';
-import { listenOnUnixSocket } from './unix-socket.ts';
 
 export interface ApiServerOptions {
   readonly socketPath: string;

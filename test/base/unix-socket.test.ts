@@ -3,10 +3,10 @@ import { chmodSync, existsSync, mkdirSync, statSync, writeFileSync } from 'node:
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { listenOnUnixSocket } from '../../../src/agent/api/index.ts';
-import { run } from '../../../src/base/run.ts';
-import { whyNoRoot } from '../../support/privilege.ts';
-import { asNobody, tempFolder } from './support.ts';
+import { run } from '../../src/base/run.ts';
+import { listenOnUnixSocket } from '../../src/base/unix-socket.ts';
+import { asNobody, tempFolder } from '../agent/api/support.ts';
+import { whyNoRoot } from '../support/privilege.ts';
 
 function closing(server: Server): AsyncDisposable {
   return { [Symbol.asyncDispose]: () => new Promise((resolve) => server.close(() => resolve())) };
@@ -46,7 +46,7 @@ describe('listenOnUnixSocket', () => {
       listenOnUnixSocket(second, { path, groups: [] }),
       (error: Error & { code: string }) => {
         assert.equal(error.code, 'SOCKET_IN_USE');
-        assert.match(error.message, /another agent answers on /);
+        assert.match(error.message, /a\.sock is in use: somebody answers on it/);
         return true;
       },
     );

@@ -1,7 +1,7 @@
 import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, readFileSync, unlinkSync } from 'node:fs';
 import { connect, type Server } from 'node:net';
 import { dirname } from 'node:path';
-import { NotPermittedError, SystemError } from '../../base/errors.ts';
+import { NotPermittedError, SystemError } from './errors.ts';
 
 export interface UnixSocketOptions {
   readonly path: string;
@@ -21,7 +21,7 @@ const MAX_PATH_BYTES = 107;
 /**
  * Makes a server listen on a unix socket, mode 0660. A socket that nobody answers on is stale and replaced; one that
  * somebody answers on is left alone.
- * @throws SystemError code SOCKET_IN_USE (another agent answers), SOCKET_FAILED (the path is no socket, its folder cannot
+ * @throws SystemError code SOCKET_IN_USE (somebody answers), SOCKET_FAILED (the path is no socket, its folder cannot
  * be made, ...); NotPermittedError code SOCKET_NOT_PERMITTED.
  */
 export async function listenOnUnixSocket(server: Server, options: UnixSocketOptions): Promise<void> {
@@ -48,7 +48,7 @@ async function removeStale(path: string): Promise<void> {
     throw new SystemError(`${path} exists and is no socket`, { code: 'SOCKET_FAILED', hint: 'move it away' });
   }
   if (await answers(path)) {
-    throw new SystemError(`another agent answers on ${path}`, {
+    throw new SystemError(`${path} is in use: somebody answers on it`, {
       code: 'SOCKET_IN_USE',
       hint: 'stop it first, or give this one a state folder of its own',
     });

@@ -118,10 +118,11 @@ async function dispatch(argv: readonly string[]): Promise<void> {
   await runCommand(id, rest, registry);
 }
 
-/** A reader that closed its end (`| head`) wants no more: stop at once, quietly. */
+/** A reader that closed its end (`| head`) wants no more: stop at once, quietly, unless the command must tidy up first. */
 function stopWhenClosed(stream: NodeJS.WriteStream): void {
   stream.prependListener('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0);
+    if (error.code !== 'EPIPE' || process.emit('SIGPIPE', 'SIGPIPE')) return;
+    process.exit(process.exitCode ?? 0);
   });
 }
 

@@ -13,17 +13,18 @@ export default class Demo extends BaseCommand<typeof Demo> {
   };
 
   async run(): Promise<void> {
-    const [{ DemoReport, runDemo }, { defaultLabsDir }, { interruptSignal }] = await Promise.all([
-      import('../src/lab/demo/index.ts'),
-      import('../src/lab/requirements.ts'),
-      import('./support/interrupt.ts'),
-    ]);
+    const [{ DemoReport, runDemo }, { defaultLabsDir }, { interruptSignal, STOPPING_OR_UNREAD }] =
+      await Promise.all([
+        import('../src/lab/demo/index.ts'),
+        import('../src/lab/requirements.ts'),
+        import('./support/interrupt.ts'),
+      ]);
     const code = await runDemo({
       name: this.flags.name,
       keep: this.flags.keep,
       labsDir: defaultLabsDir(),
       report: new DemoReport((text) => process.stdout.write(text)),
-      signal: interruptSignal(),
+      signal: interruptSignal(STOPPING_OR_UNREAD),
     });
     this.exitWith(code);
   }

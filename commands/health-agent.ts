@@ -121,7 +121,7 @@ export default class HealthAgent extends BaseCommand<typeof HealthAgent> {
         ...(flags['node-name'] === undefined ? {} : { node: flags['node-name'] }),
       },
     });
-    const interrupted = interruptSignal();
+    const interrupted = interruptSignal(['SIGINT', 'SIGTERM']);
     // The agent that started us may end: what it read from us is then nobody's.
     process.on('SIGHUP', () => undefined);
     const { startHealthProcess } = await import('../src/wiring/health.ts');

@@ -24,7 +24,7 @@ export default class LabUp extends BaseCommand<typeof LabUp> {
       { createLab, takeDown },
       { startStarWars },
       { defaultLabsDir, missingForNamespaces },
-      { interruptSignal },
+      { interruptSignal, STOPPING_OR_UNREAD },
     ] = await Promise.all([
       import('../../src/lab/lab.ts'),
       import('../../src/lab/star-wars.ts'),
@@ -32,6 +32,7 @@ export default class LabUp extends BaseCommand<typeof LabUp> {
       import('../support/interrupt.ts'),
     ]);
     const { name, nodes, workloads } = this.flags;
+    const signal = interruptSignal(STOPPING_OR_UNREAD);
     const isolated = missingForNamespaces().length === 0;
     const say = (text: string): boolean => process.stderr.write(`${text}\n`);
     const lab = await createLab({
@@ -41,10 +42,11 @@ export default class LabUp extends BaseCommand<typeof LabUp> {
       isolation: isolated ? 'namespaces' : 'loopback',
       agent: { datapath: isolated ? 'bpf' : 'none' },
       onProgress: say,
-      signal: interruptSignal(),
+      signal,
     });
     try {
       if (workloads === 'star-wars') await startStarWars(lab, say);
+      signal.throwIfAborted();
     } catch (error) {
       await takeDown(lab.layout);
       throw error;

@@ -36,7 +36,7 @@ export const silentLog: Logger = {
 export function createLog(options: LogOptions): Logger {
   const streams: { level: LogLevel; stream: DestinationStream }[] = [];
   if (options.stdout !== false)
-    streams.push({ level: options.level, stream: destination({ fd: 1, sync: true }) });
+    streams.push({ level: options.level, stream: untiring(destination({ fd: 1, sync: true })) });
   const unwritable = options.file === undefined ? undefined : addFile(streams, options.level, options.file);
   const settings = {
     level: options.level,
@@ -49,6 +49,12 @@ export function createLog(options: LogOptions): Logger {
   return log;
 }
 
+/** A full disk or a reader that went away must not end the agent: the line is lost, and the other stream may have it. */
+function untiring(stream: ReturnType<typeof destination>): DestinationStream {
+  stream.on('error', () => undefined);
+  return stream;
+}
+
 /** @returns why there is no such file, or undefined */
 function addFile(
   streams: { level: LogLevel; stream: DestinationStream }[],
@@ -58,9 +64,7 @@ function addFile(
   try {
     mkdirSync(dirname(file), { recursive: true });
     const stream = destination({ dest: file, sync: true, append: true });
-    // A full disk must not end the agent: the line is lost, and stdout still has it.
-    stream.on('error', () => undefined);
-    streams.push({ level, stream });
+    streams.push({ level, stream: untiring(stream) });
     return undefined;
   } catch (error) {
     return errorText(error);

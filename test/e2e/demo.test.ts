@@ -48,18 +48,24 @@ describe('the demo command', { skip: bpfOrSkip() }, () => {
     }
   });
 
-  it('takes everything down when it is interrupted', async () => {
-    const name = `d${randomBytes(3).toString('hex')}`;
-    const before = snapshot();
-    const script = 'set -m; "$@" & sleep 4; kill -INT $!; wait $!';
-    const result = await run(['bash', '-c', script, 'demo', ...ciliate('demo', '--name', name)], {
-      timeoutMs: DEMO_LIMIT_MS,
+  const ENDS = [
+    ['is interrupted', 'set -m; "$@" & sleep 4; kill -INT $!; wait $!', /interrupted by SIGINT/],
+    ['loses its terminal', 'set -m; "$@" & sleep 4; kill -HUP $!; wait $!', /interrupted by SIGHUP/],
+    ['is read no further', 'set -o pipefail; "$@" | head -n 4', /agent and a health agent/],
+  ] as const;
+  for (const [title, script, output] of ENDS) {
+    it(`takes everything down when it ${title}`, async () => {
+      const name = `d${randomBytes(3).toString('hex')}`;
+      const before = snapshot();
+      const result = await run(['bash', '-c', script, 'demo', ...ciliate('demo', '--name', name)], {
+        timeoutMs: DEMO_LIMIT_MS,
+      });
+      assert.notEqual(result.exitCode, 0);
+      assert.match(result.stdout, output);
+      const left = leftovers(before, new RegExp(name));
+      assert.ok(isClean(left), JSON.stringify(left));
     });
-    assert.notEqual(result.exitCode, 0);
-    assert.match(result.stdout, /interrupted by SIGINT/);
-    const left = leftovers(before, new RegExp(name));
-    assert.ok(isClean(left), JSON.stringify(left));
-  });
+  }
 });
 
 describe('the steps of the demo, seen from outside', { skip: bpfOrSkip() }, () => {

@@ -123,6 +123,7 @@ export class AgentParts {
       policy: this.policy,
       controllers: this.controllers,
       ownIps: () => ownIps(this.manager.list(), options['node-name'], node),
+      clusterCidrs: options['cluster-cidrs'],
     });
   }
 

@@ -1,11 +1,13 @@
-import { formatCidr, parseCidr } from '../base/ip.ts';
+import { SystemError } from '../base/errors.ts';
+import type { Cidr } from '../base/ip.ts';
 import type { Logger } from '../base/log.ts';
-import type { Identity, NumericIdentity } from '../model/identity.ts';
+import { type Identity, isAllocatedIdentity, type NumericIdentity } from '../model/identity.ts';
 import type { ClusterNode } from '../model/node.ts';
 import type { IpIdentity, Store, StoreChange } from '../store/types.ts';
 import type { Controllers } from './controllers.ts';
 import type { Ipcache } from './ipcache.ts';
 import type { NetworkSetup } from './network-setup.ts';
+import { PeerRecords } from './peer-records.ts';
 import type { PolicyManager } from './policy-manager.ts';
 
 export interface ClusterSyncDeps {
@@ -17,22 +19,28 @@ export interface ClusterSyncDeps {
   readonly log: Logger;
   /** The addresses that this node publishes, now. */
   readonly ownIps: () => readonly IpIdentity[];
+  /** Ranges of all nodes' endpoints, as configured. */
+  readonly clusterCidrs: readonly Cidr[];
 }
 
 const STORE_RETRY_MS = 1_000;
 /** The store forgets nothing by itself; this finds what somebody else removed or a replaced file lost. */
 const REPUBLISH_MS = 60_000;
+/** How many refused records a message names. */
+const REFUSALS_SHOWN = 5;
 
 /** Carries the cluster's shared state into this node (ipcache, selectors, routes), and this node's into the cluster. */
 export class ClusterSync {
   readonly #deps: ClusterSyncDeps;
   readonly #self: () => ClusterNode;
-  readonly #nodes = new Map<string, ClusterNode>();
+  readonly #peers: PeerRecords;
   readonly #publishIps: { trigger(): Promise<void> };
   readonly #publishNode: { trigger(): Promise<void> };
   readonly #syncRoutes: { trigger(): Promise<void> };
   readonly #connect: { trigger(): Promise<void> };
   readonly #syncIpcache: { trigger(): Promise<void> };
+  readonly #checkPeers: { trigger(): Promise<void> };
+  #refusals = '';
   #endWatch: (() => void) | undefined;
   #storeSeen = false;
   #ownKnown = false;
@@ -40,7 +48,8 @@ export class ClusterSync {
   constructor(self: () => ClusterNode, deps: ClusterSyncDeps) {
     this.#self = self;
     this.#deps = deps;
-    const { controllers, store, network, ipcache } = deps;
+    const { controllers, store, network, ipcache, clusterCidrs } = deps;
+    this.#peers = new PeerRecords({ self, clusterCidrs }, ipcache);
     const name = (): string => self().name;
     this.#connect = controllers.add({
       name: 'store-connect',
@@ -67,6 +76,11 @@ export class ClusterSync {
       run: () => ipcache.sync(),
       intervalMs: REPUBLISH_MS,
     });
+    this.#checkPeers = controllers.add({
+      name: 'check-peer-records',
+      run: () => this.#reportRefusals(),
+      retryBaseMs: REPUBLISH_MS,
+    });
   }
 
   /** Begins to follow the store; returns at once when it is away and goes on trying. */
@@ -92,8 +106,7 @@ export class ClusterSync {
   }
 
   others(): readonly ClusterNode[] {
-    const self = this.#self().name;
-    return [...this.#nodes.values()].filter((node) => node.name !== self);
+    return this.#peers.nodes();
   }
 
   /** Settles when this node's addresses, as they are now, are in the store. */
@@ -129,42 +142,38 @@ export class ClusterSync {
   #apply(changes: readonly StoreChange[]): void {
     const upserts: Identity[] = [];
     const deletes: NumericIdentity[] = [];
-    let nodesChanged = false;
+    const places: Exclude<StoreChange, { kind: 'identity-upsert' | 'identity-delete' }>[] = [];
     for (const change of changes) {
-      switch (change.kind) {
-        case 'identity-upsert':
-          upserts.push(change.identity);
-          break;
-        case 'identity-delete':
-          deletes.push(change.id);
-          break;
-        default:
-          nodesChanged = this.#applyPlace(change) || nodesChanged;
-      }
+      if (change.kind === 'identity-upsert') upserts.push(change.identity);
+      else if (change.kind === 'identity-delete') deletes.push(change.id);
+      else places.push(change);
     }
     // Before the addresses reach the datapath their identities must be in the policy maps of this node's endpoints.
-    if (upserts.length > 0 || deletes.length > 0) this.#deps.policy.updateIdentities({ upserts, deletes });
-    if (nodesChanged) void this.#syncRoutes.trigger();
+    if (upserts.length > 0 || deletes.length > 0) {
+      this.#deps.policy.updateIdentities({
+        upserts: this.#peers.credible(upserts),
+        deletes: deletes.filter(isAllocatedIdentity),
+      });
+    }
+    if (this.#peers.apply(places)) void this.#syncRoutes.trigger();
+    this.#watchRefusals();
   }
 
-  /** @returns whether the nodes changed */
-  #applyPlace(change: Exclude<StoreChange, { kind: 'identity-upsert' | 'identity-delete' }>): boolean {
-    const { ipcache } = this.#deps;
-    switch (change.kind) {
-      case 'ip-upsert':
-        ipcache.setRemote({ ...change.ip, cidr: formatCidr(parseCidr(change.ip.cidr)) });
-        return false;
-      case 'ip-delete':
-        ipcache.removeRemote(formatCidr(parseCidr(change.cidr)), change.node);
-        return false;
-      case 'node-upsert':
-        this.#nodes.set(change.node.name, change.node);
-        if (change.node.name !== this.#self().name) ipcache.setNode(change.node);
-        return true;
-      case 'node-delete':
-        this.#nodes.delete(change.name);
-        if (change.name !== this.#self().name) ipcache.removeNode(change.name);
-        return true;
-    }
+  #watchRefusals(): void {
+    const refusals = this.#peers.refusals().join('\n');
+    if (refusals === this.#refusals) return;
+    this.#refusals = refusals;
+    void this.#checkPeers.trigger();
+  }
+
+  /** A failing controller is what `status` shows until the records are mended. */
+  async #reportRefusals(): Promise<void> {
+    const refusals = this.#peers.refusals();
+    if (refusals.length === 0) return;
+    const more = refusals.length > REFUSALS_SHOWN ? '; ...' : '';
+    throw new SystemError(
+      `${refusals.length} records of the store are not believed: ${refusals.slice(0, REFUSALS_SHOWN).join('; ')}${more}`,
+      { code: 'PEER_RECORD_REFUSED' },
+    );
   }
 }

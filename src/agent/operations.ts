@@ -3,6 +3,7 @@ import { type AgentOperations, ApiError, type EndpointRef } from '../api/operati
 import type * as Api from '../api/schema.ts';
 import { formatIp, parseCidr, parseIp } from '../base/ip.ts';
 import { parseOneOf } from '../base/option-parsers.ts';
+import type { MapUsage } from '../datapath/types.ts';
 import type { Identity } from '../model/identity.ts';
 import { RESERVED_IDENTITIES } from '../model/identity.ts';
 import { formatLabels, hasLabels, labelsSha256, parseLabels } from '../model/labels.ts';
@@ -17,6 +18,7 @@ import { identityById } from './identity-manager.ts';
 import type { Allocation } from './ipam.ts';
 import { ipamAnswer, ipamCall } from './ipam-answers.ts';
 import type { Ipcache, IpcacheLine } from './ipcache.ts';
+import { mapCache } from './map-cache.ts';
 import { briefStatus, fullStatus, nodeView, type StatusDeps } from './status.ts';
 
 export interface OperationsDeps extends StatusDeps {
@@ -297,14 +299,14 @@ export class Operations implements AgentOperations {
 
   async listMaps(): Promise<Api.BPFMapList> {
     const maps = await this.#deps.datapath.readMapUsage();
-    return { maps: maps.map(({ path }) => ({ path })) };
+    return { maps: maps.map((map) => this.#mapView(map)) };
   }
 
   async getMap(name: string): Promise<Api.BPFMap> {
     const maps = await this.#deps.datapath.readMapUsage();
     const found = maps.find((map) => map.name === name || map.path.endsWith(`/${name}`));
     if (found === undefined) throw notFound(`no map ${name}`);
-    return { path: found.path };
+    return this.#mapView(found);
   }
 
   async listServices(): Promise<readonly Api.Service[]> {
@@ -335,6 +337,12 @@ export class Operations implements AgentOperations {
 
   #view(endpoint: Endpoint): Api.Endpoint {
     return endpointView(endpoint, { enforcing: this.#enforcing });
+  }
+
+  #mapView({ name, path }: MapUsage): Api.BPFMap {
+    const { manager, ipcache } = this.#deps;
+    const cache = mapCache(name, { endpoints: manager.list(), ipcache });
+    return cache === undefined ? { path } : { path, cache };
   }
 
   #refuseWhileStarting(): void {

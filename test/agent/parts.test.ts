@@ -7,6 +7,8 @@ import { formatRecord, parseRecord } from '../../src/agent/endpoint-record.ts';
 import { ENDPOINT_STATES, mayFollow } from '../../src/agent/endpoint-state.ts';
 import { IpNetworkSetup } from '../../src/agent/ip-network-setup.ts';
 import { Ipam } from '../../src/agent/ipam.ts';
+import { Ipcache } from '../../src/agent/ipcache.ts';
+import { mapCache } from '../../src/agent/map-cache.ts';
 import { nodeFacts } from '../../src/agent/node-facts.ts';
 import { defaultAgentOptions } from '../../src/agent/options.ts';
 import { isRunning, processRef } from '../../src/agent/process-ref.ts';
@@ -318,5 +320,71 @@ describe('processRef', () => {
     assert.ok(self !== undefined && isRunning(self));
     assert.equal(isRunning({ ...self, startTicks: '1' }), false);
     assert.equal(processRef(2 ** 22 + 1), undefined);
+  });
+});
+
+describe('mapCache', () => {
+  const ipcache = new Ipcache('n1', {
+    datapath: {
+      upsertIpcache: async () => undefined,
+      deleteIpcache: async () => undefined,
+      readIpcache: async () => [],
+    },
+    emit: () => undefined,
+    log: silentLog,
+    onDirty: () => undefined,
+  });
+
+  it('shows the policy of an endpoint and the ipcache, and no copy of other maps', () => {
+    const one = endpoint();
+    const key = { direction: 'ingress', identity: 300, protocol: 6, port: 80, portPrefixLength: 16 } as const;
+    const entry = { verdict: { kind: 'allow' }, precedence: 1, ruleId: 1 } as const;
+    one.kernelState = new Map([['k', { key, entry }]]);
+    ipcache.setRemote({ cidr: '10.0.2.9/32', identity: 300, node: 'n2', hostIp: '192.0.2.2' });
+    const deps = { endpoints: [one], ipcache };
+    assert.deepEqual(mapCache('ciliate_policy_v1_7', deps), [{ key: 'Ingress: 300 80/TCP', value: 'allow' }]);
+    assert.deepEqual(mapCache('ciliate_ipcache_v1', deps), [
+      { key: '10.0.2.9/32', value: 'identity=300 encryptkey=0 tunnelendpoint=192.0.2.2 flags=<none>' },
+    ]);
+    assert.equal(mapCache('ciliate_ct4_v1', deps), undefined);
+    assert.equal(mapCache('ciliate_policy_v1_8', deps), undefined);
+  });
+});
+
+describe('Ipcache', () => {
+  it('writes new entries before old ones go, removes nothing before it may, and tries again what failed', async () => {
+    const calls: string[] = [];
+    let fail = true;
+    const held = [{ prefix: parseCidr('10.9.9.9/32'), identity: 999, tunnelEndpoint: undefined }];
+    const cache = new Ipcache('n1', {
+      datapath: {
+        readIpcache: async () => held,
+        upsertIpcache: async (entries) => {
+          if (fail) throw new Error('busy');
+          calls.push(...entries.map(({ identity }) => `+${identity}`));
+        },
+        deleteIpcache: async (prefixes) => void calls.push(...prefixes.map(() => '-')),
+      },
+      emit: () => undefined,
+      log: silentLog,
+      onDirty: () => undefined,
+    });
+    await cache.adopt();
+    cache.setLocal('10.0.1.9/32', 300, undefined);
+    await assert.rejects(cache.sync(), /busy/);
+    fail = false;
+    await cache.sync();
+    assert.deepEqual(calls, ['+300']);
+    cache.setRemote({ cidr: '10.0.1.9/32', identity: 400, node: 'n2', hostIp: '192.0.2.2' });
+    cache.allowRemoval();
+    await cache.sync();
+    assert.deepEqual(
+      calls,
+      ['+300', '-'],
+      "another node's word on a local address counts, or the old entry stayed",
+    );
+    cache.removeLocal('10.0.1.9/32');
+    await cache.sync();
+    assert.deepEqual(calls, ['+300', '-', '+400']);
   });
 });

@@ -117,6 +117,7 @@
 #define EP_LOCKED 1
 #define EP_ENFORCE_INGRESS 2
 #define EP_ENFORCE_EGRESS 4
+#define EP_HELD 8
 
 /* Bits of address_entry.flags. */
 #define ADDRESS_F_HOST 1

@@ -140,7 +140,7 @@ SUBPROGRAM int policy_check(struct policy_request *request)
 	request->match = MATCH_NONE;
 	request->rule_id = 0;
 	request->proxy_port = 0;
-	if (!endpoint || !endpoint->id || endpoint->flags & EP_LOCKED)
+	if (!endpoint || !endpoint->id || endpoint->flags & (EP_LOCKED | EP_HELD))
 		return -DROP_EP_NOT_READY;
 	map = bpf_map_lookup_elem(&MAP_POLICY, &slot);
 	if (!map)

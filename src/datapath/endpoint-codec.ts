@@ -11,15 +11,18 @@ export interface EndpointRecord {
   /** Attached, and everything it sends or is sent is dropped. */
   readonly locked: boolean;
   readonly enforcement: Enforcement;
+  /** Its policy is being rewritten: flows with a verdict go on, nothing new is judged. */
+  readonly held?: boolean;
 }
 
 /** `struct endpoint`. */
-export function encodeEndpoint({ endpoint, locked, enforcement }: EndpointRecord): Buffer {
+export function encodeEndpoint({ endpoint, locked, enforcement, held = false }: EndpointRecord): Buffer {
   const none = new Uint8Array();
   return endpointLayout.encode({
     id: endpoint.id,
     flags:
       (locked ? EndpointFlag.locked : 0) |
+      (held ? EndpointFlag.held : 0) |
       (enforcement.ingress ? EndpointFlag.enforceIngress : 0) |
       (enforcement.egress ? EndpointFlag.enforceEgress : 0),
     identity: endpoint.identity,
@@ -49,6 +52,7 @@ export function decodeEndpoint(buffer: Uint8Array, offset = 0): EndpointRecord |
       ipv6: (raw.families & FAMILY_V6) !== 0 ? raw.ip6 : undefined,
     },
     locked: (raw.flags & EndpointFlag.locked) !== 0,
+    held: (raw.flags & EndpointFlag.held) !== 0,
     enforcement: {
       ingress: (raw.flags & EndpointFlag.enforceIngress) !== 0,
       egress: (raw.flags & EndpointFlag.enforceEgress) !== 0,

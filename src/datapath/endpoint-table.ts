@@ -88,9 +88,14 @@ export class EndpointTable {
     return entry;
   }
 
-  #write(entry: Slot, record: EndpointRecord): void {
+  /** Without the epoch: what was judged stays. */
+  #put(entry: Slot, record: EndpointRecord): void {
     this.#maps.endpoints.update(indexKey(entry.slot), encodeEndpoint(record));
     entry.record = record;
+  }
+
+  #write(entry: Slot, record: EndpointRecord): void {
+    this.#put(entry, record);
     moveEpoch(this.#maps.epochs, entry.slot);
   }
 
@@ -179,13 +184,14 @@ export class EndpointTable {
     };
     try {
       if (!record.locked) this.#write(entry, { ...record, enforcement: relaxed });
-      entry.policy = await writePolicyDiff(this.#policies.get(entry.slot), diff, entry.policy, pause);
+      const hold = (): void => this.#put(entry, { ...entry.record, held: true });
+      entry.policy = await writePolicyDiff(this.#policies.get(entry.slot), diff, entry.policy, pause, hold);
     } catch (cause) {
       this.#lock(entry);
       throw new PolicyWriteError(id, cause);
     }
     if (this.#byId.get(id) !== entry) throw new UnknownEndpointError(id);
-    this.#write(entry, { ...entry.record, locked: false, enforcement });
+    this.#write(entry, { ...entry.record, locked: false, held: false, enforcement });
   }
 
   #lock(entry: Slot): void {

@@ -44,43 +44,18 @@ function existingKind(map: BpfMap, key: MapStateKey): Kind | undefined {
   return policyEntryLayout.decode(value).l4Bits === bits ? decodePolicyEntry(value).verdict.kind : undefined;
 }
 
-function ofKind(upserts: readonly Upsert[], kind: Kind): Step {
-  return { kind: 'upsert', entries: upserts.filter(({ entry }) => entry.verdict.kind === kind) };
-}
-
 /**
- * The order in which a difference is written, so that a packet judged in between gets its old verdict, its new one,
- * or is dropped; never one that both forbid:
- *
- * 1. If neither the old nor the new entries restrict (deny or redirect), what matches any entry is allowed, so
- *    first all upserts, then all deletes: whatever passes then passes by the old entries or by the new.
- * 2. Else the strict order: new denies; delete allows, then redirects; write redirects, then allows; delete denies.
- *    Up to the last allow of step "delete", what passes passes an old allow with all old denies still there: it
- *    passed before. From then on every remaining allow is a final one, every final deny is in place, and old
- *    denies can only drop: it passes afterwards. Redirects stand between: they go after the allows that would
- *    hide their absence, and come before those that would run past them.
- *
- * A deny that becomes an allow on the same key is written with the allows. The argument needs that a deny outranks
- * every allow and redirect that matches the same packet, as the compiled map state has it.
+ * The order in which a difference is written. Where every entry allows, old or new, a packet judged in between passes
+ * only by an entry of the old policy or of the new: all upserts come before all deletes, and no new flow fails that
+ * both policies allow. Entries that deny or redirect have no such order (one that goes may uncover an allow, one that
+ * comes may hide a deny of another length): the caller holds the endpoint meanwhile, and deletes come first.
  */
-function orderedSteps(
-  diff: MapStateDiff,
-  oldKinds: ReadonlyMap<MapStateKey, Kind>,
-  restricts: boolean,
-): Step[] {
-  const deletes = (kind: Kind): Step => ({
-    kind: 'delete',
-    keys: diff.deletes.filter((key) => oldKinds.get(key) === kind),
-  });
-  if (!restricts) return [{ kind: 'upsert', entries: diff.upserts }, deletes('allow')];
-  return [
-    ofKind(diff.upserts, 'deny'),
-    deletes('allow'),
-    deletes('redirect'),
-    ofKind(diff.upserts, 'redirect'),
-    ofKind(diff.upserts, 'allow'),
-    deletes('deny'),
+function orderedSteps(diff: MapStateDiff, deletes: readonly MapStateKey[], restricts: boolean): Step[] {
+  const steps: Step[] = [
+    { kind: 'upsert', entries: diff.upserts },
+    { kind: 'delete', keys: deletes },
   ];
+  return restricts ? steps.reverse() : steps;
 }
 
 async function writeStep(map: BpfMap, step: Step, pause: () => Promise<void>): Promise<void> {
@@ -101,6 +76,7 @@ async function writeStep(map: BpfMap, step: Step, pause: () => Promise<void>): P
 
 /**
  * Writes a difference in the order of {@link orderedSteps}. Does not move the epoch.
+ * @param hold called before the first write if entries deny or redirect: nothing new may be judged from then on
  * @returns what the map holds afterwards
  * @throws BpfError (E2BIG, ENOSPC, ENOMEM) with part of the difference written
  */
@@ -109,6 +85,7 @@ export async function writePolicyDiff(
   diff: MapStateDiff,
   before: PolicyCount,
   pause: () => Promise<void>,
+  hold?: () => void,
 ): Promise<PolicyCount> {
   const oldKinds = new Map<MapStateKey, Kind>();
   for (const key of [...diff.deletes, ...diff.upserts.map((upsert) => upsert.key)]) {
@@ -116,7 +93,10 @@ export async function writePolicyDiff(
     if (kind !== undefined) oldKinds.set(key, kind);
   }
   const restricting = diff.upserts.filter(({ entry }) => entry.verdict.kind !== 'allow').length;
-  for (const step of orderedSteps(diff, oldKinds, before.restricting + restricting > 0)) {
+  const restricts = before.restricting + restricting > 0;
+  if (restricts) hold?.();
+  const deletes = diff.deletes.filter((key) => oldKinds.has(key));
+  for (const step of orderedSteps(diff, deletes, restricts)) {
     await writeStep(map, step, pause);
   }
   const gone = [...oldKinds.values()];

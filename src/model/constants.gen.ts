@@ -267,6 +267,7 @@ export const EndpointFlag = {
   locked: 1,
   enforceIngress: 2,
   enforceEgress: 4,
+  held: 8,
 } as const;
 
 /** Texts of {@link EndpointFlag}. */
@@ -274,6 +275,7 @@ export const endpointFlagText: Readonly<Record<number, string>> = {
   1: 'locked',
   2: 'enforce-ingress',
   4: 'enforce-egress',
+  8: 'held: its policy is being rewritten, nothing new is judged by it',
 };
 
 /** Bits of address_entry.flags. */

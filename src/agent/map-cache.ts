@@ -8,7 +8,7 @@ export interface MapCacheDeps {
   readonly ipcache: Ipcache;
 }
 
-const PROTOCOL_NAMES = new Map(
+const PROTOCOL_NAMES: ReadonlyMap<number, string> = new Map<number, string>(
   Object.entries(Protocol).map(([name, number]) => [number, name.toUpperCase()]),
 );
 

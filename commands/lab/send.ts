@@ -1,8 +1,15 @@
 import * as Args from '@oclif/core/args';
 import * as Flags from '@oclif/core/flags';
 import { ExitCode } from '../../src/base/errors.ts';
-import type { ShipOutcome } from '../../src/lab/ship.ts';
+import type { ShipMethod, ShipOutcome } from '../../src/lab/ship.ts';
 import { BaseCommand } from '../base.ts';
+
+const METHODS = ['GET', 'POST', 'PUT'] as const satisfies readonly ShipMethod[];
+
+const methodArg = Args.custom<ShipMethod>({
+  options: [...METHODS],
+  parse: (text) => Promise.resolve(METHODS.find((method) => method === text) ?? 'GET'),
+});
 
 function outcomeText(outcome: ShipOutcome): string {
   if (outcome.kind === 'answer') return outcome.body;
@@ -15,7 +22,7 @@ export default class LabSend extends BaseCommand<typeof LabSend> {
   static override description =
     'A small client for workloads, whose namespaces have no other: `lab exec xwing -- ciliate lab send POST URL`.';
   static override args = {
-    method: Args.string({ required: true, options: ['GET', 'POST', 'PUT'] }),
+    method: methodArg({ required: true }),
     url: Args.url({ required: true }),
   };
   static override flags = {

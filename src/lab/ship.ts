@@ -1,4 +1,4 @@
-import { request } from 'node:http';
+import { Agent, request } from 'undici';
 
 /** How a request ended. A time-out is the sign of packets that were dropped, a refusal of a missing listener. */
 export type ShipOutcome =
@@ -6,32 +6,42 @@ export type ShipOutcome =
   | { readonly kind: 'timeout'; readonly timeoutMs: number }
   | { readonly kind: 'refused'; readonly code: string };
 
-const MAX_BODY_BYTES = 64 * 1024;
+export type ShipMethod = 'GET' | 'POST' | 'PUT';
 
-/** Sends one HTTP request on a connection of its own, with one deadline for all of it. */
-export function sendShip(method: string, url: string, timeoutMs: number): Promise<ShipOutcome> {
-  return new Promise((resolve) => {
-    const outgoing = request(url, { method, agent: false, headers: { connection: 'close' } });
-    let over = false;
-    const finish = (outcome: ShipOutcome): void => {
-      if (over) return;
-      over = true;
-      clearTimeout(timer);
-      outgoing.destroy();
-      resolve(outcome);
-    };
-    const timer = setTimeout(() => finish({ kind: 'timeout', timeoutMs }), timeoutMs);
-    outgoing.on('error', (error) =>
-      finish({ kind: 'refused', code: 'code' in error ? String(error.code) : error.message }),
-    );
-    outgoing.on('response', (response) => {
-      let body = '';
-      response.setEncoding('utf8');
-      response.on('data', (part: string) => {
-        if (body.length < MAX_BODY_BYTES) body += part;
-      });
-      response.on('end', () => finish({ kind: 'answer', status: response.statusCode ?? 0, body }));
-    });
-    outgoing.end();
-  });
+const MAX_BODY_BYTES = 1024 * 1024;
+
+/** The code of an error, or of what caused it. */
+function codeOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if ('code' in error && typeof error.code === 'string') return error.code;
+  return error.cause === undefined ? error.message : codeOf(error.cause);
+}
+
+async function cappedText(body: AsyncIterable<Buffer>): Promise<string> {
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  for await (const part of body) {
+    parts.push(part);
+    bytes += part.length;
+    if (bytes >= MAX_BODY_BYTES) break;
+  }
+  return Buffer.concat(parts).subarray(0, MAX_BODY_BYTES).toString('utf8');
+}
+
+/** Sends one HTTP request on a connection of its own, with one deadline for all of it. Bodies are cut at 1 MiB. */
+export async function sendShip(method: ShipMethod, url: string, timeoutMs: number): Promise<ShipOutcome> {
+  const dispatcher = new Agent({ pipelining: 0, connect: { timeout: 0 } });
+  const deadline = AbortSignal.timeout(timeoutMs);
+  // The signal's timer alone would not keep the process waiting.
+  const waiting = setTimeout(() => undefined, timeoutMs);
+  try {
+    const { statusCode, body } = await request(url, { method, dispatcher, signal: deadline });
+    return { kind: 'answer', status: statusCode, body: await cappedText(body) };
+  } catch (error) {
+    if (deadline.aborted) return { kind: 'timeout', timeoutMs };
+    return { kind: 'refused', code: codeOf(error) };
+  } finally {
+    clearTimeout(waiting);
+    await dispatcher.destroy();
+  }
 }

@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, it } from 'node:test';
 import { EXPLODED, serveDeathstar } from '../../src/lab/deathstar.ts';
-import { sendShip } from '../../src/lab/ship.ts';
+import { type ShipMethod, sendShip } from '../../src/lab/ship.ts';
 import { eventually } from '../support/process.ts';
 
 /** A port that is free now. */
@@ -20,7 +20,7 @@ describe('a deathstar', () => {
     const port = await freePort();
     const end = new AbortController();
     const served = serveDeathstar(port, end.signal);
-    const send = (method: string, host: string, path: string) =>
+    const send = (method: ShipMethod, host: string, path: string) =>
       sendShip(method, `http://${host}:${port}${path}`, 5000);
     await eventually('it answers', async () =>
       (await send('GET', '127.0.0.1', '/v1/')).kind === 'answer' ? true : undefined,

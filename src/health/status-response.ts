@@ -15,14 +15,6 @@ export interface StatusInput {
   readonly icmp: Readonly<Record<IpFamily, ProbeReadiness>>;
 }
 
-/** What we say beyond Cilium's response; its clients pass over it. */
-export interface HealthStatusExtension {
-  /** How ICMP is sent over each family, or why it is not: paths of that family then stay unknown. */
-  readonly 'icmp-modes': Readonly<Record<'ipv4' | 'ipv6', string>>;
-  /** The node list cannot be renewed: since when, and why. */
-  readonly 'nodes-stale'?: { readonly since: string; readonly reason: string } | undefined;
-}
-
 /** RFC 3339 with whole seconds, as Cilium writes it. */
 export function rfc3339(wallMs: number): string {
   return `${new Date(wallMs).toISOString().slice(0, 19)}Z`;
@@ -67,7 +59,7 @@ function modeText(ready: ProbeReadiness): string {
 }
 
 /** The results in the form of Cilium's `GET /v1beta/status`; every node is there, probed or not. */
-export function statusResponse(input: StatusInput): HealthStatusResponse & HealthStatusExtension {
+export function statusResponse(input: StatusInput): HealthStatusResponse {
   const { view, book, roundMs, intervalMs, icmp } = input;
   const nodes = [...book.nodes].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
   const { stale } = view;

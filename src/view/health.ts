@@ -74,21 +74,44 @@ function title(node: HealthNodeView, health: HealthView): string {
   return `${node.name ?? ''}${node.name === health.local?.name ? ' (localhost)' : ''}`;
 }
 
-function probeLine(label: string, probe: Opt<ConnectivityView>, compat: Compat): string {
+/** Why nothing was measured by ICMP to an address: it is off there, or it only was not its turn yet. */
+function whyNoIcmp(ip: string, health: HealthView): string {
+  const mode = health['icmp-modes']?.[ip.includes(':') ? 'ipv6' : 'ipv4'] ?? '';
+  return mode.startsWith('off') ? `ICMP is ${mode}` : 'not probed yet';
+}
+
+interface ProbeLine {
+  readonly label: string;
+  readonly probe: Opt<ConnectivityView>;
+  /** What is said where there is no result. */
+  readonly why: string;
+}
+
+function probeLine({ label, probe, why }: ProbeLine, compat: Compat): string {
   if (probe === null || probe === undefined)
-    return compat === undefined ? `      ${label}:\tunknown: not probed yet\n` : '';
+    return compat === undefined ? `      ${label}:\tunknown: ${why}\n` : '';
   const outcome = failed(probe) ? (probe.status ?? '') : `OK, RTT=${formatDuration(probe.latency ?? 0)}`;
   const probed = compat === '2018' ? '' : `\t(Last probed: ${probe.lastProbed ?? ''})`;
   return `      ${label}:\t${outcome}${probed}\n`;
 }
 
-function pathBlock(name: string, path: PathView, compat: Compat): string {
-  const [icmp, http] = compat === '2018' ? ['ICMP', 'HTTP via L3'] : ['ICMP to stack', 'HTTP to agent'];
-  const lines = probeLine(icmp ?? '', path.icmp, compat) + probeLine(http ?? '', path.http, compat);
-  return `    ${name} to ${path.ip ?? ''}:\n${lines}`;
+/** What lines about paths are made of, besides the paths. */
+interface PathContext {
+  readonly health: HealthView;
+  readonly compat: Compat;
+  readonly verbose: boolean;
 }
 
-function group(kind: string, paths: readonly PathView[], compat: Compat, verbose: boolean): string {
+function pathBlock(name: string, path: PathView, { health, compat }: PathContext): string {
+  const ip = path.ip ?? '';
+  const old = compat === '2018';
+  const icmp = { label: old ? 'ICMP' : 'ICMP to stack', probe: path.icmp, why: whyNoIcmp(ip, health) };
+  const http = { label: old ? 'HTTP via L3' : 'HTTP to agent', probe: path.http, why: 'not probed yet' };
+  return `    ${name} to ${ip}:\n${probeLine(icmp, compat)}${probeLine(http, compat)}`;
+}
+
+function group(kind: string, paths: readonly PathView[], context: PathContext): string {
+  const { compat, verbose } = context;
   const [primary, ...secondary] = paths;
   if (primary === undefined)
     return verbose
@@ -96,14 +119,24 @@ function group(kind: string, paths: readonly PathView[], compat: Compat, verbose
       : '';
   const others = verbose ? secondary : [];
   return (
-    pathBlock(`${kind} connectivity`, primary, compat) +
-    others.map((path) => pathBlock(`Secondary ${kind} connectivity`, path, compat)).join('')
+    pathBlock(`${kind} connectivity`, primary, context) +
+    others.map((path) => pathBlock(`Secondary ${kind} connectivity`, path, context)).join('')
   );
 }
 
-function nodeDetail(node: HealthNodeView, health: HealthView, compat: Compat, verbose: boolean): string {
-  const host = group('Host', hostPaths(node), compat, verbose);
-  return `  ${title(node, health)}:\n${host}${group('Endpoint', endpointPaths(node), compat, verbose)}`;
+function nodeDetail(node: HealthNodeView, context: PathContext): string {
+  const host = group('Host', hostPaths(node), context);
+  return `  ${title(node, context.health)}:\n${host}${group('Endpoint', endpointPaths(node), context)}`;
+}
+
+/** What the health agent says about itself: how it sends ICMP, and that it knows old nodes only. */
+function agentLines(health: HealthView, { compat, verbose }: HealthOptions): string {
+  if (compat !== undefined) return '';
+  const { 'icmp-modes': modes, 'nodes-stale': stale } = health;
+  const families = [modes?.ipv4 ? `IPv4 ${modes.ipv4}` : '', modes?.ipv6 ? `IPv6 ${modes.ipv6}` : ''];
+  const known = families.filter((text) => text !== '').join(', ');
+  const icmp = verbose === true && known !== '' ? `ICMP sockets:\t${known}\n` : '';
+  return `${icmp}${stale ? `Node list:\told, of ${stale.since ?? 'an unknown time'}: ${stale.reason ?? 'no reason given'}\n` : ''}`;
 }
 
 function nodeRow(node: HealthNodeView, health: HealthView, compat: Compat): string {
@@ -137,7 +170,8 @@ export function healthBlock(health: HealthView, options: HealthOptions): string 
     compat === undefined ? nodes.filter((node) => nodeReachability(node) === 'unknown').length : 0;
   const counts = `${good}/${nodes.length} reachable${unknown > 0 ? `, ${unknown} unknown` : ''}`;
   const interval = compat === '2018' ? '' : `\t(Probe interval: ${health.probeInterval ?? ''})`;
-  const head = `Cluster health:\t${counts}\t(${health.timestamp ?? ''})${interval}\n`;
+  const first = `Cluster health:\t${counts}\t(${health.timestamp ?? ''})${interval}\n`;
+  const head = first + agentLines(health, options);
   const names =
     compat === '2018'
       ? ['  Name', 'IP', 'Reachable', 'Endpoints reachable']
@@ -145,7 +179,9 @@ export function healthBlock(health: HealthView, options: HealthOptions): string 
   const candidates = options.onlyUnhealthy === true ? nodes.filter((node) => !judge(node)) : nodes;
   const shown = options.onlyUnhealthy === true ? candidates.slice(0, UNHEALTHY_SHOWN) : candidates;
   const detail = (node: HealthNodeView): string =>
-    options.verbose === true ? nodeDetail(node, health, compat, true) : nodeRow(node, health, compat);
+    options.verbose === true
+      ? nodeDetail(node, { health, compat, verbose: true })
+      : nodeRow(node, health, compat);
   // The record prints the header of an empty table too.
   const header = shown.length > 0 || compat !== undefined ? row(names) : '';
   return head + header + shown.map(detail).join('') + (shown.length < candidates.length ? '  ...\n' : '');
@@ -153,7 +189,8 @@ export function healthBlock(health: HealthView, options: HealthOptions): string 
 
 /** `health status` as 2018 printed it without flags: every primary path. */
 function health2018(health: HealthView, verbose: boolean): string {
-  const nodes = orderedNodes(health).map((node) => nodeDetail(node, health, '2018', verbose));
+  const context: PathContext = { health, compat: '2018', verbose };
+  const nodes = orderedNodes(health).map((node) => nodeDetail(node, context));
   return `${row(['Probe time:', health.timestamp ?? ''])}Nodes:\n${nodes.join('')}`;
 }
 

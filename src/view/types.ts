@@ -148,6 +148,9 @@ export interface HealthView {
   readonly probeInterval?: Opt<string>;
   readonly local?: Opt<{ readonly name?: Opt<string> }>;
   readonly nodes?: Opt<readonly HealthNodeView[]>;
+  /** Our health agent's: by family how ICMP is sent, or `off: REASON`. */
+  readonly 'icmp-modes'?: Opt<{ readonly ipv4?: Opt<string>; readonly ipv6?: Opt<string> }>;
+  readonly 'nodes-stale'?: Opt<{ readonly since?: Opt<string>; readonly reason?: Opt<string> }>;
 }
 
 interface Toggle {

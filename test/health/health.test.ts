@@ -130,11 +130,11 @@ describe('the health agent', () => {
     icmp.ready = false;
     await health.start();
     await clock.pass(900);
-    const status = health.status() as HealthStatusResponse & { 'icmp-modes': Record<string, string> };
+    const status = health.status();
     assert.equal(pathOf(status, 'n2')?.icmp, undefined);
     assert.equal(pathOf(status, 'n2')?.http?.latency, 300_000);
     assert.deepEqual(health.book.count('node'), { reachable: 0, unreachable: 0, unknown: 1 });
-    assert.equal(status['icmp-modes'].ipv4, 'off: not permitted');
+    assert.equal(status['icmp-modes']?.ipv4, 'off: not permitted');
   });
 
   it('keeps results of nodes that stay, probes new ones at once, forgets those that went', async () => {
@@ -183,7 +183,7 @@ describe('the health agent', () => {
     const { health, nodes } = bench(two);
     await health.start();
     nodes.stale = { sinceMs: Date.UTC(2026, 0, 1), reason: 'agent is away' };
-    const status = health.status() as HealthStatusResponse & { 'nodes-stale'?: unknown };
+    const status = health.status();
     assert.deepEqual(status['nodes-stale'], { since: '2026-01-01T00:00:00Z', reason: 'agent is away' });
     assert.equal(status.nodes?.length, 2);
   });
@@ -206,9 +206,7 @@ describe('the health agent', () => {
       JSON.parse(JSON.stringify(value), (key, inner: unknown) =>
         ['lastProbed', 'timestamp', 'probeInterval'].includes(key) ? typeof inner : inner,
       );
-    const { 'icmp-modes': _modes, ...ours } = health.status() as HealthStatusResponse & {
-      'icmp-modes': unknown;
-    };
+    const { 'icmp-modes': _modes, ...ours } = health.status();
     assert.deepEqual(timeless({ ...ours, local: recorded.local }), timeless(recorded));
   });
 

@@ -42,12 +42,23 @@ export type NodeStatus = ModelOf<typeof NodeStatus>;
 export const SelfStatus = model('SelfStatus', { name: opt(str) });
 export type SelfStatus = ModelOf<typeof SelfStatus>;
 
+/** How ICMP is sent over each family (`raw`, `datagram`), or why it is not: `off: REASON`; paths of it stay unknown. */
+export const IcmpModes = model('IcmpModes', { ipv4: opt(str), ipv6: opt(str) });
+export type IcmpModes = ModelOf<typeof IcmpModes>;
+
+/** The node list could not be renewed since then. */
+export const NodesStale = model('NodesStale', { since: opt(timestamp), reason: opt(str) });
+export type NodesStale = ModelOf<typeof NodesStale>;
+
+/** `icmp-modes` and `nodes-stale` are ours; Cilium's clients pass over them. */
 export const HealthStatusResponse = model('HealthStatusResponse', {
   /** Start of the round. */
   timestamp: opt(str),
   probeInterval: opt(duration),
   local: opt(SelfStatus),
   nodes: opt(list(NodeStatus)),
+  'icmp-modes': opt(IcmpModes),
+  'nodes-stale': opt(NodesStale),
 });
 export type HealthStatusResponse = ModelOf<typeof HealthStatusResponse>;
 

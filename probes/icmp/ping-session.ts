@@ -67,6 +67,11 @@ const TURN_MS = 10;
 const FLOOD_WINDOW = 512;
 /** Where sending stops for want of room: how often it is looked for. */
 const FLOOD_READ_MS = 1;
+/**
+ * The kernel turns the stamping of received packets on in a work item some time after the first socket on the machine
+ * asked for it (net_enable_timestamp, net/core/dev.c; all kernels): a probe sent before has no latency.
+ */
+const STAMPS_ON_MS = 25;
 /** Up to here every reply is told at once; above, in turns. */
 const FEW_TARGETS = 32;
 
@@ -115,6 +120,7 @@ export class PingSession {
   /** Resolves when every probe has ended, or after `stop`. */
   async run(): Promise<void> {
     const { count, flood } = this.#options;
+    await this.#sleep(STAMPS_ON_MS);
     for (let round = 0; !this.#stopped && (count === 0 || round < count); round++) {
       if (flood === true) await this.#floodRound();
       else await this.#pacedRound(count !== 0 && round === count - 1);

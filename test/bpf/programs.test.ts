@@ -170,7 +170,9 @@ for (const family of [4, 6] as const) {
         }
       });
 
-      it('keeps the IPv4 checksum right for every value it can have', { skip: family === 6 }, () => {
+      it('keeps the IPv4 checksum right for every value it can have', {
+        skip: family === 6 && 'IPv6 has no header checksum',
+      }, () => {
         send(address.b, udp(1000, 53));
         for (let id = 0; id < 2000; id++) {
           const frame = packet({

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { loadBpf } from '../../bpf/addon/index.ts';
@@ -26,7 +27,7 @@ import {
 import { MapName } from '../../src/model/constants.gen.ts';
 import { readPolicy, rulesText } from '../../src/policy/index.ts';
 import { isClean, leftovers, snapshot } from '../support/netns.ts';
-import { bpfOrSkip } from '../support/privilege.ts';
+import { bpfOrSkip, rootOrSkip } from '../support/privilege.ts';
 import { eventually } from '../support/process.ts';
 import { readArchive } from './archive.ts';
 import { acceptedConnections, linkCounters, startTestLab, type TestLab } from './lab-support.ts';
@@ -66,6 +67,36 @@ describe('the demo command', { skip: bpfOrSkip() }, () => {
       assert.ok(isClean(left), JSON.stringify(left));
     });
   }
+});
+
+const NOBODY = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] as const;
+
+describe('the demo command without root', { skip: rootOrSkip() }, () => {
+  it('says what is missing, runs the rest, ends with what was left out and exit 3, and leaves nothing', async (t) => {
+    const readable = await run([...NOBODY, 'test', '-r', rule1File()], { timeoutMs: 5000 });
+    if (readable.exitCode !== 0) {
+      t.skip('needs a clone that other users can read');
+      return;
+    }
+    const home = mkdtempSync(join(tmpdir(), 'ciliate-nobody-'));
+    chmodSync(home, 0o777);
+    const before = snapshot();
+    try {
+      const name = `d${randomBytes(3).toString('hex')}`;
+      const words = ['env', `HOME=${home}`, `TMPDIR=${home}`, ...ciliate('demo', '--name', name)];
+      const result = await run([...NOBODY, ...words], { timeoutMs: DEMO_LIMIT_MS });
+      assert.equal(result.exitCode, 3, `${result.stdout}${result.stderr}`);
+      assert.match(result.stdout, /^Missing here: root/m);
+      assert.match(result.stdout, /policy is NOT enforced/);
+      assert.match(result.stdout, /model: xwing -> deathstar-1:80\/TCP denied/);
+      assert.match(result.stdout, /^(\d+) of \1 checks hold\.$/m);
+      assert.match(result.stdout, /^Left out, for want of root/m);
+      assert.deepEqual(readdirSync(home), []);
+      assert.ok(isClean(leftovers(before, new RegExp(`${name}|${home}`))));
+    } finally {
+      rmSync(home, { recursive: true, force: true });
+    }
+  });
 });
 
 describe('the steps of the demo, seen from outside', { skip: bpfOrSkip() }, () => {

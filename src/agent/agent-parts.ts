@@ -128,9 +128,11 @@ export class AgentParts {
   }
 
   #createManager(): EndpointManager {
-    const { datapath, network, store, log } = this.#deps;
+    const { datapath, network, store, log, node } = this.#deps;
     return new EndpointManager({
       datapath,
+      devices: node.devices,
+      holderOf: (ip) => this.cluster.holderOf(ip),
       network,
       store,
       log,

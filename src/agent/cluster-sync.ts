@@ -109,6 +109,11 @@ export class ClusterSync {
     return this.#peers.nodes();
   }
 
+  /** The node, this one included, whose own address this is, or another node in whose range it lies. */
+  holderOf(ip: string): string | undefined {
+    return this.#peers.holderOf(ip);
+  }
+
   /** Settles when this node's addresses, as they are now, are in the store. */
   publishIps(): Promise<void> {
     return this.#publishIps.trigger();

@@ -51,8 +51,10 @@ export class EndpointDirectory {
     for (const id of this.#ids()) {
       const path = join(this.#folder(id), FILE);
       const text = this.#readFile(path);
-      // A directory without a record: the agent died before the first write, and nothing was attached yet.
-      if (text === undefined) continue;
+      if (text === undefined) {
+        this.#removeUnborn(id);
+        continue;
+      }
       try {
         const record = parseRecord(text, path);
         if (record.spec.id !== id) throw new SystemError(`${path}: names endpoint ${record.spec.id}`);
@@ -62,6 +64,13 @@ export class EndpointDirectory {
       }
     }
     return { records, corrupt };
+  }
+
+  /** A directory without a record: the agent died before the first write, and nothing was attached yet. */
+  #removeUnborn(id: number): void {
+    const folder = this.#folder(id);
+    // What was set aside as corrupt stays for whoever wants to look at it.
+    if (readdirSync(folder).every((name) => name === `${FILE}.new`)) this.remove(id);
   }
 
   #folder(id: number): string {

@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { ApiError, type EndpointRef } from '../api/operations.ts';
 import type * as Api from '../api/schema.ts';
+import { parseIp } from '../base/ip.ts';
 import type { Datapath } from '../datapath/types.ts';
 import type { Endpoint, EndpointSpec } from './endpoint.ts';
 import { addressesOf, ownerOf } from './endpoint-addresses.ts';
@@ -13,6 +14,10 @@ export interface EndpointIntakeDeps {
   readonly datapath: Datapath;
   readonly network: NetworkSetup;
   readonly ipam: Ipam;
+  /** This node's devices to other nodes: no endpoint's. */
+  readonly devices: readonly string[];
+  /** The node whose own address this is, or another node in whose range it lies. */
+  readonly holderOf: (ip: string) => string | undefined;
 }
 
 const MAX_ID = 65535;
@@ -30,7 +35,9 @@ export class EndpointIntake {
   /** The endpoint's parts, with its id and interface settled. @throws ApiError 400 naming the field, 409 */
   settle(ref: EndpointRef, request: Api.EndpointChangeRequest): Promise<EndpointSpec> {
     const id = this.#chooseId(ref, request);
-    return this.#settleInterface(requestSpec(request, id, this.#deps.datapath.kind === 'bpf'));
+    const spec = requestSpec(request, id, this.#deps.datapath.kind === 'bpf');
+    for (const ip of addressesOf(spec)) this.#refuseForeign(ip);
+    return this.#settleInterface(spec);
   }
 
   /** To be called right before the endpoint is entered, with no await between: another may have come meanwhile. @throws ApiError 409 */
@@ -89,17 +96,40 @@ export class EndpointIntake {
     throw new ApiError(500, `all ${MAX_ID} endpoint ids are taken`);
   }
 
+  /** An address that is somebody else's would take its traffic, and its identity in the ipcache. */
+  #refuseForeign(ip: string): void {
+    const field = `addressing.ipv${ip.includes(':') ? 6 : 4}`;
+    if (!isUnicast(parseIp(ip)))
+      throw new ApiError(400, `${ip} is not an address that an endpoint can have`, { field });
+    const holder = this.#deps.holderOf(ip);
+    if (holder !== undefined) throw new ApiError(409, `${ip} belongs to node ${holder}`, { field });
+  }
+
   async #settleInterface(spec: EndpointSpec): Promise<EndpointSpec> {
     if (this.#deps.datapath.kind === 'none') return spec;
-    const index = await this.#deps.network.interfaceIndex(spec.interfaceName);
-    if (index === undefined) {
-      throw new ApiError(400, `there is no interface ${spec.interfaceName} here`, {
+    const { network, devices } = this.#deps;
+    const refuse = (what: string): ApiError =>
+      new ApiError(400, what, {
         field: 'interface-name',
+        hint: "name the host's side of the endpoint's veth pair",
       });
-    }
+    const index = await network.interfaceIndex(spec.interfaceName);
+    if (index === undefined) throw refuse(`there is no interface ${spec.interfaceName} here`);
+    // The programs of an endpoint on the node's own device would cut the node off.
+    if (devices.includes(spec.interfaceName)) throw refuse(`${spec.interfaceName} is a device of this node`);
+    const kind = await network.interfaceKind(spec.interfaceName);
+    if (kind !== 'veth') throw refuse(`${spec.interfaceName} is no veth${kind ? `, but a ${kind}` : ''}`);
     if (spec.interfaceIndex === 0 || spec.interfaceIndex === index) return { ...spec, interfaceIndex: index };
     throw new ApiError(400, `${spec.interfaceName} has index ${index}, not ${spec.interfaceIndex}`, {
       field: 'interface-index',
     });
   }
+}
+
+/** Neither unspecified, loopback, link-local, multicast, broadcast nor an IPv4 address in an IPv6 one. */
+function isUnicast(bytes: Uint8Array): boolean {
+  const [a = 0, b = 0] = bytes;
+  if (bytes.length === 4) return a > 0 && a < 224 && a !== 127 && !(a === 169 && b === 254);
+  const mapped = bytes.subarray(0, 10).every((byte) => byte === 0);
+  return !mapped && a !== 255 && !(a === 254 && (b & 0xc0) === 0x80);
 }

@@ -12,7 +12,7 @@ import { addressesOf, hostCidr, ownerOf } from './endpoint-addresses.ts';
 import { EndpointBuilder } from './endpoint-builder.ts';
 import type { EndpointDirectory } from './endpoint-directory.ts';
 import { findEndpoint } from './endpoint-index.ts';
-import { EndpointIntake } from './endpoint-intake.ts';
+import { EndpointIntake, type EndpointIntakeDeps } from './endpoint-intake.ts';
 import { recordOf } from './endpoint-record.ts';
 import { ENDPOINT_OPTIONS, normaliseOptions, requestLabels } from './endpoint-request.ts';
 import { AgentEventType, agentEvent, type EmitEvent } from './events.ts';
@@ -22,12 +22,9 @@ import type { NetworkSetup } from './network-setup.ts';
 import type { PolicyManager } from './policy-manager.ts';
 import { Regenerator } from './regenerator.ts';
 
-export interface EndpointManagerDeps {
-  readonly datapath: Datapath;
-  readonly network: NetworkSetup;
+export interface EndpointManagerDeps extends EndpointIntakeDeps {
   readonly policy: PolicyManager;
   readonly store: Store;
-  readonly ipam: Ipam;
   readonly ipcache: Ipcache;
   readonly directory: EndpointDirectory;
   readonly emit: EmitEvent;

@@ -41,9 +41,9 @@ function required(name: string, value: string | undefined): string {
   throw new ApiError(400, 'is missing', { field: name });
 }
 
-/** An interface name as the kernel takes it. */
+/** An interface name that the kernel takes, and that means nothing else in a path, an option or a batch of `ip`. */
 function interfaceName(value: string): string {
-  if (/^[^\s/:]{1,15}$/.test(value) && value !== '.' && value !== '..') return value;
+  if (/^[A-Za-z0-9_.][\w.-]{0,14}$/.test(value) && value !== '.' && value !== '..') return value;
   throw new ApiError(400, `${JSON.stringify(value)} is not an interface name`, { field: 'interface-name' });
 }
 

@@ -41,6 +41,12 @@ function writeSysctl(name: string, value: string): void {
   }
 }
 
+/** What is read of `ip -json -details link`. */
+interface Link {
+  readonly ifindex?: number;
+  readonly linkinfo?: { readonly info_kind?: string };
+}
+
 interface Route {
   readonly range: string;
   readonly via: string;
@@ -110,11 +116,21 @@ export class IpNetworkSetup implements NetworkSetup {
   }
 
   async interfaceIndex(name: string): Promise<number | undefined> {
-    const { stdout, exitCode } = await this.#ip(['-json', 'link', 'show', 'dev', name]);
+    const link = await this.#link(name);
+    return link?.ifindex === undefined ? undefined : Number(link.ifindex);
+  }
+
+  async interfaceKind(name: string): Promise<string | undefined> {
+    const link = await this.#link(name);
+    return link === undefined ? undefined : (link.linkinfo?.info_kind ?? '');
+  }
+
+  async #link(name: string): Promise<Link | undefined> {
+    const { stdout, exitCode } = await this.#ip(['-json', '-details', 'link', 'show', 'dev', name]);
     if (exitCode !== 0) return undefined;
     const links: unknown = JSON.parse(stdout);
     const [link]: unknown[] = Array.isArray(links) ? links : [];
-    return typeof link === 'object' && link !== null && 'ifindex' in link ? Number(link.ifindex) : undefined;
+    return typeof link === 'object' && link !== null ? link : undefined;
   }
 
   async removeAll(): Promise<void> {

@@ -13,6 +13,8 @@ export interface NetworkSetup {
   syncNodes(nodes: readonly ClusterNode[]): Promise<void>;
   /** Index of an interface of this namespace; undefined when there is none of that name. */
   interfaceIndex(name: string): Promise<number | undefined>;
+  /** The kernel's word for what an interface is, `veth`; empty for a physical one, undefined when there is none. */
+  interfaceKind(name: string): Promise<string | undefined>;
   /** Removes every route that this agent ever made. */
   removeAll(): Promise<void>;
 }
@@ -24,5 +26,6 @@ export const noNetworkSetup: NetworkSetup = {
   removeEndpoint: async () => undefined,
   syncNodes: async () => undefined,
   interfaceIndex: async () => undefined,
+  interfaceKind: async () => undefined,
   removeAll: async () => undefined,
 };

@@ -102,6 +102,16 @@ export class PeerRecords {
     return [...this.#nodes.values()];
   }
 
+  /** The node, this one included, whose own address this is, or another node in whose range it lies. */
+  holderOf(ip: string): string | undefined {
+    const self = this.#options.self();
+    const text = formatIp(parseIp(ip));
+    if ([self.ipv4, self.ipv6].some((own) => own !== undefined && formatIp(parseIp(own)) === text))
+      return self.name;
+    const holder = this.#hosts.get(text) ?? this.#rangeHolder(parseIp(ip), self);
+    return holder === self.name ? undefined : holder;
+  }
+
   /** Which records are not believed, and why. */
   refusals(): readonly string[] {
     return [this.#nodeRefusals, this.#ipRefusals, this.#identityRefusals].flatMap((refusals) => [

@@ -1,5 +1,13 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { createNoDatapath } from '../../src/datapath/index.ts';
@@ -187,7 +195,6 @@ describe('a change of policy', () => {
     await node.client.putPolicy(allowRule('r', 'web', 'db'));
     const before = readFileSync(join(node.folder, 'policy.json'), 'utf8');
     // A folder in the place of the file that is renamed over it stops every write, for root too.
-    const { mkdirSync, rmdirSync } = await import('node:fs');
     mkdirSync(join(node.folder, 'policy.json.new'));
     await assert.rejects(node.client.putPolicy(allowRule('s', 'db', 'web')), /cannot write .*policy\.json/);
     assert.equal((await node.client.policy()).revision, 2);
@@ -260,6 +267,15 @@ describe('a restarted agent', () => {
     writeFileSync(join(node.folder, 'policy.json'), '{');
     await node.start();
     assert.equal((await node.client.policy()).revision, 2);
+    assert.equal((await node.client.healthz()).cilium?.state, 'Ok');
+  });
+
+  it('removes the directory of an endpoint whose agent died before it wrote the first record', async () => {
+    await node.stop();
+    mkdirSync(join(node.paths.endpointsDir, '99'));
+    writeFileSync(join(node.paths.endpointsDir, '99', 'state.json.new'), '{"vers');
+    await node.start();
+    assert.deepEqual(readdirSync(node.paths.endpointsDir), []);
     assert.equal((await node.client.healthz()).cilium?.state, 'Ok');
   });
 
@@ -374,7 +390,6 @@ describe('a store that is away', () => {
     const before = await listed(node);
     const entries = [...node.kernel.ipcache.keys()].sort();
     await node.stop();
-    const { renameSync, mkdirSync, rmdirSync } = await import('node:fs');
     for (const suffix of ['-wal', '-shm'])
       if (existsSync(node.storeFile + suffix))
         renameSync(node.storeFile + suffix, `${node.storeFile}${suffix}.away`);

@@ -3,7 +3,6 @@ import { ApiError, type EndpointRef } from '../api/operations.ts';
 import type * as Api from '../api/schema.ts';
 import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import type { Datapath } from '../datapath/types.ts';
 import type { Identity, NumericIdentity } from '../model/identity.ts';
 import { formatLabels, hasLabels, type Label, labelSetText, parseLabels } from '../model/labels.ts';
 import type { Store } from '../store/types.ts';
@@ -16,9 +15,7 @@ import { EndpointIntake, type EndpointIntakeDeps } from './endpoint-intake.ts';
 import { recordOf } from './endpoint-record.ts';
 import { ENDPOINT_OPTIONS, normaliseOptions, requestLabels } from './endpoint-request.ts';
 import { AgentEventType, agentEvent, type EmitEvent } from './events.ts';
-import type { Ipam } from './ipam.ts';
 import type { Ipcache } from './ipcache.ts';
-import type { NetworkSetup } from './network-setup.ts';
 import type { PolicyManager } from './policy-manager.ts';
 import { Regenerator } from './regenerator.ts';
 

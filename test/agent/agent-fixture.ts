@@ -20,6 +20,8 @@ import { FakeDatapath, FakeKernel } from '../support/fake-datapath.ts';
 export class FakeNetwork implements NetworkSetup {
   /** Name -> index. */
   readonly interfaces = new Map<string, number>();
+  /** Name -> kind, of those that are no veth. */
+  readonly kinds = new Map<string, string>();
   readonly endpoints = new Set<number>();
   routes: string[] = [];
   failAdd: Error | undefined;
@@ -39,6 +41,9 @@ export class FakeNetwork implements NetworkSetup {
   }
   async interfaceIndex(name: string): Promise<number | undefined> {
     return this.interfaces.get(name);
+  }
+  async interfaceKind(name: string): Promise<string | undefined> {
+    return this.kinds.get(name) ?? (this.interfaces.has(name) ? 'veth' : undefined);
   }
   async removeAll(): Promise<void> {
     this.routes = [];
@@ -98,7 +103,7 @@ export class NodeFixture {
         'liveness-address': undefined,
       },
       paths: this.paths,
-      node: { ipv4: `192.0.2.${this.#index}`, ipv6: undefined, devices: [] },
+      node: { ipv4: `192.0.2.${this.#index}`, ipv6: undefined, devices: ['uplink0'] },
       version: '0.0.0-test',
       storeSpec: `local:${this.storeFile}`,
       store: new LocalStore(

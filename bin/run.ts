@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { tellOutputClosed } from '../commands/support/interrupt.ts';
 import { wantsMachineErrors } from '../commands/support/output.ts';
 import { errorReport, wantsDebug, writeError } from '../commands/support/report-error.ts';
 import pjson from '../package.json' with { type: 'json' };
@@ -121,7 +122,7 @@ async function dispatch(argv: readonly string[]): Promise<void> {
 /** A reader that closed its end (`| head`) wants no more: stop at once, quietly, unless the command must tidy up first. */
 function stopWhenClosed(stream: NodeJS.WriteStream): void {
   stream.prependListener('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE' || process.emit('SIGPIPE', 'SIGPIPE')) return;
+    if (error.code !== 'EPIPE' || tellOutputClosed()) return;
     process.exit(process.exitCode ?? 0);
   });
 }

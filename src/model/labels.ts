@@ -52,8 +52,8 @@ export function splitLabelKey(text: string, defaultSource: string): { source: st
   return { source: source === '' ? defaultSource : source, key: text.slice(colon + 1) };
 }
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
-const CONTROL_OR_SPACE = /[\u0000-\u0020\u007f\u2028\u2029]/;
+/** White space, control characters of both ranges, and those that turn the order of what a terminal shows. */
+const CONTROL_OR_SPACE = /[\s\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069]/u;
 
 function checkLabel(text: string, label: Label): void {
   const shown = JSON.stringify(text.length > 80 ? `${text.slice(0, 77)}...` : text);
@@ -147,11 +147,19 @@ export function formatLabels(labels: readonly Label[]): string[] {
   return labels.map(formatLabel);
 }
 
-/** One string that two label sets share exactly when they are equal: each label as `source:key=value;`, sorted. */
+/** Keys and values may hold what separates them: unescaped, `a=x;k8s:b=y` would be one label and two. */
+function escaped(text: string, what: RegExp): string {
+  return text.replace(what, '\\$&');
+}
+
+/**
+ * One string that two label sets share exactly when they are equal: each label as `source:key=value;`, sorted, with
+ * a backslash before each backslash and `;` within key and value, and before each `=` within the key.
+ */
 export function labelSetText(labels: readonly Label[]): string {
   return [...labels]
     .sort(compareLabels)
-    .map((label) => `${label.source}:${label.key}=${label.value};`)
+    .map((label) => `${label.source}:${escaped(label.key, /[\\;=]/g)}=${escaped(label.value, /[\\;]/g)};`)
     .join('');
 }
 

@@ -78,6 +78,27 @@ describe('label sets', () => {
     assert.notEqual(labelsSha256(a), labelsSha256(parseLabels(['k8s:a=1', 'k8s:b=3'])));
   });
 
+  it('have another text than every other set, also where values hold what separates labels', () => {
+    const texts = [
+      ['k8s:a=x', 'k8s:b=y'],
+      ['k8s:a=x;k8s:b=y'],
+      ['k8s:a=x\\', 'k8s:b=y'],
+      ['k8s:a=x\\;k8s:b=y'],
+      ['k8s:a;k8s:b=y'],
+      ['k8s:a', 'k8s:b=y'],
+    ].map((labels) => labelSetText(parseLabels(labels)));
+    assert.equal(new Set(texts).size, texts.length, texts.join('\n'));
+    assert.notEqual(
+      labelSetText([{ source: 'k8s', key: 'a=b', value: 'c' }]),
+      labelSetText([{ source: 'k8s', key: 'a', value: 'b=c' }]),
+    );
+  });
+
+  it('hold nothing that a terminal obeys', () => {
+    for (const text of ['k8s:a=\u001b[2J', 'k8s:a=\u009b2J', 'k8s:a=x\u202ey', 'k8s:a\u00a0b', 'k8s:a=x\ny'])
+      assert.throws(() => parseLabel(text), { code: 'LABEL_INVALID' }, JSON.stringify(text));
+  });
+
   it('contain wanted labels, whose source may be any', () => {
     const labels = parseLabels(['k8s:a=1', 'container:b=2']);
     assert.ok(hasLabels(labels, [parseLabel('a=1', 'any'), parseLabel('container:b=2')]));

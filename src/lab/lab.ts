@@ -215,12 +215,12 @@ export async function takeDown(layout: LabLayout): Promise<boolean> {
   return found;
 }
 
-/** The folder of the labs goes with the last of them. */
+/** The folder of the labs goes with the last of them, unless it is somebody else's. */
 async function removeIfEmpty(folder: string): Promise<void> {
   try {
     await rmdir(folder);
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    if (code !== 'ENOTEMPTY' && code !== 'ENOENT') throw error;
+    if (!['ENOTEMPTY', 'ENOENT', 'EACCES', 'EPERM', 'EBUSY', 'EROFS'].includes(String(code))) throw error;
   }
 }

@@ -1,6 +1,6 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { release, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { buildAsset } from '../base/assets.ts';
 import { DEFAULT_LABS_DIR } from './layout.ts';
 
@@ -58,8 +58,30 @@ export function missingForBpf(): readonly string[] {
   ];
 }
 
-/** Where labs of this user live. */
-export function defaultLabsDir(): string {
+/** Our uid as the machine's first user namespace sees it. */
+function outerUid(): number {
   const uid = process.getuid?.() ?? 0;
-  return uid === 0 ? DEFAULT_LABS_DIR : join(tmpdir(), `ciliate-lab-${uid}`);
+  for (const line of readFileSync('/proc/self/uid_map', 'utf8').split('\n')) {
+    const [inside = 0, outside = 0, count = 0] = line.trim().split(/\s+/).map(Number);
+    if (uid >= inside && uid < inside + count) return outside + uid - inside;
+  }
+  return uid;
+}
+
+function writable(folder: string): boolean {
+  try {
+    accessSync(folder, constants.W_OK);
+    return true;
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (code === 'EACCES' || code === 'EROFS' || code === 'EPERM' || code === 'ENOENT') return false;
+    throw error;
+  }
+}
+
+/** Where labs of this user live. Who is root in a user namespace only may not write where the machine's root does. */
+export function defaultLabsDir(): string {
+  const place = existsSync(DEFAULT_LABS_DIR) ? DEFAULT_LABS_DIR : dirname(DEFAULT_LABS_DIR);
+  if (process.getuid?.() === 0 && writable(place)) return DEFAULT_LABS_DIR;
+  return join(tmpdir(), `ciliate-lab-${outerUid()}`);
 }

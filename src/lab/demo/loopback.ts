@@ -64,7 +64,7 @@ async function showCommands(lab: Lab, report: DemoReport): Promise<void> {
   const policy = await showOn(report, first, ['policy', 'get']);
   report.check(/\nRevision: \d+\n$/.test(policy), 'policy get ends in its revision');
   // Where ICMP is not allowed either, its half of each path is unknown, and unknown is not healthy.
-  await showOn(report, first, ['health', 'status'], [0, 1]);
+  await showOn(report, first, ['health', 'status', '--verbose'], [0, 1]);
   report.check(
     healthy.every((fine) => fine),
     'every node answers HTTP to every node',

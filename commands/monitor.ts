@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import * as Flags from '@oclif/core/flags';
 import { monitorEvents } from '../src/api/events-client.ts';
+import { readAgentRecord } from '../src/base/agent-record.ts';
 import { UsageError } from '../src/base/errors.ts';
 import {
   MONITOR_TYPES,
@@ -9,6 +10,7 @@ import {
   monitorMatches,
   monitorText,
 } from '../src/view/monitor.ts';
+import { printable } from '../src/view/printable.ts';
 import { BaseCommand } from './base.ts';
 import { interfaceNames } from './support/interface-names.ts';
 import { interruptSignal } from './support/interrupt.ts';
@@ -60,14 +62,16 @@ export default class Monitor extends BaseCommand<typeof Monitor> {
       relatedTo: flags['related-to'] ?? [],
     };
     const { verbose, hex, numeric } = flags;
-    const ifname = numeric || format.kind === 'json' ? undefined : await interfaceNames(await this.source());
+    const byNumber = numeric || format.kind === 'json';
+    const agentPid = readAgentRecord(this.paths.stateDir)?.pid;
+    const ifname = byNumber ? undefined : await interfaceNames(await this.source(), agentPid);
     const options = { compat: this.compat, verbose, hex, ifname };
     let left = flags.count ?? Number.POSITIVE_INFINITY;
     if (format.kind === 'text') process.stderr.write('Press Ctrl-C to quit\n');
     const stream = { socketPath: this.paths.eventsSocket, signal: interruptSignal() };
     for await (const event of monitorEvents(stream)) {
       if (!monitorMatches(event, filter)) continue;
-      const text = format.kind === 'json' ? monitorJson(event) : monitorText(event, options);
+      const text = format.kind === 'json' ? monitorJson(event) : printable(monitorText(event, options));
       if (!process.stdout.write(text)) await once(process.stdout, 'drain');
       left -= 1;
       if (left <= 0) break;

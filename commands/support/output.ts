@@ -1,5 +1,6 @@
 import { UsageError } from '../../src/base/errors.ts';
 import { escapeAsGo, toJson } from '../../src/view/json.ts';
+import { printable } from '../../src/view/printable.ts';
 import type { Compat } from '../../src/view/types.ts';
 
 /** What `-o` asks for. Text is the layout for people. */
@@ -23,6 +24,11 @@ export function parseOutputFormat(text: string): OutputFormat {
   });
 }
 
+/** Programs get the values as they are; a terminal must not obey them. */
+function forStdout(text: string): string {
+  return process.stdout.isTTY ? printable(text) : text;
+}
+
 /** `value` in the asked form, ending in a newline; the text layout is made only when it is wanted. */
 export async function formatOutput(
   format: OutputFormat,
@@ -32,16 +38,16 @@ export async function formatOutput(
 ): Promise<string> {
   switch (format.kind) {
     case 'text':
-      return text();
+      return printable(await text());
     case 'json':
       return compat === undefined ? toJson(value) : `${escapeAsGo(toJson(value))}`;
     case 'yaml': {
       const { toYaml } = await import('../../src/view/yaml.ts');
-      return toYaml(value);
+      return forStdout(toYaml(value));
     }
     case 'jsonpath': {
       const { renderJsonPath } = await import('../../src/view/jsonpath.ts');
-      return `${renderJsonPath(format.template, value)}\n`;
+      return forStdout(`${renderJsonPath(format.template, value)}\n`);
     }
   }
 }

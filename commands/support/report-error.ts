@@ -1,6 +1,7 @@
 import { closestName } from '../../src/base/did-you-mean.ts';
 import { CiliateError, ExitCode, errorText } from '../../src/base/errors.ts';
 import { toJsonLine } from '../../src/view/json.ts';
+import { printable } from '../../src/view/printable.ts';
 
 /** An error as the CLI tells it. */
 export interface ErrorReport {
@@ -99,5 +100,5 @@ export function writeError(
   }
   const stack = report.unforeseen || options.debug ? `${report.stack}\n` : '';
   const hint = report.hint === undefined ? '' : `Hint: ${report.hint}\n`;
-  process.stderr.write(`${stack}Error: ${report.message}\n${hint}`);
+  process.stderr.write(printable(`${stack}Error: ${report.message}\n${hint}`));
 }

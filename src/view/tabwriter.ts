@@ -1,3 +1,5 @@
+import { printableField } from './printable.ts';
+
 /** How the text tables of Cilium's tools are laid out: the rules of Go's `text/tabwriter`, padded with blanks. */
 export interface TabOptions {
   /** Least width of a column, padding included. */
@@ -58,9 +60,9 @@ export function layoutTabs(text: string, options: TabOptions): string {
   return lines.map(padded).join('\n');
 }
 
-/** One row: cells joined by tabs; `end: true` ends the last one too, which pads it. */
+/** One row: cells joined by tabs, what would end a cell or the row escaped; `end: true` ends the last one too, which pads it. */
 export function row(cells: readonly (string | number)[], end = false): string {
-  return `${cells.join('\t')}${end ? '\t' : ''}\n`;
+  return `${cells.map((cell) => printableField(String(cell))).join('\t')}${end ? '\t' : ''}\n`;
 }
 
 /** The text without the blanks at the ends of its lines. */

@@ -3,6 +3,7 @@ import { Command } from '@oclif/core/command';
 import * as Flags from '@oclif/core/flags';
 import type { AgentClient, HealthClient } from '../src/api/client.ts';
 import type { Source } from '../src/api/source.ts';
+import { readAgentRecord } from '../src/base/agent-record.ts';
 import { type ExitCode, SystemError } from '../src/base/errors.ts';
 import { DEFAULT_BPF_DIR, DEFAULT_STATE_DIR, type NodePaths, nodePaths } from '../src/base/paths.ts';
 import type { Compat, ViewOptions } from '../src/view/types.ts';
@@ -41,11 +42,9 @@ export const globalFlags = {
     helpGroup: GROUP,
   }),
   'bpf-dir': Flags.string({
-    description: "folder of the node's pinned maps and links",
+    description: `folder of the node's pinned maps and links (default: as the agent of --state-dir noted, else ${DEFAULT_BPF_DIR})`,
     helpValue: 'DIR',
     env: 'CILIATE_BPF_DIR',
-    default: DEFAULT_BPF_DIR,
-    noCacheDefault: true,
     helpGroup: GROUP,
   }),
   output: outputFlag(),
@@ -95,8 +94,10 @@ export abstract class BaseCommand<T extends typeof Command> extends Command {
     return this.flags as GlobalFlags;
   }
 
+  /** Pins are looked for where the flag, the environment or the agent's own note says; the agent may be dead. */
   protected get paths(): NodePaths {
-    return nodePaths(this.shared['state-dir'], this.shared['bpf-dir']);
+    const { 'state-dir': stateDir, 'bpf-dir': bpfDir } = this.shared;
+    return nodePaths(stateDir, bpfDir ?? readAgentRecord(stateDir)?.bpfDir);
   }
 
   protected get compat(): Compat {

@@ -1,3 +1,4 @@
+import { writeAgentRecord } from '../base/agent-record.ts';
 import { errorText } from '../base/errors.ts';
 import type { Datapath } from '../datapath/types.ts';
 import type { MonitorEvent } from '../model/event.ts';
@@ -73,6 +74,7 @@ export class Agent {
     const { log, paths, events } = this.#deps;
     this.#unlock = openStateFolder(paths);
     try {
+      this.#writeRecord();
       await this.#startParts();
     } catch (error) {
       await this.stop();
@@ -93,6 +95,16 @@ export class Agent {
   stop(): Promise<void> {
     this.#stopping ??= this.#stop();
     return this.#stopping;
+  }
+
+  #writeRecord(): void {
+    const { paths, options } = this.#deps;
+    writeAgentRecord(paths.stateDir, {
+      nodeName: options['node-name'],
+      bpfDir: paths.bpfDir,
+      pid: process.pid,
+      startedAt: this.#now().toISOString(),
+    });
   }
 
   async #startParts(): Promise<void> {

@@ -1,7 +1,7 @@
 import type * as Api from '../api/schema.ts';
-import type { Origin } from '../base/config.ts';
+import type { OptionTable, Origin } from '../base/config.ts';
 import { type Cidr, formatCidr } from '../base/ip.ts';
-import type { AgentOptions } from './options.ts';
+import { AGENT_OPTIONS, type AgentOptions } from './options.ts';
 import { monitorView, type StatusDeps } from './status.ts';
 
 /** What `config` shows beside the running agent. */
@@ -33,7 +33,10 @@ function plain(value: unknown): unknown {
 
 /** GET /config. */
 export function configView(view: ConfigView, deps: StatusDeps): Api.DaemonConfiguration {
-  const values = Object.entries(view.options).map(([name, value]) => [name, plain(value)] as const);
+  const table: OptionTable = AGENT_OPTIONS;
+  const values = Object.entries(view.options).map(
+    ([name, value]) => [name, table[name]?.format?.(value) ?? plain(value)] as const,
+  );
   const origins = Object.keys(view.options).map(
     (name) => [name, view.origins?.[name]?.text ?? 'caller'] as const,
   );

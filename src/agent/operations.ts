@@ -1,4 +1,5 @@
 import { release } from 'node:os';
+import { dirname, join } from 'node:path';
 import { type AgentOperations, ApiError, type EndpointRef } from '../api/operations.ts';
 import type * as Api from '../api/schema.ts';
 import { formatIp, parseCidr, parseIp } from '../base/ip.ts';
@@ -304,7 +305,7 @@ export class Operations implements AgentOperations {
 
   async getMap(name: string): Promise<Api.BPFMap> {
     const maps = await this.#deps.datapath.readMapUsage();
-    const found = maps.find((map) => map.name === name || map.path.endsWith(`/${name}`));
+    const found = maps.find((map) => map.name === name);
     if (found === undefined) throw notFound(`no map ${name}`);
     return this.#mapView(found);
   }
@@ -339,10 +340,12 @@ export class Operations implements AgentOperations {
     return endpointView(endpoint, { enforcing: this.#enforcing });
   }
 
-  #mapView({ name, path }: MapUsage): Api.BPFMap {
+  /** Policy maps of endpoints lie in one pinned map of maps: each is shown beside it, under its own name. */
+  #mapView({ name, path, entries }: MapUsage): Api.BPFMap {
     const { manager, ipcache } = this.#deps;
     const cache = mapCache(name, { endpoints: manager.list(), ipcache });
-    return cache === undefined ? { path } : { path, cache };
+    const view = { path: join(dirname(path), name), entries };
+    return cache === undefined ? view : { ...view, cache };
   }
 
   #refuseWhileStarting(): void {

@@ -17,7 +17,7 @@ import {
   parseRange,
 } from '../base/option-parsers.ts';
 import { DEFAULT_BPF_DIR, DEFAULT_STATE_DIR } from '../base/paths.ts';
-import { parseDuration } from '../view/duration.ts';
+import { formatDuration, parseDuration } from '../view/duration.ts';
 
 /** Environment variables of the agent's options begin with it: `CILIATE_IPV4_RANGE`. */
 export const AGENT_ENVIRONMENT_PREFIX = 'CILIATE';
@@ -29,6 +29,10 @@ function parseMilliseconds(text: string): number {
   const ns = parseDuration(text);
   if (ns !== undefined && ns > 0n) return Number(ns / 1_000_000n);
   throw new UsageError(`${JSON.stringify(text)} is not a duration such as 5s`, { code: 'OPTION_INVALID' });
+}
+
+function formatMilliseconds(ms: number): string {
+  return formatDuration(BigInt(ms) * 1_000_000n);
 }
 
 /** A store's name; whether there is such a store is decided where it is made. */
@@ -137,6 +141,7 @@ export const AGENT_OPTIONS = {
     description: 'pause between two probes of one path',
     parse: parseMilliseconds,
     fallback: 10_000,
+    format: formatMilliseconds,
     placeholder: 'DURATION',
   }),
   'health-port': option({

@@ -10,6 +10,8 @@ export interface OptionSpec<T> {
   /** Reads the text of a flag, variable or file. @throws UsageError, or any Error, with the reason */
   readonly parse: (text: string) => T;
   readonly fallback: T;
+  /** Writes a value as `parse` reads it, with its unit; absent where the value says all. */
+  format?(value: T): string;
   /** Shown for the value in `--help`: `CIDR`, `ADDRESS:PORT`. */
   readonly placeholder?: string | undefined;
 }

@@ -105,16 +105,16 @@ function baseName(path: Opt<string>): string {
   return (path ?? '').split('/').at(-1) ?? '';
 }
 
-/** `map list`: what the agent keeps of its maps in user space. */
+/** `map list`: entries of the kernel's maps where they are known, and what the agent keeps of them in user space. */
 export function mapList(maps: readonly MapView[], options: ViewOptions = {}): string {
   const ordered =
     options.compat === undefined
       ? [...maps].sort((a, b) => ((a.path ?? '') < (b.path ?? '') ? -1 : 1))
       : maps;
-  const rows = ordered.map(({ path, cache }) => {
+  const rows = ordered.map(({ path, cache, entries: held }) => {
     const known = cache !== null && cache !== undefined;
     const errors = (cache ?? []).filter((entry) => (entry['last-error'] ?? '') !== '').length;
-    const entries = known ? cache.length : options.compat === '2018' ? 0 : 'unknown';
+    const entries = held ?? (known ? cache.length : options.compat === '2018' ? 0 : 'unknown');
     return row([baseName(path), entries, errors, String(known)]);
   });
   const names = ['Name', 'Num entries', 'Num errors', 'Cache enabled'];

@@ -106,6 +106,8 @@ export interface MapEntryView {
 export interface MapView {
   readonly path?: Opt<string>;
   readonly cache?: Opt<readonly MapEntryView[]>;
+  /** Entries in the kernel, where the agent tells. */
+  readonly entries?: Opt<number>;
 }
 
 export interface ControllerView {

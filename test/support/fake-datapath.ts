@@ -5,6 +5,7 @@ import type {
   DatapathStartResult,
   Enforcement,
   IpcacheEntry,
+  MapUsage,
 } from '../../src/datapath/types.ts';
 import { type MapState, type MapStateDiff, mapStateKeyText } from '../../src/model/map-state.ts';
 
@@ -111,8 +112,20 @@ export class FakeDatapath implements Datapath {
     return [];
   }
 
-  async readMapUsage(): Promise<readonly []> {
-    return [];
+  /** One map of maps, and in it a policy map for each endpoint, as the real one tells them. */
+  async readMapUsage(): Promise<readonly MapUsage[]> {
+    const path = '/bpf/maps/ciliate_policy_v1';
+    const row = (name: string, entries: number): MapUsage => ({
+      name,
+      path,
+      entries,
+      maxEntries: 16,
+      errors: 0,
+    });
+    const held = [...this.kernel.endpoints].map(([id, { policy }]) =>
+      row(`ciliate_policy_v1_${id}`, policy.size),
+    );
+    return [row('ciliate_policy_v1', this.kernel.endpoints.size), ...held];
   }
 
   onEvents(): void {

@@ -68,8 +68,15 @@ export const BPFMapEntry = model('BPFMapEntry', {
 });
 export type BPFMapEntry = ModelOf<typeof BPFMapEntry>;
 
-/** An open map of the agent; `cache` is absent when it holds no copy of the entries. */
-export const BPFMap = model('BPFMap', { path: opt(str), cache: opt(list(BPFMapEntry)) });
+/**
+ * An open map of the agent; `cache` is absent when it holds no copy of the entries. `entries` is ours: how many the kernel
+ * holds.
+ */
+export const BPFMap = model('BPFMap', {
+  path: opt(str),
+  cache: opt(list(BPFMapEntry)),
+  entries: opt(int),
+});
 export type BPFMap = ModelOf<typeof BPFMap>;
 export const BPFMapList = model('BPFMapList', { maps: opt(list(BPFMap)) });
 export type BPFMapList = ModelOf<typeof BPFMapList>;

@@ -41,6 +41,8 @@ export default class AgentCommand extends BaseCommand<typeof AgentCommand> {
   };
 
   async run(): Promise<void> {
+    // Whatever the caller's mask: nobody else writes what this process makes.
+    process.umask(0o022);
     const { values, origins } = resolveConfig(AGENT_OPTIONS, {
       flags: this.#givenFlags(),
       environment: process.env,

@@ -112,6 +112,8 @@ export default class HealthAgent extends BaseCommand<typeof HealthAgent> {
 
   async run(): Promise<void> {
     const { flags } = this;
+    // Whatever the caller's mask: nobody else writes what this process makes.
+    process.umask(0o022);
     const log = createLog({
       level: flags['log-level'],
       file: flags['log-file'] ?? `${this.paths.logDir}/health.log`,

@@ -1,4 +1,4 @@
-import { accessSync, constants, mkdirSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeFileAtomically } from '../base/atomic-file.ts';
 import { SystemError } from '../base/errors.ts';
@@ -10,9 +10,23 @@ export function agentPidFile(paths: NodePaths): string {
 }
 
 /**
+ * What this process writes in a folder of another user, that user can turn into anything.
+ * @throws SystemError code STATE_FOREIGN
+ */
+function refuseForeign(folder: string): void {
+  const { uid, mode } = statSync(folder);
+  const own = uid === 0 || uid === process.getuid?.();
+  if (own && (mode & 0o002) === 0) return;
+  throw new SystemError(
+    `the state folder ${folder} ${own ? 'is writable for everybody' : `belongs to user ${uid}`}`,
+    { code: 'STATE_FOREIGN', hint: 'name a folder with --state-dir that only the agent may write' },
+  );
+}
+
+/**
  * Makes the folders of a node, proves that files can be written there, and locks them for this agent.
  * @returns a function that gives the lock back
- * @throws SystemError code STATE_UNWRITABLE, STATE_IN_USE
+ * @throws SystemError code STATE_UNWRITABLE, STATE_FOREIGN, STATE_IN_USE
  */
 export function openStateFolder(paths: NodePaths): () => void {
   try {
@@ -27,6 +41,7 @@ export function openStateFolder(paths: NodePaths): () => void {
       cause,
     });
   }
+  refuseForeign(paths.stateDir);
   const release = lockState(paths.stateDir, agentPidFile(paths));
   try {
     writeFileAtomically(agentPidFile(paths), `${process.pid}\n`);

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { SystemError } from '../base/errors.ts';
+import { ensurePrivateFile } from '../base/private-file.ts';
 
 const SQLITE_BUSY = 5;
 
@@ -21,6 +22,7 @@ export function lockState(stateDir: string, agentPidFile: string): () => void {
   const path = join(stateDir, 'agent.lock');
   let db: DatabaseSync | undefined;
   try {
+    ensurePrivateFile(path);
     db = new DatabaseSync(path, { timeout: 0 });
     db.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE;');
     const held = db;

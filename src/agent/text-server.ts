@@ -8,27 +8,52 @@ export interface TextAnswer {
   readonly body: string;
 }
 
+const REQUEST_TIMEOUT_MS = 10_000;
+const HEAD_TIMEOUT_MS = 5_000;
+const CONNECTIONS_MAX = 64;
+/** A scraper asks once in a while; whoever sends thousands in a row wants our memory and time. */
+const REQUESTS_A_CONNECTION = 10;
+
 /** Answers GET of one path on TCP, for scrapers and probes; everything else is 404. */
 export class TextServer {
   readonly #address: ListenAddress;
   readonly #server: Server;
+  readonly #answer: () => Promise<TextAnswer>;
+  #making: Promise<TextAnswer> | undefined;
 
   constructor(address: ListenAddress, path: string, answer: () => Promise<TextAnswer>) {
     this.#address = address;
-    this.#server = createServer((request, response) => {
-      const [asked] = (request.url ?? '').split('?');
-      if (asked !== path || (request.method !== 'GET' && request.method !== 'HEAD')) {
-        response.writeHead(404, { 'content-type': 'text/plain' }).end('not found\n');
-        return;
-      }
-      answer().then(
-        ({ status, contentType, body }) =>
-          response.writeHead(status, { 'content-type': contentType }).end(body),
-        () => response.writeHead(500, { 'content-type': 'text/plain' }).end('failed\n'),
-      );
+    this.#answer = answer;
+    this.#server = createServer(
+      {
+        requestTimeout: REQUEST_TIMEOUT_MS,
+        headersTimeout: HEAD_TIMEOUT_MS,
+        connectionsCheckingInterval: 1_000,
+      },
+      (request, response) => {
+        const [asked] = (request.url ?? '').split('?');
+        if (asked !== path || (request.method !== 'GET' && request.method !== 'HEAD')) {
+          // A body is not read: the connection ends with the answer.
+          response.writeHead(404, { 'content-type': 'text/plain', connection: 'close' }).end('not found\n');
+          return;
+        }
+        this.#shared().then(
+          ({ status, contentType, body }) =>
+            response.writeHead(status, { 'content-type': contentType }).end(body),
+          () => response.writeHead(500, { 'content-type': 'text/plain' }).end('failed\n'),
+        );
+      },
+    );
+    this.#server.maxConnections = CONNECTIONS_MAX;
+    this.#server.maxRequestsPerSocket = REQUESTS_A_CONNECTION;
+  }
+
+  /** Requests that come while an answer is made get that one: making it costs more than asking. */
+  #shared(): Promise<TextAnswer> {
+    this.#making ??= this.#answer().finally(() => {
+      this.#making = undefined;
     });
-    this.#server.requestTimeout = 10_000;
-    this.#server.maxConnections = 64;
+    return this.#making;
   }
 
   /** @returns the port, host order. @throws SystemError code LISTEN_FAILED */

@@ -1,6 +1,9 @@
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, constants, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { SystemError } from './errors.ts';
+
+/** Never through a link: beside a file in a folder of others it could lead anywhere. */
+const WRITE = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
 
 function remedyFor(error: unknown): string | undefined {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
@@ -31,7 +34,7 @@ export function writeFileAtomically(path: string, content: string | Buffer): voi
   const temporary = `${path}.new`;
   let made = false;
   try {
-    const fd = openSync(temporary, 'w', 0o640);
+    const fd = openSync(temporary, WRITE, 0o640);
     made = true;
     try {
       writeAll(fd, Buffer.from(content));

@@ -11,6 +11,9 @@ export interface Logger {
   error(fields: object, message: string): void;
 }
 
+/** Names of workloads and messages of the kernel are not for everybody on the machine. */
+const LOG_MODE = 0o640;
+
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
@@ -63,7 +66,7 @@ function addFile(
 ): string | undefined {
   try {
     mkdirSync(dirname(file), { recursive: true });
-    const stream = destination({ dest: file, sync: true, append: true });
+    const stream = destination({ dest: file, sync: true, append: true, mode: LOG_MODE });
     streams.push({ level, stream: untiring(stream) });
     return undefined;
   } catch (error) {

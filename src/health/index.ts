@@ -4,5 +4,11 @@ export { createHealth, type Health, type HealthDeps, type HealthOptions } from '
 export { createHealthMetrics, type HealthMetrics } from './metrics.ts';
 export type { NodeProvider, NodeView } from './node-view.ts';
 export type { ProbeInterval } from './schedule.ts';
-export { closeAppServer, createAppServer, createHealthApp, createMetricsApp } from './server.ts';
+export {
+  closeAppServer,
+  createAppServer,
+  createHealthApp,
+  createMetricsApp,
+  METRICS_REQUESTS_A_CONNECTION,
+} from './server.ts';
 export { createStaticNodes, parseNodeList } from './static-nodes.ts';

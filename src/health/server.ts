@@ -21,6 +21,8 @@ export interface HealthServerDeps {
 
 const REQUEST_TIMEOUT_MS = 5000;
 const CONNECTIONS_MAX = 256;
+/** Of the server on TCP: a scraper asks once in a while; whoever sends thousands in a row wants our memory and time. */
+export const METRICS_REQUESTS_A_CONNECTION = 10;
 
 /** Where an agent that does not answer is told, in the form of one that does. */
 async function agentHealth(deps: HealthServerDeps): Promise<StatusResponse> {
@@ -74,8 +76,11 @@ export function createMetricsApp(metrics: HealthMetrics): Hono {
   return app;
 }
 
-/** A server of an app, bounded in time and connections, not yet listening. */
-export function createAppServer(app: Hono): Server {
+/**
+ * A server of an app, bounded in time and connections, not yet listening.
+ * @param requestsMax how many requests one connection may make; 0: any number
+ */
+export function createAppServer(app: Hono, requestsMax = 0): Server {
   const listener = getRequestListener((request) => app.fetch(request), { overrideGlobalObjects: false });
   const server = createServer(
     {
@@ -91,6 +96,7 @@ export function createAppServer(app: Hono): Server {
     },
   );
   server.maxConnections = CONNECTIONS_MAX;
+  server.maxRequestsPerSocket = requestsMax;
   return server;
 }
 

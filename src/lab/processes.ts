@@ -97,13 +97,27 @@ function wordsOf(pid: number): readonly string[] {
   }
 }
 
-/** Processes of our runtime that were started with a path inside `folder`: agents and what they started, in a lab without namespaces. */
+const DAEMONS = new Set(['agent', 'health-agent']);
+
+/** Whether these are the words of an agent or a health agent whose state lies inside `folder`: a path alone may be anybody's. */
+function isDaemonOf(folder: string, words: readonly string[]): boolean {
+  return (
+    words.some((word) => DAEMONS.has(word)) &&
+    words.some((word, i) =>
+      word === '--state-dir'
+        ? words[i + 1]?.startsWith(`${folder}/`)
+        : word.startsWith(`--state-dir=${folder}/`),
+    )
+  );
+}
+
+/** The agents and health agents whose state lies inside `folder`: what a lab without namespaces consists of. */
 export function processesOf(folder: string): readonly ProcessRef[] {
   const pids = readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number);
   return pids
-    .filter((pid) => pid !== process.pid && wordsOf(pid).some((word) => word.includes(`${folder}/`)))
+    .filter((pid) => pid !== process.pid && isDaemonOf(folder, wordsOf(pid)))
     .map(processRef)
     .filter((ref) => ref !== undefined);
 }

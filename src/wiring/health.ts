@@ -18,6 +18,7 @@ import {
   createStaticNodes,
   type Health,
   type HealthMetrics,
+  METRICS_REQUESTS_A_CONNECTION,
   type NodeProvider,
   type ProbeInterval,
   systemClock,
@@ -113,7 +114,7 @@ async function serve(options: HealthProcessOptions, parts: Parts, releases: Rele
   await listenOnUnixSocket(server, { path: paths.healthSocket });
   releases.push(() => closeAppServer(server));
   if (metricsAddress === undefined) return [];
-  const metricsServer = createAppServer(createMetricsApp(metrics));
+  const metricsServer = createAppServer(createMetricsApp(metrics), METRICS_REQUESTS_A_CONNECTION);
   const address = await listenOnTcp(metricsServer, metricsAddress);
   releases.push(() => closeAppServer(metricsServer));
   return [address];

@@ -1,9 +1,11 @@
 import { linkSync, renameSync, rmSync, statSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
-import { SystemError } from '../../base/errors.ts';
+import { errorText, SystemError } from '../../base/errors.ts';
+import { ensurePrivateFile } from '../../base/private-file.ts';
 import { isBusy, isCorrupt } from './sqlite-errors.ts';
 
 const SCHEMA_VERSION = 1;
+const SQLITE_CANTOPEN = 14;
 
 /** `changes` is the log that watchers follow; its newest CHANGES_KEPT rows stay. */
 const SCHEMA = `
@@ -46,11 +48,23 @@ function checkSchema(db: DatabaseSync, path: string): void {
   db.exec(`BEGIN IMMEDIATE; ${SCHEMA} COMMIT;`);
 }
 
+/** SQLite gives its WAL the rights of the file. A failure is told as SQLite would: the file cannot be opened. */
+function makePrivate(path: string): void {
+  try {
+    ensurePrivateFile(path);
+  } catch (cause) {
+    throw Object.assign(new Error(`unable to open database file: ${errorText(cause)}`, { cause }), {
+      errcode: SQLITE_CANTOPEN,
+    });
+  }
+}
+
 /**
  * Opens or creates the file. Never waits for a lock: throws SQLITE_BUSY, which the caller retries, because a blocked
  * thread would stop everything else the agent does.
  */
 export function openDatabase(path: string): OpenDatabase {
+  makePrivate(path);
   const db = new DatabaseSync(path, { timeout: 0 });
   try {
     db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = OFF;');

@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict';
+import { connect } from 'node:net';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import { TextServer } from '../../src/agent/text-server.ts';
+
+let server: TextServer;
+let port: number;
+let made = 0;
+beforeEach(async () => {
+  made = 0;
+  server = new TextServer({ host: '127.0.0.1', port: 0 }, '/metrics', async () => {
+    made++;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    return { status: 200, contentType: 'text/plain', body: 'up 1\n' };
+  });
+  port = await server.start();
+});
+afterEach(() => server.stop());
+
+/** All that is answered to `text` until the server hangs up. */
+function talk(text: string): Promise<string> {
+  return new Promise((resolve) => {
+    let answer = '';
+    const socket = connect(port, '127.0.0.1', () => socket.write(text));
+    socket.on('data', (chunk) => {
+      answer += chunk.toString();
+    });
+    socket.on('error', () => undefined);
+    socket.on('close', () => resolve(answer));
+  });
+}
+
+describe('TextServer', () => {
+  it('answers few requests of one connection, whoever sends thousands, and makes one answer for all', async () => {
+    const answer = await talk('GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n'.repeat(1000));
+    assert.equal(answer.split('HTTP/1.1 200').length - 1, 10);
+    assert.ok(made <= 2, `${made} answers were made`);
+    assert.ok(answer.length < 200_000, `${answer.length} bytes`);
+  });
+
+  it('hangs up on a body instead of reading it', async () => {
+    const answer = await talk('POST /metrics HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000000\r\n\r\nxxxx');
+    assert.match(answer, /^HTTP\/1\.1 404/);
+  });
+});

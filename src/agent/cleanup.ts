@@ -32,7 +32,8 @@ export interface CleanupStep {
 }
 
 /** Files of the state folder that are ours. Logs stay: they tell what happened. */
-const OURS = /^(agent\.json|endpoints|pid|policy(\.backup)?\.json.*|(ciliate|events|health)\.sock|store\.db.*)$/;
+const OURS =
+  /^(agent\.json|endpoints|pid|policy(\.backup)?\.json.*|(ciliate|events|health)\.sock|store\.db.*)$/;
 
 function removeState(paths: NodePaths, keepStore: boolean): void {
   for (const name of existsSync(paths.stateDir) ? readdirSync(paths.stateDir) : []) {

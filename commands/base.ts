@@ -75,6 +75,8 @@ export abstract class BaseCommand<T extends typeof Command> extends Command {
   protected args!: CommandArgs<T>;
   /** Every word that is no flag, also beyond the named arguments (`strict = false`). */
   protected words: readonly string[] = [];
+  /** Whether an API was asked. */
+  #asked = false;
 
   override async init(): Promise<void> {
     await super.init();
@@ -115,6 +117,7 @@ export abstract class BaseCommand<T extends typeof Command> extends Command {
   /** The agent's and the health agent's API, as flags and environment name them. */
   protected async clients(): Promise<{ readonly agent: AgentClient; readonly health: HealthClient }> {
     const { liveClients } = await import('../src/api/live-source.ts');
+    this.#asked = true;
     return liveClients({
       host: this.shared.host,
       healthHost: this.shared['health-host'],
@@ -125,31 +128,26 @@ export abstract class BaseCommand<T extends typeof Command> extends Command {
 
   /** Where read commands get their data. */
   protected async source(): Promise<Source> {
-    const [{ createLiveSource }, { lazyMapReader }, { checkedSource }] = await Promise.all([
+    const [{ createLiveSource }, { lazyMapReader }] = await Promise.all([
       import('../src/api/live-source.ts'),
       import('./support/maps.ts'),
-      import('./support/checked-source.ts'),
     ]);
-    return checkedSource(createLiveSource({ ...(await this.clients()), maps: lazyMapReader(this.paths) }));
+    return createLiveSource({ ...(await this.clients()), maps: lazyMapReader(this.paths) });
   }
 
   /** Prints `value` as `-o` asks; `text` makes the layout for people. */
   protected async print(value: unknown, text: () => string | Promise<string>): Promise<void> {
-    process.stdout.write(await formatOutput(this.format, value, () => this.#laidOut(text), this.compat));
+    process.stdout.write(await formatOutput(this.format, value, text, this.compat));
   }
 
-  /** Layouts take what a server sent: a value of a wrong type in it is the server's fault. */
-  async #laidOut(text: () => string | Promise<string>): Promise<string> {
-    try {
-      return await text();
-    } catch (cause) {
-      if (!(cause instanceof TypeError)) throw cause;
-      throw new SystemError('an answer holds a value of a wrong type', {
-        code: 'SOURCE_BAD_ANSWER',
-        hint: 'look at it with -o json; --debug shows where',
-        cause,
-      });
-    }
+  /** Commands work on what a server sent, checked at its outermost only: a wrong type further in is the server's fault. */
+  #blamed(cause: unknown): unknown {
+    if (!this.#asked || !(cause instanceof TypeError)) return cause;
+    return new SystemError('an answer holds a value of a wrong type', {
+      code: 'SOURCE_BAD_ANSWER',
+      hint: 'look at it with -o json; --debug shows where',
+      cause,
+    });
   }
 
   /** Ends with this code once everything is written; an error still overrides it. */
@@ -160,7 +158,7 @@ export abstract class BaseCommand<T extends typeof Command> extends Command {
   /** oclif would exit 1 for everything, or 2 for what is no usage error: each error brings its own code here. */
   protected override catch(error: unknown): Promise<void> {
     const names = Object.keys({ ...globalFlags, ...this.ctor.flags });
-    const report = errorReport(error, names);
+    const report = errorReport(this.#blamed(error), names);
     writeError(report, { json: wantsMachineErrors(this.argv), debug: wantsDebug(this.argv) });
     process.exitCode = report.exitCode;
     return Promise.resolve();

@@ -1,4 +1,5 @@
 import type { ApiAddress } from './address.ts';
+import { type AnswerShape, expectShape } from './answer-shape.ts';
 import type * as Api from './schema.ts';
 import { SourceError } from './source-error.ts';
 import { type ApiCall, Transport } from './transport.ts';
@@ -37,7 +38,7 @@ export class AgentClient {
 
   /** A Cilium agent wants `Enabled`, `Disabled` or the raw value, and the whole realized option map with the change. */
   patchConfig(spec: Api.DaemonConfigurationSpec): Promise<void> {
-    return this.#call({ method: 'PATCH', path: '/config', body: spec });
+    return this.#call({ method: 'PATCH', path: '/config', body: spec }, 'anything');
   }
 
   /** Endpoints that carry all the labels; none match: []. */
@@ -51,23 +52,21 @@ export class AgentClient {
 
   /** 2018 agents answer nothing. */
   putEndpoint(id: string, request: Api.EndpointChangeRequest): Promise<Api.Endpoint | undefined> {
-    return this.#call({ method: 'PUT', path: endpointPath(id), body: request });
+    return this.#call({ method: 'PUT', path: endpointPath(id), body: request }, 'object or nothing');
   }
 
   patchEndpoint(id: string, request: Api.EndpointChangeRequest): Promise<Api.Endpoint | undefined> {
-    return this.#call({ method: 'PATCH', path: endpointPath(id), body: request });
+    return this.#call({ method: 'PATCH', path: endpointPath(id), body: request }, 'object or nothing');
   }
 
   /** @returns the number of errors met while it was taken down (it is gone all the same). */
-  async deleteEndpoint(id: string): Promise<number> {
-    return (await this.#call<number | undefined>({ method: 'DELETE', path: endpointPath(id) })) ?? 0;
+  deleteEndpoint(id: string): Promise<number> {
+    return this.#count({ method: 'DELETE', path: endpointPath(id) });
   }
 
   /** Deletes all endpoints of a container. @returns the number of errors. */
-  async deleteEndpoints(request: Api.EndpointBatchDeleteRequest): Promise<number> {
-    return (
-      (await this.#call<number | undefined>({ method: 'DELETE', path: '/endpoint', body: request })) ?? 0
-    );
+  deleteEndpoints(request: Api.EndpointBatchDeleteRequest): Promise<number> {
+    return this.#count({ method: 'DELETE', path: '/endpoint', body: request });
   }
 
   endpointConfig(id: string): Promise<Api.EndpointConfigurationStatus> {
@@ -76,7 +75,7 @@ export class AgentClient {
 
   /** A Cilium agent wants values `0` and `1`, and the whole realized option map with the change. */
   patchEndpointConfig(id: string, spec: Api.EndpointConfigurationSpec): Promise<void> {
-    return this.#call({ method: 'PATCH', path: `${endpointPath(id)}/config`, body: spec });
+    return this.#call({ method: 'PATCH', path: `${endpointPath(id)}/config`, body: spec }, 'anything');
   }
 
   endpointLabels(id: string): Promise<Api.LabelConfiguration> {
@@ -84,7 +83,7 @@ export class AgentClient {
   }
 
   patchEndpointLabels(id: string, spec: Api.LabelConfigurationSpec): Promise<void> {
-    return this.#call({ method: 'PATCH', path: `${endpointPath(id)}/labels`, body: spec });
+    return this.#call({ method: 'PATCH', path: `${endpointPath(id)}/labels`, body: spec }, 'anything');
   }
 
   endpointLog(id: string): Promise<readonly Api.EndpointStatusChange[]> {
@@ -149,11 +148,17 @@ export class AgentClient {
   }
 
   allocateIp(ip: string, options: { readonly owner?: string; readonly pool?: string } = {}): Promise<void> {
-    return this.#call({ method: 'POST', path: `/ipam/${encodeURIComponent(ip)}`, query: options });
+    return this.#call(
+      { method: 'POST', path: `/ipam/${encodeURIComponent(ip)}`, query: options },
+      'anything',
+    );
   }
 
   releaseIp(ip: string, options: { readonly pool?: string } = {}): Promise<void> {
-    return this.#call({ method: 'DELETE', path: `/ipam/${encodeURIComponent(ip)}`, query: options });
+    return this.#call(
+      { method: 'DELETE', path: `/ipam/${encodeURIComponent(ip)}`, query: options },
+      'anything',
+    );
   }
 
   /** All nodes; of a 2018 agent, those of its status. */
@@ -202,12 +207,17 @@ export class AgentClient {
     return (await this.#transport.text({ method: 'GET', path, timeoutMs })).text;
   }
 
+  async #count(call: ApiCall): Promise<number> {
+    const answer = await this.#call<unknown>(call, 'anything');
+    return typeof answer === 'number' ? answer : 0;
+  }
+
   #get<T>(path: string): Promise<T> {
     return this.#call({ method: 'GET', path });
   }
 
-  async #list<T>(path: string): Promise<readonly T[]> {
-    return (await this.#get<readonly T[] | null | undefined>(path)) ?? [];
+  #list<T>(path: string): Promise<readonly T[]> {
+    return this.#call({ method: 'GET', path }, 'list');
   }
 
   async #filtered<T>(
@@ -217,7 +227,7 @@ export class AgentClient {
   ): Promise<readonly T[]> {
     try {
       const call: ApiCall = { method: 'GET', path, query, ...filterBody(labels) };
-      return (await this.#call<readonly T[] | null | undefined>(call)) ?? [];
+      return await this.#call(call, 'list');
     } catch (error) {
       const filters = labels.length > 0 || query?.cidr !== undefined;
       if (filters && error instanceof SourceError && error.code === 'NOT_FOUND') return [];
@@ -225,8 +235,8 @@ export class AgentClient {
     }
   }
 
-  #call<T>(call: ApiCall): Promise<T> {
-    return this.#transport.json<T>(call);
+  #call<T>(call: ApiCall, shape: AnswerShape = 'object'): Promise<T> {
+    return checkedCall(this.#transport, call, shape);
   }
 }
 
@@ -246,23 +256,29 @@ export class HealthClient {
   }
 
   healthz(): Promise<Api.HealthResponse> {
-    return this.#transport.json({ method: 'GET', path: '/healthz' });
+    return checkedCall(this.#transport, { method: 'GET', path: '/healthz' }, 'object');
   }
 
   /** The last results. */
   status(): Promise<Api.HealthStatusResponse> {
-    return this.#transport.json({ method: 'GET', path: '/status' });
+    return checkedCall(this.#transport, { method: 'GET', path: '/status' }, 'object');
   }
 
   /** Runs a round of probes now and waits for it. */
   probe(): Promise<Api.HealthStatusResponse> {
-    return this.#transport.json({ method: 'PUT', path: '/status/probe' });
+    return checkedCall(this.#transport, { method: 'PUT', path: '/status/probe' }, 'object');
   }
 
   /** Prometheus text. Our health agent only. */
   async metrics(): Promise<string> {
     return (await this.#transport.text({ method: 'GET', path: '/metrics', headers: { accept: '*/*' } })).text;
   }
+}
+
+async function checkedCall<T>(transport: Transport, call: ApiCall, shape: AnswerShape): Promise<T> {
+  const answer = await transport.json<unknown>(call);
+  const what = `${call.method} ${call.path}`;
+  return expectShape(answer, shape, { source: transport.name, what }) as T;
 }
 
 function endpointPath(id: string): string {

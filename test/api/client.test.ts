@@ -65,7 +65,9 @@ async function failureOf(promise: Promise<unknown>): Promise<SourceError> {
 
 describe('AgentClient', () => {
   it('asks as Cilium clients do: body in a GET, options in headers', async () => {
-    await using peer = await startPeer(answer(200, '[]'));
+    await using peer = await startPeer((req, res) =>
+      answer(200, req.url === '/v1/endpoint' ? '[]' : '{}')(req, res),
+    );
     await peer.client.endpoints(['k8s:class=deathstar']);
     await peer.client.endpoints();
     await peer.client.healthz({ brief: true });
@@ -83,6 +85,22 @@ describe('AgentClient', () => {
     assert.equal(pod?.head, 'GET /v1/endpoint/pod-name:default%2Fxwing');
     assert.equal(ipam?.head, 'POST /v1/ipam?family=ipv6&owner=me+%26+you');
     assert.equal(ipam?.headers.expiration, 'true');
+  });
+
+  it('rejects an answer of another shape than was asked for, and says which', async () => {
+    await using peer = await startPeer(answer(200, '[7]'));
+    const bad = { code: 'SOURCE_BAD_ANSWER', exitCode: 4 };
+    await assert.rejects(peer.client.healthz(), {
+      ...bad,
+      message: /a list where an object .*GET \/healthz/,
+    });
+    await assert.rejects(peer.client.endpoints(), {
+      ...bad,
+      message: /a list with a number in it where a list of objects/,
+    });
+    await assert.rejects(peer.client.putPolicy('[]'), bad);
+    await assert.rejects(peer.client.putEndpoint('1', { state: 'ready' }), bad);
+    await peer.client.patchConfig({});
   });
 
   it('keeps integers of the answer exact', async () => {

@@ -42,6 +42,7 @@ describe('usage errors', () => {
     assert.equal((await cli(['policy', 'get', '-H', 'ftp://x'])).code, 2);
     assert.equal((await cli(['policy', 'get', '-o', 'jsonpath={.a', ...state()])).code, 2);
     assert.equal((await cli(['policy', 'wait', 'soon', ...state()])).code, 2);
+    assert.match((await cli(['bpf', 'ct', 'list', '-o', 'yaml'])).stderr, /bpf ct list has no -o yaml/);
   });
 
   it('with -o json the error is one JSON object on stderr', async () => {

@@ -1,4 +1,5 @@
 import * as Flags from '@oclif/core/flags';
+import { UsageError } from '../../../src/base/errors.ts';
 import { flowLine } from '../../../src/view/bpf.ts';
 import { toJsonLine } from '../../../src/view/json.ts';
 import { BaseCommand } from '../../base.ts';
@@ -16,6 +17,11 @@ export default class BpfCtList extends BaseCommand<typeof BpfCtList> {
 
   async run(): Promise<void> {
     const json = this.format.kind === 'json';
+    if (!json && this.format.kind !== 'text')
+      throw new UsageError(`bpf ct list has no -o ${this.format.kind}`, {
+        code: 'OUTPUT_FORMAT',
+        hint: 'a list this long comes as text or, with -o json, as one object a line',
+      });
     const sorted = !json && !this.flags.unsorted;
     await withMaps(this.paths, async (maps) => {
       const writer = new LineWriter();

@@ -1,4 +1,4 @@
-import { isIPv4 } from 'node:net';
+import { isIP } from 'node:net';
 import type { NodeAddressing, NodeElement } from '../api/schema.ts';
 import type { IpFamily } from '../base/ip.ts';
 
@@ -26,16 +26,21 @@ export function pathKey({ node, kind, address }: Pick<PathTarget, 'node' | 'kind
   return `${node} ${kind} ${address}`;
 }
 
+/** What is no address cannot be probed; a node that has no other stays listed, without paths: unknown. */
+function isProbeable(address: string): boolean {
+  return isIP(address) !== 0 && !address.includes('%');
+}
+
 function enabledIps(addressing: NodeAddressing | undefined): string[] {
   return [addressing?.ipv4, addressing?.ipv6]
     .filter((element) => element?.enabled === true)
     .map((element) => element?.ip ?? '')
-    .filter((ip) => ip !== '');
+    .filter(isProbeable);
 }
 
 function targetsOf(node: string, kind: PathKind, addresses: readonly string[]): PathTarget[] {
   return [...new Set(addresses)].map((address, i) => {
-    return { node, kind, address, primary: i === 0, family: isIPv4(address) ? 4 : 6 };
+    return { node, kind, address, primary: i === 0, family: isIP(address) === 4 ? 4 : 6 };
   });
 }
 
@@ -43,8 +48,9 @@ function targetsOf(node: string, kind: PathKind, addresses: readonly string[]): 
 export function healthNode(element: NodeElement): HealthNode {
   const name = element.name ?? '';
   const secondary = (element['secondary-addresses'] ?? [])
-    .filter(({ enabled, ip }) => enabled === true && (ip ?? '') !== '')
-    .map(({ ip }) => ip ?? '');
+    .filter(({ enabled }) => enabled === true)
+    .map(({ ip }) => ip ?? '')
+    .filter(isProbeable);
   const host = [...enabledIps(element['primary-address']), ...secondary];
   const endpoint = enabledIps(element['health-endpoint-address']);
   return { name, targets: [...targetsOf(name, 'node', host), ...targetsOf(name, 'endpoint', endpoint)] };

@@ -1,4 +1,5 @@
 import { formatDuration } from './duration.ts';
+import { printableField } from './printable.ts';
 import { layoutTabs, row } from './tabwriter.ts';
 import type { Compat, ConnectivityView, HealthNodeView, HealthView, Opt, PathView } from './types.ts';
 
@@ -71,7 +72,7 @@ export function orderedNodes(health: HealthView): HealthNodeView[] {
 }
 
 function title(node: HealthNodeView, health: HealthView): string {
-  return `${node.name ?? ''}${node.name === health.local?.name ? ' (localhost)' : ''}`;
+  return `${printableField(node.name ?? '')}${node.name === health.local?.name ? ' (localhost)' : ''}`;
 }
 
 /** Why nothing was measured by ICMP to an address: it is off there, or it only was not its turn yet. */

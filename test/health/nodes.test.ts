@@ -31,6 +31,22 @@ describe("the agent's node list", () => {
   }
   const [a, b, c] = [element('a', '10.0.0.1'), element('b', '10.0.0.2'), element('c', '10.0.0.3')];
 
+  it('keeps a node whose address is none, and probes nothing for it', async () => {
+    const bad = ['not-an-ip', '10.0.0.300', '10.0.0.1; x', 'fe80::1%eth0', '10.0.0.1\r\nhost: x'];
+    const { nodes } = provider([
+      {
+        'client-id': 7,
+        'nodes-added': [a, ...bad.map((ip, i) => element(`bad${i}`, ip))],
+        'nodes-removed': [],
+      },
+    ]);
+    await nodes.start();
+    assert.deepEqual(
+      nodes.view().nodes.map(({ targets }) => targets.length > 0),
+      [true, ...bad.map(() => false)],
+    );
+  });
+
   it('starts with all nodes and applies differences', async () => {
     const { clock, asked, nodes, names } = provider([
       { self: 'a', 'client-id': 7, 'nodes-added': [a, b], 'nodes-removed': null },

@@ -14,6 +14,7 @@
 #define ND_ADVERTISEMENT 136
 #define ND_HOP_LIMIT	 255
 #define ND_OPTION_TARGET 2
+#define ND_SCOPE_LINK	 2
 
 /* Router, solicited, override (RFC 4861 4.4). */
 #define ND_ADVERTISEMENT_FLAGS 0xe0000000
@@ -131,6 +132,23 @@ static __always_inline __be16 nd_checksum(const struct nd_reply *reply)
 }
 
 /*
+ * Whether an advertisement goes to the stack of this node. Any other destination would carry it on unjudged,
+ * to whoever it names: it has passed no policy.
+ */
+static __always_inline bool nd_for_node(const struct flow *flow)
+{
+	struct address_key key = {.family = 6, .address = flow->destination};
+	struct address_entry *entry;
+
+	if (flow->destination.bytes[0] == 0xff)
+		return (flow->destination.bytes[1] & 0xf) <= ND_SCOPE_LINK;
+	if (flow->destination.bytes[0] == 0xfe && (flow->destination.bytes[1] & 0xc0) == 0x80)
+		return true;
+	entry = bpf_map_lookup_elem(&MAP_ADDRESSES, &key);
+	return entry && !entry->slot && entry->flags & ADDRESS_F_HOST;
+}
+
+/*
  * Neighbour discovery from an endpoint, whose source address may be link-local: a solicitation for anything
  * but itself is answered, an advertisement of its own address goes to the stack that asked.
  */
@@ -146,8 +164,11 @@ SUBPROGRAM int nd_from_endpoint(struct __sk_buff *ctx, const struct endpoint *en
 		return -DROP_FORBIDDEN_ICMP6;
 	if (bpf_skb_load_bytes(ctx, ETH_HLEN + 48, target, sizeof(target)) < 0)
 		return -DROP_INVALID;
-	if (flow->icmp_type == ND_ADVERTISEMENT)
+	if (flow->icmp_type == ND_ADVERTISEMENT) {
+		if (!nd_for_node(flow))
+			return -DROP_FORBIDDEN_ICMP6;
 		return bytes_equal(target, endpoint->ip6, 16) ? VERDICT_PASS : -DROP_INVALID_SIP;
+	}
 	if (bytes_equal(target, endpoint->ip6, 16) || (!flow->source.half[0] && !flow->source.half[1]))
 		return -DROP_UNKNOWN_TARGET;
 	/* Bring the packet to the one size an answer has. */

@@ -18,10 +18,9 @@ static __always_inline __u32 ct_now(void)
 	return (__u32)(bpf_jiffies64() >> LIMIT_JIFFIES_SHIFT);
 }
 
-/* Whether the epochs under which the verdict was made still hold on both sides. */
-static __always_inline bool ct_fresh(const struct ct_entry *entry)
+/* Whether the epochs of two slots are still these. */
+static __always_inline bool epochs_hold(__u32 slot_a, __u32 epoch_a, __u32 slot_b, __u32 epoch_b)
 {
-	__u32 slot_a = entry->slot[0], slot_b = entry->slot[1];
 	__u32 *a, *b;
 
 	a = bpf_map_lookup_elem(&MAP_EPOCHS, &slot_a);
@@ -30,12 +29,18 @@ static __always_inline bool ct_fresh(const struct ct_entry *entry)
 	b = bpf_map_lookup_elem(&MAP_EPOCHS, &slot_b);
 	if (!b)
 		return false;
-	return *a == entry->epoch[0] && *b == entry->epoch[1];
+	return *a == epoch_a && *b == epoch_b;
+}
+
+/* Whether the epochs under which the verdict was made still hold on both sides. */
+static __always_inline bool ct_fresh(const struct ct_entry *entry)
+{
+	return epochs_hold(entry->slot[0], entry->epoch[0], entry->slot[1], entry->epoch[1]);
 }
 
 static __always_inline bool ct_expired(const struct ct_entry *entry, __u32 now)
 {
-	return now - entry->seen > entry->lifetime;
+	return (__s32)(now - entry->seen) > (__s32)entry->lifetime;
 }
 
 /* Fills the canonical key. Returns the side of the packet's source: 0 is a, 1 is b. */

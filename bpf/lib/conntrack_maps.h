@@ -6,7 +6,7 @@
 
 #include "common.h"
 
-/* Side a is the smaller (address, port). An echo request goes from port 0 to port `identifier`. */
+/* Side a is the smaller (address, port). Ports of ICMP: ICMP_PORT_* in parse.h. */
 struct ct4_key {
 	__be32 address[2];
 	__be16 port[2];

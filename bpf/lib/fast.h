@@ -44,6 +44,9 @@ static __always_inline bool fast_ports(const void *l4, const void *data_end, __u
 	} else {
 		if (protocol != (v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP) || (const void *)(icmp + 1) > data_end)
 			return false;
+		/* Identifier 0 has ports of its own. */
+		if (!icmp->identifier)
+			return false;
 		if (icmp->type == (v6 ? ICMP6_ECHO_REQUEST : ICMP_ECHO)) {
 			ports->source = 0;
 			ports->destination = icmp->identifier;
@@ -158,8 +161,13 @@ static __always_inline int fast_ipv6(struct __sk_buff *ctx, void *data, void *da
 	entry = bpf_map_lookup_elem(&MAP_CT6, &key);
 	if (!entry || !fast_usable(ctx, entry, side, hook))
 		return FAST_MISS;
-	if (hook != HOOK_TO_POD && entry->ifindex[(side & 1) ^ 1])
+	if (hook != HOOK_TO_POD && entry->ifindex[(side & 1) ^ 1]) {
 		ip->hop_limit--;
+		/* No checksum of the header makes up for it in the sum that a NIC may have taken of the
+		 * packet. */
+		if (hook == HOOK_FROM_NETDEV)
+			bpf_csum_update(ctx, (__wsum)~be16_bits(bpf_htons(1)));
+	}
 	return fast_forward(ctx, data, entry, side, hook);
 }
 
@@ -170,6 +178,9 @@ static __always_inline int fast_path(struct __sk_buff *ctx, __u32 hook)
 	void *data_end = (void *)(long)ctx->data_end;
 
 	if (ctx->pkt_type != PACKET_HOST && hook != HOOK_TO_POD)
+		return FAST_MISS;
+	/* A tagged frame is another network's. */
+	if (ctx->vlan_present && hook != HOOK_TO_POD)
 		return FAST_MISS;
 	if (ctx->protocol == CTX_IPV4)
 		return fast_ipv4(ctx, data, data_end, hook);

@@ -18,7 +18,9 @@ static __always_inline int forward_age(struct __sk_buff *ctx, const struct flow 
 	__u8 ttl = flow->ttl - 1;
 
 	if (flow->v6)
-		return bpf_skb_store_bytes(ctx, IP6_HOPS_OFFSET, &ttl, 1, 0) < 0 ? -DROP_WRITE_ERROR : 0;
+		return bpf_skb_store_bytes(ctx, IP6_HOPS_OFFSET, &ttl, 1, BPF_F_RECOMPUTE_CSUM) < 0
+			       ? -DROP_WRITE_ERROR
+			       : 0;
 	old = bpf_htons((__u16)(flow->ttl << 8 | flow->protocol));
 	new = bpf_htons((__u16)(ttl << 8 | flow->protocol));
 	if (bpf_l3_csum_replace(ctx, IP4_CHECKSUM_OFFSET, be16_bits(old), be16_bits(new), 2) < 0)

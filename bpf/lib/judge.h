@@ -80,10 +80,8 @@ static __always_inline __be16 flow_policy_port(const struct flow *flow, bool rep
 {
 	if (!reply)
 		return flow->policy_port;
-	if (flow->protocol == IPPROTO_ICMP)
-		return bpf_htons(ICMP_ECHO);
-	if (flow->protocol == IPPROTO_ICMPV6)
-		return bpf_htons(ICMP6_ECHO_REQUEST);
+	if (flow->protocol == IPPROTO_ICMP || flow->protocol == IPPROTO_ICMPV6)
+		return icmp_type_of_ports(flow->destination_port, flow->source_port, flow->v6);
 	return flow->source_port;
 }
 
@@ -106,31 +104,93 @@ static __always_inline int judge_side(struct __sk_buff *ctx, struct judgement *j
 SUBPROGRAM int judge_policies(struct __sk_buff *ctx, struct judgement *judgement, bool reply, bool report)
 {
 	__u32 initiator_slot, initiator_identity, responder_slot, responder_identity;
-	struct policy_request request = {.bytes = ctx->len};
+	struct scratch *scratch = scratch_get();
+	struct policy_request *request;
 	int verdict = 0;
 
-	if (!judgement)
+	if (!judgement || !scratch)
 		return -DROP_INVALID;
-	request.port = flow_policy_port(&judgement->flow, reply);
-	request.protocol = judgement->flow.protocol;
+	request = &scratch->request;
+	request->bytes = ctx->len;
+	request->port = flow_policy_port(&judgement->flow, reply);
+	request->protocol = judgement->flow.protocol;
 	initiator_slot = reply ? judgement->destination.slot : judgement->source.slot;
 	initiator_identity = reply ? judgement->destination.identity : judgement->source.identity;
 	responder_slot = reply ? judgement->source.slot : judgement->destination.slot;
 	responder_identity = reply ? judgement->source.identity : judgement->destination.identity;
 	if (initiator_slot) {
-		request.slot = initiator_slot;
-		request.identity = responder_identity;
-		request.direction = DIR_EGRESS;
-		verdict = judge_side(ctx, judgement, &request, report);
+		request->slot = initiator_slot;
+		request->identity = responder_identity;
+		request->direction = DIR_EGRESS;
+		verdict = judge_side(ctx, judgement, request, report);
 		if (verdict)
 			return verdict;
 	}
 	if (responder_slot) {
-		request.slot = responder_slot;
-		request.identity = initiator_identity;
-		request.direction = DIR_INGRESS;
-		verdict = judge_side(ctx, judgement, &request, report);
+		request->slot = responder_slot;
+		request->identity = initiator_identity;
+		request->direction = DIR_INGRESS;
+		verdict = judge_side(ctx, judgement, request, report);
 	}
+	return verdict;
+}
+
+/*
+ * Whether the stack would keep a packet for this address to itself: groups, broadcast and loopback, and
+ * whatever the routing table calls local. It knows addresses that nobody has named to us.
+ */
+static __always_inline bool stays_on_node(struct __sk_buff *ctx, const struct flow *flow,
+					  struct bpf_fib_lookup *fib)
+{
+	const __u8 *to = flow->destination.bytes;
+
+	__builtin_memset(fib, 0, sizeof(*fib));
+	fib->ifindex = ctx->ifindex;
+	fib->l4_protocol = flow->protocol;
+	if (flow->v6) {
+		if (to[0] == 0xff || (to[0] == 0xfe && (to[1] & 0xc0) == 0x80))
+			return true;
+		fib->family = 10; /* AF_INET6 */
+		__builtin_memcpy(fib->ipv6_src, &flow->source, 16);
+		__builtin_memcpy(fib->ipv6_dst, &flow->destination, 16);
+	} else {
+		if (to[0] == 0 || to[0] == 127 || to[0] >= 224)
+			return true;
+		fib->family = 2; /* AF_INET */
+		fib->ipv4_src = flow->source.word[0];
+		fib->ipv4_dst = flow->destination.word[0];
+	}
+	/* Without forwarding nothing gets beyond the node; the agent turns it on before it attaches anybody.
+	 */
+	return bpf_fib_lookup(ctx, fib, sizeof(*fib), 0) == BPF_FIB_LKUP_RET_NOT_FWDED;
+}
+
+/*
+ * What an endpoint may send to an address, by the identity that the address has, it may send to the node only
+ * if it may speak to the host as well: else "the world" would include every address of this node that nobody
+ * listed.
+ */
+SUBPROGRAM int judge_as_host(struct __sk_buff *ctx, struct judgement *judgement)
+{
+	struct scratch *scratch = scratch_get();
+	struct policy_request *request;
+	int verdict;
+
+	if (!judgement || !scratch)
+		return -DROP_INVALID;
+	if (judgement->hook != HOOK_FROM_POD || judgement->destination.slot || judgement->destination.host ||
+	    !stays_on_node(ctx, &judgement->flow, &scratch->fib))
+		return 0;
+	request = &scratch->request;
+	request->bytes = ctx->len;
+	request->identity = IDENTITY_HOST;
+	request->direction = DIR_EGRESS;
+	request->slot = judgement->source.slot;
+	request->port = judgement->flow.policy_port;
+	request->protocol = judgement->flow.protocol;
+	verdict = judge_side(ctx, judgement, request, false);
+	if (verdict)
+		judgement->destination.identity = IDENTITY_HOST;
 	return verdict;
 }
 
@@ -188,15 +248,26 @@ SUBPROGRAM int ct_store(const struct judgement *judgement, __u16 flags, __u32 tc
 	return ct_update(&judgement->tuple, &entry) ? -DROP_CT_CREATE_FAILED : 0;
 }
 
-/* Whether the entry was made between the very sides that the packet shows. */
+/*
+ * Whether the endpoints that the entry was made between are still those of its addresses. If not, somebody
+ * else had the address then, and what it opened is nothing that this packet could answer.
+ */
+static __always_inline bool ct_same_endpoints(const struct ct_entry *entry, const struct judgement *judgement)
+{
+	__u32 side = judgement->tuple.side;
+	const struct side *a = side ? &judgement->destination : &judgement->source;
+	const struct side *b = side ? &judgement->source : &judgement->destination;
+
+	return entry->slot[0] == a->slot && entry->slot[1] == b->slot && entry->ifindex[0] == a->ifindex &&
+	       entry->ifindex[1] == b->ifindex;
+}
+
+/* Whether the node is an end of the flow now if, and only if, it was one when the entry was made. */
 static __always_inline bool ct_binds(const struct ct_entry *entry, const struct judgement *judgement)
 {
-	__u32 source_slot = judgement->tuple.side ? entry->slot[1] : entry->slot[0];
-	__u32 destination_slot = judgement->tuple.side ? entry->slot[0] : entry->slot[1];
 	bool host = judgement->source.host || judgement->destination.host;
 
-	return source_slot == judgement->source.slot && destination_slot == judgement->destination.slot &&
-	       host == !!(entry->flags & CTF_HOST);
+	return host == !!(entry->flags & CTF_HOST);
 }
 
 static __always_inline void ct_touch(struct ct_entry *entry, const struct judgement *judgement)
@@ -245,7 +316,7 @@ SUBPROGRAM int judge_related(struct __sk_buff *ctx, struct judgement *outer)
 	inner->flow.v6 = outer->flow.v6;
 	outer->state = CT_RELATED;
 	result = parse_embedded(ctx, &outer->flow, &inner->flow);
-	if (result)
+	if (result || inner->flow.icmp_error)
 		return -DROP_UNKNOWN_CT;
 	if (!address_equal(&inner->flow.source, &outer->flow.destination))
 		return -DROP_UNKNOWN_CT;
@@ -289,6 +360,9 @@ SUBPROGRAM int judge(struct __sk_buff *ctx, struct judgement *judgement)
 	flow = &judgement->flow;
 	if (address_equal(&flow->source, &flow->destination))
 		return -DROP_INVALID;
+	/* An endpoint has one way out; nobody tells it, and it tells nobody, of another. */
+	if (!flow->v6 && flow->protocol == IPPROTO_ICMP && flow->icmp_type == ICMP_REDIRECT)
+		return -DROP_INVALID;
 	if (flow->icmp_error) {
 		side_identify(&judgement->source, &flow->source, flow->v6, true);
 		side_identify(&judgement->destination, &flow->destination, flow->v6, false);
@@ -298,7 +372,7 @@ SUBPROGRAM int judge(struct __sk_buff *ctx, struct judgement *judgement)
 	flags = judgement->tuple.side ? CTF_INIT_B : 0;
 	judgement->state = CT_NEW;
 	entry = ct_lookup(&judgement->tuple);
-	if (entry && !ct_expired(entry, ct_now())) {
+	if (entry && !ct_expired(entry, ct_now()) && ct_same_endpoints(entry, judgement)) {
 		reply = judgement->tuple.side != (entry->flags & CTF_INIT_B ? 1 : 0);
 		if (ct_reopens(entry, flow, reply)) {
 			judgement->state = CT_REOPENED;
@@ -328,13 +402,18 @@ SUBPROGRAM int judge(struct __sk_buff *ctx, struct judgement *judgement)
 		return -DROP_ENCAP_PROHIBITED;
 	verdict = judge_policies(ctx, judgement, reply,
 				 judgement->state == CT_NEW || judgement->state == CT_REOPENED);
+	if (!verdict && !reply)
+		verdict = judge_as_host(ctx, judgement);
 	/*
 	 * A flow that is denied now keeps its entry, stale: it remembers who opened the flow. Without it the
 	 * other side's next packet would pass as the first of a flow of its own, and let the denied one back
-	 * in as replies.
+	 * in as replies. TCP that goes on trying does not outlive the memory: its own SYN would begin anew.
 	 */
-	if (verdict)
+	if (verdict) {
+		if (flow->protocol == IPPROTO_TCP && entry && (reply || judgement->state == CT_ESTABLISHED))
+			entry->seen = ct_now();
 		return verdict;
+	}
 	return ct_store(judgement, flags, tcp_flags);
 }
 

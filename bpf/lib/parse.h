@@ -29,6 +29,15 @@
 #define ICMP6_ECHO_REQUEST  128
 #define ICMP6_ECHO_REPLY    129
 
+/*
+ * Ports that ICMP has in conntrack. An echo goes from 0 to its identifier. Identifier 0 would look the same
+ * from both sides, and the type of another query could be somebody's identifier: both go from 1 to a port
+ * that tells them apart, so that no two kinds of message share an entry.
+ */
+#define ICMP_PORT_ASKER	    bpf_htons(1)
+#define ICMP_PORT_ECHO_ZERO bpf_htons(2)
+#define ICMP_PORT_TYPE	    0x100 /* host order, and the type in the low byte */
+
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
@@ -148,8 +157,7 @@ static __always_inline bool icmp_is_error(const struct flow *flow)
 	if (flow->v6)
 		return flow->icmp_type >= ICMP6_UNREACHABLE && flow->icmp_type <= ICMP6_PARAMETER;
 	return flow->icmp_type == ICMP_DEST_UNREACH || flow->icmp_type == ICMP_SOURCE_QUENCH ||
-	       flow->icmp_type == ICMP_REDIRECT || flow->icmp_type == ICMP_TIME_EXCEEDED ||
-	       flow->icmp_type == ICMP_PARAMETERPROB;
+	       flow->icmp_type == ICMP_TIME_EXCEEDED || flow->icmp_type == ICMP_PARAMETERPROB;
 }
 
 static __always_inline int parse_icmp(struct __sk_buff *ctx, struct flow *flow)
@@ -163,17 +171,29 @@ static __always_inline int parse_icmp(struct __sk_buff *ctx, struct flow *flow)
 	flow->icmp_type = icmp.type;
 	flow->policy_port = bpf_htons(icmp.type);
 	if (icmp.type == request) {
-		flow->destination_port = icmp.identifier;
+		flow->source_port = icmp.identifier ? 0 : ICMP_PORT_ASKER;
+		flow->destination_port = icmp.identifier ? icmp.identifier : ICMP_PORT_ECHO_ZERO;
 	} else if (icmp.type == reply) {
-		flow->source_port = icmp.identifier;
 		/* A reply belongs to its request; alone it is judged as what it is. */
+		flow->source_port = icmp.identifier ? icmp.identifier : ICMP_PORT_ECHO_ZERO;
+		flow->destination_port = icmp.identifier ? 0 : ICMP_PORT_ASKER;
 	} else if (icmp_is_error(flow)) {
 		flow->icmp_error = 1;
 	} else {
-		/* Other queries are flows of their own kind: the type stands where the identifier would. */
-		flow->destination_port = bpf_htons(icmp.type);
+		flow->source_port = ICMP_PORT_ASKER;
+		flow->destination_port = bpf_htons(ICMP_PORT_TYPE | icmp.type);
 	}
 	return 0;
+}
+
+/* The type, as policy knows it, of a message between these ports. */
+static __always_inline __be16 icmp_type_of_ports(__be16 source, __be16 destination, bool v6)
+{
+	if (source == ICMP_PORT_ASKER && bpf_ntohs(destination) >= ICMP_PORT_TYPE)
+		return bpf_htons(bpf_ntohs(destination) & 0xff);
+	if (source == 0 || (source == ICMP_PORT_ASKER && destination == ICMP_PORT_ECHO_ZERO))
+		return bpf_htons(v6 ? ICMP6_ECHO_REQUEST : ICMP_ECHO);
+	return bpf_htons(v6 ? ICMP6_ECHO_REPLY : ICMP_ECHOREPLY);
 }
 
 /* Ports from the transport header, as far as `bytes` of it are there. */
@@ -207,42 +227,50 @@ static __always_inline int parse_l4(struct __sk_buff *ctx, struct flow *flow)
 	return 0;
 }
 
-/* Takes the ports of a later fragment from the first one, or notes those of a first one. */
+static __always_inline void fragment_key_fill(struct fragment_key *key, const struct flow *flow)
+{
+	__builtin_memset(key, 0, sizeof(*key));
+	key->source = flow->source;
+	key->destination = flow->destination;
+	key->id = flow->fragment_id;
+	key->protocol = flow->protocol;
+	key->family = flow->v6 ? 6 : 4;
+}
+
+/*
+ * Notes the ports of a first fragment that may pass. One that is dropped leaves nothing: else a sender could
+ * name ports for the datagrams of others, or for pieces of its own that policy denies.
+ */
+static __always_inline void fragment_note(const struct flow *flow)
+{
+	struct fragment_entry ports = {flow->source_port, flow->destination_port};
+	struct fragment_key key;
+
+	fragment_key_fill(&key, flow);
+	bpf_map_update_elem(&MAP_FRAGMENTS, &key, &ports, BPF_ANY);
+}
+
+/* Ports of a fragment: a first one has them, a later one takes them from the first. */
 static __always_inline int parse_fragment(struct __sk_buff *ctx, struct flow *flow)
 {
-	struct fragment_key key = {
-		.source = flow->source,
-		.destination = flow->destination,
-		.id = flow->fragment_id,
-		.protocol = flow->protocol,
-		.family = flow->v6 ? 6 : 4,
-	};
-	struct fragment_entry ports = {}, *found;
+	struct fragment_entry *found;
+	struct fragment_key key;
 	int result;
 
-	if (flow->later_fragment) {
-		found = bpf_map_lookup_elem(&MAP_FRAGMENTS, &key);
-		if (!found)
-			return -DROP_FRAG_NOT_FOUND;
-		flow->source_port = found->source_port;
-		flow->destination_port = found->destination_port;
-		flow->policy_port = found->destination_port;
-		if (flow->protocol == IPPROTO_ICMP)
-			flow->policy_port = bpf_htons(flow->source_port ? ICMP_ECHOREPLY : ICMP_ECHO);
-		if (flow->protocol == IPPROTO_ICMPV6)
-			flow->policy_port =
-				bpf_htons(flow->source_port ? ICMP6_ECHO_REPLY : ICMP6_ECHO_REQUEST);
-		return 0;
+	if (!flow->later_fragment) {
+		result = parse_l4(ctx, flow);
+		/* An error in pieces cannot be judged by the flow in its body. */
+		return !result && flow->icmp_error ? -DROP_FRAG_NOSUPPORT : result;
 	}
-	result = parse_l4(ctx, flow);
-	if (result)
-		return result;
-	/* An error in pieces cannot be judged by the flow in its body. */
-	if (flow->icmp_error)
-		return -DROP_FRAG_NOSUPPORT;
-	ports.source_port = flow->source_port;
-	ports.destination_port = flow->destination_port;
-	bpf_map_update_elem(&MAP_FRAGMENTS, &key, &ports, BPF_ANY);
+	fragment_key_fill(&key, flow);
+	found = bpf_map_lookup_elem(&MAP_FRAGMENTS, &key);
+	if (!found)
+		return -DROP_FRAG_NOT_FOUND;
+	flow->source_port = found->source_port;
+	flow->destination_port = found->destination_port;
+	flow->policy_port = found->destination_port;
+	if (flow->protocol == IPPROTO_ICMP || flow->protocol == IPPROTO_ICMPV6)
+		flow->policy_port = icmp_type_of_ports(found->source_port, found->destination_port, flow->v6);
 	return 0;
 }
 

@@ -19,6 +19,8 @@ static __always_inline int deliver(struct __sk_buff *ctx, struct judgement *judg
 	__u32 length = ctx->len;
 	int verdict = VERDICT_PASS;
 
+	if (judgement->flow.first_fragment)
+		fragment_note(&judgement->flow);
 	if (fresh)
 		trace_forward(ctx, judgement, local ? TRACE_TO_LXC : TRACE_TO_STACK);
 	if (local && judgement->hook != HOOK_TO_POD) {

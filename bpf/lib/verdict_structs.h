@@ -6,6 +6,7 @@
 #include "common.h"
 #include "conntrack.h"
 #include "parse.h"
+#include "policy.h"
 
 /* One end of a flow, as this node knows it. */
 struct side {
@@ -42,6 +43,8 @@ static __always_inline const struct side *judgement_owner(const struct judgement
 struct scratch {
 	struct judgement outer;
 	struct judgement inner; /* of the packet in an ICMP error's body */
+	struct bpf_fib_lookup fib;
+	struct policy_request request;
 };
 
 /*

@@ -581,7 +581,7 @@ for (const family of [4, 6] as const) {
         assert.equal(receive(address.peer, udp(9, 53, body), fragment(1, 0, true)).verdict, 'redirect');
         assert.equal(receive(address.peer, later, fragment(1, 1480, false)).verdict, 'redirect');
         assertDropped(receive(address.peer, udp(9, 54, body), fragment(2, 0, true)), DropReason.policy);
-        assertDropped(receive(address.peer, later, fragment(2, 1480, false)), DropReason.policy);
+        assertDropped(receive(address.peer, later, fragment(2, 1480, false)), DropReason.fragNotFound);
       });
 
       it('too short for their ports are dropped', () => {

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The fast path: one conntrack lookup, and the packet goes where the entry says. It takes only plain packets
- * of flows whose verdict stands; everything else is the slow path's.
+ * The fast path: one look into this CPU's flow cache, or into conntrack, and the packet goes where the entry
+ * says. It takes only plain packets of flows whose verdict stands; everything else is the slow path's.
  */
 #ifndef CILIATE_FAST_H
 #define CILIATE_FAST_H
 
 #include "common.h"
 #include "conntrack.h"
+#include "flow_cache.h"
 #include "metrics.h"
 #include "parse.h"
 
@@ -101,47 +102,144 @@ static __always_inline bool fast_usable(const struct __sk_buff *ctx, struct ct_e
 	return true;
 }
 
-/* Counts, and sends the packet to a local side past the stack, or lets the stack route it. */
-static __always_inline int fast_forward(struct __sk_buff *ctx, struct ethhdr *eth, struct ct_entry *entry,
-					__u32 side, __u32 hook)
-{
-	__u32 to = (side & 1) ^ 1;
+/* Where a packet goes, from conntrack or from the flow cache. */
+struct fast_route {
+	__u32 from_slot;
+	__u32 to_slot;
+	__u32 ifindex; /* of a local destination, else 0 */
+	const __u8 *mac;
+};
 
-	if (hook == HOOK_FROM_POD)
-		count_egress(entry->slot[side & 1], ctx->len);
-	if (entry->slot[to])
-		count_ingress(entry->slot[to], ctx->len);
-	if (hook == HOOK_TO_POD || !entry->ifindex[to])
-		return VERDICT_PASS;
-	mac_copy(eth->h_source, eth->h_dest);
-	mac_copy(eth->h_dest, entry->mac[to]);
-	return bpf_redirect_peer(entry->ifindex[to], 0);
+static __always_inline void fast_route_of(struct fast_route *route, const struct ct_entry *entry, __u32 side)
+{
+	__u32 from = side & 1, to = from ^ 1;
+
+	route->from_slot = entry->slot[from];
+	route->to_slot = entry->slot[to];
+	route->ifindex = entry->ifindex[to];
+	route->mac = entry->mac[to];
 }
 
-static __always_inline int fast_ipv4(struct __sk_buff *ctx, void *data, void *data_end, __u32 hook)
+/* Counts, and sends the packet to a local side past the stack, or lets the stack route it. */
+static __always_inline int fast_forward(struct __sk_buff *ctx, struct ethhdr *eth,
+					const struct fast_route *route, __u32 hook)
+{
+	if (hook == HOOK_FROM_POD)
+		count_egress(route->from_slot, ctx->len);
+	if (route->to_slot)
+		count_ingress(route->to_slot, ctx->len);
+	if (hook == HOOK_TO_POD || !route->ifindex)
+		return VERDICT_PASS;
+	mac_copy(eth->h_source, eth->h_dest);
+	mac_copy(eth->h_dest, route->mac);
+	return bpf_redirect_peer(route->ifindex, 0);
+}
+
+/* One hop less, if the packet takes one here. */
+static __always_inline void fast_age4(struct iphdr *ip, const struct fast_route *route, __u32 hook)
+{
+	__u32 sum;
+
+	if (hook == HOOK_TO_POD || !route->ifindex)
+		return;
+	/* RFC 1141: one less in the high byte of a word is 0x0100 more in the sum. */
+	sum = (__u32)be16_bits(ip->check) + be16_bits(bpf_htons(0x0100));
+	ip->check = (__force __sum16)(__u16)(sum + (sum >= 0xffff));
+	ip->ttl--;
+}
+
+/* What conntrack and the flow cache want to know of a plain packet. False when it is not one. */
+static __always_inline bool fast_parse4(const struct __sk_buff *ctx, const struct iphdr *ip,
+					const void *data_end, struct flow_cache_packet *packet, __u32 hook)
+{
+	struct transport_ports ports;
+
+	if ((const void *)(ip + 1) > data_end || ip->version != 4 || ip->ihl != 5 ||
+	    ip->frag_off & bpf_htons(IP_MORE_FRAGMENTS | IP_OFFSET_MASK) || ip->ttl <= 1)
+		return false;
+	if (!fast_ports(ip + 1, data_end, ip->protocol, false, &ports))
+		return false;
+	packet->ip = ip;
+	packet->hook = hook;
+	packet->source_port = ports.source;
+	packet->destination_port = ports.destination;
+	packet->ifindex = ctx->ifindex;
+	return true;
+}
+
+static __always_inline int fast_cached4(struct __sk_buff *ctx, void *data, void *data_end, __u32 hook)
 {
 	struct iphdr *ip = data + ETH_HLEN;
-	struct transport_ports ports;
+	struct flow_cache_packet packet;
+	struct flow_cache_entry *entry;
+	struct fast_route route;
+
+	if (!fast_parse4(ctx, ip, data_end, &packet, hook))
+		return FAST_MISS;
+	entry = flow_cache_place(&packet);
+	if (!entry || !flow_cache_matches(entry, &packet) || !flow_cache_fresh(entry))
+		return FAST_MISS;
+	route.from_slot = entry->slot[0];
+	route.to_slot = entry->slot[1];
+	route.ifindex = entry->ifindex;
+	route.mac = entry->mac;
+	fast_age4(ip, &route, hook);
+	return fast_forward(ctx, data, &route, hook);
+}
+
+static __always_inline int fast_tracked4(struct __sk_buff *ctx, void *data, void *data_end, __u32 hook)
+{
+	struct iphdr *ip = data + ETH_HLEN;
+	struct flow_cache_packet packet;
+	struct flow_cache_entry *place;
+	struct fast_route route;
 	struct ct_entry *entry;
 	struct ct4_key key;
-	__u32 side, sum;
+	__u32 side;
 
-	if ((void *)(ip + 1) > data_end || ip->version != 4 || ip->ihl != 5 ||
-	    ip->frag_off & bpf_htons(IP_MORE_FRAGMENTS | IP_OFFSET_MASK) || ip->ttl <= 1)
+	if (!fast_parse4(ctx, ip, data_end, &packet, hook))
 		return FAST_MISS;
-	if (!fast_ports(ip + 1, data_end, ip->protocol, false, &ports))
-		return FAST_MISS;
-	side = ct4_key_fill(&key, ip->saddr, ip->daddr, ports.source, ports.destination, ip->protocol);
+	side = ct4_key_fill(&key, ip->saddr, ip->daddr, packet.source_port, packet.destination_port,
+			    ip->protocol);
 	entry = bpf_map_lookup_elem(&MAP_CT4, &key);
 	if (!entry || !fast_usable(ctx, entry, side, hook))
 		return FAST_MISS;
-	if (hook != HOOK_TO_POD && entry->ifindex[(side & 1) ^ 1]) {
-		/* RFC 1141: one less in the high byte of a word is 0x0100 more in the sum. */
-		sum = (__u32)be16_bits(ip->check) + be16_bits(bpf_htons(0x0100));
-		ip->check = (__force __sum16)(__u16)(sum + (sum >= 0xffff));
-		ip->ttl--;
+	fast_route_of(&route, entry, side);
+	/* At to_pod it also matters by which device the packet reached the node, which the cache does not
+	 * know. */
+	if (hook != HOOK_TO_POD) {
+		place = flow_cache_place(&packet);
+		/* The map may have given the entry to another flow while it was copied. */
+		if (place && flow_cache_note(place, &packet, entry, side) &&
+		    bpf_map_lookup_elem(&MAP_CT4, &key) != entry)
+			place->protocol = 0;
 	}
-	return fast_forward(ctx, data, entry, side, hook);
+	fast_age4(ip, &route, hook);
+	return fast_forward(ctx, data, &route, hook);
+}
+
+/* Functions of their own: their stack is not that of the slow path's callers. */
+static __attribute__((noinline)) int tracked4_from_pod(struct __sk_buff *ctx)
+{
+	return fast_tracked4(ctx, (void *)(long)ctx->data, (void *)(long)ctx->data_end, HOOK_FROM_POD);
+}
+
+static __attribute__((noinline)) int tracked4_from_netdev(struct __sk_buff *ctx)
+{
+	return fast_tracked4(ctx, (void *)(long)ctx->data, (void *)(long)ctx->data_end, HOOK_FROM_NETDEV);
+}
+
+/* By the flow cache, else by conntrack. */
+static __always_inline int fast_ipv4(struct __sk_buff *ctx, void *data, void *data_end, __u32 hook)
+{
+	int verdict;
+
+	if (hook == HOOK_TO_POD)
+		return fast_tracked4(ctx, data, data_end, hook);
+	verdict = fast_cached4(ctx, data, data_end, hook);
+	if (verdict != FAST_MISS)
+		return verdict;
+	return hook == HOOK_FROM_POD ? tracked4_from_pod(ctx) : tracked4_from_netdev(ctx);
 }
 
 static __always_inline int fast_ipv6(struct __sk_buff *ctx, void *data, void *data_end, __u32 hook)
@@ -149,6 +247,7 @@ static __always_inline int fast_ipv6(struct __sk_buff *ctx, void *data, void *da
 	struct ipv6hdr *ip = data + ETH_HLEN;
 	struct transport_ports ports;
 	struct ct_entry *entry;
+	struct fast_route route;
 	struct ct6_key key;
 	__u32 side;
 
@@ -161,14 +260,15 @@ static __always_inline int fast_ipv6(struct __sk_buff *ctx, void *data, void *da
 	entry = bpf_map_lookup_elem(&MAP_CT6, &key);
 	if (!entry || !fast_usable(ctx, entry, side, hook))
 		return FAST_MISS;
-	if (hook != HOOK_TO_POD && entry->ifindex[(side & 1) ^ 1]) {
+	fast_route_of(&route, entry, side);
+	if (hook != HOOK_TO_POD && route.ifindex) {
 		ip->hop_limit--;
 		/* No checksum of the header makes up for it in the sum that a NIC may have taken of the
 		 * packet. */
 		if (hook == HOOK_FROM_NETDEV)
 			bpf_csum_update(ctx, (__wsum)~be16_bits(bpf_htons(1)));
 	}
-	return fast_forward(ctx, data, entry, side, hook);
+	return fast_forward(ctx, data, &route, hook);
 }
 
 /* Returns a verdict, or FAST_MISS with the packet untouched. */

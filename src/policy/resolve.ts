@@ -1,3 +1,4 @@
+import { DatapathLimit } from '../model/constants.gen.ts';
 import { type Identity, type NumericIdentity, ReservedIdentity } from '../model/identity.ts';
 import type { Label } from '../model/labels.ts';
 import { type Direction, type MapState, type MapStateVerdict, mapStateKeyText } from '../model/map-state.ts';
@@ -42,6 +43,11 @@ export interface ResolvedPolicy {
   readonly enforcement: PolicyEnforcement;
   readonly mapState: MapState;
   readonly grants: readonly Grant[];
+  /**
+   * There are more entries than the datapath holds for one endpoint: `mapState` is cut off above that number, so that it
+   * cannot be written and the endpoint is locked, instead of the agent running out of memory.
+   */
+  readonly overflow: boolean;
 }
 
 const DIRECTIONS: readonly Direction[] = ['ingress', 'egress'];
@@ -144,6 +150,14 @@ export function addGrant(items: Map<string, MapStateItem>, grant: Grant, identit
   }
 }
 
+/** Entries before pruning: a deny may take most of them away again. */
+const MAX_COMPILED = 4 * DatapathLimit.policyEntries;
+
+/** Whether no endpoint's map can hold the state. */
+export function exceedsDatapath(mapState: MapState): boolean {
+  return mapState.size > DatapathLimit.policyEntries;
+}
+
 const WILDCARD: ReadonlySet<NumericIdentity> = new Set([ReservedIdentity.unknown]);
 
 /** The peers that a grant is for; identity 0 stands for every peer. */
@@ -152,13 +166,21 @@ export function grantIdentities(grant: Grant, cache: SelectorCache): ReadonlySet
 }
 
 /** The map state of grants, with what the datapath could not tell apart by itself already decided. */
-function compileMapState(grants: readonly Grant[], cache: SelectorCache): MapState {
+function compileMapState(
+  grants: readonly Grant[],
+  cache: SelectorCache,
+): Pick<ResolvedPolicy, 'mapState' | 'overflow'> {
   const items = new Map<string, MapStateItem>();
   for (const grant of grants) {
-    for (const identity of grantIdentities(grant, cache)) addGrant(items, grant, identity);
+    for (const identity of grantIdentities(grant, cache)) {
+      addGrant(items, grant, identity);
+      if (items.size <= MAX_COMPILED) continue;
+      pruneShadowed(items);
+      if (exceedsDatapath(items)) return { mapState: items, overflow: true };
+    }
   }
   pruneShadowed(items);
-  return items;
+  return { mapState: items, overflow: exceedsDatapath(items) };
 }
 
 /**
@@ -173,5 +195,5 @@ export function resolvePolicy(
 ): ResolvedPolicy {
   const enforcement = enforcementOf(subject, selecting, options.mode);
   const grants = grantsFor(selecting, enforcement, options);
-  return { subject, enforcement, grants, mapState: compileMapState(grants, cache) };
+  return { subject, enforcement, grants, ...compileMapState(grants, cache) };
 }

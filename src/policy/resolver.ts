@@ -1,3 +1,4 @@
+import { DatapathLimit } from '../model/constants.gen.ts';
 import type { Identity, NumericIdentity } from '../model/identity.ts';
 import { labelSetText } from '../model/labels.ts';
 import { type MapState, type MapStateDiff, type MapStateKey, mapStateKeyText } from '../model/map-state.ts';
@@ -9,6 +10,7 @@ import {
   addGrant,
   type CompiledRule,
   compileRule,
+  exceedsDatapath,
   grantIdentities,
   LOCALHOST_PEER,
   type ResolvedPolicy,
@@ -155,23 +157,36 @@ export class PolicyResolver {
     const updates: PolicyUpdate[] = [];
     for (const old of [...this.#policies.values()]) {
       if (!touched(old.subject)) continue;
-      const policy = this.#resolve(old.subject);
-      this.#keep(policy);
-      updates.push({ subject: old.subject.id, policy, diff: diffMapState(old.mapState, policy.mapState) });
+      updates.push(...this.#again(old));
     }
     return updates;
+  }
+
+  #again(old: ResolvedPolicy): PolicyUpdate[] {
+    const policy = this.#resolve(old.subject);
+    this.#keep(policy);
+    return [{ subject: old.subject.id, policy, diff: diffMapState(old.mapState, policy.mapState) }];
   }
 
   /** Works out anew the entries of some peers in one policy. */
   #patch(subject: NumericIdentity, peers: ReadonlySet<NumericIdentity>): PolicyUpdate[] {
     const old = this.#policies.get(subject);
     if (old === undefined) return [];
+    if (old.overflow || entriesOf(old, peers) > DatapathLimit.policyEntries) return this.#again(old);
     const { mapState, diff } = patchMapState(old, peers, this.#cache);
     if (diff.upserts.length === 0 && diff.deletes.length === 0) return [];
+    if (exceedsDatapath(mapState)) return this.#again(old);
     const policy = { ...old, mapState };
     this.#policies.set(subject, policy);
     return [{ subject, policy, diff }];
   }
+}
+
+/** The most entries that these peers can have in the policy. */
+function entriesOf({ grants }: ResolvedPolicy, peers: ReadonlySet<NumericIdentity>): number {
+  let each = 0;
+  for (const { l4 } of grants) for (const { prefixes } of l4) each += prefixes.length;
+  return each * peers.size;
 }
 
 function sameLabels(a: Identity, b: Identity): boolean {

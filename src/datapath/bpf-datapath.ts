@@ -50,6 +50,15 @@ function countEntries(map: BpfMap): number {
   return entries;
 }
 
+function deviceIndex(name: string, netns: string | undefined): number | undefined {
+  try {
+    return loadSockets().interfaceIndex(name, netns);
+  } catch (error) {
+    if (error instanceof SystemError && error.code === 'SOCKET_ENODEV') return undefined;
+    throw error;
+  }
+}
+
 class BpfDatapath implements Datapath {
   readonly kind = 'bpf';
   readonly #options: BpfDatapathOptions;
@@ -83,7 +92,7 @@ class BpfDatapath implements Datapath {
       syncHostAddresses(loaded.maps, node.addresses);
       ipcache.start(node.podCidrs);
       const attached = links.adopt();
-      const kept = endpoints.adopt(attached);
+      const kept = endpoints.adopt(attached, (name) => deviceIndex(name, netns));
       for (const ifindex of devices) links.attach(ifindex, 'from_netdev');
       for (const ifindex of attached.from_netdev) {
         if (!devices.includes(ifindex)) links.detach(ifindex, 'from_netdev');
@@ -199,7 +208,8 @@ class BpfDatapath implements Datapath {
   }
 
   async collectGarbage(): Promise<number> {
-    const { loaded } = this.#started();
+    const { loaded, links } = this.#started();
+    links.sweep();
     const now = (): number => ticksOfJiffies(readClocks(loaded).jiffies);
     return (await collectConntrack(loaded.maps.ct4, now)) + (await collectConntrack(loaded.maps.ct6, now));
   }

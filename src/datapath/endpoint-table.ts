@@ -27,19 +27,26 @@ interface Slot {
  */
 export class EndpointTable {
   readonly #maps: DatapathMaps;
-  readonly #links: Pick<Links, 'attach' | 'detach'>;
+  readonly #links: Pick<Links, 'attach' | 'release'>;
   readonly #policies: PolicyMaps;
   readonly #byId = new Map<number, Slot>();
   readonly #slots = new Set<number>();
 
-  constructor(bpf: Bpf, maps: DatapathMaps, links: Pick<Links, 'attach' | 'detach'>) {
+  constructor(bpf: Bpf, maps: DatapathMaps, links: Pick<Links, 'attach' | 'release'>) {
     this.#maps = maps;
     this.#links = links;
     this.#policies = new PolicyMaps(bpf, maps.policy);
   }
 
-  /** Takes over the endpoints whose devices still exist and removes what is left of the others. */
-  adopt(attached: Readonly<Record<'from_pod' | 'to_pod', ReadonlySet<number>>>): readonly DatapathEndpoint[] {
+  /**
+   * Takes over the endpoints whose devices still exist and removes what is left of the others. Programs that somebody
+   * took off a device are put back at once: the policy that they enforce is still there.
+   * @param indexOf the device that has a name now
+   */
+  adopt(
+    attached: Readonly<Record<'from_pod' | 'to_pod', ReadonlySet<number>>>,
+    indexOf: (ifname: string) => number | undefined,
+  ): readonly DatapathEndpoint[] {
     const lost: Slot[] = [];
     for (const { keys, values, count } of this.#maps.endpoints.batches()) {
       for (let i = 0; i < count; i++) {
@@ -47,9 +54,10 @@ export class EndpointTable {
         if (record === undefined) continue;
         const slot = readIndex(keys, i * 4);
         const entry = { slot, record, policy: countPolicy(readPolicyMap(this.#policies.get(slot))) };
-        const { ifindex } = record.endpoint;
+        const { ifindex, ifname } = record.endpoint;
         this.#slots.add(slot);
-        if (attached.from_pod.has(ifindex) && attached.to_pod.has(ifindex)) {
+        const guarded = attached.from_pod.has(ifindex) && attached.to_pod.has(ifindex);
+        if (guarded || (indexOf(ifname) === ifindex && this.#guard(ifindex))) {
           this.#byId.set(record.endpoint.id, entry);
         } else {
           lost.push(entry);
@@ -60,6 +68,12 @@ export class EndpointTable {
     this.#dropStrayDevices();
     this.#policies.refill(this.#slots);
     return [...this.#byId.values()].map(({ record }) => record.endpoint);
+  }
+
+  #guard(ifindex: number): true {
+    this.#links.attach(ifindex, 'from_pod');
+    this.#links.attach(ifindex, 'to_pod');
+    return true;
   }
 
   /** Device and address entries of slots that are free: what an agent left that died while attaching. */
@@ -118,8 +132,7 @@ export class EndpointTable {
         if (address === undefined) continue;
         this.#maps.addresses.update(encodeAddressKey(address), addressEntryLayout.encode({ slot }));
       }
-      this.#links.attach(endpoint.ifindex, 'from_pod');
-      this.#links.attach(endpoint.ifindex, 'to_pod');
+      this.#guard(endpoint.ifindex);
     } catch (error) {
       this.#remove(entry);
       throw error;
@@ -140,15 +153,14 @@ export class EndpointTable {
     if (entry !== undefined) this.#remove(entry);
   }
 
-  /** Locked before anything goes, so that no packet meets half an endpoint; the programs go last. */
+  /** Locked before anything goes, so that no packet meets half an endpoint; the programs outlive it on its device. */
   #remove(entry: Slot): void {
     const { endpoint } = entry.record;
     this.#write(entry, { ...entry.record, locked: true });
     for (const address of [endpoint.ipv4, endpoint.ipv6]) {
       if (address !== undefined) this.#deleteIfOurs(encodeAddressKey(address), entry.slot);
     }
-    this.#links.detach(endpoint.ifindex, 'from_pod');
-    this.#links.detach(endpoint.ifindex, 'to_pod');
+    this.#links.release(endpoint.ifindex);
     const device = this.#maps.devices.lookup(indexKey(endpoint.ifindex));
     if (device !== undefined && readIndex(device) === entry.slot) {
       this.#maps.devices.delete(indexKey(endpoint.ifindex));
@@ -183,7 +195,9 @@ export class EndpointTable {
       egress: record.enforcement.egress && enforcement.egress,
     };
     try {
-      if (!record.locked) this.#write(entry, { ...record, enforcement: relaxed });
+      // Without the epoch: verdicts that let packets pass stay right, and flows that were judged must go on while the
+      // endpoint is held.
+      if (!record.locked) this.#put(entry, { ...record, enforcement: relaxed });
       const hold = (): void => this.#put(entry, { ...entry.record, held: true });
       entry.policy = await writePolicyDiff(this.#policies.get(entry.slot), diff, entry.policy, pause, hold);
     } catch (cause) {

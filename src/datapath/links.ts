@@ -96,6 +96,34 @@ export class Links {
     }
   }
 
+  /**
+   * Gives up the programs of an endpoint's device. They stay on it for as long as it exists, and drop whatever comes
+   * by it, since no endpoint is behind it any more: taken off they would leave their pod connected and unguarded.
+   */
+  release(ifindex: number): void {
+    for (const hook of ['from_pod', 'to_pod'] as const) this.#forgetIfGone(ifindex, hook);
+  }
+
+  /** Removes the pins of devices that are gone. @returns how many went */
+  sweep(): number {
+    let gone = 0;
+    for (const name of listPins(this.#folder)) {
+      const pin = parsePin(name);
+      if (pin !== undefined && this.#forgetIfGone(pin.ifindex, pin.hook)) gone++;
+    }
+    return gone;
+  }
+
+  #forgetIfGone(ifindex: number, hook: AttachedHook): boolean {
+    const path = this.#path(ifindex, hook);
+    const link = this.#bpf.openPinnedLink(path);
+    if (link === undefined) return false;
+    const gone = link.info.ifindex !== ifindex;
+    link.close();
+    if (gone) unlinkSync(path);
+    return gone;
+  }
+
   /** Takes the program off; nothing happens when it is not there. */
   detach(ifindex: number, hook: AttachedHook): void {
     const path = this.#path(ifindex, hook);

@@ -126,7 +126,7 @@ for (const family of [4, 6] as const) {
       }, () => {
         const target = Buffer.alloc(16);
         target.set([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
-        const advertise = (destination: string, source = address.a): RunResult =>
+        const advertise = (destination: string, source: string = address.a): RunResult =>
           send(destination, icmp(6, 136, 0, 0x60000000, Buffer.concat([target, Buffer.alloc(400, 7)])), {
             source,
             ttl: 255,
@@ -261,7 +261,8 @@ for (const family of [4, 6] as const) {
         for (let changes = random(3); changes > 0; changes--)
           frame[14 + random(frame.length - 14)] = random(256);
         if (hook !== 'from_pod') frame.set(family === 4 ? [10, 0, 0, 1] : [], 30);
-        const cut = random(5) === 0 ? frame.subarray(0, Math.max(family === 4 ? 34 : 54, random(frame.length))) : frame;
+        const cut =
+          random(5) === 0 ? frame.subarray(0, Math.max(family === 4 ? 34 : 54, random(frame.length))) : frame;
         const { verdict } = rig.run(hook, cut, ELSEWHERE);
         const discovery = family === 6 && cut[20] === 58 && (cut[54] === 135 || cut[54] === 136);
         const elsewhere = hook === 'from_netdev' && verdict === 'next';

@@ -375,6 +375,9 @@ describe('the BPF datapath in network namespaces', { skip: bpfOrSkip(), timeout:
     );
     assert.deepEqual(readdirSync(join(lab.bpfDir, 'links')).length, 3);
     await lab.datapath.detachEndpoint(10);
+    assert.deepEqual(readdirSync(join(lab.bpfDir, 'links')).length, 3, 'its device stays guarded');
+    await lab.net.ip('-n', lab.node, 'link', 'delete', a.endpoint.ifname);
+    await lab.datapath.collectGarbage();
     assert.deepEqual(readdirSync(join(lab.bpfDir, 'links')).length, 1);
     await lab.datapath.destroy();
     // The kernel itself puts two files into every bpffs.

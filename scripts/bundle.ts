@@ -9,7 +9,7 @@ import pjson from '../package.json' with { type: 'json' };
 
 /**
  * Makes `dist/`: the command line as plain JavaScript, each command run only when it is asked for, with
- * the manifest of all commands, the text of `--help`, and compiled code already in its cache. It is made beside its
+ * the manifest of all commands, the text of `--help`, and the compiled code of what runs often. It is made beside its
  * place and moved there whole.
  */
 const root = resolve(import.meta.dirname, '..');
@@ -44,8 +44,12 @@ const fixedRegistry: EsbuildPlugin = {
         inline,
       );
       const rest = commands.filter(({ id }) => !OFTEN.test(id)).map(({ id }) => JSON.stringify(id));
-      const contents = `import { createRequire } from 'node:module';
-        const seldom = (id) => () => createRequire(import.meta.url)('./seldom.cjs').commands.get(id)();
+      const contents = `import { createRequire, enableCompileCache } from 'node:module';
+        import { join } from 'node:path';
+        const seldom = (id) => () => {
+          enableCompileCache(join(import.meta.dirname, 'cache'));
+          return createRequire(import.meta.filename)('./seldom.cjs').commands.get(id)();
+        };
         export function loadRegistry() {
           return new Map([${often}, ...[${rest}].map((id) => [id, seldom(id)])]);
         }`;
@@ -106,7 +110,7 @@ const requiredBuiltins: EsbuildPlugin = {
   },
 };
 
-/** The first file is small and turns the cache on; all else is one other file, so that the cache serves it. */
+/** The first file is small and takes all else, which is one other file, with its compiled code. */
 const twoFiles: EsbuildPlugin = {
   name: 'two-files',
   setup(esbuild) {
@@ -179,31 +183,12 @@ async function swap(triesLeft = 5): Promise<void> {
   }
 }
 
-/** Commands that people run often: their compiled code is put into the cache now. */
-const WARM = [
-  ['--version'],
-  ['status'],
-  ['endpoint', 'list'],
-  ['identity', 'list'],
-  ['policy', 'get'],
-  ['ip', 'list'],
-  ['node', 'list'],
-  ['health', 'status'],
-  ['nothing'],
-];
-
 function run(args: readonly string[]): string {
-  const nowhere = { CILIATE_SOCK: 'unix:///nonexistent', CILIATE_HEALTH_SOCK: 'unix:///nonexistent' };
-  try {
-    return execFileSync(process.execPath, [join(target, 'main.cjs'), ...args], {
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'ignore'],
-      env: { ...process.env, ...nowhere, NO_COLOR: '1', COLUMNS: '80' },
-    });
-  } catch (error) {
-    // No agent is there: these commands fail, and their code was loaded all the same.
-    return String((error as { readonly stdout?: unknown }).stdout ?? '');
-  }
+  return execFileSync(process.execPath, ['--disable-warning=ExperimentalWarning', ...args], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+    env: { ...process.env, NO_COLOR: '1', COLUMNS: '80' },
+  });
 }
 
 await rm(staging, { recursive: true, force: true });
@@ -211,9 +196,9 @@ await mkdir(staging, { recursive: true });
 try {
   await buildAll();
   await writeFile(join(staging, 'oclif.manifest.json'), await manifest());
+  await writeFile(join(staging, 'help.txt'), run([join(staging, 'main.cjs'), '--help']));
+  run([join(root, 'scripts', 'warm-bundle.ts'), staging]);
   await swap();
 } finally {
   await rm(staging, { recursive: true, force: true });
 }
-await writeFile(join(target, 'help.txt'), run(['--help']));
-for (const args of WARM) run(args);

@@ -3,24 +3,39 @@
  * or exclusive repetitions, because the text may be one line of many megabytes.
  */
 const MASK = '[redacted]';
+/** What is left of it in a value that ends at a bracket. */
+const OPEN_MASK = MASK.slice(0, -1);
 
 /** Longest text held back in search of the end of a line. */
 const HOLD_CHARS = 1 << 20;
 
-const KEYWORD =
-  '(?:password|passwd|passphrase|secret|api[_-]?key|private[_-]?key|access[_-]?key|fastopen_key|token)';
+/** What is secret whatever it looks like, digits too. */
+const SECRET_WORD =
+  '(?:password|passwd|passphrase|api[_-]?key|private[_-]?key|access[_-]?key|fastopen_key|tls\\.key|pre-?shared-?key|\\bpsk\\b)';
+/** What may also be counted: `"token-count": 12`. */
+const COUNTED_WORD = '(?:secret|token|credential)';
+/** Quoted, perhaps cut off before the closing quote, or a bare word. */
+const VALUE = `("(?:[^"\\\\]|\\\\.)*"?|'[^']*'?|[^\\s,;&}\\]"']+)`;
+const SEPARATOR = `[\\w.-]{0,40}["']?\\s{0,4}[:=]\\s{0,4}`;
 
-/** `secret: x`, `"etcd-password": "x"`, `TOKEN=x`; numbers, booleans and null stay. */
-const ASSIGNMENT = new RegExp(
-  `(${KEYWORD}[\\w.-]{0,40}["']?\\s{0,4}[:=]\\s{0,4})(?!null\\b|true\\b|false\\b|\\d+\\b(?![-.\\w]))("(?:[^"\\\\]|\\\\.)*"|'[^']*'|[^\\s,;&}\\]"']+)`,
+/** `password: x`, `"etcd-password": "x"`; booleans and null stay. */
+const ASSIGNMENT = new RegExp(`(${SECRET_WORD}${SEPARATOR})(?!null\\b|true\\b|false\\b)${VALUE}`, 'gi');
+/** `TOKEN=x`; whole numbers stay. */
+const COUNTED_ASSIGNMENT = new RegExp(
+  `(${COUNTED_WORD}${SEPARATOR})(?!null\\b|true\\b|false\\b|\\d+\\b(?![-.\\w]))${VALUE}`,
   'gi',
 );
 /** `--etcd-password x`. */
-const FLAG = new RegExp(`(--[\\w-]{0,40}${KEYWORD}[\\w-]{0,40}[ =])([^\\s-]\\S*)`, 'gi');
-const AUTHORIZATION =
-  /((?:proxy-)?authorization["']?\s{0,4}[:=]\s{0,4}["']?)(?:(?:basic|bearer|digest|negotiate)\s+)?([^\s"',]+)/gi;
+const FLAG = new RegExp(
+  `(--[\\w-]{0,40}(?:${SECRET_WORD}|${COUNTED_WORD})[\\w-]{0,40}[ =])([^\\s-]\\S*)`,
+  'gi',
+);
+/** The whole value, whatever the scheme; with its quote where it is in quotes. */
+const AUTHORIZATION = /((?:proxy-)?authorization["']?\s{0,4}[:=]\s{0,4}["']?)([^"'\r\n]+)/gi;
+const COOKIE = /((?:set-)?cookie["']?\s{0,4}:\s{0,4}["']?)([^"'\r\n]+)/gi;
 const BEARER = /(\bbearer\s+)([A-Za-z0-9._~+/=-]{8,})/gi;
-const USERINFO = /(:\/\/[^\s/:@"']{1,128}:)([^\s/@"']{1,256})(?=@)/g;
+/** A password may hold an `@` of its own. */
+const USERINFO = /(:\/\/[^\s/:@"']{0,128}:)([^\s/"']{1,256})(?=@)/g;
 const PEM_BEGIN = /-----BEGIN [A-Z ]*PRIVATE KEY-----/;
 const PEM_END = /-----END [A-Z ]*PRIVATE KEY-----/;
 
@@ -56,7 +71,7 @@ export class Redactor {
 
   #mask(text: string, pattern: RegExp): string {
     return text.replace(pattern, (_match, before: string, secret: string) => {
-      if (secret === MASK || secret === `"${MASK}"`) return before + secret;
+      if (secret.includes(MASK) || secret === OPEN_MASK) return before + secret;
       this.count++;
       const quote = secret.startsWith('"') ? '"' : '';
       return `${before}${quote}${MASK}${quote}`;
@@ -65,7 +80,7 @@ export class Redactor {
 
   #clean(text: string): string {
     const open = this.#dropKeys(text);
-    return [AUTHORIZATION, BEARER, FLAG, ASSIGNMENT, USERINFO].reduce(
+    return [AUTHORIZATION, COOKIE, BEARER, FLAG, ASSIGNMENT, COUNTED_ASSIGNMENT, USERINFO].reduce(
       (cleaned, pattern) => this.#mask(cleaned, pattern),
       open,
     );

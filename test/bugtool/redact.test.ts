@@ -26,6 +26,14 @@ const WITH_SECRET = [
   `etcd --root-token=${SECRET}`,
   `https://user:${SECRET}@etcd:2379/`,
   `/proc/sys/net/ipv4/tcp_fastopen_key = ${SECRET}`,
+  `authorization: token ${SECRET}`,
+  `Authorization: AWS4-HMAC-SHA256 Credential=x/y, Signature=${SECRET}`,
+  `Cookie: session=${SECRET}; other=${SECRET}`,
+  `password: "cut off ${SECRET}`,
+  `mysql://root:p@${SECRET}@host/db`,
+  `redis://:${SECRET}@host/0`,
+  `{"tls.key":"${SECRET}"}`,
+  `psk = ${SECRET}`,
   `-----BEGIN RSA PRIVATE KEY-----\n${SECRET}\n${SECRET}\n-----END RSA PRIVATE KEY-----\n`,
   `{"key":"-----BEGIN EC PRIVATE KEY-----\\n${SECRET}\\n-----END EC PRIVATE KEY-----\\n"}`,
   `-----BEGIN PRIVATE KEY-----\n${SECRET}\ncut off`,
@@ -51,6 +59,11 @@ describe('Redactor', () => {
       }
     });
   }
+
+  it('masks a password of digits, and nothing twice', () => {
+    assert.deepEqual(redact('password=12345'), { text: 'password=[redacted]', count: 1 });
+    assert.deepEqual(redact('--root-token=abc x'), { text: '--root-token=[redacted] x', count: 1 });
+  });
 
   it('keeps JSON valid', () => {
     const text = `{"password":"${SECRET}","authorization":"Bearer ${SECRET}","n":1}`;

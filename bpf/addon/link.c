@@ -3,6 +3,7 @@
 #include "addon.h"
 #include "netns.h"
 
+#include <fcntl.h>
 #include <linux/bpf.h>
 
 /*
@@ -50,6 +51,89 @@ static napi_value link_create(napi_env env, napi_callback_info info)
 		return NULL;
 	attach.program = program->fd;
 	return make_fd_handle(env, netns_run(&netns, run_attach, &attach));
+}
+
+/* One attachment that a thread of libuv's pool does: the kernel waits for RCU, 8 to 16 ms a link. */
+struct attach_work {
+	struct attach attach; /* its program is a descriptor of our own: the handle may be closed meanwhile */
+	struct netns netns;
+	napi_async_work work;
+	napi_deferred deferred;
+	int result;
+};
+
+/* On a thread of the pool. */
+static void execute_attach(napi_env env, void *data)
+{
+	struct attach_work *work = data;
+
+	work->result = netns_run(&work->netns, run_attach, &work->attach);
+}
+
+static void free_attach(struct attach_work *work)
+{
+	close(work->attach.program);
+	free(work);
+}
+
+/* On the environment's thread. What was attached but cannot be handed out any more is detached by its close.
+ */
+static void complete_attach(napi_env env, napi_status status, void *data)
+{
+	struct attach_work *work = data;
+	napi_value result;
+
+	result = make_fd_handle(env, status == napi_ok ? work->result : -ECANCELED);
+	if (result)
+		napi_resolve_deferred(env, work->deferred, result);
+	napi_delete_async_work(env, work->work);
+	free_attach(work);
+}
+
+static bool queue_attach(napi_env env, struct attach_work *work, napi_value *promise)
+{
+	napi_value name;
+
+	return napi_create_string_utf8(env, "ciliate:link", NAPI_AUTO_LENGTH, &name) == napi_ok &&
+	       napi_create_async_work(env, NULL, name, execute_attach, complete_attach, work, &work->work) ==
+		       napi_ok &&
+	       napi_create_promise(env, &work->deferred, promise) == napi_ok &&
+	       napi_queue_async_work(env, work->work) == napi_ok;
+}
+
+/* linkCreateAsync(program, ifindex | cgroup descriptor, attachType, netns?): promise of handle | -errno */
+static napi_value link_create_async(napi_env env, napi_callback_info info)
+{
+	struct fd_handle *program;
+	struct attach_work *work;
+	napi_value argv[MAX_ARGS], promise;
+
+	if (!get_args(env, info, 3, argv) || !get_fd_handle(env, argv[0], &program))
+		return NULL;
+	work = calloc(1, sizeof(*work));
+	if (!work) {
+		napi_throw_error(env, "ENOMEM", "no memory for an attachment");
+		return NULL;
+	}
+	work->attach.program = fcntl(program->fd, F_DUPFD_CLOEXEC, 0);
+	if (work->attach.program < 0) {
+		napi_throw_error(env, "EMFILE", "no descriptor for an attachment");
+		free(work);
+		return NULL;
+	}
+	if (!get_u32(env, argv[1], &work->attach.target) ||
+	    !get_u32(env, argv[2], &work->attach.attach_type) || !get_netns(env, argv[3], &work->netns)) {
+		free_attach(work);
+		return NULL;
+	}
+	if (!queue_attach(env, work, &promise)) {
+		throw_last(env);
+		if (work->work)
+			napi_delete_async_work(env, work->work);
+		free_attach(work);
+		return NULL;
+	}
+	return promise;
 }
 
 /* linkInfo(link): [id, type, program id, ifindex or 0, attach type or 0] | -errno. 11 is the type of tcx, 3
@@ -109,8 +193,6 @@ static napi_value link_detach(napi_env env, napi_callback_info info)
 	return make_i64(env, bpf_link_detach(link->fd));
 }
 
-const struct method link_methods[] = {{"linkCreate", link_create},
-				      {"linkInfo", link_info},
-				      {"linkUpdate", link_update},
-				      {"linkDetach", link_detach},
-				      {}};
+const struct method link_methods[] = {{"linkCreate", link_create}, {"linkCreateAsync", link_create_async},
+				      {"linkInfo", link_info},	   {"linkUpdate", link_update},
+				      {"linkDetach", link_detach}, {}};

@@ -67,6 +67,12 @@ export interface Native {
   ): Result<readonly number[]>;
   programQuery(ifindex: number, attachType: number, netns: string | undefined): Result<readonly number[]>;
   linkCreate(program: Handle, target: number, attachType: number, netns: string | undefined): Result<Handle>;
+  linkCreateAsync(
+    program: Handle,
+    target: number,
+    attachType: number,
+    netns: string | undefined,
+  ): Promise<Result<Handle>>;
   linkInfo(link: Handle): Result<readonly number[]>;
   linkUpdate(link: Handle, program: Handle, old: Handle | undefined): Status;
   linkDetach(link: Handle): Status;

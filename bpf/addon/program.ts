@@ -66,15 +66,25 @@ export class KernelProgram extends Owned implements BpfProgram {
   }
 
   attach(options: AttachOptions): BpfLink {
+    const { operation, target } = this.#attachment(options);
+    const { attachType, netns } = options;
+    const result = this.native.linkCreate(this.handle, target, attachType, netns);
+    return new KernelLink(this.native, checked(operation, result) as Handle);
+  }
+
+  async attachAsync(options: AttachOptions): Promise<BpfLink> {
+    const { operation, target } = this.#attachment(options);
+    const { attachType, netns } = options;
+    const result = await this.native.linkCreateAsync(this.handle, target, attachType, netns);
+    return new KernelLink(this.native, checked(operation, result) as Handle);
+  }
+
+  #attachment(options: AttachOptions): { readonly operation: string; readonly target: number } {
     const target = options.ifindex ?? options.cgroupFd;
     const operation = `attach program ${this.name} to ${targetText(options)}`;
     if (target === undefined || (options.ifindex !== undefined && options.cgroupFd !== undefined))
       throw argumentError(operation, 'give either an ifindex or a cgroup descriptor');
-    const handle = checked(
-      operation,
-      this.native.linkCreate(this.handle, target, options.attachType, options.netns),
-    ) as Handle;
-    return new KernelLink(this.native, handle);
+    return { operation, target };
   }
 }
 

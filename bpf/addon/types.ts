@@ -133,6 +133,8 @@ export interface BpfProgram {
   testRun(options: TestRunOptions): TestRunResult;
   /** Attaches by link: tcx (`ifindex`) or cgroup (`cgroupFd`). */
   attach(options: AttachOptions): BpfLink;
+  /** As `attach`, while the event loop goes on: the kernel takes 8 to 16 ms for a tcx link. */
+  attachAsync(options: AttachOptions): Promise<BpfLink>;
   pin(path: string): void;
   close(): void;
 }

@@ -277,6 +277,44 @@ describe('tcx links', { skip: rootOrSkip() }, () => {
     again.close();
   });
 
+  it('attaches both directions at once while the event loop goes on and the program is closed', async () => {
+    const { object } = loadSample(bpf, sample);
+    const program = object.program('constant');
+    const { id } = program.info;
+    const { tcxIngress, tcxEgress } = BpfAttachType;
+    let turns = 0;
+    const beat = setInterval(() => turns++, 0);
+    const attached = Promise.all(
+      [tcxIngress, tcxEgress].map((attachType) => program.attachAsync({ attachType, ifindex, netns })),
+    );
+    program.close();
+    const links = await attached;
+    clearInterval(beat);
+    assert.ok(turns > 0, 'the event loop stood still');
+    for (const attachType of [tcxIngress, tcxEgress]) {
+      assert.deepEqual(bpf.queryTcx(ifindex, attachType, netns), [id]);
+    }
+    for (const link of links) {
+      link.detach();
+      link.close();
+    }
+  });
+
+  it('says which interface refused an attachment that nobody waited for', async () => {
+    const { object } = loadSample(bpf, sample);
+    const program = object.program('constant');
+    const { tcxIngress } = BpfAttachType;
+    await assert.rejects(
+      program.attachAsync({ attachType: tcxIngress, ifindex: 4711, netns }),
+      /interface 4711 of .*ENODEV/,
+    );
+    await assert.rejects(program.attachAsync({ attachType: tcxIngress }), { code: 'BPF_ARGUMENT' });
+    program.close();
+    await assert.rejects(program.attachAsync({ attachType: tcxIngress, ifindex, netns }), {
+      code: 'BPF_CLOSED',
+    });
+  });
+
   it('says which interface and namespace refused', () => {
     const { object } = loadSample(bpf, sample);
     const program = object.program('constant');

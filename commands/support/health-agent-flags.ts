@@ -1,0 +1,118 @@
+import * as Flags from '@oclif/core/flags';
+import type { ResponderListen } from '../../probes/responder/index.ts';
+import { UsageError } from '../../src/base/errors.ts';
+import { LOG_LEVELS } from '../../src/base/log.ts';
+import {
+  type ListenAddress,
+  parseInteger,
+  parseListenAddress,
+  parseNodeName,
+} from '../../src/base/option-parsers.ts';
+import type { ProbeInterval } from '../../src/health/index.ts';
+import { parseDuration } from '../../src/view/duration.ts';
+
+const DEFAULT_PORT = 4240;
+
+/** Without --interval; no default of the flag itself: help would have to load the command to write it. */
+export const DEFAULT_INTERVAL: ProbeInterval = { kind: 'fixed', ms: 10_000 };
+
+function durationMs(text: string, least: number): number {
+  const ns = parseDuration(text);
+  if (ns !== undefined && Number(ns) >= least * 1e6) return Number(ns) / 1e6;
+  throw new UsageError(
+    `${JSON.stringify(text)} is not a duration of at least ${least}ms, such as 500ms or 10s`,
+  );
+}
+
+function parseInterval(text: string): ProbeInterval {
+  const ratio = /^auto(?::(0(?:\.\d+)?|1(?:\.0+)?))?$/.exec(text);
+  if (ratio !== null) return { kind: 'ratio', ratio: Number(ratio[1] ?? '0.5') };
+  return { kind: 'fixed', ms: durationMs(text, 100) };
+}
+
+const intervalFlag = Flags.custom<ProbeInterval>({ parse: (text) => Promise.resolve(parseInterval(text)) });
+const durationFlag = Flags.custom<number>({ parse: (text) => Promise.resolve(durationMs(text, 1)) });
+const addressFlag = Flags.custom<ListenAddress>({
+  parse: (text) => Promise.resolve(parseListenAddress(text)),
+});
+const nameFlag = Flags.custom<string>({ parse: (text) => Promise.resolve(parseNodeName(text)) });
+const numberFlag = (least: number, most: number) =>
+  Flags.custom<number>({ parse: (text) => Promise.resolve(parseInteger(least, most)(text)) });
+
+/** Flags of `ciliate health-agent`. */
+export const healthAgentFlags = {
+  agent: Flags.string({
+    description: "the agent's API, whose node list is followed",
+    helpValue: 'ADDRESS',
+  }),
+  nodes: Flags.string({ description: 'node list of JSON or YAML: no agent is needed', helpValue: 'FILE' }),
+  'node-name': nameFlag({ description: 'name of this node', helpValue: 'NAME' }),
+  interval: intervalFlag({
+    description:
+      "length of one round over all addresses; `auto[:RATIO]`: grows with their number as Cilium's does (default: 10s)",
+    helpValue: 'DURATION',
+  }),
+  timeout: durationFlag({
+    description: 'how long an answer is waited for',
+    helpValue: 'DURATION',
+    default: 1000,
+  }),
+  port: numberFlag(
+    1,
+    65535,
+  )({
+    description: "port of the nodes' responders",
+    default: DEFAULT_PORT,
+  }),
+  listen: addressFlag({
+    description: 'answer probes of others here; may be repeated',
+    helpValue: 'ADDRESS:PORT',
+    multiple: true,
+    multipleNonGreedy: true,
+  }),
+  'listen-fd': numberFlag(
+    3,
+    1023,
+  )({
+    description: 'answer probes of others on this listening descriptor; may be repeated',
+    helpValue: 'FD',
+    multiple: true,
+    multipleNonGreedy: true,
+  }),
+  'metrics-addr': addressFlag({
+    description: 'serve /metrics here too, besides health.sock',
+    helpValue: 'ADDRESS:PORT',
+  }),
+  source: Flags.string({
+    description: 'address that probes leave from, one a family',
+    multiple: true,
+    multipleNonGreedy: true,
+  }),
+  'icmp-mode': Flags.option({
+    description: 'kind of ICMP socket',
+    options: ['auto', 'raw', 'datagram'] as const,
+    default: 'auto',
+  })(),
+  'log-level': Flags.option({
+    description: 'least level that is logged',
+    options: LOG_LEVELS,
+    default: 'info',
+  })(),
+  'log-file': Flags.string({ description: 'JSON lines; default: log/health.log in the state folder' }),
+  'log-stdout': Flags.boolean({ description: 'log to the standard output too', allowNo: true }),
+};
+
+/** Where probes of others are answered: handed-over descriptors first, then addresses; no host means both families. */
+export function responderListens(
+  fds: readonly number[],
+  addresses: readonly ListenAddress[],
+): ResponderListen[] {
+  return [
+    ...fds.map((fd) => ({ kind: 'fd', fd }) as const),
+    ...addresses.flatMap(({ host, port }) =>
+      (host === undefined ? ['0.0.0.0', '::'] : [host]).map(
+        (one) => ({ kind: 'address', host: one, port }) as const,
+      ),
+    ),
+  ];
+}

@@ -171,6 +171,30 @@ describe('LocalStore', () => {
     await Promise.all([store.stop(), other.stop()]);
   });
 
+  it('leaves out what is no record, says so, and goes on following the rest', async () => {
+    const path = nextFile();
+    const store = await started(path, { pollMs: 20 });
+    const collector = new Collector();
+    await store.watch(collector.listener);
+    const raw = new DatabaseSync(path, { timeout: 1000 });
+    for (const body of ['null', '{', '{"kind":"nonsense"}', '{"kind":"node-upsert","node":null}']) {
+      raw.prepare('INSERT INTO changes (body) VALUES (?)').run(body);
+    }
+    raw.exec(
+      "INSERT INTO nodes (name, body) VALUES ('bad', 'null'); INSERT INTO ips VALUES ('a', 'b', '{');",
+    );
+    raw.close();
+    const other = await started(path);
+    await other.putNode(node('good', '192.0.2.2'));
+    await collector.until((changes) =>
+      changes.some((change) => change.kind === 'node-upsert' && change.node.name === 'good'),
+    );
+    const { state, message } = store.status();
+    assert.deepEqual([state, other.status().state], ['Warning', 'Warning']);
+    assert.match(message, /left out: 1 rows of nodes, 1 rows of ips/);
+    await Promise.all([store.stop(), other.stop()]);
+  });
+
   it('names the folder that is missing', async () => {
     const store = new LocalStore({ path: join(folder, 'missing', 's.db') }, { log: quiet });
     await assert.rejects(store.start(), { code: 'STORE_UNAVAILABLE', message: /missing\/s\.db/ });

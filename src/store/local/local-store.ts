@@ -62,6 +62,8 @@ export class LocalStore implements Store {
   #status: StoreStatus = { state: 'Disabled', message: 'not started' };
   /** Names of corrupt files that were set aside since the start. */
   #setAside: string[] = [];
+  /** What the file holds that this program did not write. */
+  readonly #malformed = new Set<string>();
   #started = false;
   #stopped = false;
 
@@ -96,11 +98,14 @@ export class LocalStore implements Store {
   }
 
   status(): StoreStatus {
-    if (this.#status.state !== 'Ok' || this.#setAside.length === 0) return this.#status;
-    return {
-      state: 'Warning',
-      message: `${this.#status.message}; was corrupt, set aside: ${this.#setAside.join(', ')}`,
-    };
+    const notes = [
+      ...(this.#setAside.length > 0 ? [`was corrupt, set aside: ${this.#setAside.join(', ')}`] : []),
+      ...(this.#malformed.size > 0
+        ? [`not understood and left out: ${[...this.#malformed].join(', ')}`]
+        : []),
+    ];
+    if (this.#status.state !== 'Ok' || notes.length === 0) return this.#status;
+    return { state: 'Warning', message: `${this.#status.message}; ${notes.join('; ')}` };
   }
 
   async allocateIdentity(labels: readonly Label[]): Promise<Identity> {
@@ -213,7 +218,7 @@ export class LocalStore implements Store {
   /** Writes what this process still knows into a file that lacks it: after a corrupt or deleted one. */
   #giveBack(db: DatabaseSync): void {
     if (!this.#started) return;
-    const { nodes, identities, ips } = readView(db);
+    const { nodes, identities, ips } = readView(db, (what) => this.#malformed.add(what));
     if (nodes.size > 0 || identities.size > 0 || ips.size > 0) {
       const missing = [...this.#view.identities.values()].filter(({ id }) => !identities.has(id));
       writeTransaction(db, () =>
@@ -289,7 +294,11 @@ export class LocalStore implements Store {
     }
     db.exec('BEGIN');
     try {
-      const changes = diffViews(this.#view, readView(db));
+      this.#malformed.clear();
+      const changes = diffViews(
+        this.#view,
+        readView(db, (what) => this.#malformed.add(what)),
+      );
       this.#seq = lastChange(db);
       this.#dataVersion = version;
       return changes;

@@ -24,20 +24,62 @@ function number(row: Record<string, unknown> | undefined, column: string): numbe
   return typeof value === 'number' ? value : undefined;
 }
 
-/** Bodies are written by this file only, so their shape is known. */
-function bodies<T>(db: DatabaseSync, table: 'nodes' | 'identities' | 'ips'): T[] {
-  return db
-    .prepare(`SELECT body FROM ${table}`)
-    .all()
-    .map((row) => JSON.parse(text(row, 'body') ?? 'null') as T);
+type Fields = Readonly<Record<string, unknown>>;
+
+function parseObject(row: Record<string, unknown>): Fields | undefined {
+  try {
+    const value: unknown = JSON.parse(text(row, 'body') ?? 'null');
+    return typeof value === 'object' && value !== null ? (value as Fields) : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
 }
 
-export function readView(db: DatabaseSync): StoreView {
+/** Whether the fields by which this process files a record are there; what else it claims its readers judge. */
+const IS_FILED: Readonly<Record<'nodes' | 'identities' | 'ips', (record: Fields) => boolean>> = {
+  nodes: ({ name }) => typeof name === 'string',
+  identities: ({ id, labels }) => typeof id === 'number' && Array.isArray(labels),
+  ips: ({ cidr, node }) => typeof cidr === 'string' && typeof node === 'string',
+};
+
+type OnMalformed = (what: string) => void;
+
+function bodies<T>(db: DatabaseSync, table: keyof typeof IS_FILED, onMalformed: OnMalformed): T[] {
+  const rows = db.prepare(`SELECT body FROM ${table}`).all().map(parseObject);
+  const good = rows.filter((record) => record !== undefined && IS_FILED[table](record));
+  if (good.length < rows.length) onMalformed(`${rows.length - good.length} rows of ${table}`);
+  return good as T[];
+}
+
+/** @param onMalformed told of rows that are left out since nothing can be made of them: this program writes none */
+export function readView(db: DatabaseSync, onMalformed: OnMalformed): StoreView {
   const view = emptyView();
-  for (const node of bodies<ClusterNode>(db, 'nodes')) view.nodes.set(node.name, node);
-  for (const identity of bodies<Identity>(db, 'identities')) putIdentity(view, identity);
-  for (const ip of bodies<IpIdentity>(db, 'ips')) view.ips.set(ipKey(ip.cidr, ip.node), ip);
+  for (const node of bodies<ClusterNode>(db, 'nodes', onMalformed)) view.nodes.set(node.name, node);
+  for (const identity of bodies<Identity>(db, 'identities', onMalformed)) putIdentity(view, identity);
+  for (const ip of bodies<IpIdentity>(db, 'ips', onMalformed)) view.ips.set(ipKey(ip.cidr, ip.node), ip);
   return view;
+}
+
+function isChange(change: Fields | undefined): boolean {
+  const filed = (table: keyof typeof IS_FILED, record: unknown): boolean =>
+    typeof record === 'object' && record !== null && IS_FILED[table](record as Fields);
+  switch (change?.kind) {
+    case 'node-upsert':
+      return filed('nodes', change.node);
+    case 'identity-upsert':
+      return filed('identities', change.identity);
+    case 'ip-upsert':
+      return filed('ips', change.ip);
+    case 'node-delete':
+      return typeof change.name === 'string';
+    case 'identity-delete':
+      return typeof change.id === 'number';
+    case 'ip-delete':
+      return filed('ips', change);
+    default:
+      return false;
+  }
 }
 
 /** Number of the newest change; 0 before the first. */
@@ -45,7 +87,7 @@ export function lastChange(db: DatabaseSync): number {
   return number(db.prepare('SELECT max(seq) AS seq FROM changes').get(), 'seq') ?? 0;
 }
 
-/** Changes after `seq`, or undefined when the log no longer reaches back that far. */
+/** Changes after `seq`, or undefined when the log no longer reaches back that far or holds what is no change. */
 export function changesAfter(
   db: DatabaseSync,
   seq: number,
@@ -54,7 +96,9 @@ export function changesAfter(
   if (oldest === undefined) return seq === 0 ? { changes: [], last: 0 } : undefined;
   if (oldest > seq + 1 || lastChange(db) < seq) return undefined;
   const rows = db.prepare('SELECT seq, body FROM changes WHERE seq > ? ORDER BY seq').all(seq);
-  const changes = rows.map((row) => JSON.parse(text(row, 'body') ?? 'null') as StoreChange);
+  const parsed = rows.map(parseObject);
+  if (!parsed.every(isChange)) return undefined;
+  const changes = parsed as unknown as StoreChange[];
   return { changes, last: number(rows.at(-1), 'seq') ?? seq };
 }
 

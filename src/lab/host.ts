@@ -85,7 +85,9 @@ export async function netnsPids(netns: string): Promise<readonly number[]> {
 
 export async function mountBpffs(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true });
-  await runChecked(['mount', '-t', 'bpf', '-o', 'mode=0700', 'none', folder], { timeoutMs: COMMAND_LIMIT_MS });
+  await runChecked(['mount', '-t', 'bpf', '-o', 'mode=0700', 'none', folder], {
+    timeoutMs: COMMAND_LIMIT_MS,
+  });
 }
 
 export async function isMounted(folder: string): Promise<boolean> {

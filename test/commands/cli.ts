@@ -22,8 +22,8 @@ export interface RunOptions {
   /** Sent once the output holds this text. */
   readonly interruptAt?: string;
   readonly launcher?: string;
-  /** Run as this user; only root may. */
-  readonly uid?: number;
+  /** What is run instead of the launcher with its words: the same as another user, say. */
+  readonly as?: (argv: readonly string[]) => readonly string[];
 }
 
 /** Runs the command line as a user does: the launcher, from source, in a process of its own. */
@@ -35,9 +35,10 @@ export function cli(args: readonly string[], options: RunOptions = {}): Promise<
     CILIATE_COMPAT: _d,
     ...base
   } = process.env;
-  const child = spawn(options.launcher ?? LAUNCHER, [...args], {
+  const argv = [options.launcher ?? LAUNCHER, ...args];
+  const [program = '', ...words] = options.as?.(argv) ?? argv;
+  const child = spawn(program, words, {
     cwd: options.cwd ?? root,
-    ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid }),
     env: { ...base, CILIATE_FROM_SOURCE: '1', NO_COLOR: '1', ...options.env },
   });
   let stdout = '';

@@ -3,6 +3,7 @@ import { chmodSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { asNobody } from '../support/privilege.ts';
 import { answerJson, cli, FakeNode, recordedHandler } from './cli.ts';
 
 const node = new FakeNode();
@@ -69,7 +70,7 @@ describe('an agent that is not well', () => {
     chmodSync(node.stateDir, 0o755);
     chmodSync(path, 0o000);
     // Root may open every socket: be nobody then.
-    const nobody = process.getuid?.() === 0 ? { uid: 65_534, cwd: '/' } : {};
+    const nobody = process.getuid?.() === 0 ? { as: asNobody, cwd: '/' } : {};
     const { stdout, stderr, code } = await cli(['status', ...state()], nobody);
     chmodSync(path, 0o700);
     assert.equal(code, 3, stderr);

@@ -52,7 +52,7 @@ describe('health agents of two nodes', { skip: rootOrSkip() }, () => {
     );
     await lab.ip('-n', endpoint, 'route', 'add', 'default', 'via', '10.7.0.1');
     await lab.ip('-n', a, 'route', 'add', '10.7.0.0/24', 'via', '10.6.0.2');
-    await lab.exec(b, ['sysctl', '-qw', 'net.ipv4.ip_forward=1']);
+    await lab.sysctl(b, 'net.ipv4.ip_forward=1');
   });
 
   after(async () => {

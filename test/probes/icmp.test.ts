@@ -7,7 +7,7 @@ import type { IcmpProberOptions } from '../../probes/icmp/index.ts';
 import type { ProbeCounters } from '../../probes/types.ts';
 import { run, runChecked } from '../../src/base/run.ts';
 import { NetnsLab } from '../support/netns.ts';
-import { rootOrSkip } from '../support/privilege.ts';
+import { asNobody, rootOrSkip } from '../support/privilege.ts';
 import { type StartedProcess, startProcess } from '../support/process.ts';
 
 interface Answer {
@@ -25,7 +25,6 @@ interface Answer {
 }
 
 const CHILD = join(import.meta.dirname, 'icmp-child.ts');
-const UNPRIVILEGED = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups'];
 
 describe('ICMP probes between namespaces', { skip: rootOrSkip() }, () => {
   const lab = new NetnsLab('i');
@@ -41,7 +40,7 @@ describe('ICMP probes between namespaces', { skip: rootOrSkip() }, () => {
       { name: 'eth0', netns: there, addresses: ['10.1.0.2/24', 'fd01::2/64'] },
     );
     // 10.2/24 is answered by the liar, 10.3/24 is refused by a router, 10.4/24 lies behind a narrow link.
-    await lab.exec(there, ['sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv4.icmp_ratelimit=0']);
+    await lab.sysctl(there, 'net.ipv4.ip_forward=1', 'net.ipv4.icmp_ratelimit=0');
     const veth = ['via', '10.1.0.2'];
     for (const range of ['10.2.0.0/24', '10.3.0.0/24', '10.4.0.0/24']) {
       await lab.ip('-n', here, 'route', 'add', range, ...veth);
@@ -75,10 +74,10 @@ describe('ICMP probes between namespaces', { skip: rootOrSkip() }, () => {
   async function probe(
     address: string,
     task: { count?: number; options?: IcmpProberOptions; blockMs?: number; lingerMs?: number } = {},
-    prefix: readonly string[] = [],
+    as: (argv: readonly string[]) => readonly string[] = (argv) => argv,
   ): Promise<Answer> {
-    const argv = [...prefix, process.execPath, CHILD, JSON.stringify({ address, ...task })];
-    const { stdout, stderr } = await lab.exec(here, argv);
+    const argv = [process.execPath, CHILD, JSON.stringify({ address, ...task })];
+    const { stdout, stderr } = await lab.exec(here, as(argv));
     assert.notEqual(String(stdout), '', String(stderr));
     return JSON.parse(String(stdout)) as Answer;
   }
@@ -98,7 +97,7 @@ describe('ICMP probes between namespaces', { skip: rootOrSkip() }, () => {
     await lab.ip('-n', there, 'route', 'add', '10.2.0.0/24', 'via', '10.5.0.2');
     await lab.ip('-n', ns, 'route', 'add', 'default', 'via', '10.5.0.1');
     await lab.ip('-n', ns, 'route', 'add', 'local', '10.2.0.0/24', 'dev', 'lo');
-    await lab.exec(ns, ['sysctl', '-qw', 'net.ipv4.icmp_echo_ignore_all=1']);
+    await lab.sysctl(ns, 'net.ipv4.icmp_echo_ignore_all=1');
     liar = await startProcess(['nsenter', `--net=${lab.path(ns)}`, program]);
     await liar.waitForLine(/ready/);
   }
@@ -118,9 +117,9 @@ describe('ICMP probes between namespaces', { skip: rootOrSkip() }, () => {
   }
 
   it('gives the same answers over a datagram socket without privilege', async () => {
-    await lab.exec(here, ['sysctl', '-qw', 'net.ipv4.ping_group_range=0 70000']);
+    await lab.sysctl(here, 'net.ipv4.ping_group_range=0 70000');
     for (const address of ['10.1.0.2', 'fd01::2']) {
-      const { modes, events } = await probe(address, { count: 5 }, UNPRIVILEGED);
+      const { modes, events } = await probe(address, { count: 5 }, asNobody);
       assert.equal(modes[4]?.mode, 'datagram');
       assert.deepEqual(
         events.map(({ outcome, stamped }) => `${outcome} ${stamped}`),
@@ -130,8 +129,8 @@ describe('ICMP probes between namespaces', { skip: rootOrSkip() }, () => {
   });
 
   it('says why, and probes nothing, where neither socket is permitted', async () => {
-    await lab.exec(here, ['sysctl', '-qw', 'net.ipv4.ping_group_range=1 0']);
-    const { modes, counters } = await probe('10.1.0.2', {}, UNPRIVILEGED);
+    await lab.sysctl(here, 'net.ipv4.ping_group_range=1 0');
+    const { modes, counters } = await probe('10.1.0.2', {}, asNobody);
     assert.equal(modes[4]?.ready, false);
     assert.match(modes[4]?.reason ?? '', /EACCES|EPERM/);
     assert.equal(counters.sent, 0);

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { packageRoot } from '../../src/base/assets.ts';
 import { NetnsLab } from '../support/netns.ts';
-import { rootOrSkip } from '../support/privilege.ts';
+import { asNobody, rootOrSkip } from '../support/privilege.ts';
 
 const MAIN = join(packageRoot(), 'bin', 'main.ts');
 
@@ -21,8 +21,10 @@ describe('ciliate ping', { skip: rootOrSkip() }, () => {
   });
   after(() => lab.cleanUp());
 
-  const ping = (words: readonly string[], prefix: readonly string[] = []) =>
-    lab.exec(here, [...prefix, process.execPath, MAIN, 'ping', ...words]);
+  const ping = (
+    words: readonly string[],
+    as: (argv: readonly string[]) => readonly string[] = (argv) => argv,
+  ) => lab.exec(here, as([process.execPath, MAIN, 'ping', ...words]));
 
   it('prints a line for each reply and a summary for each host, and exits 0', async () => {
     const { stdout, stderr, exitCode } = await ping(['10.1.0.2', 'fd01::2', '-c', '2', '-i', '20ms']);
@@ -69,9 +71,8 @@ describe('ciliate ping', { skip: rootOrSkip() }, () => {
   });
 
   it('exits 3 where ICMP is not permitted, with the remedy', async () => {
-    await lab.exec(here, ['sysctl', '-qw', 'net.ipv4.ping_group_range=1 0']);
-    const drop = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups'];
-    const { stderr, exitCode } = await ping(['10.1.0.2', '-c', '1'], drop);
+    await lab.sysctl(here, 'net.ipv4.ping_group_range=1 0');
+    const { stderr, exitCode } = await ping(['10.1.0.2', '-c', '1'], asNobody);
     assert.equal(exitCode, 3, stderr);
     assert.match(stderr, /ping_group_range/);
   });

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { run, runChecked } from '../../src/base/run.ts';
+import { setSysctls } from '../../src/lab/host.ts';
 
 const COMMAND_LIMIT_MS = 20_000;
 
@@ -59,6 +60,15 @@ export class NetnsLab {
   /** Runs `argv` inside a namespace, with the mounts of here (`ip netns exec` would hide them). */
   exec(namespace: string, argv: readonly string[], timeoutMs = COMMAND_LIMIT_MS): ReturnType<typeof run> {
     return run(['nsenter', `--net=${this.path(namespace)}`, '--', ...argv], { timeoutMs });
+  }
+
+  /** Sets sysctls of a namespace: `net.ipv4.ip_forward=1`. Debian's smallest installation has no sysctl command. */
+  async sysctl(namespace: string, ...settings: readonly string[]): Promise<void> {
+    const pairs = settings.map((setting) => {
+      const [name = '', value = ''] = setting.split('=');
+      return [name.replaceAll('.', '/'), value] as const;
+    });
+    await setSysctls(namespace, Object.fromEntries(pairs));
   }
 
   /** Removes everything that was made; what is gone already is no error. */

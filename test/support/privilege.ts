@@ -1,3 +1,6 @@
+import { statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { packageRoot } from '../../src/base/assets.ts';
 import { hasCapability, missingForBpf, missingForNamespaces } from '../../src/lab/requirements.ts';
 
 function needs(missing: readonly string[]): string | undefined {
@@ -17,3 +20,35 @@ const whyNoRawSocket = (): string | undefined => needs(hasCapability('CAP_NET_RA
 export const rootOrSkip = (): string | false => whyNoRoot() ?? false;
 export const bpfOrSkip = (): string | false => whyNoBpf() ?? false;
 export const rawSocketOrSkip = (): string | false => whyNoRawSocket() ?? false;
+
+const NOBODY = [
+  'setpriv',
+  '--reuid=65534',
+  '--regid=65534',
+  '--clear-groups',
+  '--inh-caps=-all',
+  '--',
+] as const;
+
+/** The outermost folder above `path` that other users may not enter, as /root is. */
+function closedFolder(path: string): string | undefined {
+  const parent = dirname(path);
+  const outer = parent === path ? undefined : closedFolder(parent);
+  return outer ?? ((statSync(path).mode & 0o001) === 0 ? path : undefined);
+}
+
+/** $0: the closed folder, $1: the clone. Only this process sees these mounts. */
+const OPEN_CLONE =
+  'mount --bind "$1" /mnt && mount -t tmpfs -o mode=755 none "$0" && mkdir -p "$1" && mount --bind /mnt "$1" && ' +
+  'cd "$1" && shift && exec "$@"';
+
+/**
+ * `argv` as the user nobody, without capabilities; needs root. A clone in a folder that other users may not enter is made
+ * reachable at its own path, in a mount namespace of that process.
+ */
+export function asNobody(argv: readonly string[]): readonly string[] {
+  const root = packageRoot();
+  const closed = closedFolder(root);
+  if (closed === undefined) return [...NOBODY, ...argv];
+  return ['unshare', '--mount', 'sh', '-c', OPEN_CLONE, closed, root, ...NOBODY, ...argv];
+}

@@ -9,11 +9,11 @@ const NOBODY = 65534;
 describe('without privilege', { skip: rootOrSkip() }, () => {
   it('the kernel’s refusal is exit 3 with a remedy', () => {
     const script = `
-      const { loadBpf } = await import(${JSON.stringify(INDEX)});
+      const bpf = (await import(${JSON.stringify(INDEX)})).loadBpf();
       process.setgid(${NOBODY});
       process.setuid(${NOBODY});
       try {
-        loadBpf().listIds('map');
+        bpf.listIds('map');
       } catch (error) {
         console.log(JSON.stringify({ code: error.code, exitCode: error.exitCode, hint: error.hint, name: error.name }));
       }`;

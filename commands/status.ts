@@ -12,6 +12,8 @@ import { BaseCommand } from './base.ts';
 
 /** The controller whose presence says that nodes are probed. */
 const HEALTH_CONTROLLER = 'cilium-health-ep';
+/** A health agent that hangs must not keep the agent's state from being shown. */
+const HEALTH_WAIT_MS = 3000;
 
 export default class Status extends BaseCommand<typeof Status> {
   static override summary = "Show the state of the agent, of its parts and of the cluster's health";
@@ -56,7 +58,7 @@ export default class Status extends BaseCommand<typeof Status> {
     const probed = Array.isArray(controllers) && controllers.some(({ name }) => name === HEALTH_CONTROLLER);
     if (!probed) return undefined;
     const { health } = await this.clients();
-    return health.status().catch((error: unknown) => {
+    return health.status({ timeoutMs: HEALTH_WAIT_MS }).catch((error: unknown) => {
       if (this.flags.debug) process.stderr.write(`${String(error)}\n`);
       return 'unreachable' as const;
     });

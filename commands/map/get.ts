@@ -9,5 +9,11 @@ export default class MapGet extends BaseCommand<typeof MapGet> {
   async run(): Promise<void> {
     const map = await (await this.source()).map(this.args.name);
     await this.print(map, () => mapEntries(map, this.view));
+    if (map.cache === undefined && this.format.kind === 'text' && this.compat === undefined) {
+      const { name } = this.args;
+      process.stderr.write(
+        `The agent keeps no copy of ${name}; \`ciliate bpf map dump ${name}\` reads the map itself\n`,
+      );
+    }
   }
 }

@@ -1,7 +1,8 @@
-import { accessSync, constants, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeFileAtomically } from '../base/atomic-file.ts';
 import { SystemError } from '../base/errors.ts';
+import { makeFolder } from '../base/make-folder.ts';
 import type { NodePaths } from '../base/paths.ts';
 import { lockState } from './state-lock.ts';
 
@@ -31,7 +32,7 @@ function refuseForeign(folder: string): void {
 export function openStateFolder(paths: NodePaths): () => void {
   try {
     for (const folder of [paths.stateDir, paths.endpointsDir, paths.pidDir, paths.logDir]) {
-      mkdirSync(folder, { recursive: true, mode: 0o755 });
+      makeFolder(folder);
       accessSync(folder, constants.W_OK | constants.X_OK);
     }
   } catch (cause) {

@@ -260,8 +260,9 @@ export class HealthClient {
   }
 
   /** The last results. */
-  status(): Promise<Api.HealthStatusResponse> {
-    return checkedCall(this.#transport, { method: 'GET', path: '/status' }, 'object');
+  status(options: { readonly timeoutMs?: number } = {}): Promise<Api.HealthStatusResponse> {
+    const { timeoutMs } = options;
+    return checkedCall(this.#transport, { method: 'GET', path: '/status', timeoutMs }, 'object');
   }
 
   /** Runs a round of probes now and waits for it. */

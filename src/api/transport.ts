@@ -24,7 +24,7 @@ export interface TransportOptions {
   readonly peer: string;
   /** How to start or name the peer: the hint when nobody answers. */
   readonly hint: string;
-  /** Default 90 s. */
+  /** Default 15 s to read, 90 s to change something: that may wait for endpoints. */
   readonly timeoutMs?: number | undefined;
 }
 
@@ -33,7 +33,8 @@ export interface ApiAnswer {
   readonly text: string;
 }
 
-const DEFAULT_TIMEOUT_MS = 90_000;
+const READ_TIMEOUT_MS = 15_000;
+const CHANGE_TIMEOUT_MS = 90_000;
 const MAX_ANSWER_BYTES = 256 * 1024 * 1024;
 
 /** HTTP to one API over its socket. `node:http`, since GET requests of this API may carry a body. */
@@ -93,7 +94,8 @@ export class Transport {
 
   #send(call: ApiCall): Promise<ApiAnswer> {
     const { address, basePath } = this.#options;
-    const timeoutMs = call.timeoutMs ?? this.#options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    const usualMs = call.method === 'GET' ? READ_TIMEOUT_MS : CHANGE_TIMEOUT_MS;
+    const timeoutMs = call.timeoutMs ?? this.#options.timeoutMs ?? usualMs;
     const body = call.body === undefined ? undefined : stringifyJson(call.body);
     return new Promise((resolve, reject) => {
       const req = request({
@@ -129,7 +131,11 @@ export class Transport {
     const where = `${peer} at ${this.name}`;
     if (cause instanceof TimeoutError) {
       const message = `the ${where} did not answer ${this.#title(call)} within ${cause.timeoutMs / 1000} s`;
-      return new SourceError(message, { code: 'SOURCE_TIMEOUT', cause });
+      return new SourceError(message, {
+        code: 'SOURCE_TIMEOUT',
+        hint: 'it takes connections but is stuck or stopped: see its log; `ciliate bugtool` works without it',
+        cause,
+      });
     }
     const errno = cause instanceof Error && 'code' in cause ? cause.code : undefined;
     if (errno === 'EACCES' || errno === 'EPERM') {

@@ -1,7 +1,7 @@
-import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type DestinationStream, destination, multistream, pino } from 'pino';
 import { errorText } from './errors.ts';
+import { makeFolder } from './make-folder.ts';
 
 /** What parts write their log to; pino's logger is one. */
 export interface Logger {
@@ -65,7 +65,7 @@ function addFile(
   file: string,
 ): string | undefined {
   try {
-    mkdirSync(dirname(file), { recursive: true });
+    makeFolder(dirname(file));
     const stream = destination({ dest: file, sync: true, append: true, mode: LOG_MODE });
     streams.push({ level, stream: untiring(stream) });
     return undefined;

@@ -1,7 +1,8 @@
-import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, readFileSync, unlinkSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, lstatSync, readFileSync, unlinkSync } from 'node:fs';
 import { connect, type Server } from 'node:net';
 import { dirname } from 'node:path';
 import { NotPermittedError, SystemError } from './errors.ts';
+import { makeFolder } from './make-folder.ts';
 
 export interface UnixSocketOptions {
   readonly path: string;
@@ -27,7 +28,7 @@ const MAX_PATH_BYTES = 107;
 export async function listenOnUnixSocket(server: Server, options: UnixSocketOptions): Promise<void> {
   const { path } = options;
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+    makeFolder(dirname(path));
     await removeStale(path);
     await bind(server, path);
     // Nobody could have connected in between: until here the mode is 0600.

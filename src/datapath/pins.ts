@@ -1,7 +1,8 @@
-import { existsSync, mkdirSync, readdirSync, rmdirSync, statfsSync, unlinkSync } from 'node:fs';
+import { existsSync, readdirSync, rmdirSync, statfsSync, unlinkSync } from 'node:fs';
 import { dirname, join, resolve, sep } from 'node:path';
 import type { Bpf } from '../../bpf/addon/index.ts';
 import { NotPermittedError, SystemError } from '../base/errors.ts';
+import { makeFolder } from '../base/make-folder.ts';
 
 /** `BPF_FS_MAGIC`, uapi/linux/magic.h. */
 const BPF_FS_MAGIC = 0xcafe4a11;
@@ -50,8 +51,8 @@ export function ensurePinFolders(bpf: Bpf, bpfDir: string): PinFolders {
     }
   }
   const folders = pinFolders(wanted);
-  mkdirSync(folders.maps, { recursive: true, mode: 0o700 });
-  mkdirSync(folders.links, { recursive: true, mode: 0o700 });
+  makeFolder(folders.maps, 0o700);
+  makeFolder(folders.links, 0o700);
   return folders;
 }
 

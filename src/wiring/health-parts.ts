@@ -1,9 +1,10 @@
-import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { join } from 'node:path';
 import { writeFileAtomically } from '../base/atomic-file.ts';
 import { errorText, SystemError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { makeFolder } from '../base/make-folder.ts';
 import type { ListenAddress } from '../base/option-parsers.ts';
 
 /** What must be released, in the opposite order of its making. */
@@ -42,7 +43,7 @@ export async function listenOnTcp(server: Server, address: ListenAddress): Promi
 
 /** Writes our pid. @returns what removes it again, unless another process has taken its place */
 export function keepPidFile(folder: string, name: string, log: Logger): () => void {
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   const file = join(folder, name);
   writeFileAtomically(file, `${process.pid}\n`);
   return () => {

@@ -21,18 +21,26 @@ interface Slot {
   policy: PolicyCount;
 }
 
+/** An attachment under way; detaching its endpoint makes it a thing of the past. */
+interface Wish {
+  readonly id: number;
+  gone: boolean;
+}
+
 /**
  * The endpoints of the node in the kernel. Each has a slot that its record, its policy map and its epoch share.
  * A write to a record or a policy is always followed by the slot's epoch.
  */
 export class EndpointTable {
   readonly #maps: DatapathMaps;
-  readonly #links: Pick<Links, 'attach' | 'release'>;
+  readonly #links: Pick<Links, 'attach' | 'attachAsync' | 'release'>;
   readonly #policies: PolicyMaps;
   readonly #byId = new Map<number, Slot>();
   readonly #slots = new Set<number>();
+  readonly #wishes = new Set<Wish>();
+  #lastAttach: Promise<void> = Promise.resolve();
 
-  constructor(bpf: Bpf, maps: DatapathMaps, links: Pick<Links, 'attach' | 'release'>) {
+  constructor(bpf: Bpf, maps: DatapathMaps, links: Pick<Links, 'attach' | 'attachAsync' | 'release'>) {
     this.#maps = maps;
     this.#links = links;
     this.#policies = new PolicyMaps(bpf, maps.policy);
@@ -113,8 +121,24 @@ export class EndpointTable {
     moveEpoch(this.#maps.epochs, entry.slot);
   }
 
+  /**
+   * One after the other, since the kernel takes them so too. The event loop goes on meanwhile.
+   * @throws UnknownEndpointError when the endpoint was detached before it was attached
+   */
+  attach(endpoint: DatapathEndpoint): Promise<void> {
+    const wish: Wish = { id: endpoint.id, gone: false };
+    this.#wishes.add(wish);
+    const attached = this.#lastAttach.then(() => this.#attach(endpoint, wish));
+    this.#lastAttach = attached.then(
+      () => undefined,
+      () => undefined,
+    );
+    return attached.finally(() => this.#wishes.delete(wish));
+  }
+
   /** The record first, locked, then what leads to it, the programs last: nothing passes before a policy is there. */
-  async attach(endpoint: DatapathEndpoint): Promise<void> {
+  async #attach(endpoint: DatapathEndpoint, wish: Wish): Promise<void> {
+    if (wish.gone) throw new UnknownEndpointError(endpoint.id);
     const old = this.#byId.get(endpoint.id);
     if (old !== undefined) this.#remove(old);
     for (const other of this.#byId.values()) {
@@ -132,7 +156,10 @@ export class EndpointTable {
         if (address === undefined) continue;
         this.#maps.addresses.update(encodeAddressKey(address), addressEntryLayout.encode({ slot }));
       }
-      this.#guard(endpoint.ifindex);
+      for (const hook of ['from_pod', 'to_pod'] as const) {
+        await this.#links.attachAsync(endpoint.ifindex, hook);
+      }
+      if (wish.gone) throw new UnknownEndpointError(endpoint.id);
     } catch (error) {
       this.#remove(entry);
       throw error;
@@ -149,6 +176,7 @@ export class EndpointTable {
   }
 
   detach(id: number): void {
+    for (const wish of this.#wishes) wish.gone ||= wish.id === id;
     const entry = this.#byId.get(id);
     if (entry !== undefined) this.#remove(entry);
   }

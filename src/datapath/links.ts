@@ -1,6 +1,12 @@
 import { unlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Bpf, BpfAttachType, type BpfProgram } from '../../bpf/addon/index.ts';
+import {
+  type AttachOptions,
+  type Bpf,
+  BpfAttachType,
+  type BpfLink,
+  type BpfProgram,
+} from '../../bpf/addon/index.ts';
 import { listPins } from './pins.ts';
 import type { AttachedHook } from './programs.ts';
 
@@ -71,26 +77,41 @@ export class Links {
 
   /** Attaches and pins; a link that is pinned there already gets the program instead. */
   attach(ifindex: number, hook: AttachedHook): void {
+    if (!this.#replace(ifindex, hook)) {
+      this.#pin(this.#programs[hook].attach(this.#attachment(ifindex, hook)), ifindex, hook);
+    }
+  }
+
+  /** As `attach`, while the event loop goes on: the kernel takes 8 to 16 ms for a new link. */
+  async attachAsync(ifindex: number, hook: AttachedHook): Promise<void> {
+    if (this.#replace(ifindex, hook)) return;
+    this.#pin(await this.#programs[hook].attachAsync(this.#attachment(ifindex, hook)), ifindex, hook);
+  }
+
+  #attachment(ifindex: number, hook: AttachedHook): AttachOptions {
+    return { attachType: ATTACH_TYPE[hook], ifindex, netns: this.#netns };
+  }
+
+  /** @returns false when no link of this device is pinned */
+  #replace(ifindex: number, hook: AttachedHook): boolean {
     const path = this.#path(ifindex, hook);
     const old = this.#bpf.openPinnedLink(path);
-    if (old !== undefined) {
-      try {
-        if (old.info.ifindex === ifindex) {
-          old.update(this.#programs[hook]);
-          return;
-        }
-        unlinkSync(path);
-      } finally {
-        old.close();
-      }
-    }
-    const link = this.#programs[hook].attach({
-      attachType: ATTACH_TYPE[hook],
-      ifindex,
-      netns: this.#netns,
-    });
+    if (old === undefined) return false;
     try {
-      link.pin(path);
+      if (old.info.ifindex === ifindex) {
+        old.update(this.#programs[hook]);
+        return true;
+      }
+      unlinkSync(path);
+      return false;
+    } finally {
+      old.close();
+    }
+  }
+
+  #pin(link: BpfLink, ifindex: number, hook: AttachedHook): void {
+    try {
+      link.pin(this.#path(ifindex, hook));
     } finally {
       link.close();
     }

@@ -72,7 +72,11 @@ export class ProgramRig {
   constructor() {
     this.loaded = loadPrograms({ bpf: this.bpf, conntrackEntries: 65_536 });
     const { maps } = this.loaded;
-    const noLinks = { attach: () => undefined, release: () => undefined };
+    const noLinks = {
+      attach: () => undefined,
+      attachAsync: () => Promise.resolve(),
+      release: () => undefined,
+    };
     this.endpoints = new EndpointTable(this.bpf, maps, noLinks);
     this.ipcache = new IpcacheTable(maps.ipcache, maps.epochs);
     this.#ring = this.bpf.openRingBuffer(maps.events, (records) => {

@@ -1,14 +1,22 @@
 /**
  * Program time of a packet in real traffic: one TCP connection between two local endpoints, one byte there and one
  * back, nothing in between; two packets a transaction, since the acknowledgements ride on the bytes. The kernel counts
- * the runs and the time of each program (kernel.bpf_stats_enabled). Client and server share one CPU. The empty program on the same hook is the floor of the method.
+ * the runs and the time of each program (kernel.bpf_stats_enabled). Client and server share one CPU. The empty program on the same hook is the floor of the method;
+ * a bare redirect, with and without a router's writes, shows what any program pays that delivers the packet.
  *
  * Aim: <= 1/8 of what Cilium 1.19.4 takes by this method, 1,355 ns forward and 1,081 ns back.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Bpf, BpfAttachType, type BpfProgInfo, loadBpf } from '../bpf/addon/index.ts';
+import {
+  type Bpf,
+  BpfAttachType,
+  type BpfObject,
+  type BpfProgInfo,
+  type BpfProgram,
+  loadBpf,
+} from '../bpf/addon/index.ts';
 import { runChecked } from '../src/base/run.ts';
 import { loadPrograms } from '../src/datapath/programs.ts';
 import { DatapathLab, type Pod, ROUTER4 } from '../test/support/datapath-lab.ts';
@@ -19,12 +27,14 @@ const ROUNDS = 7;
 const TRANSACTIONS = 30_000;
 const STATS = '/proc/sys/kernel/bpf_stats_enabled';
 const REFERENCE_NS = (1355 + 1081) / 2;
+const SUPPORT = join(import.meta.dirname, 'support');
+const MULTIARCH = process.arch === 'arm64' ? 'aarch64-linux-gnu' : 'x86_64-linux-gnu';
 const OPEN = { ingress: false, egress: false };
 
 /** Builds the traffic program: what runs between packets must not fill the caches. @returns its path */
 async function buildTraffic(folder: string): Promise<string> {
   const path = join(folder, 'pingpong');
-  await runChecked(['cc', '-O2', '-o', path, join(import.meta.dirname, 'support', 'pingpong.c')]);
+  await runChecked(['cc', '-O2', '-o', path, join(SUPPORT, 'pingpong.c')]);
   return path;
 }
 
@@ -63,68 +73,101 @@ async function measure(bpf: Bpf, programId: number, send: Traffic): Promise<Samp
   };
 }
 
-/** The floor: between two namespaces that the datapath does not know an empty program sees every packet. */
-async function emptyConnection(
-  lab: DatapathLab,
-  from: Pod,
-  to: Pod,
-): Promise<{ id: number; stop: () => void }> {
-  const loaded = loadPrograms({ bpf: loadBpf(), conntrackEntries: 4096 });
+/** Compiles the programs that do the least, for the host sides of two pods. */
+async function loadBare(folder: string, [from, to]: readonly [Pod, Pod]): Promise<BpfObject> {
+  const object = join(folder, 'bare.o');
+  const flags = ['-O2', '-g', '-target', 'bpf', '-mcpu=v3', '-I', `/usr/include/${MULTIARCH}`];
+  await runChecked(['clang', ...flags, '-c', join(SUPPORT, 'bare.bpf.c'), '-o', object]);
+  const spec = loadBpf().openObject(object);
+  for (const [name, { endpoint }] of [['first', from] as const, ['second', to] as const]) {
+    const value = Buffer.alloc(4);
+    value.writeUInt32LE(endpoint.ifindex);
+    spec.setRodata(name, value);
+  }
+  return spec.load();
+}
+
+/** One program on both pods, for as long as `send` takes. */
+function between(program: BpfProgram, lab: DatapathLab, pods: readonly Pod[], send: Traffic): Traffic {
   const netns = lab.net.path(lab.node);
-  const links = [from, to].map(({ endpoint }) =>
-    loaded.empty.attach({ attachType: BpfAttachType.tcxIngress, ifindex: endpoint.ifindex, netns }),
-  );
-  return {
-    id: loaded.empty.info.id,
-    stop: () => {
+  return async () => {
+    const links = pods.map(({ endpoint }) =>
+      program.attach({ attachType: BpfAttachType.tcxIngress, ifindex: endpoint.ifindex, netns }),
+    );
+    try {
+      await send();
+    } finally {
       for (const link of links) {
         link.detach();
         link.close();
       }
-      loaded.close();
-    },
+    }
   };
 }
 
-async function run(lab: DatapathLab): Promise<void> {
-  const bpf = loadBpf();
-  await lab.start();
+interface Contender {
+  readonly name: string;
+  readonly programId: number;
+  readonly send: Traffic;
+  readonly samples: Sample[];
+}
+
+async function contenders(lab: DatapathLab, folder: string): Promise<readonly Contender[]> {
   const [a, b] = [await lab.pod(10, 1000), await lab.pod(11, 2000)];
   for (const { endpoint } of [a, b]) {
     await lab.datapath.attachEndpoint(endpoint);
     await lab.datapath.applyPolicy(endpoint.id, { upserts: [], deletes: [] }, OPEN);
   }
-  const [c, d] = [await lab.pod(12, 3000), await lab.pod(13, 4000)];
-  // These two know the gateway by the kernel's own answer.
+  const unknown = [await lab.pod(12, 3000), await lab.pod(13, 4000)] as const;
+  // These two, which the datapath does not know, find the gateway by the kernel's own answer.
   await lab.net.ip('-n', lab.node, 'address', 'add', `${ROUTER4}/32`, 'dev', 'lo');
-  const empty = await emptyConnection(lab, c, d);
-  const [ours] = bpf.queryTcx(a.endpoint.ifindex, BpfAttachType.tcxIngress, lab.net.path(lab.node));
+  const [ours] = loadBpf().queryTcx(a.endpoint.ifindex, BpfAttachType.tcxIngress, lab.net.path(lab.node));
   if (ours === undefined) throw new Error('no program is attached');
-  const folder = mkdtempSync(join(tmpdir(), 'ciliate-bench-'));
   const program = await buildTraffic(folder);
-  const [judged, bare] = [traffic(program, lab, a, b), traffic(program, lab, c, d)];
-  const times: Sample[] = [];
-  const floors: Sample[] = [];
+  const plain = traffic(program, lab, ...unknown);
+  const bare = await loadBare(folder, unknown);
+  const { empty } = loadPrograms({ bpf: loadBpf(), conntrackEntries: 4096 });
+  const floor = (name: string, floor: BpfProgram): Contender => ({
+    name,
+    programId: floor.info.id,
+    send: between(floor, lab, unknown, plain),
+    samples: [],
+  });
+  return [
+    { name: 'from_pod', programId: ours, send: traffic(program, lab, a, b), samples: [] },
+    floor('empty', empty),
+    floor('redirect', bare.program('bare')),
+    floor('router', bare.program('bare_router')),
+  ];
+}
+
+async function run(lab: DatapathLab): Promise<void> {
+  await lab.start();
+  const folder = mkdtempSync(join(tmpdir(), 'ciliate-bench-'));
   try {
+    const all = await contenders(lab, folder);
     for (let round = 0; round < ROUNDS; round++) {
-      times.push(await measure(bpf, ours, judged));
-      floors.push(await measure(bpf, empty.id, bare));
+      for (const { programId, send, samples } of all) samples.push(await measure(loadBpf(), programId, send));
     }
+    print(new Map(all.map(({ name, samples }) => [name, samples])));
   } finally {
-    empty.stop();
     rmSync(folder, { recursive: true });
   }
-  const of = (samples: readonly Sample[]): number => median(samples.map(({ nsPerRun }) => nsPerRun));
+}
+
+function print(samples: ReadonlyMap<string, readonly Sample[]>): void {
+  const of = (name: string): number => median((samples.get(name) ?? []).map(({ nsPerRun }) => nsPerRun));
+  const [ours, empty, router] = [of('from_pod'), of('empty'), of('router')];
+  const runs = median((samples.get('from_pod') ?? []).map(({ runsPerTransaction }) => runsPerTransaction));
   const rows: BenchRow[] = [
-    { what: 'empty program', value: of(floors), unit: 'ns' },
-    { what: 'from_pod, both policies', value: of(times), unit: 'ns', aim: `<= ${REFERENCE_NS / 8}` },
-    { what: 'from_pod, net of the empty program', value: of(times) - of(floors), unit: 'ns' },
-    { what: 'share of the reference', value: of(times) / REFERENCE_NS, unit: 'x', aim: '<= 0.125' },
-    {
-      what: 'runs a transaction',
-      value: median(times.map(({ runsPerTransaction }) => runsPerTransaction)),
-      unit: '',
-    },
+    { what: 'empty program', value: empty, unit: 'ns' },
+    { what: 'bare redirect_peer', value: of('redirect'), unit: 'ns' },
+    { what: 'bare redirect_peer, hop and addresses', value: router, unit: 'ns' },
+    { what: 'from_pod, both policies', value: ours, unit: 'ns', aim: `<= ${REFERENCE_NS / 8}` },
+    { what: 'from_pod, net of the empty program', value: ours - empty, unit: 'ns' },
+    { what: 'from_pod, net of the bare router', value: ours - router, unit: 'ns' },
+    { what: 'share of the reference', value: ours / REFERENCE_NS, unit: 'x', aim: '<= 0.125' },
+    { what: 'runs a packet', value: runs / 2, unit: '' },
   ];
   report('Program time a packet in real traffic, as the kernel counts it', rows);
 }

@@ -18,7 +18,8 @@ import { ProbeTable } from './probe-table.ts';
 
 const RECORDS = 4 * BATCH_MAX;
 const ROUTE_ERRORS = new Set(['ENETUNREACH', 'EHOSTUNREACH', 'EMSGSIZE', 'EINVAL']);
-const BUSY_ERRORS = new Set(['EAGAIN', 'ENOBUFS', 'ENOMEM', 'EINTR']);
+const BUSY_ERRORS = new Set(['EAGAIN', 'ENOMEM', 'EINTR']);
+const DROPPED = 'ENOBUFS';
 
 /** Where a probe goes: 4 or 16 address bytes as 32-bit words in memory order, and the link of a link-local one. */
 export interface ChannelTarget {
@@ -58,6 +59,9 @@ export class IcmpChannel {
   readonly #notices = new Uint32Array(RECORDS * NoticeRecord.words);
   readonly #noticeTimes = new Float64Array(this.#notices.buffer);
   readonly #nativeCounters = new Float64Array(Counter.count);
+  /** The path whose probe found no room, and since when. */
+  #waitingPath: number | undefined;
+  #waitingSinceNs = 0;
 
   constructor(deps: ChannelDeps, options: { outstanding: number; timeoutNs: number }) {
     this.family = deps.family;
@@ -115,6 +119,7 @@ export class IcmpChannel {
       this.table.retract(count - sent);
       this.table.taken(first, sent);
       this.counters.sent += sent;
+      this.#waitingPath = undefined;
       return sent;
     }
     this.table.retract(count - 1);
@@ -124,27 +129,57 @@ export class IcmpChannel {
   /** The kernel refused the first record of a chunk; the same again tells a stale error from a lasting one. */
   #refused(sequence: number, errno: number): number {
     const name = getSystemErrorName(-errno);
-    if (BUSY_ERRORS.has(name)) {
-      this.table.retract(1);
-      return 0;
-    }
+    if (BUSY_ERRORS.has(name)) return this.#busy(sequence, errno);
     this.#native.takeError(this.#socket);
     const again = this.#native.send(this.#socket, this.#sendRecords, 1);
-    if (again === 1) {
-      this.table.taken(sequence, 1);
-      this.counters.sent++;
-      return 1;
-    }
-    // A packet refused behind the point where stamps are numbered (netfilter) would shift all that follow.
+    if (again === 1) return this.#accepted(sequence);
+    // A packet refused behind the point where stamps are numbered (netfilter, a program) would shift all that follow.
     if (!ROUTE_ERRORS.has(name)) this.#renumberStamps();
-    this.#batch.errors.push({
-      errno: again < 0 ? -again : errno,
-      type: undefined,
-      code: undefined,
-      offender: undefined,
-      mtu: 0,
-    });
-    this.table.fail(sequence, Outcome.sendFailed, this.#batch.errors.length - 1, this.#batch);
+    const lasting = again < 0 ? -again : errno;
+    if (name === DROPPED && lasting === errno && !this.#isFinal(sequence)) return this.#later();
+    return this.#failed(sequence, lasting);
+  }
+
+  /** No room in the socket: the probe waits for it, for as long as it would have waited for its reply. */
+  #busy(sequence: number, errno: number): number {
+    return this.#isOverdue(sequence) ? this.#failed(sequence, errno) : this.#later();
+  }
+
+  /**
+   * ENOBUFS: a queue below was full, or a program there dropped the packet, as policy does. A full queue empties while
+   * packets of ours are under way; with none of them the answer would be the same for ever, and hold up all others.
+   */
+  #isFinal(sequence: number): boolean {
+    return this.table.oldestSentNs === this.table.sentNsOf(sequence) || this.#isOverdue(sequence);
+  }
+
+  #isOverdue(sequence: number): boolean {
+    const path = this.table.pathOf(sequence);
+    const now = this.nowNs();
+    if (this.#waitingPath !== path) {
+      this.#waitingPath = path;
+      this.#waitingSinceNs = now;
+    }
+    return now - this.#waitingSinceNs >= this.table.timeoutNs;
+  }
+
+  #later(): number {
+    this.table.retract(1);
+    return 0;
+  }
+
+  #accepted(sequence: number): number {
+    this.#waitingPath = undefined;
+    this.table.taken(sequence, 1);
+    this.counters.sent++;
+    return 1;
+  }
+
+  #failed(sequence: number, errno: number): number {
+    this.#waitingPath = undefined;
+    const { errors } = this.#batch;
+    errors.push({ errno, type: undefined, code: undefined, offender: undefined, mtu: 0 });
+    this.table.fail(sequence, Outcome.sendFailed, errors.length - 1, this.#batch);
     return 1;
   }
 

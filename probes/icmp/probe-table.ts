@@ -139,6 +139,12 @@ export class ProbeTable {
     return true;
   }
 
+  /** Of a probe that waits. */
+  sentNsOf(sequence: number): number | undefined {
+    const slot = sequence & this.#mask;
+    return this.#sequence[slot] === sequence ? this.#sentNs[slot] : undefined;
+  }
+
   pathOf(sequence: number): number | undefined {
     const slot = sequence & this.#mask;
     return this.#sequence[slot] === sequence && this.#state[slot] !== SlotState.free

@@ -49,6 +49,16 @@ export function allow(
   };
 }
 
+export function deny(
+  direction: 'ingress' | 'egress',
+  identity: number,
+  protocol = 0,
+  port = 0,
+): { key: MapStateKey; entry: MapStateEntry } {
+  const { key, entry } = allow(direction, identity, protocol, port);
+  return { key, entry: { ...entry, verdict: { kind: 'deny' }, precedence: 255 } };
+}
+
 export function stateOf(entries: readonly { key: MapStateKey; entry: MapStateEntry }[]): MapState {
   return new Map(entries.map((item) => [mapStateKeyText(item.key), item]));
 }
@@ -111,8 +121,7 @@ export class DatapathLab {
   }
 
   async sysctl(namespace: string, ...settings: readonly string[]): Promise<void> {
-    const { exitCode, stderr } = await this.net.exec(namespace, ['sysctl', '-qw', ...settings]);
-    if (exitCode !== 0) throw new Error(stderr);
+    await this.net.sysctl(namespace, ...settings);
   }
 
   /** A namespace with addresses and routes as an agent would give it, and its entry for the datapath; not attached. */

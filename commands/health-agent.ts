@@ -1,6 +1,11 @@
 import { createLog } from '../src/base/log.ts';
 import { BaseCommand } from './base.ts';
-import { DEFAULT_INTERVAL, healthAgentFlags, responderListens } from './support/health-agent-flags.ts';
+import {
+  DEFAULT_INTERVAL,
+  DEFAULT_TIMEOUT_MS,
+  healthAgentFlags,
+  responderListens,
+} from './support/health-agent-flags.ts';
 import { interruptSignal } from './support/interrupt.ts';
 
 export default class HealthAgent extends BaseCommand<typeof HealthAgent> {
@@ -41,7 +46,7 @@ export default class HealthAgent extends BaseCommand<typeof HealthAgent> {
       }),
       nodesFile: flags.nodes,
       interval: flags.interval ?? DEFAULT_INTERVAL,
-      timeoutMs: flags.timeout,
+      timeoutMs: flags.timeout ?? DEFAULT_TIMEOUT_MS,
       port: flags.port,
       listen: responderListens(flags['listen-fd'] ?? [], flags.listen ?? []),
       metricsAddress: flags['metrics-addr'],

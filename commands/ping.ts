@@ -3,8 +3,8 @@ import type { PingSession } from '../probes/icmp/index.ts';
 import { ExitCode, UsageError } from '../src/base/errors.ts';
 import type { IpFamily } from '../src/base/ip.ts';
 import { parseInteger } from '../src/base/option-parsers.ts';
-import { parseDuration } from '../src/view/duration.ts';
 import { BaseCommand } from './base.ts';
+import { durationFlagFrom } from './support/duration-flag.ts';
 import { interruptSignal } from './support/interrupt.ts';
 import {
   pingJson,
@@ -15,16 +15,8 @@ import {
 } from './support/ping-output.ts';
 import { expandHosts, resolveHosts } from './support/resolve-hosts.ts';
 
-const durationMs = (least: number) =>
-  Flags.custom<number>({
-    parse: (text) => {
-      const ns = parseDuration(/^\d+$/.test(text) ? `${text}ms` : text);
-      if (ns !== undefined && ns >= BigInt(least) * 1_000_000n) return Promise.resolve(Number(ns) / 1e6);
-      throw new UsageError(
-        `${JSON.stringify(text)} is not a duration of at least ${least}ms, such as 500ms or 2s`,
-      );
-    },
-  });
+const durationMs = durationFlagFrom({ leastMs: 1, bareUnit: 'ms' });
+const DEFAULT_MS = 1000;
 
 const integer = (least: number, most: number) =>
   Flags.custom<number>({ parse: (text) => Promise.resolve(parseInteger(least, most)(text)) });
@@ -44,12 +36,8 @@ export default class Ping extends BaseCommand<typeof Ping> {
       0,
       1e9,
     )({ char: 'c', description: 'probes to each host; 0: until interrupted', default: 5 }),
-    interval: durationMs(1)({
-      char: 'i',
-      description: 'from one probe to the next of a host',
-      default: 1000,
-    }),
-    timeout: durationMs(1)({ char: 't', description: 'how long a reply is waited for', default: 1000 }),
+    interval: durationMs({ char: 'i', description: 'from one probe to the next of a host (default: 1s)' }),
+    timeout: durationMs({ char: 't', description: 'how long a reply is waited for (default: 1s)' }),
     size: integer(24, 65_507)({ description: 'bytes of payload', default: 56 }),
     ipv4: Flags.boolean({ description: 'IPv4 only; also -4', exclusive: ['ipv6'] }),
     ipv6: Flags.boolean({ description: 'IPv6 only; also -6' }),
@@ -90,8 +78,8 @@ export default class Ping extends BaseCommand<typeof Ping> {
       targets,
       {
         count: flags.count,
-        intervalMs: flags.interval,
-        timeoutMs: flags.timeout,
+        intervalMs: flags.interval ?? DEFAULT_MS,
+        timeoutMs: flags.timeout ?? DEFAULT_MS,
         payloadBytes: flags.size,
         flood: flags.flood,
         sources: flags.source,

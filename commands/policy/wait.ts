@@ -6,6 +6,7 @@ import { BaseCommand } from '../base.ts';
 import { durationFlag } from '../support/duration-flag.ts';
 
 const POLL_MS = 200;
+const DEFAULT_TIMEOUT_MS = 6 * 60_000;
 
 /** Endpoints that do not enforce the revision yet, by id. */
 function behind(endpoints: readonly EndpointView[], revision: number): number[] {
@@ -21,7 +22,7 @@ export default class PolicyWait extends BaseCommand<typeof PolicyWait> {
   static override description = 'Exits 1 when the time is over first.';
   static override args = { revision: Args.string({ required: true, description: 'revision' }) };
   static override flags = {
-    timeout: durationFlag({ description: 'how long to wait', default: 360_000, aliases: ['max-wait-time'] }),
+    timeout: durationFlag({ description: 'how long to wait (default: 6m)', aliases: ['max-wait-time'] }),
   };
 
   async run(): Promise<void> {
@@ -30,7 +31,7 @@ export default class PolicyWait extends BaseCommand<typeof PolicyWait> {
     }
     const revision = Number(this.args.revision);
     const source = await this.source();
-    const endMs = performance.now() + this.flags.timeout;
+    const endMs = performance.now() + (this.flags.timeout ?? DEFAULT_TIMEOUT_MS);
     for (;;) {
       const late = behind(await source.endpoints(), revision);
       if (late.length === 0) break;

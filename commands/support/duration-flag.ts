@@ -2,13 +2,28 @@ import * as Flags from '@oclif/core/flags';
 import { UsageError } from '../../src/base/errors.ts';
 import { parseDuration } from '../../src/view/duration.ts';
 
-/** A flag that takes `5s`, `1m30s`; its value is in milliseconds. A bare number is seconds. */
-export const durationFlag = Flags.custom<number>({
-  parse: (text) => {
-    const ns = parseDuration(/^\d+$/.test(text) ? `${text}s` : text);
-    if (ns !== undefined && ns >= 0n) return Promise.resolve(Number(ns / 1_000_000n));
-    throw new UsageError(`${JSON.stringify(text)} is not a duration such as 30s or 1m30s`, {
-      code: 'DURATION',
-    });
-  },
-});
+export interface DurationRange {
+  readonly leastMs: number;
+  /** Unit of a bare number; undefined: a unit must be written. */
+  readonly bareUnit: 's' | 'ms' | undefined;
+}
+
+/** `5s`, `1m30s` as milliseconds. @throws UsageError code DURATION */
+export function parseDurationMs(text: string, { leastMs, bareUnit }: DurationRange): number {
+  const ns = parseDuration(bareUnit !== undefined && /^\d+$/.test(text) ? `${text}${bareUnit}` : text);
+  if (ns !== undefined && Number(ns) >= leastMs * 1e6) return Number(ns) / 1e6;
+  const least = leastMs > 0 ? ` of at least ${leastMs}ms` : '';
+  throw new UsageError(`${JSON.stringify(text)} is not a duration${least}, such as 500ms or 1m30s`, {
+    code: 'DURATION',
+  });
+}
+
+/**
+ * A flag that takes a duration; its value is in milliseconds. Give it no default, which help would show as a bare number:
+ * write it into the description.
+ */
+export const durationFlagFrom = (range: DurationRange) =>
+  Flags.custom<number>({ parse: (text) => Promise.resolve(parseDurationMs(text, range)) });
+
+/** A bare number is seconds. */
+export const durationFlag = durationFlagFrom({ leastMs: 0, bareUnit: 's' });

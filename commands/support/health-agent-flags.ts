@@ -1,6 +1,5 @@
 import * as Flags from '@oclif/core/flags';
 import type { ResponderListen } from '../../probes/responder/index.ts';
-import { UsageError } from '../../src/base/errors.ts';
 import { LOG_LEVELS } from '../../src/base/log.ts';
 import {
   type ListenAddress,
@@ -9,29 +8,22 @@ import {
   parseNodeName,
 } from '../../src/base/option-parsers.ts';
 import type { ProbeInterval } from '../../src/health/index.ts';
-import { parseDuration } from '../../src/view/duration.ts';
+import { durationFlagFrom, parseDurationMs } from './duration-flag.ts';
 
 const DEFAULT_PORT = 4240;
 
 /** Without --interval; no default of the flag itself: help would have to load the command to write it. */
 export const DEFAULT_INTERVAL: ProbeInterval = { kind: 'fixed', ms: 10_000 };
-
-function durationMs(text: string, least: number): number {
-  const ns = parseDuration(text);
-  if (ns !== undefined && Number(ns) >= least * 1e6) return Number(ns) / 1e6;
-  throw new UsageError(
-    `${JSON.stringify(text)} is not a duration of at least ${least}ms, such as 500ms or 10s`,
-  );
-}
+export const DEFAULT_TIMEOUT_MS = 1000;
 
 function parseInterval(text: string): ProbeInterval {
   const ratio = /^auto(?::(0(?:\.\d+)?|1(?:\.0+)?))?$/.exec(text);
   if (ratio !== null) return { kind: 'ratio', ratio: Number(ratio[1] ?? '0.5') };
-  return { kind: 'fixed', ms: durationMs(text, 100) };
+  return { kind: 'fixed', ms: parseDurationMs(text, { leastMs: 100, bareUnit: undefined }) };
 }
 
 const intervalFlag = Flags.custom<ProbeInterval>({ parse: (text) => Promise.resolve(parseInterval(text)) });
-const durationFlag = Flags.custom<number>({ parse: (text) => Promise.resolve(durationMs(text, 1)) });
+const durationFlag = durationFlagFrom({ leastMs: 1, bareUnit: undefined });
 const addressFlag = Flags.custom<ListenAddress>({
   parse: (text) => Promise.resolve(parseListenAddress(text)),
 });
@@ -53,9 +45,8 @@ export const healthAgentFlags = {
     helpValue: 'DURATION',
   }),
   timeout: durationFlag({
-    description: 'how long an answer is waited for',
+    description: 'how long an answer is waited for (default: 1s)',
     helpValue: 'DURATION',
-    default: 1000,
   }),
   port: numberFlag(
     1,

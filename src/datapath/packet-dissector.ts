@@ -1,15 +1,7 @@
 import { formatIp } from '../base/ip.ts';
+import { ETHERNET_BYTES, IPV6_EXTENSIONS, MAX_EXTENSIONS, tcpFlagNames } from '../model/packet.ts';
 
-const ETHERNET_BYTES = 14;
 const ETHERTYPE = { ipv4: 0x0800, arp: 0x0806, ipv6: 0x86dd } as const;
-const TCP_FLAGS = [
-  [0x02, 'SYN'],
-  [0x01, 'FIN'],
-  [0x04, 'RST'],
-  [0x08, 'PSH'],
-  [0x10, 'ACK'],
-  [0x20, 'URG'],
-] as const;
 
 const ICMP_NAMES: Readonly<Record<number, string>> = {
   0: 'EchoReply',
@@ -36,9 +28,6 @@ const ICMPV6_NAMES: Readonly<Record<number, string>> = {
   136: 'NeighborAdvertisement',
   143: 'MLDv2MulticastListenerReportMessageV2',
 };
-
-const IPV6_EXTENSIONS = new Set([0, 43, 44, 51, 60]);
-const MAX_EXTENSIONS = 6;
 
 /** Where the transport header lies, as far as the capture tells. */
 interface Network {
@@ -98,8 +87,7 @@ function transport(head: Buffer, network: Network): string {
   const to = withPort(destination, head.readUInt16BE(offset + 2));
   if (protocol !== 6 || head.length < offset + 14) return `${from} -> ${to} ${name}`;
   const bits = head.readUInt8(offset + 13);
-  const flags = TCP_FLAGS.filter(([bit]) => (bits & bit) !== 0).map(([, flag]) => flag);
-  return `${from} -> ${to} tcp ${flags.join(', ')}`.trimEnd();
+  return `${from} -> ${to} tcp ${tcpFlagNames(bits).join(', ')}`.trimEnd();
 }
 
 function arp(head: Buffer, at: number): string {

@@ -1,8 +1,10 @@
 import { formatIp } from '../base/ip.ts';
 
-const ETHERNET_BYTES = 14;
-const IPV6_EXTENSIONS = new Set([0, 43, 44, 51, 60]);
-const MAX_EXTENSIONS = 6;
+export const ETHERNET_BYTES = 14;
+/** Extension headers of IPv6 that are stepped over: hop-by-hop, routing, fragment, authentication, destination options. */
+export const IPV6_EXTENSIONS: ReadonlySet<number> = new Set([0, 43, 44, 51, 60]);
+/** More of them than this are looked at by nobody: a packet must not keep a reader busy. */
+export const MAX_EXTENSIONS = 6;
 
 /** TCP flags by their bit, in the order in which they are told. */
 const TCP_FLAGS = [
@@ -13,6 +15,11 @@ const TCP_FLAGS = [
   [0x10, 'ACK'],
   [0x20, 'URG'],
 ] as const;
+
+/** Names of the flags that are set in a TCP header's 14th byte. */
+export function tcpFlagNames(bits: number): readonly string[] {
+  return TCP_FLAGS.filter(([bit]) => (bits & bit) !== 0).map(([, flag]) => flag);
+}
 
 export interface EthernetHeader {
   readonly kind: 'ethernet';
@@ -156,7 +163,6 @@ function readIpv6(head: Buffer, at: number): Step<IpHeader> | undefined {
 
 function readTcp(head: Buffer, at: number): Step<TcpHeader> | undefined {
   if (head.length < at + 20) return undefined;
-  const bits = head.readUInt8(at + 13);
   const header: TcpHeader = {
     kind: 'tcp',
     sourcePort: head.readUInt16BE(at),
@@ -164,7 +170,7 @@ function readTcp(head: Buffer, at: number): Step<TcpHeader> | undefined {
     sequence: head.readUInt32BE(at + 4),
     acknowledgement: head.readUInt32BE(at + 8),
     window: head.readUInt16BE(at + 14),
-    flags: TCP_FLAGS.filter(([bit]) => (bits & bit) !== 0).map(([, flag]) => flag),
+    flags: tcpFlagNames(head.readUInt8(at + 13)),
   };
   return { header, next: at + (head.readUInt8(at + 12) >> 4) * 4 };
 }

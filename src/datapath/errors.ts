@@ -16,3 +16,17 @@ export class UnknownEndpointError extends SystemError {
     super(`endpoint ${endpointId} is not in the datapath`, { code: 'DATAPATH_NO_ENDPOINT' });
   }
 }
+
+/** What an agent of another version pinned cannot be taken over. Its programs are left as they are. */
+export class PinnedByOtherVersionError extends SystemError {
+  constructor(mapsFolder: string, cause: unknown) {
+    super(
+      `the datapath pinned in ${mapsFolder} is of another version and cannot be taken over; it goes on enforcing as it is`,
+      {
+        code: 'DATAPATH_OTHER_VERSION',
+        hint: 'start the version that made it, or give it up: `ciliate cleanup`, after which no policy is enforced until the agent has started again',
+        cause,
+      },
+    );
+  }
+}

@@ -1,10 +1,11 @@
 import { totalmem } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Bpf, BpfMap, BpfObject, BpfObjectSpec, BpfProgram } from '../../bpf/addon/index.ts';
 import { buildAsset } from '../base/assets.ts';
-import { SystemError } from '../base/errors.ts';
+import { CiliateError, SystemError } from '../base/errors.ts';
 import { DatapathLimit, EventKind, MapName } from '../model/constants.gen.ts';
+import { PinnedByOtherVersionError } from './errors.ts';
 import { configLayout, ctEntryLayout } from './map-layouts.ts';
 import { indexKey } from './struct-layout.ts';
 
@@ -59,10 +60,21 @@ function prepareMaps(spec: BpfObjectSpec, options: LoadOptions): Set<string> {
       spec.setMaxEntries(name, old?.info.maxEntries ?? entries);
     old?.close();
     if (old === undefined || path === undefined) continue;
-    spec.reusePinned(name, path);
+    reusePinned(spec, name, path);
     pinned.add(name);
   }
   return pinned;
+}
+
+/** @throws PinnedByOtherVersionError */
+function reusePinned(spec: BpfObjectSpec, name: string, path: string): void {
+  try {
+    spec.reusePinned(name, path);
+  } catch (error) {
+    if (error instanceof CiliateError && error.code === 'BPF_MAP_MISMATCH')
+      throw new PinnedByOtherVersionError(dirname(path), error);
+    throw error;
+  }
 }
 
 function openMaps(object: BpfObject): DatapathMaps {
@@ -77,7 +89,7 @@ function closeAll(handles: readonly { close(): void }[]): void {
 
 /**
  * Loads the one object. Maps that are pinned already are taken over with what is in them.
- * @throws BpfError BPF_LOAD with the verifier's words, BPF_MAP_MISMATCH when a pinned map has another shape
+ * @throws BpfError BPF_LOAD with the verifier's words, PinnedByOtherVersionError when a pinned map has another shape
  */
 export function loadPrograms(options: LoadOptions): LoadedPrograms {
   const spec = options.bpf.openObject(options.objectPath ?? buildAsset(OBJECT_FILE));

@@ -230,6 +230,34 @@ for (const family of [4, 6] as const) {
       assertDropped(receive(address.peer, tcp(80, 5000, TcpFlag.ack)), DropReason.policy);
     });
 
+    it('keeps flows in use through a flood of SYNs, and takes an evicted one back from its opener', {
+      skip: family === 6 && 'the same map type and code as IPv4',
+    }, async () => {
+      await rig.setIdentity('10.9.0.0/16', PEER);
+      await rig.setPolicy(A.id, stateOf([allow('ingress', PEER, 6, 80)]), BOTH);
+      rig.setEventKinds(0);
+      const flows = Array.from({ length: 60 }, (_, i) => 20_000 + i);
+      const [used, idle] = [flows.slice(0, 30), flows.slice(30)];
+      const answers = (port: number): boolean =>
+        send(address.peer, tcp(80, port, TcpFlag.ack)).verdict === 'pass';
+      for (const port of flows) {
+        receive(address.peer, tcp(port, 80, TcpFlag.syn));
+        send(address.peer, tcp(80, port, TcpFlag.syn | TcpFlag.ack));
+        receive(address.peer, tcp(port, 80, TcpFlag.ack));
+      }
+      for (let i = 0; i < 140_000; i++) {
+        receive(`10.9.${Math.trunc(i / 10_000)}.7`, tcp(1 + (i % 10_000), 80, TcpFlag.syn));
+        if (i % 4000 === 0) used.forEach(answers);
+      }
+      assert.deepEqual(used.map(answers), Array(30).fill(true));
+      // Without its entry a packet of the server is the first of a flow that nobody allowed.
+      const forgotten = idle.filter((port) => !answers(port));
+      for (const port of forgotten) {
+        assert.equal(receive(address.peer, tcp(port, 80, TcpFlag.ack)).verdict, 'redirect');
+        assert.ok(answers(port));
+      }
+    });
+
     it('lets no frame pass an endpoint to which nothing is allowed, whatever it is made of', async () => {
       const seed = Math.trunc(Math.random() * 2 ** 31);
       const random = randomOf(seed);

@@ -7,9 +7,11 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { BpfMapType, loadBpf } from '../../bpf/addon/index.ts';
 import { createIcmpProbe } from '../../probes/icmp/index.ts';
+import { CiliateError } from '../../src/base/errors.ts';
 import { loadSockets } from '../../src/base/sockets/index.ts';
-import { DropReason } from '../../src/model/constants.gen.ts';
+import { DropReason, MapName } from '../../src/model/constants.gen.ts';
 import { ReservedIdentity } from '../../src/model/identity.ts';
 import type { MapState } from '../../src/model/map-state.ts';
 import { diffMapState } from '../../src/policy/index.ts';
@@ -309,6 +311,43 @@ describe('attacks on the datapath in network namespaces', { skip: bpfOrSkip(), t
     );
     assert.equal(allowed.received, allowed.sent, 'allowed before, between and after');
     assert.ok(allowed.sent > 50);
+    await setPolicy(b, []);
+  });
+
+  it('leaves what another version pinned alone, and says how to go on', async () => {
+    const bpf = loadBpf();
+    const path = join(lab.bpfDir, 'maps', MapName.devices);
+    await setPolicy(b, [], INGRESS);
+    await lab.datapath.stop();
+    const ours = bpf.openPinnedMap(path);
+    assert.ok(ours);
+    const other = bpf.createMap({
+      type: BpfMapType.hash,
+      name: 'other',
+      keySize: 8,
+      valueSize: 8,
+      maxEntries: 16,
+    });
+    try {
+      unlinkSync(path);
+      other.pin(path);
+      const late = lab.createDatapath();
+      await assert.rejects(late.start(lab.nodeFacts), (error: unknown) => {
+        assert.ok(error instanceof CiliateError);
+        assert.equal(error.code, 'DATAPATH_OTHER_VERSION');
+        assert.match(error.hint ?? '', /ciliate cleanup/);
+        return true;
+      });
+      assert.equal(await lab.ping(a.namespace, b.ipv4), false, 'denied as before');
+      assert.ok(await lab.ping(b.namespace, a.ipv4), 'allowed as before');
+    } finally {
+      unlinkSync(path);
+      ours.pin(path);
+      ours.close();
+      other.close();
+      lab.datapath = lab.createDatapath();
+      await lab.datapath.start(lab.nodeFacts);
+    }
     await setPolicy(b, []);
   });
 

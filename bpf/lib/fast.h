@@ -266,7 +266,7 @@ static __always_inline int fast_ipv6(struct __sk_buff *ctx, void *data, void *da
 		/* No checksum of the header makes up for it in the sum that a NIC may have taken of the
 		 * packet. */
 		if (hook == HOOK_FROM_NETDEV)
-			bpf_csum_update(ctx, (__wsum)~be16_bits(bpf_htons(1)));
+			bpf_csum_update(ctx, (__force __wsum)~be16_bits(bpf_htons(1)));
 	}
 	return fast_forward(ctx, data, &route, hook);
 }

@@ -112,7 +112,10 @@ export class HealthProcess {
       child.on('error', (error) =>
         this.#log.warn({ error: error.message }, 'health process could not be started'),
       );
-      child.on('exit', () => this.#onExit());
+      // One that was ended on purpose is nobody's any more: to tell of it would start the next one at once.
+      child.on('exit', () => {
+        if (this.#current?.pid === child.pid) this.#onExit();
+      });
       child.unref();
       this.#keep(child.pid, text);
     } finally {
@@ -121,13 +124,20 @@ export class HealthProcess {
     }
   }
 
+  /** A process without a record would hold its ports for ever, as no later agent knows of it: it is ended. */
   #keep(pid: number | undefined, settings: string): void {
     const ref = pid === undefined ? undefined : processRef(pid);
     if (ref === undefined)
       throw new SystemError('the health process did not start', { code: 'HEALTH_PROCESS' });
-    this.#current = { ...ref, settings };
+    const saved: Saved = { ...ref, settings };
+    try {
+      writeFileAtomically(this.#options.startedFile, `${JSON.stringify(saved)}\n`);
+    } catch (error) {
+      signalProcess(ref, 'SIGKILL');
+      throw error;
+    }
+    this.#current = saved;
     this.#startedAt = performance.now();
-    writeFileAtomically(this.#options.startedFile, `${JSON.stringify(this.#current)}\n`);
     this.#log.info({ pid: ref.pid }, 'health process started');
   }
 

@@ -1,5 +1,15 @@
 import assert from 'node:assert/strict';
-import { existsSync, fstatSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, beforeEach, describe, it } from 'node:test';
@@ -20,6 +30,23 @@ if (process.argv.includes('die')) process.exit(1);
 setInterval(() => undefined, 1000);
 `;
 
+/** Whether a process runs one of whose words begins with `path`. */
+function runsWith(path: string): boolean {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && processRef(Number(name)) !== undefined)
+    .some((pid) => wordsOf(pid).some((word) => word.startsWith(`${path}/`)));
+}
+
+function wordsOf(pid: string): readonly string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ESRCH'))
+      return [];
+    throw error;
+  }
+}
+
 describe('HealthProcess', () => {
   let folder: string;
   let current: HealthProcess[];
@@ -32,13 +59,13 @@ describe('HealthProcess', () => {
     for (const one of current) await one.stop();
   });
 
-  const make = (): HealthProcess => {
+  const make = (onExit = (): unknown => undefined): HealthProcess => {
     const options = {
       command: [process.execPath, '-e', PROGRAM, '--', join(folder, 'calls')],
       startedFile: join(folder, 'started.json'),
       outputFile: join(folder, 'out'),
     };
-    const made = new HealthProcess(options, silentLog, () => undefined);
+    const made = new HealthProcess(options, silentLog, onExit);
     current.push(made);
     return made;
   };
@@ -82,6 +109,20 @@ describe('HealthProcess', () => {
     await assert.rejects(one.ensure(settings(['die'])), { code: 'HEALTH_PROCESS', message: /2 times/ });
     await one.ensure(settings(['stay']));
     assert.ok(one.isRunning);
+  });
+
+  it('is ended when no record of it can be kept, and that is no reason to start the next at once', async () => {
+    mkdirSync(join(folder, 'started.json.new'));
+    let exits = 0;
+    const one = make(() => exits++);
+    await assert.rejects(one.ensure(settings(['a'])), { code: 'STATE_UNWRITABLE' });
+    assert.equal(one.isRunning, false);
+    await until('it is gone', () => !runsWith(folder));
+    rmSync(join(folder, 'started.json.new'), { recursive: true });
+    await one.ensure(settings(['b']));
+    process.kill(started().pid, 'SIGKILL');
+    await until('the end of the second is told', () => exits > 0);
+    assert.equal(exits, 1);
   });
 
   it('is never taken for another process that has its pid now', async () => {

@@ -1,7 +1,8 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setFileAside, writeFileAtomically } from '../base/atomic-file.ts';
 import { errorText, SystemError } from '../base/errors.ts';
+import { makeFolder } from '../base/make-folder.ts';
 import { type EndpointRecord, formatRecord, parseRecord } from './endpoint-record.ts';
 
 const FILE = 'state.json';
@@ -27,7 +28,7 @@ export class EndpointDirectory {
   write(record: EndpointRecord): void {
     const folder = this.#folder(record.spec.id);
     try {
-      mkdirSync(folder, { recursive: true, mode: 0o750 });
+      makeFolder(folder, 0o750);
     } catch (cause) {
       throw new SystemError(`cannot make ${folder}`, {
         code: 'STATE_UNWRITABLE',
@@ -78,7 +79,7 @@ export class EndpointDirectory {
   }
 
   #ids(): number[] {
-    mkdirSync(this.#root, { recursive: true, mode: 0o750 });
+    makeFolder(this.#root, 0o750);
     return readdirSync(this.#root, { withFileTypes: true })
       .filter((entry) => entry.isDirectory() && /^[1-9]\d{0,4}$/.test(entry.name))
       .map((entry) => Number(entry.name))

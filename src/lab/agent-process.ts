@@ -1,8 +1,9 @@
-import { mkdirSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { AgentClient, HealthClient } from '../api/client.ts';
 import { packageRoot } from '../base/assets.ts';
 import { SystemError } from '../base/errors.ts';
+import { makeFolder } from '../base/make-folder.ts';
 import type { LabLayout, NodeLayout } from './layout.ts';
 import { isAlive, type ProcessRef, startDetached, tailOf, waitFor } from './processes.ts';
 
@@ -81,7 +82,7 @@ export async function startAgent(
   node: NodeLayout,
   options: AgentOptions,
 ): Promise<ProcessRef> {
-  mkdirSync(node.paths.stateDir, { recursive: true });
+  makeFolder(node.paths.stateDir);
   // A socket of an agent that was killed would be taken for the new one's.
   rmSync(node.paths.agentSocket, { force: true });
   return startDetached({

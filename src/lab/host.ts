@@ -1,5 +1,5 @@
 import { existsSync, readdirSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { makeFolder } from '../base/make-folder.ts';
 import { type RunResult, run, runChecked } from '../base/run.ts';
 
 const COMMAND_LIMIT_MS = 30_000;
@@ -66,7 +66,7 @@ export async function setSysctls(netns: string, settings: Readonly<Record<string
 
 /** Makes a namespace with its loopback up. */
 export async function addNetns(netns: string): Promise<void> {
-  await mkdir(NETNS_FOLDER, { recursive: true });
+  makeFolder(NETNS_FOLDER);
   await ip('netns', 'add', netns);
   await ip('-n', netns, 'link', 'set', 'lo', 'up');
 }
@@ -84,7 +84,7 @@ export async function netnsPids(netns: string): Promise<readonly number[]> {
 }
 
 export async function mountBpffs(folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true });
+  makeFolder(folder);
   await runChecked(['mount', '-t', 'bpf', '-o', 'mode=0700', 'none', folder], {
     timeoutMs: COMMAND_LIMIT_MS,
   });

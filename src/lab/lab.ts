@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, rm, rmdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { SystemError, UsageError } from '../base/errors.ts';
+import { makeFolder } from '../base/make-folder.ts';
 import type { RunResult } from '../base/run.ts';
 import { type AgentOptions, agentReady, startAgent } from './agent-process.ts';
 import { deleteNetns, execIn, listNetns, mountBpffs, unmount } from './host.ts';
@@ -122,8 +123,8 @@ export class Lab {
 
 /** Claims the lab's name on this machine, and with it its folder. */
 async function claim(layout: LabLayout, options: LabLayoutOptions): Promise<LabRecord> {
-  await mkdir(dirname(layout.dir), { recursive: true });
   try {
+    makeFolder(dirname(layout.dir));
     await mkdir(layout.dir);
   } catch (cause) {
     if (!(cause instanceof Error && 'code' in cause && cause.code === 'EEXIST')) {

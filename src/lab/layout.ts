@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { UsageError } from '../base/errors.ts';
 import { type NodePaths, nodePaths } from '../base/paths.ts';
@@ -48,7 +49,7 @@ export interface LabLayoutOptions {
   readonly nodes: number;
   /** Folder that holds the labs. */
   readonly labsDir?: string | undefined;
-  /** Whether nodes are namespaces, or loopback addresses of this machine (127.0.0.11, .12, ...). */
+  /** Whether nodes are namespaces, or loopback addresses of this machine (127.X.Y.11, .12, ...). */
   readonly isolation: 'namespaces' | 'loopback';
 }
 
@@ -75,6 +76,12 @@ export function netnsPrefix(labName: string): string {
   return `ciliate-${labName}-`;
 }
 
+/** Two octets, 1 to 254 each, that follow from the lab's folder: labs without namespaces share the loopback's addresses. */
+function loopbackNet(dir: string): string {
+  const [a = 0, b = 0] = createHash('sha256').update(dir).digest();
+  return `127.${1 + (a % 254)}.${1 + (b % 254)}`;
+}
+
 function nodeLayout(options: LabLayoutOptions, dir: string, index: number): NodeLayout {
   const name = `node${index}`;
   const isolated = options.isolation === 'namespaces';
@@ -82,7 +89,7 @@ function nodeLayout(options: LabLayoutOptions, dir: string, index: number): Node
     name,
     index,
     netns: isolated ? `${netnsPrefix(options.name)}${name}` : undefined,
-    ipv4: isolated ? `172.30.0.${index}` : `127.0.0.${10 + index}`,
+    ipv4: isolated ? `172.30.0.${index}` : `${loopbackNet(dir)}.${10 + index}`,
     ipv6: isolated ? `fd30::${index}` : undefined,
     ipv4AllocRange: `10.10.${index}.0/24`,
     ipv6AllocRange: `fd10:0:0:${index}::/112`,

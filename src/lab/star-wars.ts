@@ -1,6 +1,7 @@
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { packageRoot } from '../base/assets.ts';
+import { makeFolder } from '../base/make-folder.ts';
 import { ciliate } from './agent-process.ts';
 import { DEATHSTAR_PORT } from './deathstar.ts';
 import type { Lab } from './lab.ts';
@@ -46,7 +47,7 @@ export function restartsOf(lab: Lab, workload: string): number {
 
 async function startDeathstar(lab: Lab, name: string): Promise<void> {
   const output = podFile(lab, name, 'output');
-  mkdirSync(join(lab.layout.dir, 'pods', name), { recursive: true });
+  makeFolder(join(lab.layout.dir, 'pods', name));
   const words = ['lab', 'serve', `--port=${DEATHSTAR_PORT}`, `--restarts=${podFile(lab, name, 'restarts')}`];
   await lab.runIn(name, ciliate(...words), output);
   await waitFor({ what: `${name} serves\n${tailOf(output)}`, timeoutMs: SERVER_START_MS, everyMs: 50 }, () =>
@@ -54,9 +55,15 @@ async function startDeathstar(lab: Lab, name: string): Promise<void> {
   );
 }
 
-/** Makes the workloads on the first two nodes; with namespaces, also starts the deathstars' servers. */
+/** The node that a workload is put on: the wanted one, or the last of a lab that has fewer. */
+export function placeOf(wanted: string, nodes: readonly { readonly name: string }[]): string {
+  return nodes.some(({ name }) => name === wanted) ? wanted : (nodes.at(-1)?.name ?? wanted);
+}
+
+/** Makes the workloads on the first two nodes, or on the only one; with namespaces, also starts the deathstars' servers. */
 export async function startStarWars(lab: Lab, onProgress: (text: string) => void): Promise<void> {
-  for (const { name, node, labels } of STAR_WARS_WORKLOADS) {
+  for (const { name, node: wanted, labels } of STAR_WARS_WORKLOADS) {
+    const node = placeOf(wanted, lab.layout.nodes);
     onProgress(`endpoint ${name} on ${node}`);
     await lab.addWorkload({ name, node, labels });
   }

@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import { allReachable, sumSamples } from '../../src/lab/demo/observe.ts';
 import { DemoReport } from '../../src/lab/demo/report.ts';
 import { modelIdentity, modelVerdicts } from '../../src/lab/demo/verdicts.ts';
-import { rule1File } from '../../src/lab/star-wars.ts';
+import { placeOf, rule1File } from '../../src/lab/star-wars.ts';
 import { podLabels } from '../../src/lab/workload.ts';
 
 describe("the demo's report", () => {
@@ -35,6 +35,15 @@ describe('samples of /metrics', () => {
     assert.equal(sumSamples(text, 'cilium_drop_count_total', ['reason="Policy denied"']), 7);
     assert.equal(sumSamples(text, 'cilium_drop_count_total'), 107);
     assert.equal(sumSamples(text, 'cilium_absent'), 0);
+  });
+});
+
+describe('the place of a workload', () => {
+  it('is the wanted node, or the last of a lab that has fewer', () => {
+    const nodes = [{ name: 'node1' }, { name: 'node2' }];
+    assert.equal(placeOf('node1', nodes), 'node1');
+    assert.equal(placeOf('node2', nodes), 'node2');
+    assert.equal(placeOf('node2', nodes.slice(0, 1)), 'node1');
   });
 });
 

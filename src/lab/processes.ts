@@ -122,10 +122,12 @@ export function processesOf(folder: string): readonly ProcessRef[] {
     .filter((ref) => ref !== undefined);
 }
 
+const OUTPUT_MODE = 0o640;
+
 export interface StartOptions {
   readonly argv: readonly string[];
   readonly netns?: string | undefined;
-  /** Both output streams are appended to it. */
+  /** Both output streams are appended to it; made for its owner and group only, since it may name what an agent knows. */
   readonly outputFile: string;
   readonly env?: NodeJS.ProcessEnv;
 }
@@ -136,7 +138,7 @@ export interface StartOptions {
  */
 export async function startDetached(options: StartOptions): Promise<ProcessRef> {
   mkdirSync(dirname(options.outputFile), { recursive: true });
-  const output = openSync(options.outputFile, 'a');
+  const output = openSync(options.outputFile, 'a', OUTPUT_MODE);
   try {
     const [program = '', ...rest] = inNetns(options.netns, options.argv);
     const child = spawn(program, rest, {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -73,6 +73,7 @@ describe('the network of a lab', { skip: rootOrSkip() }, () => {
       outputFile: join(layout.dir, 'sleep.out'),
     });
     assert.ok(isAlive(ref));
+    assert.equal(statSync(join(layout.dir, 'sleep.out')).mode & 0o777, 0o640);
     assert.equal(await takeDown(layout), true);
     assert.equal(isAlive(ref), false);
     assert.deepEqual(listNetns(netnsPrefix(name)), []);

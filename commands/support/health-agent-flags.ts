@@ -71,7 +71,8 @@ export const healthAgentFlags = {
     multipleNonGreedy: true,
   }),
   'metrics-addr': addressFlag({
-    description: 'serve /metrics here too, besides health.sock',
+    description:
+      'serve /metrics here too, besides health.sock; without an address at the first --source, else on loopback',
     helpValue: 'ADDRESS:PORT',
   }),
   source: Flags.string({

@@ -1,5 +1,6 @@
 import { writeAgentRecord } from '../base/agent-record.ts';
 import { errorText } from '../base/errors.ts';
+import type { ListenAddress } from '../base/option-parsers.ts';
 import type { Datapath } from '../datapath/types.ts';
 import type { MonitorEvent } from '../model/event.ts';
 import type { AgentDeps } from './agent-deps.ts';
@@ -8,6 +9,7 @@ import { type ApiServer, createApiServer } from './api/index.ts';
 import type { EndpointManager } from './endpoint-manager.ts';
 import { AgentEventType, agentEvent } from './events.ts';
 import type { Ipam } from './ipam.ts';
+import { listenAddressOf } from './node-facts.ts';
 import { datapathNode } from './own-node.ts';
 import type { PolicyManager } from './policy-manager.ts';
 import { type RestoreReport, restoreEndpoints } from './restore.ts';
@@ -190,10 +192,16 @@ export class Agent {
   }
 
   #createServers(): TextServer[] {
-    const { 'metrics-address': metrics, 'liveness-address': liveness } = this.#deps.options;
+    const { options, node } = this.#deps;
+    const serve = (
+      address: ListenAddress | undefined,
+      path: string,
+      answer: () => Promise<TextAnswer>,
+    ): TextServer[] =>
+      address === undefined ? [] : [new TextServer(listenAddressOf(address, node), path, answer)];
     return [
-      ...(metrics === undefined ? [] : [new TextServer(metrics, '/metrics', () => this.#metricsAnswer())]),
-      ...(liveness === undefined ? [] : [new TextServer(liveness, '/healthz', () => this.#livenessAnswer())]),
+      ...serve(options['metrics-address'], '/metrics', () => this.#metricsAnswer()),
+      ...serve(options['liveness-address'], '/healthz', () => this.#livenessAnswer()),
     ];
   }
 

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { UsageError } from '../base/errors.ts';
 import { formatIp, parseIp } from '../base/ip.ts';
+import type { ListenAddress } from '../base/option-parsers.ts';
 import type { AgentOptions } from './options.ts';
 
 /** What the agent must know of its node before it starts. Addresses are in text form. */
@@ -45,8 +46,8 @@ export function nodeFacts(options: AgentOptions, deps: NodeFactsDeps = {}): Node
   const devices = options.devices.length > 0 ? options.devices : fallback === undefined ? [] : [fallback];
   const missing = devices.find((device) => options.datapath === 'bpf' && table[device] === undefined);
   if (missing !== undefined) {
-    const names = Object.keys(table).join(', ');
-    throw new UsageError(`there is no device ${missing} with an address here; there are ${names}`, {
+    const names = Object.keys(table).join(', ') || 'none';
+    throw new UsageError(`there is no device ${missing} with an address here; devices with one: ${names}`, {
       code: 'DEVICE_MISSING',
       hint: 'name the devices to other nodes with --devices',
     });
@@ -70,4 +71,15 @@ export function nodeFacts(options: AgentOptions, deps: NodeFactsDeps = {}): Node
     });
   }
   return facts;
+}
+
+/**
+ * Where a server of this node listens: without a host at the node's own address, never at all of them, since those
+ * of its routers towards endpoints are among them.
+ */
+export function listenAddressOf(
+  { host, port }: ListenAddress,
+  { ipv4, ipv6 }: Pick<NodeFacts, 'ipv4' | 'ipv6'>,
+): ListenAddress {
+  return { host: host ?? ipv4 ?? ipv6 ?? '127.0.0.1', port };
 }

@@ -158,13 +158,15 @@ export const AGENT_OPTIONS = {
     placeholder: 'NAME',
   }),
   'health-metrics-address': option({
-    description: "where the health agent's metrics are served; empty for nowhere",
+    description:
+      "where the health agent's metrics are served; without an address at the node's own; empty for nowhere",
     parse: parseOptional(parseListenAddress),
     fallback: undefined as ListenAddress | undefined,
     placeholder: 'ADDRESS:PORT',
   }),
   'metrics-address': option({
-    description: "where the agent's metrics are served; empty for nowhere",
+    description:
+      "where the agent's metrics are served; without an address at the node's own (0.0.0.0 or [::]: at every one); empty for nowhere",
     parse: parseOptional(parseListenAddress),
     fallback: { host: undefined, port: 9962 } as ListenAddress | undefined,
     placeholder: 'ADDRESS:PORT',

@@ -64,7 +64,10 @@ export class TextServer {
         reject(
           new SystemError(`cannot listen on ${host ?? ''}:${port}`, {
             code: 'LISTEN_FAILED',
-            hint: 'another program has that port: choose another address',
+            hint:
+              'code' in cause && cause.code === 'EADDRNOTAVAIL'
+                ? 'this machine does not have that address: choose another'
+                : 'another program has that port: choose another address',
             cause,
           }),
         ),

@@ -61,7 +61,7 @@ export function parseAddress(family: 4 | 6): (text: string) => string {
 }
 
 export interface ListenAddress {
-  /** Undefined: every address. */
+  /** Undefined: none was named; the server has its own default. */
   readonly host: string | undefined;
   /** Host order; 0 lets the kernel choose. */
   readonly port: number;

@@ -12,7 +12,7 @@ import {
 import { noHealth } from '../agent/health-part.ts';
 import { IpNetworkSetup } from '../agent/ip-network-setup.ts';
 import { noNetworkSetup } from '../agent/network-setup.ts';
-import { type NodeFacts, nodeFacts } from '../agent/node-facts.ts';
+import { listenAddressOf, type NodeFacts, nodeFacts } from '../agent/node-facts.ts';
 import type { AgentOptions } from '../agent/options.ts';
 import { programVersion } from '../agent/version.ts';
 import { packageRoot } from '../base/assets.ts';
@@ -41,13 +41,14 @@ function eventSink(paths: NodePaths): EventSink {
 }
 
 function healthOptions(options: AgentOptions, node: NodeFacts, paths: NodePaths): HealthManagerOptions {
+  const metrics = options['health-metrics-address'];
   return {
     paths,
     nodeName: options['node-name'],
     nodeIps: [node.ipv4, node.ipv6].filter((ip) => ip !== undefined),
     intervalMs: options['health-interval'],
     port: options['health-port'],
-    metricsAddress: options['health-metrics-address'],
+    metricsAddress: metrics && listenAddressOf(metrics, node),
     netns: options['health-netns'],
     withEndpoint: options.datapath === 'bpf',
     command: [join(packageRoot(), 'bin', 'ciliate'), 'health-agent'],

@@ -38,7 +38,7 @@ export interface HealthProcessOptions {
   readonly port?: number | undefined;
   /** Where peers' probes are answered. */
   readonly listen: readonly ResponderListen[];
-  /** Undefined: metrics on the unix socket only. */
+  /** Undefined: metrics on the unix socket only. Without a host: at the first source, else on loopback. */
   readonly metricsAddress?: ListenAddress | undefined;
   readonly icmpMode?: 'auto' | 'raw' | 'datagram' | undefined;
   /** Addresses that probes leave from, at most one a family. */
@@ -115,7 +115,10 @@ async function serve(options: HealthProcessOptions, parts: Parts, releases: Rele
   releases.push(() => closeAppServer(server));
   if (metricsAddress === undefined) return [];
   const metricsServer = createAppServer(createMetricsApp(metrics), METRICS_REQUESTS_A_CONNECTION);
-  const address = await listenOnTcp(metricsServer, metricsAddress);
+  const address = await listenOnTcp(metricsServer, {
+    host: metricsAddress.host ?? options.sources?.[0] ?? '127.0.0.1',
+    port: metricsAddress.port,
+  });
   releases.push(() => closeAppServer(metricsServer));
   return [address];
 }

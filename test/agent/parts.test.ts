@@ -9,7 +9,7 @@ import { IpNetworkSetup } from '../../src/agent/ip-network-setup.ts';
 import { Ipam } from '../../src/agent/ipam.ts';
 import { Ipcache } from '../../src/agent/ipcache.ts';
 import { mapCache } from '../../src/agent/map-cache.ts';
-import { nodeFacts } from '../../src/agent/node-facts.ts';
+import { listenAddressOf, nodeFacts } from '../../src/agent/node-facts.ts';
 import { defaultAgentOptions } from '../../src/agent/options.ts';
 import { isRunning, processRef } from '../../src/agent/process-ref.ts';
 import { Regenerator } from '../../src/agent/regenerator.ts';
@@ -306,11 +306,31 @@ describe('nodeFacts', () => {
   it('names the devices that there are when one is missing', () => {
     const options = { ...defaultAgentOptions(), devices: ['eth9'] };
     assert.throws(() => nodeFacts(options, deps), { code: 'DEVICE_MISSING', message: /eth9.*eth0, eth1/ });
+    assert.throws(() => nodeFacts(options, { ...deps, interfaces: () => ({}) }), {
+      message: /eth9.*: none$/,
+    });
   });
 
   it('asks for an address when there is none', () => {
     const none = { interfaces: () => ({}), routeTable: () => '' };
     assert.throws(() => nodeFacts(defaultAgentOptions(), none), { code: 'NODE_ADDRESS' });
+  });
+});
+
+describe('listenAddressOf', () => {
+  const node = { ipv4: '192.0.2.1', ipv6: '2001:db8::1' };
+  const metrics = defaultAgentOptions()['metrics-address'];
+
+  it('keeps the default metrics off every address but the own one of the node', () => {
+    assert.ok(metrics);
+    assert.deepEqual(listenAddressOf(metrics, node), { host: '192.0.2.1', port: 9962 });
+    assert.equal(listenAddressOf(metrics, { ...node, ipv4: undefined }).host, '2001:db8::1');
+    assert.equal(listenAddressOf(metrics, { ipv4: undefined, ipv6: undefined }).host, '127.0.0.1');
+  });
+
+  it('leaves an address that was named', () => {
+    const all = { host: '0.0.0.0', port: 1 };
+    assert.deepEqual(listenAddressOf(all, node), all);
   });
 });
 

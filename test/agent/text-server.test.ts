@@ -38,6 +38,11 @@ describe('TextServer', () => {
     assert.ok(answer.length < 200_000, `${answer.length} bytes`);
   });
 
+  it('says that an address is not of this machine', async () => {
+    const elsewhere = new TextServer({ host: '192.0.2.77', port: 0 }, '/metrics', () => assert.fail());
+    await assert.rejects(elsewhere.start(), { code: 'LISTEN_FAILED', hint: /does not have that address/ });
+  });
+
   it('hangs up on a body instead of reading it', async () => {
     const answer = await talk('POST /metrics HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000000\r\n\r\nxxxx');
     assert.match(answer, /^HTTP\/1\.1 404/);

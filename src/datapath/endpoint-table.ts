@@ -67,6 +67,7 @@ export class EndpointTable {
         const guarded = attached.from_pod.has(ifindex) && attached.to_pod.has(ifindex);
         if (guarded || (indexOf(ifname) === ifindex && this.#guard(ifindex))) {
           this.#byId.set(record.endpoint.id, entry);
+          this.#lead(entry);
         } else {
           lost.push(entry);
         }
@@ -138,6 +139,7 @@ export class EndpointTable {
 
   /** The record first, locked, then what leads to it, the programs last: nothing passes before a policy is there. */
   async #attach(endpoint: DatapathEndpoint, wish: Wish): Promise<void> {
+    await this.#policies.settled(this.#slots);
     if (wish.gone) throw new UnknownEndpointError(endpoint.id);
     const old = this.#byId.get(endpoint.id);
     if (old !== undefined) this.#remove(old);
@@ -151,11 +153,7 @@ export class EndpointTable {
     try {
       await this.#clearPolicy(slot);
       this.#write(entry, record);
-      this.#maps.devices.update(indexKey(endpoint.ifindex), indexKey(slot));
-      for (const address of [endpoint.ipv4, endpoint.ipv6]) {
-        if (address === undefined) continue;
-        this.#maps.addresses.update(encodeAddressKey(address), addressEntryLayout.encode({ slot }));
-      }
+      this.#lead(entry);
       for (const hook of ['from_pod', 'to_pod'] as const) {
         await this.#links.attachAsync(endpoint.ifindex, hook);
       }
@@ -166,6 +164,16 @@ export class EndpointTable {
     }
     this.#byId.set(endpoint.id, entry);
     this.#policies.refill(this.#slots);
+  }
+
+  /** What leads to the endpoint: its device and its addresses. An agent that died while attaching may not have got so far. */
+  #lead({ slot, record }: Slot): void {
+    const { ifindex, ipv4, ipv6 } = record.endpoint;
+    this.#maps.devices.update(indexKey(ifindex), indexKey(slot));
+    for (const address of [ipv4, ipv6]) {
+      if (address === undefined) continue;
+      this.#maps.addresses.update(encodeAddressKey(address), addressEntryLayout.encode({ slot }));
+    }
   }
 
   async #clearPolicy(slot: number): Promise<void> {

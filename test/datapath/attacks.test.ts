@@ -314,6 +314,22 @@ describe('attacks on the datapath in network namespaces', { skip: bpfOrSkip(), t
     await setPolicy(b, []);
   });
 
+  it('completes an endpoint whose agent died before its device and addresses led to it', async () => {
+    const bpf = loadBpf();
+    await lab.datapath.stop();
+    for (const name of [MapName.devices, MapName.addresses]) {
+      const map = bpf.openPinnedMap(join(lab.bpfDir, 'maps', name));
+      assert.ok(map);
+      for (let key = map.nextKey(undefined); key !== undefined; key = map.nextKey(undefined)) map.delete(key);
+      map.close();
+    }
+    assert.equal(await lab.ping(c.namespace, b.ipv4), false, 'closed meanwhile');
+    lab.datapath = lab.createDatapath();
+    await lab.datapath.start(lab.nodeFacts);
+    assert.ok(await lab.ping(c.namespace, b.ipv4));
+    assert.ok(await lab.ping(lab.remote, c.ipv6));
+  });
+
   it('leaves what another version pinned alone, and says how to go on', async () => {
     const bpf = loadBpf();
     const path = join(lab.bpfDir, 'maps', MapName.devices);

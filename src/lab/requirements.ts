@@ -1,28 +1,17 @@
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
-import { release, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { buildAsset } from '../base/assets.ts';
+import {
+  type CapabilityName,
+  hasCapability,
+  inFirstUserNamespace,
+  missingTcx,
+} from '../base/kernel-features.ts';
 import { DEFAULT_LABS_DIR } from './layout.ts';
 
-/** Numbers of `uapi/linux/capability.h`. */
-const CAPABILITIES = { CAP_NET_ADMIN: 12, CAP_NET_RAW: 13, CAP_SYS_ADMIN: 21, CAP_BPF: 39 } as const;
-export type CapabilityName = keyof typeof CAPABILITIES;
-
-/** tcx links came with 6.6. */
-const TCX_KERNEL = [6, 6] as const;
 const TOOLS = ['ip', 'nsenter', 'mount', 'umount', 'mountpoint', 'tee'] as const;
 const TOOL_FOLDERS = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
-
-/** Whether this process has a capability, in the user namespace that it is in. */
-export function hasCapability(name: CapabilityName): boolean {
-  const line = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'));
-  return ((BigInt(`0x${line?.[1] ?? '0'}`) >> BigInt(CAPABILITIES[name])) & 1n) === 1n;
-}
-
-/** In any other user namespace capabilities count for that namespace only, and programs cannot be loaded. */
-function inFirstUserNamespace(): boolean {
-  return /^\s*0\s+0\s+4294967295\s*$/m.test(readFileSync('/proc/self/uid_map', 'utf8'));
-}
 
 function missingCapabilities(names: readonly CapabilityName[]): string[] {
   return names.filter((name) => !hasCapability(name));
@@ -39,11 +28,6 @@ export function missingForNamespaces(): readonly string[] {
   ];
 }
 
-function kernelAtLeast([major, minor]: readonly [number, number]): boolean {
-  const [a = 0, b = 0] = release().split('.').map(Number);
-  return a > major || (a === major && b >= minor);
-}
-
 /** What is missing for the BPF datapath besides namespaces; empty when nothing is. A refusal of the kernel is no reason here. */
 export function missingForBpf(): readonly string[] {
   const assets = ['bpf.node', 'sockets.node', 'ciliate.bpf.o'].filter(
@@ -51,9 +35,7 @@ export function missingForBpf(): readonly string[] {
   );
   return [
     ...missingCapabilities(['CAP_BPF']),
-    ...(kernelAtLeast(TCX_KERNEL)
-      ? []
-      : [`Linux ${TCX_KERNEL.join('.')} for tcx links (this is ${release()})`]),
+    ...missingTcx(),
     ...assets.map((name) => `build/${name} (npm run build)`),
   ];
 }

@@ -17,6 +17,8 @@ import type { AgentOptions } from '../agent/options.ts';
 import { programVersion } from '../agent/version.ts';
 import { packageRoot } from '../base/assets.ts';
 import type { Origin } from '../base/config.ts';
+import { NotPermittedError } from '../base/errors.ts';
+import { missingForDatapath } from '../base/kernel-features.ts';
 import { type Logger, silentLog } from '../base/log.ts';
 import { type NodePaths, nodePaths } from '../base/paths.ts';
 import { loadSockets } from '../base/sockets/index.ts';
@@ -55,15 +57,26 @@ function healthOptions(options: AgentOptions, node: NodeFacts, paths: NodePaths)
   };
 }
 
+/** Before anything else fails for want of it, in words that do not name the cause. */
+function checkPrivilege(): void {
+  const missing = missingForDatapath();
+  if (missing.length === 0) return;
+  throw new NotPermittedError(`the BPF datapath needs ${missing.join(', ')}`, {
+    code: 'DATAPATH_NOT_PERMITTED',
+    hint: 'run the agent as root of the machine, or with --datapath none, which enforces nothing',
+  });
+}
+
 /**
  * Builds the agent of one node out of its parts, for the network namespace of this process.
- * @throws UsageError when an option does not fit this machine
+ * @throws UsageError when an option does not fit this machine, NotPermittedError when the datapath cannot be driven here
  */
 export function createAgent({ options, origins, log }: CreateAgentOptions): Agent {
+  const enforcing = options.datapath === 'bpf';
+  if (enforcing) checkPrivilege();
   const paths = nodePaths(options['state-dir'], options['bpf-dir']);
   const storeSpec = options.store ?? `local:${paths.stateDir}/store.db`;
   const node = nodeFacts(options);
-  const enforcing = options.datapath === 'bpf';
   const network = new IpNetworkSetup({
     devices: node.devices,
     ipv4Range: options['ipv4-range'],

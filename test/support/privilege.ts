@@ -1,7 +1,8 @@
 import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { packageRoot } from '../../src/base/assets.ts';
-import { hasCapability, missingForBpf, missingForNamespaces } from '../../src/lab/requirements.ts';
+import { hasCapability } from '../../src/base/kernel-features.ts';
+import { missingForBpf, missingForNamespaces } from '../../src/lab/requirements.ts';
 
 function needs(missing: readonly string[]): string | undefined {
   return missing.length === 0 ? undefined : `needs ${missing.join(', ')}`;

@@ -140,7 +140,10 @@ export default class Bugtool extends BaseCommand<typeof Bugtool> {
     const seconds = (manifest.durationMs / 1000).toFixed(1);
     if (manifest.interrupted) say('interrupted: the archive holds what was collected until then');
     say(`${counts.map(([kind, count]) => `${count} ${kind}`).join(', ')}; ${mib(bytes)} in ${seconds} s`);
-    if (manifest.redactions > 0) say(`${manifest.redactions} secrets masked; look before you publish`);
+    if (manifest.redactions > 0)
+      say(
+        `${manifest.redactions} secret${manifest.redactions === 1 ? '' : 's'} masked; look before you publish`,
+      );
     say(output.name === '-' ? 'archive written to standard output' : `archive: ${output.name}`);
   }
 }

@@ -35,21 +35,18 @@ export default class Status extends BaseCommand<typeof Status> {
     const status = await source.healthz(flags.brief ? { brief: true } : {});
     if (!isAgentWell(status)) this.exitWith(ExitCode.finding);
     if (flags.brief) {
-      this.#brief(status);
+      await this.#brief(status);
       return;
     }
     const health = await this.#health(status);
     await this.print(status, () => this.#text({ status, health }));
   }
 
-  #brief(status: StatusView): void {
+  async #brief(status: StatusView): Promise<void> {
     const problem = briefProblem(status);
-    if (problem === undefined) {
-      process.stdout.write('OK\n');
-      return;
-    }
-    process.stderr.write(`error in ${problem}\n`);
-    this.exitWith(ExitCode.finding);
+    if (problem !== undefined) this.exitWith(ExitCode.finding);
+    if (problem === undefined || this.format.kind !== 'text') await this.print(status, () => 'OK\n');
+    else process.stderr.write(`error in ${problem}\n`);
   }
 
   async #health(status: StatusView): Promise<StatusInput['health']> {

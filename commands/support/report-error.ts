@@ -34,13 +34,18 @@ function isParseError(error: unknown): error is ParseError {
 
 function parseReport(error: ParseError, flagNames: readonly string[]): ErrorReport {
   const [first = ''] = plain(error.message).split('\n\n');
-  const unknown = (error.flags ?? []).find((flag) => typeof flag === 'string' && flag.startsWith('-'));
-  const close = unknown === undefined ? undefined : closestName(unknown.replace(/^-+/, ''), flagNames);
-  const message = unknown === undefined ? first : `unknown flag ${unknown}`;
+  const unknown = (error.flags ?? []).filter((flag) => typeof flag === 'string' && flag.startsWith('-'));
+  const close = unknown
+    .map((flag) => closestName(flag.replace(/^-+/, ''), flagNames))
+    .filter((name) => name !== undefined)
+    .map((name) => `--${name}`);
+  const message =
+    unknown.length === 0 ? first : `unknown flag${unknown.length > 1 ? 's' : ''} ${unknown.join(', ')}`;
   return {
     code: 'USAGE',
     message: message.charAt(0).toLowerCase() + message.slice(1),
-    hint: close === undefined ? 'add --help to see what the command takes' : `did you mean --${close}?`,
+    hint:
+      close.length === 0 ? 'add --help to see what the command takes' : `did you mean ${close.join(', ')}?`,
     exitCode: ExitCode.usage,
     stack: stackText(error),
     unforeseen: false,

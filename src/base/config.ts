@@ -92,6 +92,32 @@ function unknownFiles(table: OptionTable, files: ReadonlyMap<string, Given>): st
     });
 }
 
+/** What Kubernetes sets for a service whose name begins with ours: no setting of anybody. */
+const SERVICE_VARIABLE = /_SERVICE_(HOST|PORT)(_|$)|_PORT(_\d+_(TCP|UDP|SCTP)(_|$)|$)/;
+
+/**
+ * The variables with our prefix that nobody reads, such as misspelt ones; each as a sentence with what was probably meant.
+ * @param known names of variables that are no options
+ */
+export function unknownVariables(
+  table: OptionTable,
+  sources: Pick<ConfigSources, 'environment' | 'environmentPrefix'>,
+  known: readonly string[],
+): readonly string[] {
+  const { environment, environmentPrefix: prefix } = sources;
+  const names = [...Object.keys(table).map((name) => environmentName(prefix, name)), ...known];
+  return Object.keys(environment)
+    .filter((name) => name.startsWith(`${prefix}_`) && !names.includes(name))
+    .map((name) => ({ name, close: closestName(name, names) }))
+    .filter(({ name, close }) => close !== undefined || !SERVICE_VARIABLE.test(name))
+    .map(({ name, close }) =>
+      close === undefined
+        ? `the variable ${name} sets nothing`
+        : `the variable ${name} sets nothing, did you mean ${close}?`,
+    )
+    .sort();
+}
+
 /**
  * Settles every option: flag before environment before config folder before default. All faults are told at once.
  * @throws UsageError code CONFIG_INVALID naming each wrong value with its place, or CONFIG_UNREADABLE

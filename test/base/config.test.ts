@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
-import { resolveConfig } from '../../src/base/config.ts';
+import { resolveConfig, unknownVariables } from '../../src/base/config.ts';
 import { closestName } from '../../src/base/did-you-mean.ts';
 import { UsageError } from '../../src/base/errors.ts';
 import {
@@ -32,6 +32,24 @@ const table = {
   devices: { description: 'names', parse: parseList((text) => text), fallback: [] as readonly string[] },
 };
 const sources = { flags: {}, environment: {}, environmentPrefix: 'CILIATE', folder: undefined };
+
+describe('unknownVariables', () => {
+  it('tells of those that set nothing, with what was probably meant', () => {
+    const environment = {
+      CILIATE_PORT: '1',
+      CILIATE_MODES: 'fast',
+      CILIATE_SOCK: '/s',
+      CILIATE_SOMETHING_ELSE: '',
+      OTHER_PORT: '1',
+      CILIATE_AGENT_SERVICE_HOST: '10.0.0.1',
+      CILIATE_AGENT_PORT_80_TCP_ADDR: '10.0.0.1',
+    };
+    assert.deepEqual(unknownVariables(table, { ...sources, environment }, ['CILIATE_SOCK']), [
+      'the variable CILIATE_MODES sets nothing, did you mean CILIATE_MODE?',
+      'the variable CILIATE_SOMETHING_ELSE sets nothing',
+    ]);
+  });
+});
 
 describe('resolveConfig', () => {
   it('takes the flag before the environment before the folder before the default, and says so', () => {

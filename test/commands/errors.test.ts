@@ -3,7 +3,7 @@ import { chmodSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { asNobody } from '../support/privilege.ts';
+import { asNobody, rootOrSkip } from '../support/privilege.ts';
 import { answerJson, cli, FakeNode, recordedHandler } from './cli.ts';
 
 const node = new FakeNode();
@@ -17,6 +17,23 @@ describe('usage errors', () => {
     const outcome = await cli(['endpoint', 'list', '--hots', 'x']);
     const stderr = 'Error: unknown flag --hots\nHint: did you mean --host?\n';
     assert.deepEqual(outcome, { stdout: '', stderr, code: 2 });
+  });
+
+  it('several unknown flags are named at once, each with the nearest', async () => {
+    const outcome = await cli(['agent', '--ipv4-rang', 'x', '--deviced', 'y', '--zzzzzzzz']);
+    const stderr =
+      'Error: unknown flags --ipv4-rang, --deviced, --zzzzzzzz\nHint: did you mean --ipv4-range, --devices?\n';
+    assert.deepEqual(outcome, { stdout: '', stderr, code: 2 });
+  });
+
+  it('a misspelt variable of the agent is told', async () => {
+    const outcome = await cli(['agent', '--datapath', 'none', '--state-dir', '/proc/none'], {
+      env: { CILIATE_IPV4_RANG: '10.1.0.0/24' },
+    });
+    assert.match(
+      outcome.stdout + outcome.stderr,
+      /CILIATE_IPV4_RANG sets nothing, did you mean CILIATE_IPV4_RANGE\?/,
+    );
   });
 
   it('an unknown command exits 2 and suggests the nearest', async () => {
@@ -54,6 +71,29 @@ describe('usage errors', () => {
       error: { code: 'USAGE', message: 'unknown flag --hots', hint: 'did you mean --host?', exitCode: 2 },
     });
   });
+});
+
+describe('an agent without privilege', { skip: rootOrSkip() }, () => {
+  const words = ['agent', ...state(), '--bpf-dir', node.stateDir, '--ipv4-node', '192.0.2.1'];
+  const CASES = [
+    ['another user', asNobody, /needs CAP_BPF, CAP_NET_ADMIN$/m],
+    [
+      'root of another user namespace',
+      (argv) => ['unshare', '-Ur', ...argv],
+      /needs the machine's first user/,
+    ],
+  ] as const satisfies readonly (readonly [string, (argv: readonly string[]) => readonly string[], RegExp])[];
+  for (const [who, as, expected] of CASES) {
+    it(`ends with 3 and names what ${who} lacks`, async (t) => {
+      const { stderr, code } = await cli(words, { as });
+      if (stderr.startsWith('unshare: unshare failed: Operation not permitted')) {
+        t.skip('user namespaces are not permitted here');
+        return;
+      }
+      assert.equal(code, 3, stderr);
+      assert.match(stderr, expected);
+    });
+  }
 });
 
 describe('an agent that is not well', () => {

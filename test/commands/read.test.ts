@@ -61,6 +61,9 @@ describe('read commands against recorded answers', () => {
     const stderr = golden('v1.19.4/status_--brief.txt');
     assert.deepEqual(await run('status --brief'), { stdout: '', stderr, code: 1 });
     assert.equal(node.seen.at(-1)?.headers.brief, 'true');
+    const json = await run('status --brief', ['-o', 'json']);
+    assert.equal(json.code, 1);
+    assert.equal(typeof JSON.parse(json.stdout).cilium.state, 'string');
   });
 
   it('health status exits 1 while a path is unknown or unreachable', async () => {

@@ -35,10 +35,10 @@ export const ReplyRecord = {
 export const ReplyClass = { genuine: 0, foreign: 1, corrupt: 2 } as const;
 export const RecordFlag = { clockStepped: 1, noStamp: 2 } as const;
 
-/** struct icmp_notice_record: `stamp_ns` is the first double, the rest are 32-bit words; the offender is 16 bytes. */
+/** struct icmp_notice_record: `stamp_ns` is the first double, the rest are 32-bit words; offender and target are 16 bytes. */
 export const NoticeRecord = {
-  words: 16,
-  bytes: 64,
+  words: 20,
+  bytes: 80,
   kind: 2,
   stampId: 3,
   path: 4,
@@ -50,6 +50,8 @@ export const NoticeRecord = {
   mtu: 10,
   flags: 11,
   offenderByte: 48,
+  /** Word; the target's 16 bytes are as those of `SendRecord`. */
+  target: 16,
 } as const;
 
 export const NoticeKind = { sent: 1, error: 2, shortError: 3, foreign: 4 } as const;

@@ -241,11 +241,20 @@ export class IcmpChannel {
     const origin = words[at + NoticeRecord.origin];
     if (kind === NoticeKind.foreign || origin === ErrorOrigin.local) return;
     const sequence = words[at + NoticeRecord.sequence] ?? 0;
-    const known = kind === NoticeKind.error ? sequence : this.table.findShort(sequence);
+    const known =
+      kind === NoticeKind.error
+        ? sequence
+        : this.table.findShort(sequence, (path) => this.#wentTo(path, at + NoticeRecord.target));
     if (known === undefined) return;
     if (kind === NoticeKind.error && this.table.pathOf(known) !== words[at + NoticeRecord.path]) return;
     this.#batch.errors.push(this.#errorAt(at));
     this.table.fail(known, Outcome.icmpError, this.#batch.errors.length - 1, this.#batch);
+  }
+
+  /** Whether the path's address is the one at this word of the notices: what a short quotation leaves to tell by. */
+  #wentTo(path: number, at: number): boolean {
+    const { words } = this.#targetOf(path);
+    return words.every((word, i) => this.#notices[at + i] === word);
   }
 
   #errorAt(at: number): OutcomeBatch['errors'][number] {

@@ -71,6 +71,7 @@ struct icmp_notice_record {
 	uint32_t mtu;	      /* next-hop MTU of "too big", else 0 */
 	uint32_t flags;	      /* enum icmp_record_flag */
 	uint8_t offender[16]; /* who sent the error; zero if local */
+	uint8_t target[16];   /* errors: where the quoted packet went, as SendRecord has it */
 };
 
 enum icmp_counter {
@@ -117,7 +118,7 @@ bool icmp_check_clock(struct icmp_socket *sock);
 struct icmp_origin {
 	const uint8_t *packet; /* from the ICMP header */
 	uint32_t length;
-	const void *address; /* the peer's, struct in_addr or in6_addr */
+	const void *address; /* the peer's, struct in_addr or in6_addr; NULL: not told */
 };
 void icmp_template(const struct icmp_socket *sock, uint8_t *packet);
 void icmp_fill(const struct icmp_socket *sock, uint8_t *packet, const struct icmp_send_record *record);

@@ -29,6 +29,8 @@ struct handle {
 	bool collected; /* the external is gone: free when the poll handle is */
 };
 
+static const napi_type_tag handle_tag = {0x6369696c69636d70, 0x736f636b65740001};
+
 #define CHECK(env, call)                                                                                     \
 	do {                                                                                                 \
 		if ((call) != napi_ok) {                                                                     \
@@ -157,27 +159,42 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	napi_close_handle_scope(env, scope);
 }
 
+/* The handle in `value`; NULL and a pending exception when it is none of this addon. */
+static struct handle *tagged_handle(napi_env env, napi_value value)
+{
+	napi_valuetype type;
+	bool ours = false;
+	void *data = NULL;
+
+	if (napi_typeof(env, value, &type) == napi_ok && type == napi_external &&
+	    napi_check_object_type_tag(env, value, &handle_tag, &ours) == napi_ok && ours &&
+	    napi_get_value_external(env, value, &data) == napi_ok)
+		return data;
+	napi_throw_type_error(env, "ICMP_ADDON", "expected a handle of this addon");
+	return NULL;
+}
+
 /* Arguments of one call: the handle, and up to two more. Throws and returns NULL when they do not fit. */
 static struct handle *handle_argument(napi_env env, napi_callback_info info, size_t wanted, napi_value *rest)
 {
 	napi_value arguments[3];
 	size_t count = 3;
-	void *data = NULL;
-	napi_valuetype type;
+	struct handle *handle;
 
-	if (napi_get_cb_info(env, info, &count, arguments, NULL, NULL) != napi_ok || count < wanted ||
-	    napi_typeof(env, arguments[0], &type) != napi_ok || type != napi_external ||
-	    napi_get_value_external(env, arguments[0], &data) != napi_ok) {
+	if (napi_get_cb_info(env, info, &count, arguments, NULL, NULL) != napi_ok || count < wanted) {
 		napi_throw_type_error(env, "ICMP_ADDON", "expected (handle, ...)");
 		return NULL;
 	}
+	handle = tagged_handle(env, arguments[0]);
+	if (!handle)
+		return NULL;
 	for (size_t i = 1; i < wanted; i++)
 		rest[i - 1] = arguments[i];
-	if (((struct handle *)data)->closing) {
+	if (handle->closing) {
 		napi_throw_error(env, "ICMP_CLOSED", "the ICMP socket is closed");
 		return NULL;
 	}
-	return data;
+	return handle;
 }
 
 /* The bytes of a typed array of at least `least` bytes; NULL and a pending exception otherwise. */
@@ -223,6 +240,7 @@ static napi_value make_external(napi_env env, struct handle *handle)
 		fail(env);
 		return NULL;
 	}
+	CHECK(env, napi_type_tag_object(env, external, &handle_tag));
 	CHECK(env, napi_add_async_cleanup_hook(env, on_environment_end, handle, &handle->hook));
 	return external;
 }
@@ -392,11 +410,16 @@ static napi_value addon_close(napi_env env, napi_callback_info info)
 {
 	napi_value argument;
 	size_t count = 1;
-	void *data = NULL;
+	struct handle *handle;
 
 	CHECK(env, napi_get_cb_info(env, info, &count, &argument, NULL, NULL));
-	CHECK(env, napi_get_value_external(env, argument, &data));
-	close_handle(data);
+	if (count < 1) {
+		napi_throw_type_error(env, "ICMP_ADDON", "expected (handle)");
+		return NULL;
+	}
+	handle = tagged_handle(env, argument);
+	if (handle)
+		close_handle(handle);
 	return NULL;
 }
 
@@ -414,6 +437,7 @@ static napi_value addon_layout(napi_env env, napi_callback_info info)
 		offsetof(struct icmp_notice_record, kind),
 		offsetof(struct icmp_notice_record, mtu),
 		offsetof(struct icmp_notice_record, offender),
+		offsetof(struct icmp_notice_record, target),
 		ICMP_BATCH_MAX,
 		ICMP_COOKIE_BYTES,
 	};

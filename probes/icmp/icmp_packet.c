@@ -150,7 +150,8 @@ static bool cookie_is_ours(const struct icmp_socket *sock, const struct icmp_ori
 	const uint8_t *payload = origin->packet + ICMP_HEADER_BYTES;
 	uint64_t mac;
 
-	if (origin->length < ICMP_HEADER_BYTES + ICMP_COOKIE_BYTES || load32(payload) != ICMP_MAGIC)
+	if (!origin->address || origin->length < ICMP_HEADER_BYTES + ICMP_COOKIE_BYTES ||
+	    load32(payload) != ICMP_MAGIC)
 		return false;
 	memcpy(&mac, payload + MAC_OFFSET, sizeof(mac));
 	return mac == cookie_mac(sock, load32(payload + 4), load32(payload + 8), origin->address);
@@ -196,15 +197,16 @@ void icmp_classify(const struct icmp_socket *sock, const struct icmp_origin *ori
 
 /*
  * Reads the probe that an ICMP error quotes. A router may quote as little as 8 bytes (RFC 792), which hold
- * the identifier and 16 bits of the sequence only. Returns whether the quoted packet is a probe of this
- * socket.
+ * the identifier and 16 bits of the sequence only: the caller compares where the probe of that sequence went
+ * with where the quoted packet did. Returns whether the quoted packet is, or may be, a probe of this socket.
  */
 bool icmp_quoted(const struct icmp_socket *sock, const struct icmp_origin *origin,
 		 struct icmp_notice_record *notice)
 {
 	uint16_t sequence;
 
-	if (origin->length < ICMP_HEADER_BYTES || memcmp(origin->packet + 4, &sock->id, 2) != 0)
+	if (!origin->address || origin->length < ICMP_HEADER_BYTES ||
+	    memcmp(origin->packet + 4, &sock->id, 2) != 0)
 		return false;
 	if (cookie_is_ours(sock, origin)) {
 		notice->kind = NOTICE_ERROR;

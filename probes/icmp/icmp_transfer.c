@@ -82,12 +82,15 @@ static int read_batch(struct icmp_socket *sock, struct batch *batch, uint32_t wa
 	return got < 0 ? -errno : got;
 }
 
+/* Who sent a packet; of an error, where the quoted packet went. NULL where the kernel does not say. */
 static const void *peer_address(const struct icmp_socket *sock, const struct msghdr *header)
 {
 	const struct sockaddr_in6 *v6 = header->msg_name;
 	const struct sockaddr_in *v4 = header->msg_name;
 
-	return sock->family == 4 ? (const void *)&v4->sin_addr : (const void *)&v6->sin6_addr;
+	if (sock->family == 4)
+		return header->msg_namelen >= sizeof(*v4) && v4->sin_family == AF_INET ? &v4->sin_addr : NULL;
+	return header->msg_namelen >= sizeof(*v6) && v6->sin6_family == AF_INET6 ? &v6->sin6_addr : NULL;
 }
 
 /* The kernel's software stamp among the control messages, moved to the socket's monotonic time. */
@@ -188,8 +191,11 @@ static void read_error(struct icmp_socket *sock, struct mmsghdr *message,
 		memcpy(notice->offender, &v4->sin_addr, 4);
 	else if (v6->sin6_family == AF_INET6)
 		memcpy(notice->offender, &v6->sin6_addr, 16);
-	if (!icmp_quoted(sock, &origin, notice))
+	if (!icmp_quoted(sock, &origin, notice)) {
 		notice->kind = NOTICE_FOREIGN;
+		return;
+	}
+	memcpy(notice->target, origin.address, sock->family == 4 ? 4 : 16);
 }
 
 static void read_notice(struct icmp_socket *sock, struct mmsghdr *message, struct icmp_notice_record *notice)

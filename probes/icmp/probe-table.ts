@@ -152,11 +152,12 @@ export class ProbeTable {
       : undefined;
   }
 
-  /** The newest waiting probe whose sequence ends in these 16 bits. */
-  findShort(low16: number): number | undefined {
+  /** The newest waiting probe whose sequence ends in these 16 bits and whose path is right. */
+  findShort(low16: number, isRight: (path: number) => boolean): number | undefined {
     let sequence = (this.#next - 1 - ((this.#next - 1 - low16) & 0xffff)) >>> 0;
     for (let back = (this.#next - sequence) >>> 0; back <= this.window; back += 0x10000) {
-      if (this.#state[sequence & this.#mask] === SlotState.waiting) return sequence;
+      const slot = sequence & this.#mask;
+      if (this.#state[slot] === SlotState.waiting && isRight(this.#path[slot] ?? 0)) return sequence;
       sequence = (sequence - 0x10000) >>> 0;
     }
     return undefined;

@@ -26,6 +26,7 @@ describe('layouts shared with the ICMP addon', () => {
         NoticeRecord.kind * 4,
         NoticeRecord.mtu * 4,
         NoticeRecord.offenderByte,
+        NoticeRecord.target * 4,
         BATCH_MAX,
         COOKIE_BYTES,
       ],
@@ -38,6 +39,10 @@ describe('layouts shared with the ICMP addon', () => {
     assert.throws(() => call(), /expected/);
     assert.throws(() => call(new Int32Array(3), new Uint8Array(16), new Uint8Array(0)), /too short/);
     assert.throws(() => call(new Int32Array(Param.count), new Uint8Array(16), new Uint8Array(0)), /range/);
-    assert.throws(() => (native.now as (x: unknown) => unknown)({}), /handle/);
+    const calls = native as unknown as Record<'now' | 'close', (...words: unknown[]) => unknown>;
+    for (const call of [calls.now, calls.close]) {
+      assert.throws(() => call(), /expected/);
+      assert.throws(() => call({}), /handle/);
+    }
   });
 });

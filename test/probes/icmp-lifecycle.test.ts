@@ -2,11 +2,17 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readdirSync, readlinkSync } from 'node:fs';
 import { describe, it } from 'node:test';
+import { types } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { IcmpProber } from '../../probes/icmp/index.ts';
+import { nativeIcmp } from '../../probes/icmp/native.ts';
+import { loadAddon } from '../../src/base/assets.ts';
 import { rawSocketOrSkip } from '../support/privilege.ts';
 
 const INDEX = new URL('../../probes/icmp/index.ts', import.meta.url).href;
+
+/** BPF_MAP_TYPE_HASH. */
+const HASH_MAP = 1;
 
 function openSockets(): number {
   return readdirSync('/proc/self/fd').filter((fd) => {
@@ -37,6 +43,15 @@ describe('the life of ICMP sockets', { skip: rawSocketOrSkip() }, () => {
     await new Promise((resolve) => setTimeout(resolve, 20));
     assert.equal(openSockets(), before);
     assert.throws(() => prober.send(Uint32Array.of(path)), /not open/);
+  });
+
+  it('takes no handle of another addon for one of its own', () => {
+    const other = loadAddon<{ mapCreate(...words: unknown[]): unknown }>('bpf.node');
+    const handle = other.mapCreate(HASH_MAP, 'foreign', 4, 4, 1, 0, undefined);
+    assert.ok(types.isExternal(handle));
+    const { now, close } = nativeIcmp() as unknown as Record<'now' | 'close', (socket: unknown) => unknown>;
+    assert.throws(() => now(handle), /handle of this addon/);
+    assert.throws(() => close(handle), /handle of this addon/);
   });
 
   it('closes them when the thread that opened them is ended', async () => {

@@ -209,6 +209,11 @@ describe('ICMP probes between namespaces', { skip: rootOrSkip() }, () => {
       });
     }
 
+    it('takes an error that quotes 8 bytes for the probe that went where the quoted packet did, only', async () => {
+      assert.equal(sorted(await probe('10.2.0.12', { options })), 'icmpError');
+      assert.equal(sorted(await probe('10.2.0.13', { options })), 'timeout');
+    });
+
     it('counts replies that overtook each other', async () => {
       const answer = await probe('10.2.0.7', { count: 2, options });
       assert.equal(sorted(answer), 'reply reply');

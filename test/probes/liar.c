@@ -3,7 +3,7 @@
  * Answers IPv4 echo requests wrongly on purpose, for tests. Mode by the low byte of the asked address:
  * 1 honest, 2 twice, 3 payload cut to 30 bytes, 4 a bit of the MAC flipped, 5 checksum wrong, 6 from the
  * other address, 7 pairs in reverse order, 8 after 30 ms, 9 filling changed, 10 cut inside the cookie, 11
- * never.
+ * never, 12 with an error that quotes 8 bytes of the probe, 13 with one that quotes them as sent elsewhere.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -41,10 +41,33 @@ static void reply(struct in_addr from, struct in_addr to, const uint8_t *icmp, i
 	close(fd);
 }
 
+/* Host unreachable, with a bare IP header and 8 bytes of `icmp` behind it (RFC 792). */
+static void refuse(struct in_addr asked, struct in_addr quoted, struct in_addr asker, const uint8_t *icmp)
+{
+	uint8_t error[8 + 20 + 8] = {3, 1};
+	uint8_t *ip = error + 8;
+
+	ip[0] = 0x45;
+	ip[3] = 20 + 8;
+	ip[8] = 64;
+	ip[9] = IPPROTO_ICMP;
+	memcpy(ip + 12, &asker, 4);
+	memcpy(ip + 16, &quoted, 4);
+	memcpy(ip + 20, icmp, 8);
+	fix_sum(error, sizeof(error));
+	reply(asked, asker, error, sizeof(error));
+}
+
 static void answer(struct in_addr asked, struct in_addr asker, uint8_t *icmp, int bytes)
 {
 	int mode = (int)(ntohl(asked.s_addr) & 0xff);
 
+	if (mode == 12 || mode == 13) {
+		struct in_addr quoted = {mode == 12 ? asked.s_addr : htonl(ntohl(asked.s_addr) + 1)};
+
+		refuse(asked, quoted, asker, icmp);
+		return;
+	}
 	icmp[0] = 0;
 	if (mode == 3)
 		bytes = 8 + 30;

@@ -125,10 +125,23 @@ describe('the table of probes under way', () => {
   it('finds a probe by the 16 bits that a short ICMP error quotes', () => {
     const [table, batch] = [new ProbeTable(8, TIMEOUT_NS), new OutcomeBatch()];
     const sequence = sent(table, 3, 0);
-    assert.equal(table.findShort(sequence & 0xffff), sequence);
-    assert.equal(table.findShort(77), undefined);
+    assert.equal(
+      table.findShort(sequence & 0xffff, () => true),
+      sequence,
+    );
+    assert.equal(
+      table.findShort(sequence & 0xffff, (path) => path === 99),
+      undefined,
+    );
+    assert.equal(
+      table.findShort(77, () => true),
+      undefined,
+    );
     assert.equal(table.fail(sequence, Outcome.icmpError, 0, batch), true);
-    assert.equal(table.findShort(sequence & 0xffff), undefined);
+    assert.equal(
+      table.findShort(sequence & 0xffff, () => true),
+      undefined,
+    );
     assert.equal(table.fail(sequence, Outcome.icmpError, 0, batch), false);
   });
 

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Bpf } from '../../bpf/addon/index.ts';
 import type { NumericIdentity } from '../model/identity.ts';
 import type { MapState, MapStateDiff } from '../model/map-state.ts';
@@ -19,7 +20,12 @@ interface Slot {
   readonly slot: number;
   record: EndpointRecord;
   policy: PolicyCount;
+  /** When its epoch moved last, by performance.now(). */
+  movedMs: number;
 }
+
+/** A flow that sends 50 packets a second has a verdict again. */
+const SETTLE_MS = 20;
 
 /** An attachment under way; detaching its endpoint makes it a thing of the past. */
 interface Wish {
@@ -61,7 +67,12 @@ export class EndpointTable {
         const record = decodeEndpoint(values, i * endpointLayout.bytes);
         if (record === undefined) continue;
         const slot = readIndex(keys, i * 4);
-        const entry = { slot, record, policy: countPolicy(readPolicyMap(this.#policies.get(slot))) };
+        const entry = {
+          slot,
+          record,
+          policy: countPolicy(readPolicyMap(this.#policies.get(slot))),
+          movedMs: 0,
+        };
         const { ifindex, ifname } = record.endpoint;
         this.#slots.add(slot);
         const guarded = attached.from_pod.has(ifindex) && attached.to_pod.has(ifindex);
@@ -120,6 +131,7 @@ export class EndpointTable {
   #write(entry: Slot, record: EndpointRecord): void {
     this.#put(entry, record);
     moveEpoch(this.#maps.epochs, entry.slot);
+    entry.movedMs = performance.now();
   }
 
   /**
@@ -148,7 +160,7 @@ export class EndpointTable {
     }
     const slot = this.#policies.freeSlot(this.#slots);
     const record = { endpoint, locked: true, enforcement: UNENFORCED };
-    const entry: Slot = { slot, record, policy: { entries: 0, restricting: 0 } };
+    const entry: Slot = { slot, record, policy: { entries: 0, restricting: 0 }, movedMs: 0 };
     this.#slots.add(slot);
     try {
       await this.#clearPolicy(slot);
@@ -234,7 +246,7 @@ export class EndpointTable {
       // Without the epoch: verdicts that let packets pass stay right, and flows that were judged must go on while the
       // endpoint is held.
       if (!record.locked) this.#put(entry, { ...record, enforcement: relaxed });
-      const hold = (): void => this.#put(entry, { ...entry.record, held: true });
+      const hold = (): Promise<void> => this.#hold(entry);
       entry.policy = await writePolicyDiff(this.#policies.get(entry.slot), diff, entry.policy, pause, hold);
     } catch (cause) {
       this.#lock(entry);
@@ -244,7 +256,20 @@ export class EndpointTable {
     this.#write(entry, { ...entry.record, locked: false, held: false, enforcement });
   }
 
+  /**
+   * Flows that a change has left without a verdict find none while the endpoint is held, so those that are busy get the
+   * time to ask for one before: changes come one after the other, and an agent may die while it holds.
+   */
+  async #hold(entry: Slot): Promise<void> {
+    const settledMs = performance.now() - entry.movedMs;
+    if (!entry.record.locked && settledMs < SETTLE_MS) await delay(SETTLE_MS - settledMs);
+    const { id } = entry.record.endpoint;
+    if (this.#byId.get(id) !== entry) throw new UnknownEndpointError(id);
+    this.#put(entry, { ...entry.record, held: true });
+  }
+
   #lock(entry: Slot): void {
+    if (this.#byId.get(entry.record.endpoint.id) !== entry) return;
     this.#write(entry, { ...entry.record, locked: true });
     entry.policy = countPolicy(readPolicyMap(this.#policies.get(entry.slot)));
   }

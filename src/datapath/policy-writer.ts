@@ -85,7 +85,7 @@ export async function writePolicyDiff(
   diff: MapStateDiff,
   before: PolicyCount,
   pause: () => Promise<void>,
-  hold?: () => void,
+  hold?: () => void | Promise<void>,
 ): Promise<PolicyCount> {
   const oldKinds = new Map<MapStateKey, Kind>();
   for (const key of [...diff.deletes, ...diff.upserts.map((upsert) => upsert.key)]) {
@@ -94,7 +94,7 @@ export async function writePolicyDiff(
   }
   const restricting = diff.upserts.filter(({ entry }) => entry.verdict.kind !== 'allow').length;
   const restricts = before.restricting + restricting > 0;
-  if (restricts) hold?.();
+  if (restricts) await hold?.();
   const deletes = diff.deletes.filter((key) => oldKinds.has(key));
   for (const step of orderedSteps(diff, deletes, restricts)) {
     await writeStep(map, step, pause);

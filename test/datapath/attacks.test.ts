@@ -37,7 +37,7 @@ const BEAT_MS = 2;
 const CHILD = fileURLToPath(new URL('./churn-child.ts', import.meta.url));
 /** `KILL_ROUNDS=60` for a long run. */
 const KILL_ROUNDS = Number(process.env.KILL_ROUNDS ?? 6);
-const POLICY_CHANGES = Number(process.env.POLICY_CHANGES ?? 1000);
+const POLICY_CHANGES = Number(process.env.POLICY_CHANGES ?? 200);
 
 /** Datagrams from one namespace to another, one every BEAT_MS, and how many arrived. */
 class Stream {

@@ -2,6 +2,7 @@
 /* Maps. Every buffer's length is compared with the map's sizes before the kernel sees it. */
 #include "addon.h"
 
+#include <fcntl.h>
 #include <linux/bpf.h>
 
 static bool get_sized(napi_env env, napi_value value, size_t want, struct bytes *out)
@@ -120,6 +121,94 @@ static napi_value map_update_fd(napi_env env, napi_callback_info info)
 		return NULL;
 	}
 	return make_i64(env, bpf_map_update_elem(map->fd, key.data, &stored->fd, BPF_ANY));
+}
+
+/* One descriptor stored by a thread of libuv's pool: the kernel waits for RCU, about 12 ms. */
+struct store_work {
+	/* Descriptors of our own: the handles may be closed meanwhile. */
+	int map, stored;
+	uint8_t key[sizeof(uint64_t)];
+	napi_async_work work;
+	napi_deferred deferred;
+	int result;
+};
+
+/* On a thread of the pool. */
+static void execute_store(napi_env env, void *data)
+{
+	struct store_work *work = data;
+
+	work->result = bpf_map_update_elem(work->map, work->key, &work->stored, BPF_ANY);
+}
+
+static void free_store(struct store_work *work)
+{
+	if (work->map >= 0)
+		close(work->map);
+	if (work->stored >= 0)
+		close(work->stored);
+	free(work);
+}
+
+/* On the environment's thread. */
+static void complete_store(napi_env env, napi_status status, void *data)
+{
+	struct store_work *work = data;
+	napi_value result = make_i64(env, status == napi_ok ? work->result : -ECANCELED);
+
+	if (result)
+		napi_resolve_deferred(env, work->deferred, result);
+	napi_delete_async_work(env, work->work);
+	free_store(work);
+}
+
+static bool queue_store(napi_env env, struct store_work *work, napi_value *promise)
+{
+	napi_value name;
+
+	return napi_create_string_utf8(env, "ciliate:map", NAPI_AUTO_LENGTH, &name) == napi_ok &&
+	       napi_create_async_work(env, NULL, name, execute_store, complete_store, work, &work->work) ==
+		       napi_ok &&
+	       napi_create_promise(env, &work->deferred, promise) == napi_ok &&
+	       napi_queue_async_work(env, work->work) == napi_ok;
+}
+
+/* mapUpdateFdAsync(map, key, handle): promise of 0 | -errno; keys of up to 8 bytes */
+static napi_value map_update_fd_async(napi_env env, napi_callback_info info)
+{
+	struct fd_handle *map, *stored;
+	napi_value argv[MAX_ARGS], promise;
+	struct store_work *work;
+	struct bytes key;
+
+	if (!get_args(env, info, 3, argv) || !get_fd_handle(env, argv[0], &map) ||
+	    !get_sized(env, argv[1], map->key_bytes, &key) || !get_fd_handle(env, argv[2], &stored))
+		return NULL;
+	if (map->value_bytes != sizeof(stored->fd) || key.length > sizeof(work->key)) {
+		throw_type(env, "the map does not hold descriptors under small keys");
+		return NULL;
+	}
+	work = calloc(1, sizeof(*work));
+	if (!work) {
+		napi_throw_error(env, "ENOMEM", "no memory to store a descriptor");
+		return NULL;
+	}
+	memcpy(work->key, key.data, key.length);
+	work->map = fcntl(map->fd, F_DUPFD_CLOEXEC, 0);
+	work->stored = fcntl(stored->fd, F_DUPFD_CLOEXEC, 0);
+	if (work->map < 0 || work->stored < 0) {
+		napi_throw_error(env, "EMFILE", "no descriptor to store one");
+		free_store(work);
+		return NULL;
+	}
+	if (!queue_store(env, work, &promise)) {
+		throw_last(env);
+		if (work->work)
+			napi_delete_async_work(env, work->work);
+		free_store(work);
+		return NULL;
+	}
+	return promise;
 }
 
 /* mapDelete(map, key): 0 | -errno */
@@ -264,6 +353,7 @@ const struct method map_methods[] = {{"mapCreate", map_create},
 				     {"mapLookup", map_lookup},
 				     {"mapUpdate", map_update},
 				     {"mapUpdateFd", map_update_fd},
+				     {"mapUpdateFdAsync", map_update_fd_async},
 				     {"mapDelete", map_delete},
 				     {"mapNextKey", map_next_key},
 				     {"mapFreeze", map_freeze},

@@ -178,14 +178,25 @@ export class KernelMap extends Owned implements BpfMap {
     this.#storeHandle(key, inner, 'map');
   }
 
+  async updateInnerAsync(key: Uint8Array, inner: BpfMap): Promise<void> {
+    const { name } = this.info;
+    this.#checkHolder(key, 'map');
+    const status = await this.native.mapUpdateFdAsync(this.handle, key, handleOf(inner, 'map'));
+    if (status < 0) throw failed(`store a map in map ${name}`, status);
+  }
+
   updateProgram(key: Uint8Array, program: BpfProgram): void {
     this.#storeHandle(key, program, 'program');
   }
 
-  #storeHandle(key: Uint8Array, stored: object, what: string): void {
+  #checkHolder(key: Uint8Array, what: string): void {
     this.#key('update', key);
     if (this.valueStride !== 4)
       throw argumentError(`update in map ${this.info.name}`, `it does not hold ${what}s`);
+  }
+
+  #storeHandle(key: Uint8Array, stored: object, what: string): void {
+    this.#checkHolder(key, what);
     const status = this.native.mapUpdateFd(this.handle, key, handleOf(stored, what));
     if (status < 0) throw failed(`store a ${what} in map ${this.info.name}`, status);
   }

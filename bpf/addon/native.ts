@@ -41,6 +41,7 @@ export interface Native {
   mapLookup(map: Handle, key: Uint8Array, value: Uint8Array): Status;
   mapUpdate(map: Handle, key: Uint8Array, value: Uint8Array, flags: number): Status;
   mapUpdateFd(map: Handle, key: Uint8Array, stored: Handle): Status;
+  mapUpdateFdAsync(map: Handle, key: Uint8Array, stored: Handle): Promise<Status>;
   mapDelete(map: Handle, key: Uint8Array): Status;
   mapNextKey(map: Handle, key: Uint8Array | undefined, next: Uint8Array): Status;
   mapFreeze(map: Handle): Status;

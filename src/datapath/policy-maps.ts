@@ -1,4 +1,4 @@
-import { type Bpf, type BpfMap, BpfMapType } from '../../bpf/addon/index.ts';
+import { type Bpf, BpfError, type BpfMap, BpfMapType } from '../../bpf/addon/index.ts';
 import { SystemError } from '../base/errors.ts';
 import { DatapathLimit } from '../model/constants.gen.ts';
 import { policyEntryLayout, policyKeyLayout } from './map-layouts.ts';
@@ -21,7 +21,8 @@ export class PolicyMaps {
   readonly #bpf: Bpf;
   readonly #outer: BpfMap;
   readonly #open = new Map<number, BpfMap>();
-  #refill: NodeJS.Immediate | undefined;
+  #storing: { readonly slot: number; readonly done: Promise<void> } | undefined;
+  #closed = false;
 
   constructor(bpf: Bpf, outer: BpfMap) {
     this.#bpf = bpf;
@@ -38,7 +39,13 @@ export class PolicyMaps {
   }
 
   #create(slot: number): BpfMap {
-    const map = this.#bpf.createMap({
+    const map = this.#make();
+    this.#outer.updateInner(indexKey(slot), map);
+    return map;
+  }
+
+  #make(): BpfMap {
+    return this.#bpf.createMap({
       type: BpfMapType.lpmTrie,
       name: 'ciliate_policy',
       keySize: policyKeyLayout.bytes,
@@ -46,8 +53,12 @@ export class PolicyMaps {
       maxEntries: DatapathLimit.policyEntries,
       flags: BPF_F_NO_PREALLOC,
     });
-    this.#outer.updateInner(indexKey(slot), map);
-    return map;
+  }
+
+  /** Settles when a slot with a map is free, or none is being given one: what is under way must not be chosen. */
+  async settled(used: ReadonlySet<number>): Promise<void> {
+    const isSpare = (slot: number): boolean => !used.has(slot);
+    while (this.#storing !== undefined && ![...this.#open.keys()].some(isSpare)) await this.#storing.done;
   }
 
   /**
@@ -57,7 +68,7 @@ export class PolicyMaps {
   freeSlot(used: ReadonlySet<number>): number {
     let first: number | undefined;
     for (let slot = 1; slot < DatapathLimit.endpointSlots; slot++) {
-      if (used.has(slot)) continue;
+      if (used.has(slot) || slot === this.#storing?.slot) continue;
       first ??= slot;
       if (this.#open.has(slot) || this.#outer.lookup(indexKey(slot)) !== undefined) return slot;
       if (slot > used.size + SPARE_SLOTS) break;
@@ -73,26 +84,41 @@ export class PolicyMaps {
     return first;
   }
 
-  /** Gives one slot a turn of the event loop its map until enough spare ones are there. */
+  /** Gives spare slots their maps, one after the other, while the event loop goes on. */
   refill(used: ReadonlySet<number>): void {
-    if (this.#refill !== undefined) return;
+    if (this.#storing !== undefined || this.#closed) return;
     let spare = 0;
     for (let slot = 1; slot < DatapathLimit.endpointSlots && spare < SPARE_SLOTS; slot++) {
       if (used.has(slot)) continue;
       spare++;
-      if (this.#open.has(slot)) continue;
-      this.#refill = setImmediate(() => {
-        this.#refill = undefined;
-        this.get(slot);
-        this.refill(used);
-      }).unref();
+      if (this.#open.has(slot) || this.#outer.lookup(indexKey(slot)) !== undefined) continue;
+      const done = this.#store(slot).then((stored) => {
+        this.#storing = undefined;
+        if (stored) this.refill(used);
+      });
+      this.#storing = { slot, done };
       return;
     }
   }
 
+  /** @returns false when it cannot be now: the slot gets its map when it is needed, and the failure shows then */
+  async #store(slot: number): Promise<boolean> {
+    let map: BpfMap | undefined;
+    try {
+      map = this.#make();
+      await this.#outer.updateInnerAsync(indexKey(slot), map);
+    } catch (error) {
+      map?.close();
+      if (error instanceof BpfError) return false;
+      throw error;
+    }
+    if (this.#closed) map.close();
+    else this.#open.set(slot, map);
+    return !this.#closed;
+  }
+
   close(): void {
-    if (this.#refill !== undefined) clearImmediate(this.#refill);
-    this.#refill = undefined;
+    this.#closed = true;
     for (const map of this.#open.values()) map.close();
     this.#open.clear();
   }

@@ -150,6 +150,47 @@ describe('maps', { skip }, () => {
     other.close();
   });
 
+  it('stores an inner map while the event loop goes on and the handles are closed', async () => {
+    const bpf = loadBpf();
+    const inner = bpf.createMap({ type: 1, name: 'inner', keySize: 4, valueSize: 4, maxEntries: 3 });
+    const outer = bpf.createMap({
+      type: BpfMapType.arrayOfMaps,
+      name: 'outer',
+      keySize: 4,
+      valueSize: 4,
+      maxEntries: 2,
+      inner,
+    });
+    const again = bpf.mapById(outer.info.id);
+    const { id } = inner.info;
+    const stored = outer.updateInnerAsync(u32(1), inner);
+    inner.close();
+    outer.close();
+    await stored;
+    assert.equal(again?.lookup(u32(1))?.readUInt32LE(0), id);
+    again?.close();
+    await assert.rejects(outer.updateInnerAsync(u32(0), inner), { code: 'BPF_CLOSED' });
+  });
+
+  it('says why an inner map was not stored', async () => {
+    const bpf = loadBpf();
+    const shape = { type: 1, name: 'inner', keySize: 4, valueSize: 4, maxEntries: 3 };
+    const inner = bpf.createMap(shape);
+    const other = bpf.createMap({ ...shape, keySize: 8 });
+    const outer = bpf.createMap({
+      type: BpfMapType.arrayOfMaps,
+      name: 'outer',
+      keySize: 4,
+      valueSize: 4,
+      maxEntries: 1,
+      inner,
+    });
+    await assert.rejects(outer.updateInnerAsync(u32(0), other), { code: 'BPF_EINVAL' });
+    await assert.rejects(outer.updateInnerAsync(u32(1), inner), { code: 'BPF_E2BIG' });
+    await assert.rejects(inner.updateInnerAsync(Buffer.alloc(3), outer), { code: 'BPF_ARGUMENT' });
+    for (const map of [inner, other, outer]) map.close();
+  });
+
   it('finds a map by its id and forgets it when nobody holds it', () => {
     const bpf = loadBpf();
     const map = bpf.createMap({ type: 1, name: 'by_id', keySize: 4, valueSize: 4, maxEntries: 3 });

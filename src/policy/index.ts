@@ -25,7 +25,13 @@ export {
   type RepositoryJson,
   type StoredRule,
 } from './repository.ts';
-export type { EnforcementMode, PolicyEnforcement, ResolvedPolicy, ResolveOptions } from './resolve.ts';
+export {
+  type EnforcementMode,
+  lockedPolicy,
+  type PolicyEnforcement,
+  type ResolvedPolicy,
+  type ResolveOptions,
+} from './resolve.ts';
 export { PolicyResolver, type PolicyUpdate, type ResolverOptions } from './resolver.ts';
 export type { Rule, RuleItem } from './rule.ts';
 export { type RuleJson, ruleJson, rulesText } from './rule-json.ts';

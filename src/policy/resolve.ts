@@ -165,13 +165,25 @@ export function grantIdentities(grant: Grant, cache: SelectorCache): ReadonlySet
   return grant.peer.kind === 'every' ? WILDCARD : cache.identitiesOf(grant.peer);
 }
 
+/** Grants without those that another one of the same peer, protocols, ports and verdict stands for: the older rule's. */
+export function distinctGrants(grants: readonly Grant[]): readonly Grant[] {
+  const byMeaning = new Map<string, Grant>();
+  for (const grant of grants) {
+    const l4 = grant.l4.map(({ protocol, port, endPort }) => `${protocol}/${port}-${endPort ?? port}`);
+    const meaning = JSON.stringify([grant.direction, grant.peer.kind, grant.peer.text, grant.verdict, l4]);
+    const other = byMeaning.get(meaning);
+    if (other === undefined || grant.ruleId < other.ruleId) byMeaning.set(meaning, grant);
+  }
+  return [...byMeaning.values()];
+}
+
 /** The map state of grants, with what the datapath could not tell apart by itself already decided. */
 function compileMapState(
   grants: readonly Grant[],
   cache: SelectorCache,
 ): Pick<ResolvedPolicy, 'mapState' | 'overflow'> {
   const items = new Map<string, MapStateItem>();
-  for (const grant of grants) {
+  for (const grant of distinctGrants(grants)) {
     for (const identity of grantIdentities(grant, cache)) {
       addGrant(items, grant, identity);
       if (items.size <= MAX_COMPILED) continue;
@@ -181,6 +193,17 @@ function compileMapState(
   }
   pruneShadowed(items);
   return { mapState: items, overflow: exceedsDatapath(items) };
+}
+
+/** What is enforced at a subject whose policy cannot be worked out: nothing passes. */
+export function lockedPolicy(subject: Identity): ResolvedPolicy {
+  return {
+    subject,
+    enforcement: { ingress: true, egress: true },
+    mapState: new Map(),
+    grants: [],
+    overflow: false,
+  };
 }
 
 /**

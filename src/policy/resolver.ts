@@ -10,9 +10,11 @@ import {
   addGrant,
   type CompiledRule,
   compileRule,
+  distinctGrants,
   exceedsDatapath,
   grantIdentities,
   LOCALHOST_PEER,
+  lockedPolicy,
   type ResolvedPolicy,
   type ResolveOptions,
   resolvePolicy,
@@ -28,6 +30,8 @@ export interface ResolverOptions extends ResolveOptions {
 export interface PolicyUpdate {
   readonly subject: NumericIdentity;
   readonly policy: ResolvedPolicy;
+  /** Why the policy could not be worked out: `policy` lets nothing pass then, and `resolve` tries again. */
+  readonly failure?: unknown;
   /** From the policy that the subject had before. */
   readonly diff: MapStateDiff;
 }
@@ -163,9 +167,17 @@ export class PolicyResolver {
   }
 
   #again(old: ResolvedPolicy): PolicyUpdate[] {
-    const policy = this.#resolve(old.subject);
-    this.#keep(policy);
-    return [{ subject: old.subject.id, policy, diff: diffMapState(old.mapState, policy.mapState) }];
+    const { subject } = old;
+    const update = (policy: ResolvedPolicy) => {
+      return { subject: subject.id, policy, diff: diffMapState(old.mapState, policy.mapState) };
+    };
+    // First, so that nobody is given the old one where no new one can be worked out.
+    this.forget(subject.id);
+    try {
+      return [update(this.resolve(subject))];
+    } catch (failure) {
+      return [{ ...update(lockedPolicy(subject)), failure }];
+    }
   }
 
   /** Works out anew the entries of some peers in one policy. */
@@ -215,9 +227,10 @@ function patchMapState(
 ): { mapState: MapState; diff: MapStateDiff } {
   const wanted = new Map<string, MapStateItem>();
   const present = new Map<string, MapStateItem>();
+  const grants = distinctGrants(old.grants);
   for (const id of peers) {
     const items = new Map<string, MapStateItem>();
-    for (const grant of old.grants) {
+    for (const grant of grants) {
       const possible = new Map<string, MapStateItem>();
       addGrant(possible, grant, id);
       for (const text of possible.keys()) {

@@ -1,11 +1,11 @@
-import { errorText } from '../base/errors.ts';
+import { errorText, SystemError } from '../base/errors.ts';
 import { parseIp } from '../base/ip.ts';
 import type { Logger } from '../base/log.ts';
 import type { Datapath, DatapathEndpoint, MacBytes } from '../datapath/types.ts';
 import type { Identity } from '../model/identity.ts';
 import { formatLabels } from '../model/labels.ts';
 import type { MapState } from '../model/map-state.ts';
-import { diffMapState, isEmptyDiff } from '../policy/index.ts';
+import { diffMapState, isEmptyDiff, lockedPolicy } from '../policy/index.ts';
 import type { Store } from '../store/types.ts';
 import type { Endpoint, EndpointPolicy, EndpointSpec } from './endpoint.ts';
 import { AgentEventType, agentEvent, type EmitEvent } from './events.ts';
@@ -51,7 +51,9 @@ export function datapathEndpoint(spec: EndpointSpec, identity: number): Datapath
  * 1. programs on its interface if they are not there (nothing passes yet), then its routes;
  * 2. its identity, if it has none or its labels changed;
  * 3. the identity in the datapath, then the difference of its policy map, then the epoch moves.
- * A failure leaves the policy that was enforced before, shows as `not-ready` and in the log, and is tried again.
+ * A failure shows as `not-ready` and in the log, and is tried again. One to write leaves the policy that was enforced
+ * before; where the policy cannot be worked out the endpoint is locked down, since what is enforced may allow what the
+ * rules of now do not.
  */
 export class EndpointBuilder {
   readonly #deps: EndpointBuilderDeps;
@@ -117,11 +119,11 @@ export class EndpointBuilder {
   }
 
   async #applyPolicy(endpoint: Endpoint): Promise<void> {
-    const { datapath, policy } = this.#deps;
+    const { datapath } = this.#deps;
     const identity = endpoint.identity;
     if (identity === undefined || endpoint.isEnding) return;
     const before = endpoint.kernelState ?? (await datapath.readPolicy(endpoint.id));
-    const desired = policy.resolve(identity);
+    const desired = await this.#resolve(endpoint, identity, before);
     endpoint.desired = desired;
     if (desired === undefined) {
       await this.#keepWhatIsEnforced(endpoint, before);
@@ -132,6 +134,38 @@ export class EndpointBuilder {
       endpoint.datapathIdentity = identity.id;
     }
     await this.#write(endpoint, before, desired);
+  }
+
+  /** @throws what resolving threw, or SystemError ENDPOINT_LOCK when the endpoint could not be locked down either */
+  async #resolve(
+    endpoint: Endpoint,
+    identity: Identity,
+    before: MapState,
+  ): Promise<EndpointPolicy | undefined> {
+    try {
+      return this.#deps.policy.resolve(identity);
+    } catch (error) {
+      endpoint.desired = undefined;
+      await this.#lockDown(endpoint, identity, before, error);
+      throw error;
+    }
+  }
+
+  /** Nothing passes from now on, also not on flows that were allowed. */
+  async #lockDown(endpoint: Endpoint, identity: Identity, before: MapState, reason: unknown): Promise<void> {
+    endpoint.kernelState = undefined;
+    endpoint.realized = undefined;
+    try {
+      await this.#deps.datapath.applyPolicy(endpoint.id, diffMapState(before, NO_ENTRIES), LOCKED_DOWN);
+    } catch (cause) {
+      throw new SystemError(
+        `the policy of endpoint ${endpoint.id} could not be worked out (${errorText(reason)}), nor the endpoint locked down: ${errorText(cause)}`,
+        { code: 'ENDPOINT_LOCK', cause },
+      );
+    }
+    endpoint.kernelState = NO_ENTRIES;
+    endpoint.realized = { revision: this.#deps.policy.revision, policy: lockedPolicy(identity) };
+    endpoint.note('Its policy cannot be worked out: nothing passes until it can', 'Failed');
   }
 
   async #write(endpoint: Endpoint, before: MapState, desired: EndpointPolicy): Promise<void> {

@@ -6,7 +6,7 @@ import type { Logger } from '../base/log.ts';
 import type { Identity, NumericIdentity } from '../model/identity.ts';
 import { formatLabels, hasLabels, type Label, labelSetText, parseLabels } from '../model/labels.ts';
 import type { Store } from '../store/types.ts';
-import { Endpoint } from './endpoint.ts';
+import { Endpoint, type EndpointPolicy } from './endpoint.ts';
 import { addressesOf, hostCidr, ownerOf } from './endpoint-addresses.ts';
 import { EndpointBuilder } from './endpoint-builder.ts';
 import type { EndpointDirectory } from './endpoint-directory.ts';
@@ -186,11 +186,21 @@ export class EndpointManager {
   /** @returns whether the new revision asks exactly what is enforced already, and then it is realized */
   #followsUnchanged(endpoint: Endpoint): boolean {
     if (endpoint.state !== 'ready' || endpoint.identity === undefined) return false;
-    const desired = this.#deps.policy.resolve(endpoint.identity);
+    const desired = this.#desiredOf(endpoint.identity);
     if (desired === undefined || desired.policy !== endpoint.realized?.policy) return false;
     endpoint.desired = desired;
     endpoint.realized = desired;
     return true;
+  }
+
+  /** One whose policy cannot be worked out is regenerated: that fails, shows why and locks the endpoint. */
+  #desiredOf(identity: Identity): EndpointPolicy | undefined {
+    try {
+      return this.#deps.policy.resolve(identity);
+    } catch (error) {
+      this.#deps.log.error({ identity: identity.id, error: errorText(error) }, 'policy cannot be worked out');
+      return undefined;
+    }
   }
 
   #setLabels(endpoint: Endpoint, labels: readonly Label[]): void {

@@ -17,7 +17,8 @@ export type EndpointState = (typeof ENDPOINT_STATES)[number];
 
 /**
  * Which state may follow which. Everything may end (`disconnecting`), and nothing comes back from there. `not-ready`
- * is an endpoint whose last regeneration failed: the policy that was realized before goes on being enforced.
+ * is an endpoint whose last regeneration failed: the policy that was realized before goes on being enforced, or nothing
+ * passes where no policy could be worked out.
  */
 const NEXT: Readonly<Record<EndpointState, readonly EndpointState[]>> = {
   creating: ['waiting-for-identity', 'disconnecting', 'invalid'],

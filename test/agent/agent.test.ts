@@ -11,6 +11,7 @@ import {
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { createNoDatapath } from '../../src/datapath/index.ts';
+import { PolicyResolver } from '../../src/policy/index.ts';
 import { allowRule, ClusterFixture, type NodeFixture, request, until } from './agent-fixture.ts';
 
 let cluster: ClusterFixture;
@@ -163,6 +164,29 @@ describe('an endpoint', () => {
     assert.match((await node.client.healthz()).cilium?.msg ?? '', /could not be regenerated: 7/);
     assert.equal((await node.client.endpointHealth('7')).policy, 'Failure');
     node.datapath.failures.clear();
+    await until('7 is ready again', () => node.agent.manager.list()[0]?.state === 'ready');
+    assert.deepEqual(node.kernel.endpoints.get(7)?.enforcement, { ingress: true, egress: false });
+  });
+});
+
+describe('an endpoint whose policy cannot be worked out', () => {
+  it('is locked down at once, says so, and is let out by itself once it can', async (t) => {
+    await create(node, 'web', ip(9), 7);
+    await node.client.putPolicy(allowRule('r', 'web', 'client'));
+    await create(node, 'client', ip(10), 8);
+    await until('the client is let in', () => (node.kernel.endpoints.get(7)?.policy.size ?? 0) > 2);
+    const broken = t.mock.method(PolicyResolver.prototype, 'resolve', () => {
+      throw new RangeError('no room');
+    });
+    const replaced = allowRule('r', 'web', 'other');
+    await node.client.putPolicy(replaced);
+    await until('7 is not ready', () => node.agent.manager.list()[0]?.state === 'not-ready');
+    const held = node.kernel.endpoints.get(7);
+    assert.deepEqual([held?.policy.size, held?.enforcement], [0, { ingress: true, egress: true }]);
+    assert.match((await node.client.healthz()).cilium?.msg ?? '', /could not be regenerated: 7/);
+    const log = await node.client.endpointLog('7');
+    assert.ok(log.some(({ code, message }) => code === 'Failed' && /nothing passes/.test(message ?? '')));
+    broken.mock.restore();
     await until('7 is ready again', () => node.agent.manager.list()[0]?.state === 'ready');
     assert.deepEqual(node.kernel.endpoints.get(7)?.enforcement, { ingress: true, egress: false });
   });

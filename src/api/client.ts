@@ -8,6 +8,8 @@ export interface ClientOptions {
   readonly address: ApiAddress;
   /** For each call; default 90 s. */
   readonly timeoutMs?: number | undefined;
+  /** Longest answer that is taken; default 256 MiB. */
+  readonly maxAnswerBytes?: number | undefined;
 }
 
 /** The agent's REST API, read and write, of our agent or of a Cilium agent. Every method rejects with `SourceError`. */

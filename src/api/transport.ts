@@ -26,6 +26,8 @@ export interface TransportOptions {
   readonly hint: string;
   /** Default 15 s to read, 90 s to change something: that may wait for endpoints. */
   readonly timeoutMs?: number | undefined;
+  /** Longest answer that is taken; default 256 MiB, for programs that end. One that stays sets less. */
+  readonly maxAnswerBytes?: number | undefined;
 }
 
 export interface ApiAnswer {
@@ -93,7 +95,7 @@ export class Transport {
   }
 
   #send(call: ApiCall): Promise<ApiAnswer> {
-    const { address, basePath } = this.#options;
+    const { address, basePath, maxAnswerBytes = MAX_ANSWER_BYTES } = this.#options;
     const usualMs = call.method === 'GET' ? READ_TIMEOUT_MS : CHANGE_TIMEOUT_MS;
     const timeoutMs = call.timeoutMs ?? this.#options.timeoutMs ?? usualMs;
     const body = call.body === undefined ? undefined : stringifyJson(call.body);
@@ -119,7 +121,7 @@ export class Transport {
         settle((error: Error) => reject(req.reusedSocket ? new ReusedSocketError(error) : error)),
       );
       req.on('response', (response) => {
-        readAnswer(response).then(settle(resolve), settle(reject));
+        readAnswer(response, maxAnswerBytes).then(settle(resolve), settle(reject));
       });
       req.end(body);
     });
@@ -185,13 +187,13 @@ function queryText(query: ApiCall['query']): string {
   return given.length === 0 ? '' : `?${new URLSearchParams(given).toString()}`;
 }
 
-async function readAnswer(response: IncomingMessage): Promise<ApiAnswer> {
+async function readAnswer(response: IncomingMessage, maxBytes: number): Promise<ApiAnswer> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of response as AsyncIterable<Buffer>) {
     size += chunk.length;
-    if (size > MAX_ANSWER_BYTES) {
-      throw new SourceError(`the answer is longer than ${MAX_ANSWER_BYTES >> 20} MiB`, {
+    if (size > maxBytes) {
+      throw new SourceError(`the answer is longer than ${maxBytes >> 20} MiB`, {
         code: 'SOURCE_BAD_ANSWER',
       });
     }

@@ -1,4 +1,5 @@
-import type { ClusterNodeStatus } from '../api/schema.ts';
+import { expectShape } from '../api/answer-shape.ts';
+import type { ClusterNodeStatus, NodeElement } from '../api/schema.ts';
 import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Clock } from './clock.ts';
@@ -19,6 +20,14 @@ export interface AgentNodesDeps {
 }
 
 const DEFAULT_POLL_MS = 2000;
+
+/** @throws SourceError code SOURCE_BAD_ANSWER */
+function elements(
+  changes: ClusterNodeStatus,
+  field: 'nodes-added' | 'nodes-removed',
+): readonly NodeElement[] {
+  return expectShape(changes[field], 'list', { source: 'the agent', what: field }) as readonly NodeElement[];
+}
 
 /**
  * The agent's node list, kept up by differences. While the agent is away the last view stays. An agent that does not
@@ -63,13 +72,13 @@ class AgentNodes implements NodeProvider {
     try {
       const changes = await nodeChanges(this.#clientId);
       if (this.#stopped) return;
+      this.#apply(changes);
       if (this.#stale !== undefined) log.info({}, 'the agent answers again: node list renewed');
       this.#stale = undefined;
-      this.#apply(changes);
     } catch (error) {
       if (this.#stopped) return;
       if (this.#stale === undefined) {
-        log.warn({ reason: errorText(error) }, 'the agent is away: the last node list stays');
+        log.warn({ reason: errorText(error) }, 'no node list from the agent: the last one stays');
       }
       this.#stale = { sinceMs: this.#stale?.sinceMs ?? clock.wallMs(), reason: errorText(error) };
     }
@@ -81,8 +90,9 @@ class AgentNodes implements NodeProvider {
     const anew = id === 0 || id !== this.#clientId;
     const before = this.#nodes;
     const nodes = new Map(anew ? [] : before);
-    for (const { name } of changes['nodes-removed'] ?? []) nodes.delete(name ?? '');
-    for (const element of changes['nodes-added'] ?? []) nodes.set(element.name ?? '', healthNode(element));
+    for (const { name } of elements(changes, 'nodes-removed')) nodes.delete(name ?? '');
+    for (const element of elements(changes, 'nodes-added'))
+      nodes.set(element.name ?? '', healthNode(element));
     this.#clientId = id;
     this.#self = changes.self ?? this.#self;
     this.#nodes = nodes;

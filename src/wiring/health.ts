@@ -56,6 +56,8 @@ export interface HealthProcess {
 }
 
 const AGENT_TIMEOUT_MS = 5000;
+/** Some 30,000 nodes: an agent that lies must not take the memory of a process that stays. */
+const AGENT_ANSWER_BYTES = 16 * 1024 * 1024;
 const GATHER_MS = 10;
 
 function makeNodes(options: HealthProcessOptions, agent: AgentClient): NodeProvider {
@@ -76,7 +78,11 @@ interface Parts {
 
 function makeParts(options: HealthProcessOptions): Parts {
   const { timeoutMs, port = HEALTH_PORT, sources, log } = options;
-  const agent = new AgentClient({ address: options.agent, timeoutMs: AGENT_TIMEOUT_MS });
+  const agent = new AgentClient({
+    address: options.agent,
+    timeoutMs: AGENT_TIMEOUT_MS,
+    maxAnswerBytes: AGENT_ANSWER_BYTES,
+  });
   const icmp = createIcmpProbe({ timeoutMs, mode: options.icmpMode, gatherMs: GATHER_MS, sources });
   const http = createHttpProbe({ timeoutMs, port, sources });
   const metrics = createHealthMetrics({

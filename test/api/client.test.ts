@@ -205,6 +205,17 @@ describe('AgentClient', () => {
     assert.equal((await failureOf(cut.client.healthz())).code, 'SOURCE_UNREACHABLE');
   });
 
+  it('takes no longer answer than it was told', async () => {
+    await using peer = await startPeer(answer(200, `{"x":"${'y'.repeat(3 << 20)}"}`));
+    const client = new AgentClient({
+      address: { kind: 'unix', path: peer.path },
+      maxAnswerBytes: 2 << 20,
+    });
+    const error = await failureOf(client.nodeChanges(0));
+    assert.equal(error.code, 'SOURCE_BAD_ANSWER');
+    assert.match(error.message, /longer than 2 MiB/);
+  });
+
   it('asks again when a kept connection was closed in the moment of its use', async () => {
     using folder = tempFolder();
     const path = join(folder.path, 'a.sock');

@@ -4,20 +4,20 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import type { ClusterNodeStatus } from '../../src/api/schema.ts';
-import { silentLog } from '../../src/base/log.ts';
+import { type Logger, silentLog } from '../../src/base/log.ts';
 import { createAgentNodes, createStaticNodes, parseNodeList } from '../../src/health/index.ts';
 import { element } from './fakes.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
 describe("the agent's node list", () => {
-  function provider(answers: (ClusterNodeStatus | Error)[]) {
+  function provider(answers: (ClusterNodeStatus | Error)[], log: Logger = silentLog) {
     const clock = new VirtualClock();
     const asked: number[] = [];
     const nodes = createAgentNodes(
       { pollMs: 1000 },
       {
         clock,
-        log: silentLog,
+        log,
         nodeChanges: async (id) => {
           asked.push(id);
           const answer = answers.shift() ?? { 'client-id': id, 'nodes-added': [], 'nodes-removed': [] };
@@ -75,6 +75,30 @@ describe("the agent's node list", () => {
     await clock.pass(1000);
     assert.deepEqual(names(), ['c']);
     assert.equal(nodes.view().stale, undefined);
+    await nodes.stop();
+  });
+
+  it('keeps the last view over lists that are none, and says once that it began and once that it ended', async () => {
+    const lists = ['x', 7, {}, [null], ['a'], [{ name: 'e', 'secondary-addresses': 3 }]];
+    const lies = lists.map(
+      (list) => ({ 'client-id': 7, 'nodes-added': list }) as unknown as ClusterNodeStatus,
+    );
+    const said: string[] = [];
+    const note = (_fields: object, message: string): void => void said.push(message);
+    const log = { ...silentLog, info: note, warn: note };
+    const { clock, nodes, names } = provider(
+      [{ 'client-id': 7, 'nodes-added': [a] }, ...lies, { 'client-id': 8, 'nodes-added': [b] }],
+      log as unknown as Logger,
+    );
+    await nodes.start();
+    await clock.pass(1000 * lies.length + 500);
+    assert.deepEqual(names(), ['a']);
+    assert.ok(nodes.view().stale);
+    assert.deepEqual(said, ['no node list from the agent: the last one stays']);
+    await clock.pass(1000);
+    assert.deepEqual(names(), ['b']);
+    assert.match(said[1] ?? '', /answers again/);
+    assert.equal(said.length, 2);
     await nodes.stop();
   });
 

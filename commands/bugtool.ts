@@ -149,8 +149,10 @@ export default class Bugtool extends BaseCommand<typeof Bugtool> {
 }
 
 /** Nothing at all could be read for want of privilege. */
-function nothingPermitted({ counts, collectors }: Manifest): boolean {
+function nothingPermitted({ counts, collectors, interrupted }: Manifest): boolean {
   return (
-    counts.ok === 0 && collectors.some(({ reason }) => reason !== undefined && /EACCES|EPERM/.test(reason))
+    !interrupted &&
+    counts.ok === 0 &&
+    collectors.some(({ reason }) => reason !== undefined && /EACCES|EPERM/.test(reason))
   );
 }

@@ -46,6 +46,7 @@ export class PolicyManager {
   #mode: EnforcementMode;
   #repository = Repository.empty();
   #lost: string | undefined;
+  #damage: string | undefined;
   #importErrors = 0;
 
   constructor(options: PolicyManagerOptions, deps: PolicyManagerDeps) {
@@ -77,24 +78,46 @@ export class PolicyManager {
     return this.#lost;
   }
 
+  /** Which file of the rules was corrupt when the other one was taken; until the next import. */
+  get damage(): string | undefined {
+    return this.#damage;
+  }
+
   /** Reads the rules of the last run. */
   load(): void {
     const problems: string[] = [];
-    for (const file of this.#files) {
-      if (!existsSync(file)) continue;
-      try {
-        this.#repository = Repository.fromJSON(JSON.parse(readFileSync(file, 'utf8')), file);
-        this.#resolver.setRules(this.#repository.snapshot());
-        if (problems.length > 0) this.#persist();
-        return;
-      } catch (error) {
-        const aside = setFileAside(file, this.#deps.now());
-        problems.push(`${file} is corrupt (${errorText(error)}), set aside as ${aside}`);
-        this.#deps.log.error({ file, aside, error: errorText(error) }, 'policy file is corrupt, set aside');
-      }
-    }
-    if (problems.length > 0) this.#lost = problems.join('; ');
+    const read = this.#files.some((file) => this.#read(file, problems));
     this.#resolver.setRules(this.#repository.snapshot());
+    if (problems.length === 0) return;
+    if (read) this.#repair(problems.join('; '));
+    else this.#lost = problems.join('; ');
+  }
+
+  /** @returns whether the rules are those of `file` now; a damaged one is set aside and told */
+  #read(file: string, problems: string[]): boolean {
+    if (!existsSync(file)) return false;
+    try {
+      this.#repository = Repository.fromJSON(JSON.parse(readFileSync(file, 'utf8')), file);
+      return true;
+    } catch (error) {
+      const aside = setFileAside(file, this.#deps.now());
+      problems.push(`${file} is corrupt (${errorText(error)}), set aside as ${aside}`);
+      this.#deps.log.error({ file, aside, error: errorText(error) }, 'policy file is corrupt, set aside');
+      return false;
+    }
+  }
+
+  /** Writes the damaged file again. The rules are known all the same: a full disk is no reason to doubt them. */
+  #repair(damage: string): void {
+    this.#damage = damage;
+    try {
+      this.#persist();
+    } catch (error) {
+      this.#deps.log.error(
+        { error: errorText(error) },
+        'the damaged copy of the rules could not be replaced',
+      );
+    }
   }
 
   /**
@@ -165,6 +188,7 @@ export class PolicyManager {
       throw error;
     }
     this.#lost = undefined;
+    this.#damage = undefined;
     const updates = this.#resolver.setRules(this.#repository.snapshot());
     const touched = new Set(updates.map(({ subject }) => subject));
     this.#deps.onChange(touched, `policy revision ${change.revision}`);

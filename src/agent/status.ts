@@ -110,7 +110,11 @@ function agentState(deps: StatusDeps): Api.Status {
   if (lost !== undefined) return { state: 'Failure', msg: `the rules are lost: ${lost}; import them again` };
   const version = `Ciliate ${deps.version}`;
   const datapath = deps.datapath.kind === 'none' ? ', no datapath: policy is NOT enforced' : '';
-  const problems = deps.problems();
+  const { damage } = deps.policy;
+  const problems = [
+    ...deps.problems(),
+    ...(damage === undefined ? [] : [`${damage}: the other copy was taken`]),
+  ];
   if (problems.length > 0) return { state: 'Warning', msg: `${version}${datapath}; ${problems.join('; ')}` };
   const failing = deps.manager.list().filter(({ failure }) => failure !== undefined);
   if (failing.length > 0) {

@@ -291,7 +291,21 @@ describe('a restarted agent', () => {
     writeFileSync(join(node.folder, 'policy.json'), '{');
     await node.start();
     assert.equal((await node.client.policy()).revision, 2);
+    const { state, msg } = (await node.client.healthz()).cilium ?? {};
+    assert.equal(state, 'Warning');
+    assert.match(msg ?? '', /policy\.json is corrupt .* set aside as .*: the other copy was taken/);
+    await node.client.putPolicy(allowRule('r', 'web', 'shop'));
     assert.equal((await node.client.healthz()).cilium?.state, 'Ok');
+  });
+
+  it('keeps the second copy of the rules where the first is corrupt and cannot be written again', async () => {
+    await node.client.putPolicy(allowRule('r', 'web', 'db'));
+    await node.stop();
+    writeFileSync(join(node.folder, 'policy.json'), '{');
+    mkdirSync(join(node.folder, 'policy.json.new'));
+    await node.start();
+    assert.equal((await node.client.policy()).revision, 2);
+    assert.ok(existsSync(join(node.folder, 'policy.backup.json')));
   });
 
   it('removes the directory of an endpoint whose agent died before it wrote the first record', async () => {

@@ -39,14 +39,17 @@ export function formatProblems(problems: readonly PolicyProblem[]): string {
   return problems.map(formatProblem).join('\n');
 }
 
+/** Problems that a message names; a text of another kind has as many as lines. */
+const MOST_TOLD = 3;
+
 /** A policy text was refused; nothing of it was taken. `problems` holds every error found in it. */
 export class PolicyInvalidError extends CiliateError {
   readonly problems: readonly PolicyProblem[];
 
   constructor(problems: readonly PolicyProblem[]) {
-    const [first] = problems;
-    const more = problems.length > 1 ? `, and ${problems.length - 1} more` : '';
-    super(`the policy is invalid: ${first === undefined ? 'no reason given' : formatProblem(first)}${more}`, {
+    const told = problems.slice(0, MOST_TOLD).map(formatProblem).join('; ') || 'no reason given';
+    const more = problems.length > MOST_TOLD ? `, and ${problems.length - MOST_TOLD} more` : '';
+    super(`the policy is invalid: ${told}${more}`, {
       code: 'POLICY_INVALID',
       exitCode: ExitCode.finding,
       hint: 'nothing was changed',

@@ -86,7 +86,14 @@ describe('parsePolicy', () => {
     assert.throws(() => readPolicy(port('{port: "99999", protocol: TPC}'), { file: 'bad.yaml' }), {
       code: 'POLICY_INVALID',
       exitCode: 1,
-      message: /bad\.yaml:5:16: .*and 1 more/,
+      message: /bad\.yaml:5:16: [^;]*; bad\.yaml:5:\d+: [^;]*TPC/,
+    });
+  });
+
+  it('names three of many errors, and their number', () => {
+    const text = JSON.stringify([1, 2, 3, 4, 5]);
+    assert.throws(() => readPolicy(text, { file: 'x' }), {
+      message: /\[0\].*; .*\[1\].*; .*\[2\].*, and 2 more$/,
     });
   });
 });

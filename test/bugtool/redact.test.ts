@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import { Redactor } from '../../bugtool/redact.ts';
 
 const SECRET = 'S3cr3tV4lue';
+const SECRET_HEX = '5ec4e70123456789abcdef';
 
 function redact(text: string, pieces = text.length): { text: string; count: number } {
   const redactor = new Redactor();
@@ -37,6 +38,18 @@ const WITH_SECRET = [
   `-----BEGIN RSA PRIVATE KEY-----\n${SECRET}\n${SECRET}\n-----END RSA PRIVATE KEY-----\n`,
   `{"key":"-----BEGIN EC PRIVATE KEY-----\\n${SECRET}\\n-----END EC PRIVATE KEY-----\\n"}`,
   `-----BEGIN PRIVATE KEY-----\n${SECRET}\ncut off`,
+  `etcd --password -${SECRET} --name x`,
+  `etcd --password=--${SECRET} --name x`,
+  `etcd --password "a ${SECRET}" --name x`,
+  `enckey 0x${SECRET_HEX}`,
+  `	auth-trunc hmac(sha256) 0x${SECRET_HEX} 128`,
+  `	enc cbc(aes) 0x${SECRET_HEX}`,
+  `	aead rfc4106(gcm(aes)) 0x${SECRET_HEX} 128`,
+  `{"password":"one\n${SECRET}\n \\" ${SECRET}"}\n`,
+  `password: "one\n${SECRET}\n${SECRET}"\nname: x`,
+  `token: 'one\n${SECRET}'\nname: x`,
+  `{"msg":"login with password=\\"${SECRET}\\" failed"}`,
+  `{"msg":"{\\"password\\":\\"${SECRET}\\"}"}`,
 ];
 
 const HARMLESS = [
@@ -53,7 +66,7 @@ describe('Redactor', () => {
     it(`masks ${JSON.stringify(text.slice(0, 60))}, however it is cut`, () => {
       for (const pieces of [text.length, 1, 7]) {
         const { text: out, count } = redact(text, pieces);
-        assert.ok(!out.includes(SECRET), out);
+        assert.ok(!out.includes(SECRET) && !out.includes(SECRET_HEX), out);
         assert.ok(out.includes('[redacted]'));
         assert.ok(count >= 1);
       }
@@ -74,6 +87,16 @@ describe('Redactor', () => {
     });
   });
 
+  it('goes on after a value on several lines, however it is cut', () => {
+    const text = `a: 1\npassword: "one\n${SECRET}\n"\nname: x\ntokens: 5\n`;
+    for (const pieces of [text.length, 1, 7])
+      assert.deepEqual(redact(text, pieces), {
+        text: 'a: 1\npassword: "[redacted]"\nname: x\ntokens: 5\n',
+        count: 1,
+      });
+    assert.equal(redact('--use-token --name x').text, '--use-token --name x');
+  });
+
   it('leaves everything else alone', () => {
     for (const text of HARMLESS) assert.deepEqual(redact(text), { text, count: 0 });
   });
@@ -82,6 +105,8 @@ describe('Redactor', () => {
     const word = 'token'.repeat(400_000);
     const began = performance.now();
     assert.equal(redact(word).text, word);
+    const open = `token="x\n`.repeat(200_000);
+    assert.ok(redact(open, 1 << 16).count > 0);
     assert.equal(redact('a'.repeat(3_000_000)).text.length, 3_000_000);
     assert.ok(performance.now() - began < 5_000);
   });

@@ -3,7 +3,6 @@ import { once } from 'node:events';
 import {
   closeSync,
   existsSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -14,6 +13,7 @@ import {
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SystemError } from '../base/errors.ts';
+import { makeFolder } from '../base/make-folder.ts';
 import { inNetns, netnsPids } from './host.ts';
 
 /** A process as a record on disk can name it: a pid alone may belong to somebody else by the time it is read. */
@@ -137,7 +137,7 @@ export interface StartOptions {
  * @throws SystemError code COMMAND_MISSING when it cannot be started
  */
 export async function startDetached(options: StartOptions): Promise<ProcessRef> {
-  mkdirSync(dirname(options.outputFile), { recursive: true });
+  makeFolder(dirname(options.outputFile));
   const output = openSync(options.outputFile, 'a', OUTPUT_MODE);
   try {
     const [program = '', ...rest] = inNetns(options.netns, options.argv);

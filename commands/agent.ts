@@ -32,7 +32,7 @@ function optionFlags(): Interfaces.FlagInput {
 export default class AgentCommand extends BaseCommand<typeof AgentCommand> {
   static override summary = 'Run the agent of this node until SIGTERM';
   static override description =
-    'Drives the BPF datapath of the network namespace it runs in, and serves the API on ciliate.sock. Each option may also be set by the environment (CILIATE_IPV4_RANGE) or by a file of that name in the config folder; a flag counts before the environment, that before the folder. After SIGTERM, or killed, the pinned datapath goes on enforcing, and the health process goes on probing for the next agent to take over; `ciliate cleanup` ends both.';
+    'Drives the BPF datapath of the network namespace it runs in, and serves the API on ciliate.sock. Each option may also be set by the environment (CILIATE_IPV4_RANGE) or by a file of that name in the config folder; a flag counts before the environment, that before the folder. After SIGTERM, or killed, the pinned datapath goes on enforcing, and the health process goes on probing for the next agent to take over; `ciliate cleanup --force` ends both.';
   static override examples = [
     '<%= config.bin %> agent --ipv4-range 10.0.1.0/24 --cluster-cidrs 10.0.0.0/16 --devices eth0',
     '<%= config.bin %> agent --config-dir /etc/ciliate/config',

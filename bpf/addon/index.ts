@@ -141,12 +141,12 @@ class LibBpf implements Bpf {
     return checked(`list the programs on interface ${ifindex}`, result) as readonly number[];
   }
 
-  openRingBuffer(map: BpfMap, onRecords: (records: readonly Buffer[]) => void): RingBuffer {
+  openRingBuffer(map: BpfMap, onRecords: (records: readonly Buffer[], lost: number) => void): RingBuffer {
     const operation = `open ring buffer ${map.info.name}`;
     if (map.info.type !== 27)
       throw argumentError(operation, `the map is of type ${map.info.type}, not a ring buffer`);
-    const result = this.#native.ringOpen(handleOf(map, 'map'), (slab, lengths) =>
-      onRecords(splitRound(slab, lengths)),
+    const result = this.#native.ringOpen(handleOf(map, 'map'), (slab, lengths, lost) =>
+      onRecords(splitRound(slab, lengths), lost),
     );
     return new RingReader(this.#native, checked(operation, result) as Handle);
   }

@@ -77,7 +77,7 @@ export interface Native {
   linkInfo(link: Handle): Result<readonly number[]>;
   linkUpdate(link: Handle, program: Handle, old: Handle | undefined): Status;
   linkDetach(link: Handle): Status;
-  ringOpen(map: Handle, onRound: (slab: Buffer, lengths: Buffer) => void): Result<Handle>;
+  ringOpen(map: Handle, onRound: (slab: Buffer, lengths: Buffer, lost: number) => void): Result<Handle>;
   ringConsume(ring: Handle): Status;
   ringClose(ring: Handle): void;
   btfById(id: number): Result<Buffer>;

@@ -9,8 +9,9 @@
  * done.
  *
  * Everything runs on the environment's thread. The records of a wake-up are copied into one slab and handed
- * over in one call: (slab, lengths as u32 of the machine's order). A wake-up takes at most SLAB_LIMIT bytes;
- * the descriptor is level-triggered, so the rest comes in the next turn.
+ * over in one call: (slab, lengths as u32 of the machine's order, lost). A wake-up takes at most SLAB_LIMIT
+ * bytes; the descriptor is level-triggered, so the rest comes in the next turn. Records that there is no
+ * memory for are given up and counted in `lost`; those of the round that there was memory for still arrive.
  */
 #include "addon.h"
 
@@ -35,6 +36,10 @@ struct reader {
 	size_t slab_bytes, slab_room;
 	uint32_t *lengths;
 	size_t count, room;
+	/* Of the wake-up being read, the lost ones too. */
+	size_t round_bytes;
+	/* Records given up since the callback was last told. */
+	uint32_t lost;
 };
 
 static const napi_type_tag reader_tag = {0x6369696c62706603, 0x72696e6762756672};
@@ -67,30 +72,39 @@ static int on_record(void *data, void *record, size_t bytes)
 {
 	struct reader *reader = data;
 
-	if (!reserve(reader, bytes))
-		return -ENOMEM;
-	memcpy(reader->slab + reader->slab_bytes, record, bytes);
-	reader->slab_bytes += bytes;
-	reader->lengths[reader->count++] = bytes;
-	return reader->slab_bytes >= SLAB_LIMIT ? -ECANCELED : 0;
+	if (reserve(reader, bytes)) {
+		memcpy(reader->slab + reader->slab_bytes, record, bytes);
+		reader->slab_bytes += bytes;
+		reader->lengths[reader->count++] = bytes;
+	} else {
+		reader->lost++;
+	}
+	reader->round_bytes += bytes;
+	return reader->round_bytes >= SLAB_LIMIT ? -ECANCELED : 0;
 }
 
 static napi_status call_back(struct reader *reader)
 {
 	napi_env env = reader->env;
-	napi_value receiver, callback, args[2];
+	napi_value receiver, callback, args[3];
 	napi_status status;
+	uint32_t lost = reader->lost;
+
+	/* The callback may read the next round before it returns. */
+	reader->lost = 0;
 
 	status = napi_create_buffer_copy(env, reader->slab_bytes, reader->slab, NULL, &args[0]);
 	if (status == napi_ok)
 		status = napi_create_buffer_copy(env, reader->count * sizeof(uint32_t), reader->lengths, NULL,
 						 &args[1]);
 	if (status == napi_ok)
+		status = napi_create_uint32(env, lost, &args[2]);
+	if (status == napi_ok)
 		status = napi_get_reference_value(env, reader->callback, &callback);
 	if (status == napi_ok)
 		status = napi_get_global(env, &receiver);
 	if (status == napi_ok)
-		status = napi_make_callback(env, reader->async, receiver, callback, 2, args, NULL);
+		status = napi_make_callback(env, reader->async, receiver, callback, 3, args, NULL);
 	return status;
 }
 
@@ -112,29 +126,49 @@ static void deliver(struct reader *reader)
 static int read_round(struct reader *reader)
 {
 	napi_handle_scope scope;
-	int err;
+	int err, count;
 
 	reader->slab_bytes = 0;
+	reader->round_bytes = 0;
 	reader->count = 0;
 	err = ring_buffer__consume(reader->ring);
-	if (err < 0 && err != -ECANCELED)
-		return err;
-	if (reader->count == 0)
-		return 0;
-	err = reader->count;
-	if (napi_open_handle_scope(reader->env, &scope) != napi_ok)
-		return -ENOMEM;
-	deliver(reader);
-	napi_close_handle_scope(reader->env, scope);
-	return err;
+	count = reader->count;
+	if (count > 0 || reader->lost > 0) {
+		if (napi_open_handle_scope(reader->env, &scope) != napi_ok) {
+			reader->lost += count;
+			return -ENOMEM;
+		}
+		deliver(reader);
+		napi_close_handle_scope(reader->env, scope);
+	}
+	return err < 0 && err != -ECANCELED ? err : count;
+}
+
+/* An uncaught exception: who listens would wait for events for ever. */
+static void report(struct reader *reader, int err)
+{
+	napi_env env = reader->env;
+	napi_handle_scope scope;
+	napi_value error;
+
+	if (napi_open_handle_scope(env, &scope) != napi_ok)
+		return;
+	if (napi_throw_error(env, "BPF_RING", strerror(-err)) == napi_ok &&
+	    napi_get_and_clear_last_exception(env, &error) == napi_ok)
+		napi_fatal_exception(env, error);
+	napi_close_handle_scope(env, scope);
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
 	struct reader *reader = poll->data;
 
-	if (status == 0 && reader->polling)
-		read_round(reader);
+	if (!reader->polling)
+		return;
+	if (status == 0)
+		status = read_round(reader);
+	if (status < 0)
+		report(reader, status);
 }
 
 static void free_reader(struct reader *reader)
@@ -231,7 +265,7 @@ static bool hold(struct reader *reader, napi_value self, napi_value callback)
 	       napi_add_async_cleanup_hook(env, on_exit_hook, reader, &reader->hook) == napi_ok;
 }
 
-/* ringOpen(map, callback(slab, lengths)): handle | -errno */
+/* ringOpen(map, callback(slab, lengths, lost)): handle | -errno */
 static napi_value ring_open(napi_env env, napi_callback_info info)
 {
 	struct reader *reader;

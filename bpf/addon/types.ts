@@ -240,8 +240,11 @@ export interface Bpf {
   listIds(kind: 'map' | 'program' | 'link'): readonly number[];
   /** Ids of the programs on a hook, in order (BPF_PROG_QUERY). */
   queryTcx(ifindex: number, attachType: number, netns?: string): readonly number[];
-  /** Calls back once a wake-up with every record that was ready; the buffers are copies. */
-  openRingBuffer(map: BpfMap, onRecords: (records: readonly Buffer[]) => void): RingBuffer;
+  /**
+   * Calls back once a wake-up with every record that was ready; the buffers are copies. `lost` counts records that were
+   * read since the last call but had no room in memory.
+   */
+  openRingBuffer(map: BpfMap, onRecords: (records: readonly Buffer[], lost: number) => void): RingBuffer;
   /** Types of key and value of a map that has BTF. */
   mapTypes(map: BpfMap): { readonly key: BtfType; readonly value: BtfType } | undefined;
   /** A named struct or union in the BTF of an object file. */

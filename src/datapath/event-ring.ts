@@ -4,7 +4,7 @@ import { decodeEvent } from './event-decoder.ts';
 import type { DatapathMaps } from './programs.ts';
 import { indexKey } from './struct-layout.ts';
 
-/** The reader of the ring buffer: events in batches, and how many the kernel could not write. */
+/** The reader of the ring buffer: events in batches, and how many the kernel could not write or we could not read. */
 export class EventRing {
   readonly #maps: DatapathMaps;
   readonly #listener: (events: readonly MonitorEvent[]) => void;
@@ -15,7 +15,7 @@ export class EventRing {
     this.#maps = maps;
     this.#listener = listener;
     this.#lost = this.#readLost();
-    this.#ring = bpf.openRingBuffer(maps.events, (records) => this.#deliver(records));
+    this.#ring = bpf.openRingBuffer(maps.events, (records, lost) => this.#deliver(records, lost));
   }
 
   #readLost(): bigint {
@@ -25,14 +25,16 @@ export class EventRing {
     return sum;
   }
 
-  #deliver(records: readonly Buffer[]): void {
+  /** @param unread records that the reader had no memory for */
+  #deliver(records: readonly Buffer[], unread: number): void {
     const events: MonitorEvent[] = [];
     for (const record of records) {
       const event = decodeEvent(record);
       if (event !== undefined) events.push(event);
     }
     const lost = this.#readLost();
-    if (lost > this.#lost) events.push({ kind: 'lost', source: 'ring', count: Number(lost - this.#lost) });
+    const count = Number(lost - this.#lost) + unread;
+    if (count > 0) events.push({ kind: 'lost', source: 'ring', count });
     this.#lost = lost;
     if (events.length > 0) this.#listener(events);
   }

@@ -107,6 +107,45 @@ describe('the ring buffer', { skip: rootOrSkip() }, () => {
 });
 
 /** Each is run in a process of its own, which must end by itself with exit 0 and say `fine`. */
+describe('a reader of the ring buffer that runs short of memory', { skip: rootOrSkip() }, () => {
+  const scratch = scratchFolder();
+  after(() => scratch.remove());
+
+  it('hands over what it holds and says how many records it lost', async () => {
+    const library = join(scratch.path, 'short-of-memory.so');
+    const source = join(import.meta.dirname, 'short-of-memory.c');
+    await promisify(execFile)('cc', ['-O1', '-shared', '-fPIC', '-o', library, source, '-ldl']);
+    const script = join(scratch.path, 'short.ts');
+    writeFileSync(
+      script,
+      `import { loadBpf } from ${JSON.stringify(INDEX)};
+      import { contextWithMark, loadSample, PACKET } from ${JSON.stringify(SUPPORT)};
+      const bpf = loadBpf();
+      const { object } = loadSample(bpf, ${JSON.stringify(compileBpf('sample', scratch.path))});
+      const emit = object.program('emit');
+      const rounds: number[][] = [];
+      const ring = bpf.openRingBuffer(object.map('events'), (records, lost) => {
+        rounds.push([records.length, records.at(-1)?.readUInt32LE() ?? -1, lost]);
+      });
+      for (const count of [1000, 3]) {
+        for (let i = 0; i < count; i++) emit.testRun({ data: PACKET, ctx: contextWithMark(1) });
+        ring.consume();
+      }
+      ring.close();
+      console.log(JSON.stringify(rounds));`,
+    );
+    const { stdout } = await promisify(execFile)(process.execPath, [script], {
+      timeout: 20_000,
+      env: { ...process.env, LD_PRELOAD: library },
+    });
+    const [first = [], second] = JSON.parse(stdout) as number[][];
+    const [kept = 0, last, lost] = first;
+    assert.ok(kept > 0 && kept < 1000, `${kept} kept`);
+    assert.deepEqual([last, lost], [kept - 1, 1000 - kept]);
+    assert.deepEqual(second, [3, 1002, 0]);
+  });
+});
+
 const STAGES: Readonly<Record<string, string>> = {
   'before anything was opened': ``,
   'with an object open': `bpf.openObject(sample);`,

@@ -76,8 +76,8 @@ bool get_fd_handle(napi_env env, napi_value value, struct fd_handle **out);
 napi_value make_tagged(napi_env env, void *data, const napi_type_tag *tag, napi_finalize finalize);
 bool get_tagged(napi_env env, napi_value value, const napi_type_tag *tag, void **out);
 
-/* log.c: what libbpf said on this thread since log_clear(). */
-void log_install(void);
+/* log.c: what libbpf said on this thread since log_clear(); freed when the environment ends. */
+napi_status log_install(napi_env env);
 void log_clear(void);
 
 /* One table a file, joined in module.c. */

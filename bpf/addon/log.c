@@ -49,9 +49,18 @@ static int on_print(enum libbpf_print_level level, const char *format, va_list a
 	return length;
 }
 
-void log_install(void)
+/* Runs on the environment's thread when the environment ends. */
+static void log_release(void *unused)
+{
+	free(log_text);
+	log_text = NULL;
+	log_length = 0;
+}
+
+napi_status log_install(napi_env env)
 {
 	libbpf_set_print(on_print);
+	return napi_add_env_cleanup_hook(env, log_release, NULL);
 }
 
 void log_clear(void)

@@ -130,7 +130,7 @@ NAPI_MODULE_INIT(/* napi_env env, napi_value exports */)
 					 program_methods, link_methods,	  ringbuf_methods,
 					 btf_methods,	  system_methods, log_methods};
 
-	log_install();
+	NAPI_OK(env, log_install(env));
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
 		if (!add_methods(env, exports, tables[i])) {
 			throw_last(env);

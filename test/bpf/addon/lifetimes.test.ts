@@ -9,6 +9,7 @@ import { rootOrSkip } from '../../support/privilege.ts';
 import { codeOf, compileBpf, contextWithMark, loadSample, PACKET, scratchFolder } from './support.ts';
 
 const INDEX = new URL('../../../bpf/addon/index.ts', import.meta.url).href;
+const ASSETS = new URL('../../../src/base/assets.ts', import.meta.url).href;
 const SUPPORT = new URL('./support.ts', import.meta.url).href;
 
 describe('the ring buffer', { skip: rootOrSkip() }, () => {
@@ -107,6 +108,33 @@ describe('the ring buffer', { skip: rootOrSkip() }, () => {
 });
 
 /** Each is run in a process of its own, which must end by itself with exit 0 and say `fine`. */
+describe('what libbpf said on a thread', () => {
+  it('is freed with the thread, though nobody took it', async () => {
+    const source = `const { loadAddon } = await import(process.env.ASSETS);
+      loadAddon('bpf.node').objectOpen(process.execPath);`;
+    const script = `
+      import { once } from 'node:events';
+      import { readFileSync } from 'node:fs';
+      import { Worker } from 'node:worker_threads';
+      const mebibytes = () => Number(/^VmData:\\s+(\\d+)/m.exec(readFileSync('/proc/self/status', 'utf8'))[1]) / 1024;
+      const run = async () => {
+        const worker = new Worker(new URL(process.env.WORKER));
+        await once(worker, 'exit');
+      };
+      await run();
+      const before = mebibytes();
+      for (let i = 0; i < 40; i++) await run();
+      console.log(mebibytes() - before);`;
+    const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script], {
+      timeout: 30_000,
+      env: { ...process.env, ASSETS, WORKER: `data:text/javascript,${encodeURIComponent(source)}` },
+    });
+    // A buffer is 1 MiB; 40 threads that kept theirs would hold 40 of them.
+    const grown = Number(stdout);
+    assert.ok(stdout !== '' && grown < 20, `${stdout} MiB`);
+  });
+});
+
 describe('a reader of the ring buffer that runs short of memory', { skip: rootOrSkip() }, () => {
   const scratch = scratchFolder();
   after(() => scratch.remove());

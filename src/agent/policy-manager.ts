@@ -1,5 +1,5 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { setFileAside, writeFileAtomically } from '../base/atomic-file.ts';
 import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
@@ -88,9 +88,20 @@ export class PolicyManager {
     const problems: string[] = [];
     const read = this.#files.some((file) => this.#read(file, problems));
     this.#resolver.setRules(this.#repository.snapshot());
+    if (!read) problems.push(...this.#setAsideEarlier(problems));
     if (problems.length === 0) return;
     if (read) this.#repair(problems.join('; '));
     else this.#lost = problems.join('; ');
+  }
+
+  /** Rules that an earlier start lost stay lost until an import, however often the agent starts in between. */
+  #setAsideEarlier(problems: readonly string[]): string[] {
+    const folder = dirname(this.#files[0]);
+    if (problems.length > 0 || !existsSync(folder)) return [];
+    const prefixes = this.#files.map((file) => `${basename(file)}.corrupt-`);
+    const names = readdirSync(folder).filter((name) => prefixes.some((prefix) => name.startsWith(prefix)));
+    if (names.length === 0) return [];
+    return [`the rules were set aside as ${names.sort().join(', ')}, and none were imported since`];
   }
 
   /** @returns whether the rules are those of `file` now; a damaged one is set aside and told */

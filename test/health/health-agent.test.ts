@@ -29,6 +29,10 @@ function reachable(status: HealthStatusResponse, name: string, kind: 'host' | 'h
   return path?.icmp?.latency !== undefined && path.http?.latency !== undefined;
 }
 
+/** Run inside a namespace: Debian's smallest installation has no curl. */
+const FETCH_METRICS =
+  "require('node:http').get('http://127.0.0.1:9963/metrics', (answer) => answer.pipe(process.stdout))";
+
 describe('health agents of two nodes', { skip: rootOrSkip() }, () => {
   const lab = new NetnsLab('h');
   const folder = mkdtempSync(join(tmpdir(), 'health-'));
@@ -134,7 +138,7 @@ describe('health agents of two nodes', { skip: rootOrSkip() }, () => {
     assert.equal((await n1.client.healthz()).cilium?.cilium?.msg, 'fine');
     assert.equal(readFileSync(join(n1.folder, 'pid', 'health.pid'), 'utf8').trim(), String(n1.child.pid));
 
-    const { stdout: metrics } = await lab.exec(a, ['curl', '-s', '-m', '5', 'http://127.0.0.1:9963/metrics']);
+    const { stdout: metrics } = await lab.exec(a, [process.execPath, '-e', FETCH_METRICS]);
     assert.match(metrics, /cilium_node_health_connectivity_status\{type="node",status="reachable"\} 2/);
     const promtool = spawnSync('promtool', ['check', 'metrics'], { input: metrics, encoding: 'utf8' });
     if (promtool.error === undefined) assert.equal(promtool.status, 0, promtool.stdout + promtool.stderr);

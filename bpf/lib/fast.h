@@ -148,7 +148,30 @@ static __always_inline void fast_age4(struct iphdr *ip, const struct fast_route 
 	ip->ttl--;
 }
 
-/* What conntrack and the flow cache want to know of a plain packet. False when it is not one. */
+/* The same for IPv6. No checksum of the header makes up for it in the sum that a NIC may have taken of the
+ * packet. */
+static __always_inline void fast_age6(struct __sk_buff *ctx, struct ipv6hdr *ip,
+				      const struct fast_route *route, __u32 hook)
+{
+	if (hook == HOOK_TO_POD || !route->ifindex)
+		return;
+	ip->hop_limit--;
+	if (hook == HOOK_FROM_NETDEV)
+		bpf_csum_update(ctx, (__force __wsum)~be16_bits(bpf_htons(1)));
+}
+
+/* The ports of a plain packet, and what else conntrack and the flow cache want to know of it. */
+static __always_inline void fast_packet(struct flow_cache_packet *packet, const struct __sk_buff *ctx,
+					const struct transport_ports *ports, __u32 protocol, __u32 hook)
+{
+	packet->hook = hook;
+	packet->source_port = ports->source;
+	packet->destination_port = ports->destination;
+	packet->ifindex = ctx->ifindex;
+	packet->protocol = protocol;
+}
+
+/* False when it is not a plain packet. */
 static __always_inline bool fast_parse4(const struct __sk_buff *ctx, const struct iphdr *ip,
 					const void *data_end, struct flow_cache_packet *packet, __u32 hook)
 {
@@ -159,11 +182,32 @@ static __always_inline bool fast_parse4(const struct __sk_buff *ctx, const struc
 		return false;
 	if (!fast_ports(ip + 1, data_end, ip->protocol, false, &ports))
 		return false;
-	packet->ip = ip;
-	packet->hook = hook;
-	packet->source_port = ports.source;
-	packet->destination_port = ports.destination;
-	packet->ifindex = ctx->ifindex;
+	fast_packet(packet, ctx, &ports, ip->protocol, hook);
+	return true;
+}
+
+static __always_inline bool fast_parse6(const struct __sk_buff *ctx, const struct ipv6hdr *ip,
+					const void *data_end, struct flow_cache_packet *packet, __u32 hook)
+{
+	struct transport_ports ports;
+
+	if ((const void *)(ip + 1) > data_end || ip->version != 6 || ip->hop_limit <= 1)
+		return false;
+	if (!fast_ports(ip + 1, data_end, ip->nexthdr, true, &ports))
+		return false;
+	fast_packet(packet, ctx, &ports, ip->nexthdr, hook);
+	return true;
+}
+
+/* A route from the flow cache, if what it holds still stands. */
+static __always_inline bool fast_recall(struct fast_route *route, const struct flow_cache_answer *answer)
+{
+	if (!flow_cache_fresh(answer))
+		return false;
+	route->from_slot = answer->slot[0];
+	route->to_slot = answer->slot[1];
+	route->ifindex = answer->ifindex;
+	route->mac = answer->mac;
 	return true;
 }
 
@@ -171,27 +215,72 @@ static __always_inline int fast_cached4(struct __sk_buff *ctx, void *data, void 
 {
 	struct iphdr *ip = data + ETH_HLEN;
 	struct flow_cache_packet packet;
-	struct flow_cache_entry *entry;
+	struct flow_cache4_entry *entry;
 	struct fast_route route;
 
 	if (!fast_parse4(ctx, ip, data_end, &packet, hook))
 		return FAST_MISS;
-	entry = flow_cache_place(&packet);
-	if (!entry || !flow_cache_matches(entry, &packet) || !flow_cache_fresh(entry))
+	entry = flow_cache4_place(ip, &packet);
+	if (!entry || !flow_cache4_matches(entry, ip, &packet) || !fast_recall(&route, &entry->answer))
 		return FAST_MISS;
-	route.from_slot = entry->slot[0];
-	route.to_slot = entry->slot[1];
-	route.ifindex = entry->ifindex;
-	route.mac = entry->mac;
 	fast_age4(ip, &route, hook);
 	return fast_forward(ctx, data, &route, hook);
+}
+
+static __always_inline int fast_cached6(struct __sk_buff *ctx, void *data, void *data_end, __u32 hook)
+{
+	struct ipv6hdr *ip = data + ETH_HLEN;
+	const union address *source = (union address *)&ip->saddr, *destination = (union address *)&ip->daddr;
+	struct flow_cache_packet packet;
+	struct flow_cache6_entry *entry;
+	struct fast_route route;
+
+	if (!fast_parse6(ctx, ip, data_end, &packet, hook))
+		return FAST_MISS;
+	entry = flow_cache6_place(source, destination, &packet);
+	if (!entry || !flow_cache6_matches(entry, source, destination, &packet) ||
+	    !fast_recall(&route, &entry->answer))
+		return FAST_MISS;
+	fast_age6(ctx, ip, &route, hook);
+	return fast_forward(ctx, data, &route, hook);
+}
+
+/* Notes a flow of IPv4 in the cache, unless another one has its place. */
+static __always_inline void fast_note4(const struct iphdr *ip, const struct flow_cache_packet *packet,
+				       const struct ct4_key *key, const struct ct_entry *found, __u32 side)
+{
+	struct flow_cache4_entry *entry = flow_cache4_place(ip, packet);
+
+	if (!entry || (flow_cache_taken(&entry->answer) && !flow_cache4_matches(entry, ip, packet)))
+		return;
+	entry->source = ip->saddr;
+	entry->destination = ip->daddr;
+	flow_cache_note(&entry->answer, packet, found, side);
+	/* The map may have given the entry to another flow while it was copied. */
+	if (bpf_map_lookup_elem(&MAP_CT4, key) != found)
+		entry->answer.protocol = 0;
+}
+
+static __always_inline void fast_note6(const struct ipv6hdr *ip, const struct flow_cache_packet *packet,
+				       const struct ct6_key *key, const struct ct_entry *found, __u32 side)
+{
+	const union address *source = (union address *)&ip->saddr, *destination = (union address *)&ip->daddr;
+	struct flow_cache6_entry *entry = flow_cache6_place(source, destination, packet);
+
+	if (!entry ||
+	    (flow_cache_taken(&entry->answer) && !flow_cache6_matches(entry, source, destination, packet)))
+		return;
+	entry->source = *source;
+	entry->destination = *destination;
+	flow_cache_note(&entry->answer, packet, found, side);
+	if (bpf_map_lookup_elem(&MAP_CT6, key) != found)
+		entry->answer.protocol = 0;
 }
 
 static __always_inline int fast_tracked4(struct __sk_buff *ctx, void *data, void *data_end, __u32 hook)
 {
 	struct iphdr *ip = data + ETH_HLEN;
 	struct flow_cache_packet packet;
-	struct flow_cache_entry *place;
 	struct fast_route route;
 	struct ct_entry *entry;
 	struct ct4_key key;
@@ -207,27 +296,47 @@ static __always_inline int fast_tracked4(struct __sk_buff *ctx, void *data, void
 	fast_route_of(&route, entry, side);
 	/* At to_pod it also matters by which device the packet reached the node, which the cache does not
 	 * know. */
-	if (hook != HOOK_TO_POD) {
-		place = flow_cache_place(&packet);
-		/* The map may have given the entry to another flow while it was copied. */
-		if (place && flow_cache_note(place, &packet, entry, side) &&
-		    bpf_map_lookup_elem(&MAP_CT4, &key) != entry)
-			place->protocol = 0;
-	}
+	if (hook != HOOK_TO_POD)
+		fast_note4(ip, &packet, &key, entry, side);
 	fast_age4(ip, &route, hook);
 	return fast_forward(ctx, data, &route, hook);
 }
 
-/* Functions of their own: their stack is not that of the slow path's callers. */
-static __attribute__((noinline)) int tracked4_from_pod(struct __sk_buff *ctx)
+static __always_inline int fast_tracked6(struct __sk_buff *ctx, void *data, void *data_end, __u32 hook)
 {
-	return fast_tracked4(ctx, (void *)(long)ctx->data, (void *)(long)ctx->data_end, HOOK_FROM_POD);
+	struct ipv6hdr *ip = data + ETH_HLEN;
+	struct flow_cache_packet packet;
+	struct fast_route route;
+	struct ct_entry *entry;
+	struct ct6_key key;
+	__u32 side;
+
+	if (!fast_parse6(ctx, ip, data_end, &packet, hook))
+		return FAST_MISS;
+	side = ct6_key_fill(&key, (union address *)&ip->saddr, (union address *)&ip->daddr,
+			    packet.source_port, packet.destination_port, ip->nexthdr);
+	entry = bpf_map_lookup_elem(&MAP_CT6, &key);
+	if (!entry || !fast_usable(ctx, entry, side, hook))
+		return FAST_MISS;
+	fast_route_of(&route, entry, side);
+	if (hook != HOOK_TO_POD)
+		fast_note6(ip, &packet, &key, entry, side);
+	fast_age6(ctx, ip, &route, hook);
+	return fast_forward(ctx, data, &route, hook);
 }
 
-static __attribute__((noinline)) int tracked4_from_netdev(struct __sk_buff *ctx)
-{
-	return fast_tracked4(ctx, (void *)(long)ctx->data, (void *)(long)ctx->data_end, HOOK_FROM_NETDEV);
-}
+/* Functions of their own: their stack is not that of the slow path's callers. */
+#define FAST_TRACKED(family, name, hook)                                                                     \
+	static __attribute__((noinline)) int tracked##family##_##name(struct __sk_buff *ctx)                 \
+	{                                                                                                    \
+		return fast_tracked##family(ctx, (void *)(long)ctx->data, (void *)(long)ctx->data_end,       \
+					    hook);                                                           \
+	}
+
+FAST_TRACKED(4, from_pod, HOOK_FROM_POD)
+FAST_TRACKED(4, from_netdev, HOOK_FROM_NETDEV)
+FAST_TRACKED(6, from_pod, HOOK_FROM_POD)
+FAST_TRACKED(6, from_netdev, HOOK_FROM_NETDEV)
 
 /* By the flow cache, else by conntrack. */
 static __always_inline int fast_ipv4(struct __sk_buff *ctx, void *data, void *data_end, __u32 hook)
@@ -244,31 +353,14 @@ static __always_inline int fast_ipv4(struct __sk_buff *ctx, void *data, void *da
 
 static __always_inline int fast_ipv6(struct __sk_buff *ctx, void *data, void *data_end, __u32 hook)
 {
-	struct ipv6hdr *ip = data + ETH_HLEN;
-	struct transport_ports ports;
-	struct ct_entry *entry;
-	struct fast_route route;
-	struct ct6_key key;
-	__u32 side;
+	int verdict;
 
-	if ((void *)(ip + 1) > data_end || ip->version != 6 || ip->hop_limit <= 1)
-		return FAST_MISS;
-	if (!fast_ports(ip + 1, data_end, ip->nexthdr, true, &ports))
-		return FAST_MISS;
-	side = ct6_key_fill(&key, (union address *)&ip->saddr, (union address *)&ip->daddr, ports.source,
-			    ports.destination, ip->nexthdr);
-	entry = bpf_map_lookup_elem(&MAP_CT6, &key);
-	if (!entry || !fast_usable(ctx, entry, side, hook))
-		return FAST_MISS;
-	fast_route_of(&route, entry, side);
-	if (hook != HOOK_TO_POD && route.ifindex) {
-		ip->hop_limit--;
-		/* No checksum of the header makes up for it in the sum that a NIC may have taken of the
-		 * packet. */
-		if (hook == HOOK_FROM_NETDEV)
-			bpf_csum_update(ctx, (__force __wsum)~be16_bits(bpf_htons(1)));
-	}
-	return fast_forward(ctx, data, &route, hook);
+	if (hook == HOOK_TO_POD)
+		return fast_tracked6(ctx, data, data_end, hook);
+	verdict = fast_cached6(ctx, data, data_end, hook);
+	if (verdict != FAST_MISS)
+		return verdict;
+	return hook == HOOK_FROM_POD ? tracked6_from_pod(ctx) : tracked6_from_netdev(ctx);
 }
 
 /* Returns a verdict, or FAST_MISS with the packet untouched. */

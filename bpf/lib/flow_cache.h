@@ -15,16 +15,17 @@
 #include "common.h"
 #include "conntrack.h"
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 
-#define FLOW_CACHE_BITS 9
+/* As many entries as one value of a per-CPU map may hold: 32 KiB. */
+#define FLOW_CACHE4_BITS 9
+#define FLOW_CACHE6_BITS 8
 
 /*
- * One cache line. The packet as it came: not sorted, so each direction has its own entry. Of an echo the
- * ports are as in ct4_key. Index 0 is the packet's source. protocol 0: empty.
+ * What an entry has besides the addresses of the packet, as it came: not sorted, so each direction has its
+ * own entry. Of an echo the ports are as in ct4_key. Index 0 is the packet's source. protocol 0: empty.
  */
-struct flow_cache_entry {
-	__be32 source;
-	__be32 destination;
+struct flow_cache_answer {
 	__be16 source_port;
 	__be16 destination_port;
 	__u32 from_ifindex; /* where the packet came in */
@@ -36,12 +37,30 @@ struct flow_cache_entry {
 	__u8 protocol;
 	__u8 hook; /* HOOK_* */
 	__u8 pad[2];
+};
+
+/* One cache line. */
+struct flow_cache4_entry {
+	__be32 source;
+	__be32 destination;
+	struct flow_cache_answer answer;
 	__u32 reserved[4];
 };
 
-/* As large as one value of a per-CPU map may be: 32 KiB. */
-struct flow_cache {
-	struct flow_cache_entry entries[1 << FLOW_CACHE_BITS];
+/* Two cache lines. */
+struct flow_cache6_entry {
+	union address source;
+	union address destination;
+	struct flow_cache_answer answer;
+	__u32 reserved[14];
+};
+
+struct flow_cache4 {
+	struct flow_cache4_entry entries[1 << FLOW_CACHE4_BITS];
+};
+
+struct flow_cache6 {
+	struct flow_cache6_entry entries[1 << FLOW_CACHE6_BITS];
 };
 
 /*
@@ -52,78 +71,119 @@ struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct flow_cache);
-} ciliate_flow_cache SEC(".maps");
+	__type(value, struct flow_cache4);
+} ciliate_flow_cache4 SEC(".maps");
 
-/* A packet of IPv4 as the cache knows it. Of an echo the ports are as in ct4_key. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct flow_cache6);
+} ciliate_flow_cache6 SEC(".maps");
+
+/* A plain packet as the cache knows it, but for its addresses. Of an echo the ports are as in ct4_key. */
 struct flow_cache_packet {
-	const struct iphdr *ip;
 	__u32 hook;
 	__be16 source_port;
 	__be16 destination_port;
 	__u32 ifindex; /* where it came in */
+	__u32 protocol;
 };
 
-/* The one place where a flow may be cached. */
-static __always_inline struct flow_cache_entry *flow_cache_place(const struct flow_cache_packet *packet)
-{
-	__u64 ports = (__u64)be16_bits(packet->source_port) << 16 | be16_bits(packet->destination_port);
-	__u64 addresses = (__u64)be32_bits(packet->ip->saddr) << 32 | be32_bits(packet->ip->daddr);
-	/* 2^64 over the golden ratio: the high bits of the product depend on all of the key. */
-	__u64 hash = (addresses ^ ports << 16) * 0x9e3779b97f4a7c15ULL;
-	struct flow_cache *cache;
-	__u32 zero = 0;
+/* 2^64 over the golden ratio: the high bits of a product with it depend on all of the other factor. */
+#define FLOW_CACHE_FACTOR 0x9e3779b97f4a7c15ULL
 
-	cache = bpf_map_lookup_elem(&ciliate_flow_cache, &zero);
-	return cache ? &cache->entries[hash >> (64 - FLOW_CACHE_BITS)] : NULL;
+static __always_inline __u64 flow_cache_ports(const struct flow_cache_packet *packet)
+{
+	return (__u64)be16_bits(packet->source_port) << 32 | (__u64)be16_bits(packet->destination_port) << 16;
 }
 
-static __always_inline bool flow_cache_matches(const struct flow_cache_entry *entry,
+/* The one place where a flow of IPv4 may be cached. */
+static __always_inline struct flow_cache4_entry *flow_cache4_place(const struct iphdr *ip,
+								   const struct flow_cache_packet *packet)
+{
+	__u64 addresses = (__u64)be32_bits(ip->saddr) << 32 | be32_bits(ip->daddr);
+	__u64 hash = (addresses ^ flow_cache_ports(packet)) * FLOW_CACHE_FACTOR;
+	struct flow_cache4 *cache;
+	__u32 zero = 0;
+
+	cache = bpf_map_lookup_elem(&ciliate_flow_cache4, &zero);
+	return cache ? &cache->entries[hash >> (64 - FLOW_CACHE4_BITS)] : NULL;
+}
+
+/* The one place where a flow of IPv6 may be cached. */
+static __always_inline struct flow_cache6_entry *flow_cache6_place(const union address *source,
+								   const union address *destination,
+								   const struct flow_cache_packet *packet)
+{
+	__u64 hash = (source->half[0] ^ source->half[1] ^ flow_cache_ports(packet)) * FLOW_CACHE_FACTOR;
+	struct flow_cache6 *cache;
+	__u32 zero = 0;
+
+	hash = (hash ^ destination->half[0] ^ destination->half[1]) * FLOW_CACHE_FACTOR;
+	cache = bpf_map_lookup_elem(&ciliate_flow_cache6, &zero);
+	return cache ? &cache->entries[hash >> (64 - FLOW_CACHE6_BITS)] : NULL;
+}
+
+static __always_inline bool flow_cache_matches(const struct flow_cache_answer *answer,
 					       const struct flow_cache_packet *packet)
 {
-	return entry->source == packet->ip->saddr && entry->destination == packet->ip->daddr &&
-	       entry->source_port == packet->source_port &&
-	       entry->destination_port == packet->destination_port &&
-	       entry->from_ifindex == packet->ifindex && entry->protocol == packet->ip->protocol &&
-	       entry->hook == packet->hook;
+	return answer->source_port == packet->source_port &&
+	       answer->destination_port == packet->destination_port &&
+	       answer->from_ifindex == packet->ifindex && answer->protocol == packet->protocol &&
+	       answer->hook == packet->hook;
+}
+
+static __always_inline bool flow_cache4_matches(const struct flow_cache4_entry *entry, const struct iphdr *ip,
+						const struct flow_cache_packet *packet)
+{
+	return entry->source == ip->saddr && entry->destination == ip->daddr &&
+	       flow_cache_matches(&entry->answer, packet);
+}
+
+static __always_inline bool flow_cache6_matches(const struct flow_cache6_entry *entry,
+						const union address *source, const union address *destination,
+						const struct flow_cache_packet *packet)
+{
+	return address_equal(&entry->source, source) && address_equal(&entry->destination, destination) &&
+	       flow_cache_matches(&entry->answer, packet);
 }
 
 /* Whether conntrack would still say the same. */
-static __always_inline bool flow_cache_fresh(const struct flow_cache_entry *entry)
+static __always_inline bool flow_cache_fresh(const struct flow_cache_answer *answer)
 {
-	return entry->tick == ct_now() &&
-	       epochs_hold(entry->slot[0], entry->epoch[0], entry->slot[1], entry->epoch[1]);
+	return answer->tick == ct_now() &&
+	       epochs_hold(answer->slot[0], answer->epoch[0], answer->slot[1], answer->epoch[1]);
 }
 
 /*
- * Notes what `found` says of packets from `side`; it has just been found usable. A flow keeps its place until
- * the tick ends: flows that share one do not take it from each other with every packet. Returns whether it
- * was noted.
+ * Whether another flow has the place. A flow keeps its place until the tick ends: flows that share one do not
+ * take it from each other with every packet.
  */
-static __always_inline bool flow_cache_note(struct flow_cache_entry *entry,
+static __always_inline bool flow_cache_taken(const struct flow_cache_answer *answer)
+{
+	return answer->tick == ct_now() && answer->protocol;
+}
+
+/* Notes what `found` says of packets from `side`; it has just been found usable. */
+static __always_inline void flow_cache_note(struct flow_cache_answer *answer,
 					    const struct flow_cache_packet *packet,
 					    const struct ct_entry *found, __u32 side)
 {
 	__u32 from = side & 1, to = from ^ 1;
-	__u32 now = ct_now();
 
-	if (entry->tick == now && entry->protocol && !flow_cache_matches(entry, packet))
-		return false;
-	entry->source = packet->ip->saddr;
-	entry->destination = packet->ip->daddr;
-	entry->source_port = packet->source_port;
-	entry->destination_port = packet->destination_port;
-	entry->from_ifindex = packet->ifindex;
-	entry->protocol = packet->ip->protocol;
-	entry->hook = (__u8)packet->hook;
-	entry->tick = now;
-	entry->epoch[0] = found->epoch[from];
-	entry->epoch[1] = found->epoch[to];
-	entry->slot[0] = found->slot[from];
-	entry->slot[1] = found->slot[to];
-	entry->ifindex = found->ifindex[to];
-	mac_copy(entry->mac, found->mac[to]);
-	return true;
+	answer->source_port = packet->source_port;
+	answer->destination_port = packet->destination_port;
+	answer->from_ifindex = packet->ifindex;
+	answer->protocol = (__u8)packet->protocol;
+	answer->hook = (__u8)packet->hook;
+	answer->tick = ct_now();
+	answer->epoch[0] = found->epoch[from];
+	answer->epoch[1] = found->epoch[to];
+	answer->slot[0] = found->slot[from];
+	answer->slot[1] = found->slot[to];
+	answer->ifindex = found->ifindex[to];
+	mac_copy(answer->mac, found->mac[to]);
 }
 
 #endif

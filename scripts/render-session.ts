@@ -1,10 +1,10 @@
 /**
  * Draws a recorded terminal session as an SVG picture: `render-session.ts TITLE < session.txt > picture.svg`.
- * Lines that begin with `$ ` are commands and stand out; long lines are cut at 132 columns.
+ * Lines that begin with `$ ` are commands and stand out; long lines are cut at 150 columns.
  */
 import { text } from 'node:stream/consumers';
 
-const COLUMNS = 132;
+const COLUMNS = 150;
 const LINE_HEIGHT = 17;
 const CHAR_WIDTH = 7.8;
 const MARGIN = 16;

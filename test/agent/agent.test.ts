@@ -53,7 +53,7 @@ describe('an endpoint', () => {
     const id = await create(node, 'web', ip(9), 7);
     assert.equal(id, 7);
     assert.deepEqual(
-      node.kernel.calls.filter((call) => call.includes(' 7')),
+      node.kernel.calls.filter((call) => /^\w+ 7( |$)/.test(call)),
       ['attach 7', `identity 7 ${node.kernel.endpoints.get(7)?.endpoint.identity}`, 'policy 7 +2 -0 open'],
     );
     assert.ok(node.network.endpoints.has(7));
@@ -342,7 +342,7 @@ describe('an agent after the pinned datapath was lost', () => {
     await until('7 is ready', () => node.agent.manager.list()[0]?.state === 'ready');
     assert.deepEqual(await listed(node), before);
     assert.deepEqual(
-      node.kernel.calls.filter((call) => call.includes(' 7')),
+      node.kernel.calls.filter((call) => /^\w+ 7( |$)/.test(call)),
       ['attach 7', 'policy 7 +2 -0 ingress'],
     );
   });

@@ -17,6 +17,31 @@ const events: { outcome: string; latencyNs: number | null; stamped: boolean; err
 const count = task.count ?? 1;
 let ended = 0;
 
+/**
+ * The kernel turns receive stamps on some time after the first socket asks for them, for all sockets of the machine:
+ * a prober that stays open keeps them on for the one that is tested.
+ */
+async function keepStampsOn(): Promise<IcmpProber> {
+  let stamped = false;
+  const keeper = new IcmpProber(
+    {},
+    {
+      onOutcomes: (batch) => (stamped ||= batch.count > 0 && !Number.isNaN(batch.latencyNs[0] ?? Number.NaN)),
+    },
+  );
+  keeper.start();
+  const family = keeper.readiness(4).ready ? 4 : 6;
+  if (!keeper.readiness(family).ready) return keeper;
+  const path = keeper.openPath(family === 4 ? '127.0.0.1' : '::1');
+  const limit = performance.now() + 2000;
+  while (!stamped && performance.now() < limit) {
+    keeper.send(Uint32Array.of(path));
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  return keeper;
+}
+
+const keeper = await keepStampsOn();
 const prober = new IcmpProber(task.options ?? {}, {
   onOutcomes: (batch) => {
     for (let i = 0; i < batch.count; i++) {
@@ -49,4 +74,5 @@ const wallNs = Number(process.hrtime.bigint() - startNs);
 await new Promise((resolve) => setTimeout(resolve, task.lingerMs ?? 0));
 const counters = prober.counters();
 prober.stop();
+keeper.stop();
 process.stdout.write(`${JSON.stringify({ modes, events, counters, wallNs })}\n`);

@@ -22,6 +22,14 @@ export const ReservedIdentity = {
 export const MIN_ALLOCATED_IDENTITY = 256;
 export const MAX_ALLOCATED_IDENTITY = 65535;
 
+/** Numbers from here on are of one node only: prefixes of CIDR rules and names of `toFQDNs`, as in Cilium 1.19. */
+export const LOCAL_IDENTITY_SCOPE = 1 << 24;
+
+/** Whether the number was given by this node, to a prefix or a set of names. */
+export function isLocalIdentity(id: NumericIdentity): boolean {
+  return id >= LOCAL_IDENTITY_SCOPE && id < 2 * LOCAL_IDENTITY_SCOPE;
+}
+
 export interface Identity {
   readonly id: NumericIdentity;
   /** Sorted by `source:key`. */

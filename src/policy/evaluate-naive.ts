@@ -70,6 +70,7 @@ function peerHolds({ peers, ports }: RuleItem, peer: Identity, clusterName: stri
   if (peers === undefined) return ports !== undefined;
   if (peers.kind === 'entities')
     return peers.entities.some((entity) => entityHolds(entity, peer, clusterName));
+  if (peers.kind !== 'endpoints') return false;
   for (const selector of peers.selectors) {
     if (selector.matchLabels.length + selector.matchExpressions.length === 0) return true;
     if (peer.id !== 0 && selects(selector, peer.labels)) return true;
@@ -83,6 +84,7 @@ function portHolds(spec: PortSpec, query: NaiveQuery): boolean {
   const name = PROTOCOL_NAMES[query.protocol];
   if (name === undefined || (spec.protocol !== 'ANY' && spec.protocol !== name)) return false;
   if (spec.port === 0) return true;
+  if (typeof spec.port === 'string') return false;
   return query.port >= spec.port && query.port <= (spec.endPort ?? spec.port);
 }
 

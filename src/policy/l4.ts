@@ -60,6 +60,7 @@ const PROTOCOLS: Record<PortSpec['protocol'], readonly { readonly name: string; 
   };
 
 function matchesOfPort({ port, endPort, protocol }: PortSpec): L4Match[] {
+  if (typeof port === 'string') return [];
   const prefixes = port === 0 ? ALL_L4.prefixes : portPrefixes(port, endPort ?? port);
   return PROTOCOLS[protocol].map(({ name, number }) => ({
     protocol: number,

@@ -78,6 +78,8 @@ export function peerSelectors(peers: Peers): readonly PeerSelector[] {
       return peers.selectors.map(selectorPeer);
     case 'entities':
       return peers.entities.flatMap(entityPeers);
+    default:
+      return [];
   }
 }
 

@@ -38,6 +38,11 @@ function portJson(port: PortSpec): PortJson {
 const PEER_FIELDS: Record<Peers['kind'], { readonly suffix: string; readonly first: boolean }> = {
   endpoints: { suffix: 'Endpoints', first: true },
   entities: { suffix: 'Entities', first: false },
+  cidrs: { suffix: 'CIDR', first: false },
+  'cidr-sets': { suffix: 'CIDRSet', first: false },
+  services: { suffix: 'Services', first: false },
+  fqdns: { suffix: 'FQDNs', first: false },
+  nodes: { suffix: 'Nodes', first: false },
 };
 
 function peersJson(peers: Peers, direction: Direction): ItemJson {
@@ -47,6 +52,8 @@ function peersJson(peers: Peers, direction: Direction): ItemJson {
       return { [name]: peers.selectors.map(selectorJson) };
     case 'entities':
       return { [name]: peers.entities };
+    default:
+      return {};
   }
 }
 

@@ -1,0 +1,47 @@
+import type { NumericIdentity } from './identity.ts';
+import type { AccessLogRecord, L7Policy } from './l7.ts';
+
+/*
+ * What agent and proxy say to each other: JSON texts, one a line, over the proxy's unix socket. The proxy listens, the
+ * agent connects, and connects again after a restart of either; a newer connection ends the older one.
+ */
+
+/** An endpoint of this node, for log records. */
+export interface ProxyEndpoint {
+  readonly endpoint: number;
+  readonly identity: NumericIdentity;
+  readonly addresses: readonly string[];
+}
+
+export type AgentToProxy =
+  /** The whole policy and all endpoints; replaces what was sent before. Answered by `policy-applied`. */
+  | {
+      readonly type: 'policy';
+      /** Grows by one with each message of a connection. */
+      readonly sequence: number;
+      readonly policy: L7Policy;
+      readonly endpoints: readonly ProxyEndpoint[];
+    }
+  /** The answer of this observation may go to the client now. */
+  | { readonly type: 'dns-applied'; readonly id: number };
+
+/** Addresses that a name has, as an answer told that an endpoint is about to see. */
+export interface DnsObservation {
+  /** Local endpoint that asked. */
+  readonly endpoint: number;
+  readonly identity: NumericIdentity;
+  /** The name asked for, and those that lead from it to the addresses by CNAME; lower case, without the final dot. */
+  readonly names: readonly string[];
+  readonly addresses: readonly string[];
+  /** The smallest TTL on the way. */
+  readonly ttlSeconds: number;
+}
+
+export type ProxyToAgent =
+  | { readonly type: 'hello'; readonly pid: number; readonly version: string }
+  /** Requests that begin from now on are judged by that policy. */
+  | { readonly type: 'policy-applied'; readonly sequence: number }
+  | { readonly type: 'access-log'; readonly records: readonly AccessLogRecord[] }
+  /** Log records that a slow agent could not take, since the last message of this type. */
+  | { readonly type: 'lost'; readonly records: number }
+  | { readonly type: 'dns-observed'; readonly id: number; readonly observation: DnsObservation };

@@ -55,6 +55,14 @@ const SHAPES: Readonly<Record<MonitorEvent['kind'], Readonly<Record<string, stri
   'policy-verdict': { ...PACKET, verdict: 'number' },
   agent: { subtype: 'string' },
   lost: { count: 'number' },
+  l7: {
+    type: 'string',
+    verdict: 'string',
+    direction: 'string',
+    source: 'object',
+    destination: 'object',
+    l7: 'object',
+  },
 };
 
 function isEvent(value: unknown): value is MonitorEvent {

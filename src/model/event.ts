@@ -1,4 +1,5 @@
 import type { NumericIdentity } from './identity.ts';
+import type { AccessLogRecord } from './l7.ts';
 import type { Direction } from './map-state.ts';
 
 /** Fields that every record of the datapath carries. Times are nanoseconds of CLOCK_MONOTONIC, as decimal text (u64). */
@@ -61,8 +62,15 @@ export interface AgentEvent {
 /** Events that were lost, and where. */
 export interface LostEvent {
   readonly kind: 'lost';
-  readonly source: 'ring' | 'listener';
+  /** `proxy`: access log records that the agent was too slow for. */
+  readonly source: 'ring' | 'listener' | 'proxy';
   readonly count: number;
 }
 
-export type MonitorEvent = DropEvent | TraceEvent | PolicyVerdictEvent | AgentEvent | LostEvent;
+export type MonitorEvent =
+  | DropEvent
+  | TraceEvent
+  | PolicyVerdictEvent
+  | AgentEvent
+  | LostEvent
+  | AccessLogRecord;

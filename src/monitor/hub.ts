@@ -1,7 +1,7 @@
 import { chmod, chown, rm } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { SystemError } from '../base/errors.ts';
-import type { MonitorEvent } from '../model/event.ts';
+import type { LostEvent, MonitorEvent } from '../model/event.ts';
 import { type Batch, Listener } from './listener.ts';
 
 export interface MonitorHubOptions {
@@ -20,8 +20,8 @@ export interface MonitorStats {
   readonly listeners: number;
   /** Events published, by kind; those of kind `lost` not among them. */
   readonly events: Readonly<Record<Exclude<MonitorEvent['kind'], 'lost'>, number>>;
-  /** Events that never reached the hub (the ring was full), and those that a slow listener did not get. */
-  readonly lost: { readonly ring: number; readonly listener: number };
+  /** Events that never reached the hub, and those that a slow listener did not get. */
+  readonly lost: Readonly<Record<LostEvent['source'], number>>;
 }
 
 const QUEUE_BYTES = 1 << 20;
@@ -36,8 +36,8 @@ const STOP_GRACE_MS = 250;
 export class MonitorHub {
   readonly #options: MonitorHubOptions;
   readonly #listeners = new Set<Listener>();
-  readonly #events = { drop: 0, trace: 0, 'policy-verdict': 0, agent: 0 };
-  readonly #lost = { ring: 0, listener: 0 };
+  readonly #events = { drop: 0, trace: 0, 'policy-verdict': 0, agent: 0, l7: 0 };
+  readonly #lost = { ring: 0, listener: 0, proxy: 0 };
   #server: Server | undefined;
 
   constructor(options: MonitorHubOptions) {

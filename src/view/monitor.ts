@@ -6,6 +6,7 @@ import {
 } from '../model/constants.gen.ts';
 import type { DropEvent, LostEvent, MonitorEvent, PolicyVerdictEvent, TraceEvent } from '../model/event.ts';
 import { type NumericIdentity, reservedIdentityName } from '../model/identity.ts';
+import { accessLogText } from './access-log.ts';
 import { toJsonLine } from './json.ts';
 import { packetLayersText } from './packet-layers.ts';
 import type { Compat } from './types.ts';
@@ -115,6 +116,7 @@ function verdictLine(event: PolicyVerdictEvent, options: MonitorOptions): string
 const LOST_WHERE: Readonly<Record<LostEvent['source'], string>> = {
   ring: 'the ring buffer was full',
   listener: 'this listener was too slow',
+  proxy: 'the agent was too slow for its proxy',
 };
 
 function detail(event: PacketKind, options: MonitorOptions): string {
@@ -157,6 +159,7 @@ export function monitorText(event: MonitorEvent, options: MonitorOptions = {}): 
       ? `Lost ${event.count} events: ${LOST_WHERE[event.source]}\n`
       : `CPU 00: Lost ${event.count} events\n`;
   }
+  if (event.kind === 'l7') return `${accessLogText(event)}\n`;
   const more = options.verbose === true ? detail(event, options) : '';
   return `${more}${packetLine(event, options)}\n${options.hex === true ? hexDump(event.capture) : ''}`;
 }
@@ -179,7 +182,7 @@ export function monitorJson(event: MonitorEvent): string {
 }
 
 /** Kinds that `-t` takes. */
-export const MONITOR_TYPES = ['agent', 'drop', 'lost', 'policy-verdict', 'trace'] as const;
+export const MONITOR_TYPES = ['agent', 'drop', 'l7', 'lost', 'policy-verdict', 'trace'] as const;
 export type MonitorType = (typeof MONITOR_TYPES)[number];
 
 export interface MonitorFilter {
@@ -198,10 +201,14 @@ export function monitorMatches(event: MonitorEvent, filter: MonitorFilter): bool
   const { from, to, relatedTo } = filter;
   if (from.length + to.length + relatedTo.length === 0) return true;
   if (event.kind === 'agent') return false;
+  const [source, destination] =
+    event.kind === 'l7'
+      ? [event.source.endpoint, event.destination.endpoint]
+      : [event.source, event.dstEndpoint];
   return (
-    from.includes(event.source) ||
-    to.includes(event.dstEndpoint) ||
-    relatedTo.includes(event.source) ||
-    relatedTo.includes(event.dstEndpoint)
+    from.includes(source) ||
+    to.includes(destination) ||
+    relatedTo.includes(source) ||
+    relatedTo.includes(destination)
   );
 }

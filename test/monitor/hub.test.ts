@@ -63,7 +63,7 @@ describe('MonitorHub', () => {
       [1, 2, 3],
     ]);
     await until(() => hub.listenerCount === 0);
-    assert.deepEqual(hub.stats().events, { drop: 0, trace: 0, 'policy-verdict': 0, agent: 4 });
+    assert.deepEqual(hub.stats().events, { drop: 0, trace: 0, 'policy-verdict': 0, agent: 4, l7: 0 });
   });
 
   it('serialises nothing while nobody listens', async () => {
@@ -152,7 +152,7 @@ describe('MonitorHub', () => {
   it('counts what was lost before it came here', async () => {
     const hub = await started();
     hub.publish([{ kind: 'lost', source: 'ring', count: 7 }]);
-    assert.deepEqual(hub.stats().lost, { ring: 7, listener: 0 });
+    assert.deepEqual(hub.stats().lost, { ring: 7, listener: 0, proxy: 0 });
   });
 
   it('ends the stream of its listeners at stop', async () => {

@@ -1,3 +1,4 @@
+import { EMPTY_INVENTORY, type PolicyInventory } from '../model/policy-inventory.ts';
 import { Decoder, type Field, quote, suggestion } from './decoder.ts';
 import { DEFAULT_DOCUMENT_LIMITS, type DocumentLimits, parseText, treeOfValue } from './document.ts';
 import { DOCUMENT_FIELDS, LIST_FIELDS, METADATA_FIELDS } from './fields.ts';
@@ -25,6 +26,8 @@ export interface ParsedRule {
 export interface ParsedPolicy {
   /** Empty if there is any error: a text is taken as a whole or not at all. */
   readonly rules: readonly ParsedRule[];
+  /** CIDR groups, services and their addresses that the text defines; empty if there is any error. */
+  readonly inventory: PolicyInventory;
   readonly errors: readonly PolicyProblem[];
   readonly warnings: readonly PolicyProblem[];
 }
@@ -196,7 +199,7 @@ export function parsePolicy(text: string, options: ParsePolicyOptions): ParsedPo
   const all = decoder.problems();
   const errors = all.filter((problem) => problem.severity === 'error');
   const warnings = all.filter((problem) => problem.severity === 'warning');
-  return { rules: errors.length > 0 ? [] : context.rules, errors, warnings };
+  return { rules: errors.length > 0 ? [] : context.rules, inventory: EMPTY_INVENTORY, errors, warnings };
 }
 
 /**

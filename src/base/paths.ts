@@ -15,6 +15,8 @@ export interface NodePaths {
   readonly eventsSocket: string;
   /** Health REST, base path /v1beta. */
   readonly healthSocket: string;
+  /** What agent and proxy say to each other (`src/model/proxy-protocol.ts`); the proxy listens. */
+  readonly proxySocket: string;
   /** One directory an endpoint, named by its id: `state.json`. */
   readonly endpointsDir: string;
   /** agent.pid, health.pid. */
@@ -30,6 +32,7 @@ export function nodePaths(stateDir: string = DEFAULT_STATE_DIR, bpfDir: string =
     agentSocket: join(stateDir, 'ciliate.sock'),
     eventsSocket: join(stateDir, 'events.sock'),
     healthSocket: join(stateDir, 'health.sock'),
+    proxySocket: join(stateDir, 'proxy.sock'),
     endpointsDir: join(stateDir, 'endpoints'),
     pidDir: join(stateDir, 'pid'),
     logDir: join(stateDir, 'log'),

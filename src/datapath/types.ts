@@ -73,6 +73,14 @@ export interface MapUsage {
   readonly errors: number;
 }
 
+/** Read-only descriptors of the conntrack maps, for a process that inherits them. Whoever asked for them closes them. */
+export interface ConntrackDescriptors {
+  readonly ipv4: number;
+  readonly ipv6: number;
+  /** Another text when they are other maps than before. */
+  readonly id: string;
+}
+
 /**
  * The enforcing datapath of one node. `none` implements the same interface and enforces nothing, and says so.
  * Nothing passes an endpoint between `attachEndpoint` and its first `applyPolicy`.
@@ -100,6 +108,8 @@ export interface Datapath {
   readMapUsage(): Promise<readonly MapUsage[]>;
   /** Events in batches, one call a wake-up; at most one listener. Lost ones arrive as `lost` events. */
   onEvents(listener: (events: readonly MonitorEvent[]) => void): void;
+  /** Undefined where there are no such maps. */
+  openConntrack?(): ConntrackDescriptors | undefined;
   /** Removes conntrack entries past their lifetime; returns how many went. */
   collectGarbage(): Promise<number>;
 }

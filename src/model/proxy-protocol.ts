@@ -1,5 +1,20 @@
 import type { NumericIdentity } from './identity.ts';
-import type { AccessLogRecord, L7Policy } from './l7.ts';
+import type { AccessLogRecord, L7Policy, ProxyPorts } from './l7.ts';
+
+/** A socket that the agent bound for the proxy: listening (tcp) or ready to receive (udp), transparent and marked. */
+export interface ProxyListener {
+  /** Parser and direction. */
+  readonly name: keyof ProxyPorts;
+  readonly transport: 'tcp4' | 'tcp6' | 'udp4' | 'udp6';
+  readonly fd: number;
+}
+
+/** What a proxy process inherits; `--listener NAME/TRANSPORT=FD` and `--conntrack-fd FD` of its command line. */
+export interface ProxyDescriptors {
+  readonly listeners: readonly ProxyListener[];
+  /** Conntrack maps, read-only; undefined where there is no datapath. */
+  readonly conntrack: { readonly ipv4: number; readonly ipv6: number } | undefined;
+}
 
 /*
  * What agent and proxy say to each other: JSON texts, one a line, over the proxy's unix socket. The proxy listens, the

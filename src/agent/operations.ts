@@ -9,7 +9,7 @@ import type { Identity } from '../model/identity.ts';
 import { RESERVED_IDENTITIES } from '../model/identity.ts';
 import { formatLabels, hasLabels, labelsSha256, parseLabels } from '../model/labels.ts';
 import { goSelectorText, matchesSelector, selectorText } from '../model/selector.ts';
-import { PolicyInvalidError, peerSelectorApiText, rulesText } from '../policy/index.ts';
+import { PolicyInvalidError, peerSelectorApiText, ruleName, rulesText } from '../policy/index.ts';
 import { type ConfigView, configView } from './config-view.ts';
 import type { Endpoint } from './endpoint.ts';
 import { addressesOf } from './endpoint-addresses.ts';
@@ -232,6 +232,42 @@ export class Operations implements AgentOperations {
       const users = policy.rules([]).filter(({ rule }) => selectorText(rule.subject) === text).length;
       return { selector: goSelectorText(subject), identities, users, labels: [] };
     });
+  }
+
+  async listPolicyRules(): Promise<readonly Api.PolicyRuleStatus[]> {
+    const { policy, manager } = this.#deps;
+    const endpoints = manager.list();
+    return policy.rules([]).map(({ id, rule }) => ({
+      id,
+      name: ruleName(rule.labels),
+      labels: formatLabels(rule.labels),
+      description: rule.description,
+      endpoints: endpoints
+        .filter(({ identity }) => identity !== undefined && matchesSelector(rule.subject, identity.labels))
+        .map((endpoint) => endpoint.id),
+      connections: { allowed: 0, denied: 0, redirected: 0 },
+      requests: { allowed: 0, denied: 0 },
+    }));
+  }
+
+  async listPolicyFlows(): Promise<Api.PolicyFlows> {
+    return { flows: [] };
+  }
+
+  async listFqdnCache(): Promise<readonly Api.DNSLookup[]> {
+    throw notFound('no name was looked up');
+  }
+
+  async listEndpointFqdnCache(ref: EndpointRef): Promise<readonly Api.DNSLookup[]> {
+    throw notFound(`endpoint ${this.#deps.manager.get(ref).id} looked no name up`);
+  }
+
+  async deleteFqdnCache(): Promise<void> {
+    // No name was looked up, so there is none to forget.
+  }
+
+  async getFqdnNames(): Promise<Api.NameManager> {
+    return { DNSPollNames: [], FQDNPolicySelectors: [] };
   }
 
   async listIps(filter: {

@@ -131,6 +131,40 @@ export class AgentClient {
     return this.#list('/policy/subject-selectors');
   }
 
+  /** Rules with their numbers and counters. Our agent only. */
+  policyRules(): Promise<readonly Api.PolicyRuleStatus[]> {
+    return this.#list('/policy/rules');
+  }
+
+  /** Flows that were judged of late. Our agent only. */
+  policyFlows(): Promise<Api.PolicyFlows> {
+    return this.#get('/policy/flows');
+  }
+
+  /** Addresses of names, of one endpoint or all; none match: []. */
+  fqdnCache(
+    filter: {
+      readonly endpoint?: string | undefined;
+      readonly pattern?: string | undefined;
+      readonly cidr?: string | undefined;
+      readonly source?: string | undefined;
+    } = {},
+  ): Promise<readonly Api.DNSLookup[]> {
+    const { endpoint, pattern, cidr, source } = filter;
+    const path = endpoint === undefined ? '/fqdn/cache' : `/fqdn/cache/${endpointPathPart(endpoint)}`;
+    return this.#filtered(path, [], { matchpattern: pattern, cidr, source });
+  }
+
+  /** Forgets the addresses of the names that match. */
+  cleanFqdnCache(pattern?: string): Promise<void> {
+    const query = { matchpattern: pattern };
+    return this.#call({ method: 'DELETE', path: '/fqdn/cache', query }, 'anything');
+  }
+
+  fqdnNames(): Promise<Api.NameManager> {
+    return this.#get('/fqdn/names');
+  }
+
   /** Entries of the ipcache, of one prefix and of identities that carry all the labels; none match: []. */
   ips(options: { readonly cidr?: string; readonly labels?: readonly string[] } = {}) {
     return this.#filtered<Api.IPListEntry>('/ip', options.labels ?? [], { cidr: options.cidr });
@@ -285,7 +319,11 @@ async function checkedCall<T>(transport: Transport, call: ApiCall, shape: Answer
 }
 
 function endpointPath(id: string): string {
-  return `/endpoint/${encodeURIComponent(id).replaceAll('%3A', ':')}`;
+  return `/endpoint/${endpointPathPart(id)}`;
+}
+
+function endpointPathPart(id: string): string {
+  return encodeURIComponent(id).replaceAll('%3A', ':');
 }
 
 /** No filter, no body: a body that is not needed is a body that an old agent may refuse. */

@@ -69,6 +69,11 @@ function operation<
 }
 
 const endpointId = { id: inPath('endpoint', 'Local id, or prefix:value') };
+const fqdnFilter = {
+  matchpattern: inQuery('text', 'Only names that this matches'),
+  cidr: inQuery('cidr', 'Only addresses in this prefix'),
+  source: inQuery('text', 'lookup or connection'),
+};
 const ipamOptions = { owner: inQuery('text'), pool: inQuery('text') };
 
 /** Every operation of the agent's API by its name, which is that of the method of `AgentOperations` behind it. */
@@ -193,6 +198,33 @@ export const contract = {
   getPolicySubjectSelectors: operation('get', '/policy/subject-selectors', {
     summary: 'Selectors of subjects with the identities that they pick',
     answers: answers({ 200: Api.SelectorCache }),
+  }),
+  listPolicyRules: operation('get', '/policy/rules', {
+    summary: 'Rules with their numbers, whom they select here and what they decided (ours)',
+    answers: answers({ 200: Api.PolicyRuleStatuses }),
+  }),
+  listPolicyFlows: operation('get', '/policy/flows', {
+    summary: 'New flows that were judged of late, by endpoint, peer and port (ours)',
+    answers: answers({ 200: Api.PolicyFlows }),
+  }),
+  listFqdnCache: operation('get', '/fqdn/cache', {
+    summary: 'Addresses of names that endpoints were told',
+    params: fqdnFilter,
+    answers: answers({ 200: Api.DNSLookups }, [400, 404]),
+  }),
+  deleteFqdnCache: operation('delete', '/fqdn/cache', {
+    summary: 'Forget the addresses of the names that match; without a pattern all',
+    params: { matchpattern: fqdnFilter.matchpattern },
+    answers: answers({ 200: undefined }, [400]),
+  }),
+  listEndpointFqdnCache: operation('get', '/fqdn/cache/{id}', {
+    summary: 'Addresses of names that one endpoint was told',
+    params: { ...endpointId, ...fqdnFilter },
+    answers: answers({ 200: Api.DNSLookups }, [400, 404]),
+  }),
+  getFqdnNames: operation('get', '/fqdn/names', {
+    summary: 'Names and patterns of toFQDNs in force',
+    answers: answers({ 200: Api.NameManager }, [400]),
   }),
   listIps: operation('get', '/ip', {
     summary: 'Which prefix belongs to which identity',

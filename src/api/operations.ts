@@ -33,6 +33,13 @@ export interface IpOptions {
   readonly pool?: string | undefined;
 }
 
+export interface FqdnCacheFilter {
+  /** As `matchPattern` of a rule; not checked yet. */
+  readonly pattern?: string | undefined;
+  readonly cidr?: string | undefined;
+  readonly source?: string | undefined;
+}
+
 /**
  * The agent behind its REST API: one method an operation, called with validated parameters. An operation refuses by
  * rejecting with `ApiError` (status as listed); anything else that it throws answers 500. Results may leave optional
@@ -108,6 +115,24 @@ export interface AgentOperations {
   getPolicySelectors(context: CallContext): Promise<readonly Api.SelectorIdentityMapping[]>;
   /** GET /policy/subject-selectors → 200. */
   getPolicySubjectSelectors(context: CallContext): Promise<readonly Api.SelectorIdentityMapping[]>;
+
+  /** GET /policy/rules → 200, in the order in which they were added. Ours. */
+  listPolicyRules(context: CallContext): Promise<readonly Api.PolicyRuleStatus[]>;
+  /** GET /policy/flows → 200, newest first. Ours. */
+  listPolicyFlows(context: CallContext): Promise<Api.PolicyFlows>;
+
+  /** GET /fqdn/cache → 200; 400: bad pattern; 404: nothing matches. */
+  listFqdnCache(filter: FqdnCacheFilter, context: CallContext): Promise<readonly Api.DNSLookup[]>;
+  /** GET /fqdn/cache/{id} → 200; 400: bad pattern; 404: no such endpoint, or nothing matches. */
+  listEndpointFqdnCache(
+    id: EndpointRef,
+    filter: FqdnCacheFilter,
+    context: CallContext,
+  ): Promise<readonly Api.DNSLookup[]>;
+  /** DELETE /fqdn/cache → 200; no pattern: all names. 400: bad pattern. */
+  deleteFqdnCache(pattern: string | undefined, context: CallContext): Promise<void>;
+  /** GET /fqdn/names → 200. */
+  getFqdnNames(context: CallContext): Promise<Api.NameManager>;
 
   /** GET /ip?cidr= → 200 (the ipcache); 404 when a filter is given and nothing matches. `cidr` is valid. */
   listIps(

@@ -8,6 +8,7 @@ export * from './schema/config.ts';
 export * from './schema/controller.ts';
 export * from './schema/debuginfo.ts';
 export * from './schema/endpoint.ts';
+export * from './schema/fqdn.ts';
 export * from './schema/health.ts';
 export * from './schema/identity.ts';
 export * from './schema/network.ts';

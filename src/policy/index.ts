@@ -35,6 +35,7 @@ export {
 export { PolicyResolver, type PolicyUpdate, type ResolverOptions } from './resolver.ts';
 export type { Rule, RuleItem } from './rule.ts';
 export { type RuleJson, ruleJson, rulesText } from './rule-json.ts';
+export { ruleName } from './rule-name.ts';
 export type { IdentityChanges, SelectorUse } from './selector-cache.ts';
 export {
   formatValidation,

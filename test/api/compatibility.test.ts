@@ -26,6 +26,8 @@ function replay(recordings: readonly Recorded[]): Partial<AgentOperations> {
     listIdentityEndpoints: async () => at('/identity/endpoints'),
     getPolicy: async () => at('/policy'),
     getPolicySelectors: async () => at('/policy/selectors'),
+    listFqdnCache: async () => at('/fqdn/cache'),
+    getFqdnNames: async () => at('/fqdn/names'),
     listIps: async () => at('/ip'),
     listNodes: async () => {
       const status = at<Api.ClusterNodeStatus>('/cluster/nodes');

@@ -102,6 +102,29 @@ export const handlers: Handlers = {
   getPolicySubjectSelectors: async ({ operations }, _input, context) => ({
     body: await operations.getPolicySubjectSelectors(context),
   }),
+  listPolicyRules: async ({ operations }, _input, context) => ({
+    body: await operations.listPolicyRules(context),
+  }),
+  listPolicyFlows: async ({ operations }, _input, context) => ({
+    body: await operations.listPolicyFlows(context),
+  }),
+  listFqdnCache: async ({ operations }, { params }, context) => ({
+    body: await operations.listFqdnCache({ ...params, pattern: params.matchpattern }, context),
+  }),
+  deleteFqdnCache: async ({ operations }, { params }, context) => {
+    await operations.deleteFqdnCache(params.matchpattern, context);
+    return {};
+  },
+  listEndpointFqdnCache: async ({ operations }, { params }, context) => ({
+    body: await operations.listEndpointFqdnCache(
+      params.id,
+      { ...params, pattern: params.matchpattern },
+      context,
+    ),
+  }),
+  getFqdnNames: async ({ operations }, _input, context) => ({
+    body: await operations.getFqdnNames(context),
+  }),
   listIps: async ({ operations }, { params, body }, context) => ({
     body: shape.shapeIps(await operations.listIps({ cidr: params.cidr, labels: body ?? [] }, context)),
   }),

@@ -1,4 +1,6 @@
-import { int, list, type ModelOf, mapOf, model, opt, str } from './build.ts';
+import Type from 'typebox';
+import { int, known, list, type ModelOf, mapOf, model, opt, str, timestamp, u16, uint } from './build.ts';
+import { Labels } from './common.ts';
 
 /** The rule set: `policy` is JSON as text, indented by two blanks. */
 export const Policy = model('Policy', { revision: opt(int), policy: opt(str) });
@@ -19,3 +21,53 @@ export const CIDRPolicy = model('CIDRPolicy', {
   egress: opt(list(PolicyRule)),
 });
 export type CIDRPolicy = ModelOf<typeof CIDRPolicy>;
+
+/** New flows that a rule decided, since the rule was added. Ours. */
+export const RuleConnections = model('RuleConnections', { allowed: uint, denied: uint, redirected: uint });
+export type RuleConnections = ModelOf<typeof RuleConnections>;
+
+/** Requests that the proxy judged by a rule; `denied` are those that no rule allowed on ports that this one opens. Ours. */
+export const RuleRequests = model('RuleRequests', { allowed: uint, denied: uint });
+export type RuleRequests = ModelOf<typeof RuleRequests>;
+
+/** A rule of the repository with whom it selects here and what it did. Ours. */
+export const PolicyRuleStatus = model('PolicyRuleStatus', {
+  /** As in policy maps and verdict events. */
+  id: uint,
+  /** `namespace/name` of its object, else its labels. */
+  name: str,
+  labels: opt(Labels),
+  description: opt(str),
+  /** Ids of the local endpoints that it selects. */
+  endpoints: list(int),
+  connections: RuleConnections,
+  requests: RuleRequests,
+});
+export type PolicyRuleStatus = ModelOf<typeof PolicyRuleStatus>;
+export const PolicyRuleStatuses = Type.Array(PolicyRuleStatus);
+
+/** New flows of one kind that the datapath judged of late: all of an endpoint, direction, peer, protocol and port. Ours. */
+export const PolicyFlow = model('PolicyFlow', {
+  /** The local endpoint whose policy decided. */
+  endpoint: int,
+  identity: int,
+  direction: known('ingress', 'egress'),
+  'remote-identity': int,
+  /** IANA number. */
+  protocol: int,
+  /** Host order; of ICMP the type. */
+  'destination-port': u16,
+  verdict: known('allow', 'deny', 'redirect'),
+  /** The rule that decided the last of them; 0: none. */
+  'rule-id': uint,
+  count: uint,
+  'last-seen': opt(timestamp),
+  /** Addresses of the last one. */
+  source: opt(str),
+  destination: opt(str),
+});
+export type PolicyFlow = ModelOf<typeof PolicyFlow>;
+
+/** `since` is when the oldest flow was seen that is still counted; older ones are forgotten. Ours. */
+export const PolicyFlows = model('PolicyFlows', { flows: list(PolicyFlow), since: opt(timestamp) });
+export type PolicyFlows = ModelOf<typeof PolicyFlows>;

@@ -6,9 +6,9 @@ import { run, runChecked } from '../base/run.ts';
 import type { Datapath } from '../datapath/types.ts';
 import type { Store } from '../store/types.ts';
 import { HEALTH_INTERFACE } from './health-endpoint.ts';
-import type { HealthProcess } from './health-process.ts';
 import type { NetworkSetup } from './network-setup.ts';
 import { openStateFolder } from './state-folder.ts';
+import type { SurvivingProcess } from './surviving-process.ts';
 
 export interface CleanupOptions {
   readonly paths: NodePaths;
@@ -20,7 +20,7 @@ export interface CleanupOptions {
 export interface CleanupDeps {
   readonly datapath: Datapath;
   readonly network: NetworkSetup;
-  readonly healthProcess: HealthProcess;
+  readonly healthProcess: SurvivingProcess;
   /** Undefined when nobody else uses the store: it goes with the state folder. */
   readonly store: Store | undefined;
 }

@@ -10,7 +10,7 @@ import { formatDuration } from '../view/duration.ts';
 import type { HealthContext } from './agent-deps.ts';
 import { HealthEndpoint } from './health-endpoint.ts';
 import type { HealthPart, HealthStatus } from './health-part.ts';
-import { HealthProcess, type HealthProcessSettings } from './health-process.ts';
+import { type Inherited, type ProcessSettings, SurvivingProcess } from './surviving-process.ts';
 
 export interface HealthManagerOptions {
   readonly nodeName: string;
@@ -51,9 +51,10 @@ export function createHealthProcess(
   options: Pick<HealthManagerOptions, 'command' | 'paths'>,
   log: Logger,
   onExit: () => void,
-): HealthProcess {
-  return new HealthProcess(
+): SurvivingProcess {
+  return new SurvivingProcess(
     {
+      name: 'health',
       command: options.command,
       startedFile: join(options.paths.pidDir, 'health.started.json'),
       outputFile: join(options.paths.logDir, 'health.out'),
@@ -68,7 +69,7 @@ export class HealthManager implements HealthPart {
   readonly #options: HealthManagerOptions;
   readonly #deps: HealthManagerDeps;
   readonly #endpoint: HealthEndpoint | undefined;
-  readonly #process: HealthProcess;
+  readonly #process: SurvivingProcess;
   #check: { trigger(): Promise<void> } | undefined;
   #status: HealthStatus = { state: 'Warning', message: 'starting' };
   /** Those that were told last. */
@@ -129,7 +130,7 @@ export class HealthManager implements HealthPart {
     this.#deps.onAddresses();
   }
 
-  #settings(): HealthProcessSettings {
+  #settings(): ProcessSettings {
     const { nodeName, nodeIps, paths, intervalMs, port, metricsAddress } = this.#options;
     const metrics = metricsAddress === undefined ? [] : ['--metrics-addr', listenText(metricsAddress)];
     return {
@@ -141,11 +142,11 @@ export class HealthManager implements HealthPart {
         ...metrics,
       ],
       place: this.#endpoint?.netnsId ?? '',
-      openListeners: () => this.#openListeners(),
+      open: () => this.#openListeners(),
     };
   }
 
-  #openListeners(): number[] {
+  #openListeners(): Inherited[] {
     const { port, nodeIps } = this.#options;
     const netns = this.#endpoint?.netnsPath;
     const { ipv4, ipv6 } = this.addresses();
@@ -154,15 +155,16 @@ export class HealthManager implements HealthPart {
       ...nodeIps.map((address) => ({ address, netns: undefined })),
       ...inner.map((address) => ({ address, netns })),
     ];
-    return wanted.map(({ address, netns: place }) =>
-      this.#deps.sockets.openSocket({
+    return wanted.map(({ address, netns: place }) => ({
+      fd: this.#deps.sockets.openSocket({
         family: address.includes(':') ? 6 : 4,
         type: 'stream',
         bind: { address, port },
         listen: BACKLOG,
         ...(place !== undefined && { netns: place, freebind: true }),
       }),
-    );
+      words: (fd) => ['--listen-fd', String(fd)],
+    }));
   }
 }
 

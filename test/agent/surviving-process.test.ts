@@ -13,16 +13,16 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, beforeEach, describe, it } from 'node:test';
-import { HealthProcess, type HealthProcessSettings } from '../../src/agent/health-process.ts';
 import { processRef } from '../../src/agent/process-ref.ts';
+import { type ProcessSettings, SurvivingProcess } from '../../src/agent/surviving-process.ts';
 import { silentLog } from '../../src/base/log.ts';
 import { until } from './agent-fixture.ts';
 
-const root = mkdtempSync(join(tmpdir(), 'ciliate-health-process-'));
+const root = mkdtempSync(join(tmpdir(), 'ciliate-process-'));
 after(() => rmSync(root, { recursive: true, force: true }));
 let number = 0;
 
-/** Stands for the health process: writes its arguments down and stays, unless told to end. */
+/** Stands for the process: writes its arguments down and stays, unless told to end. */
 const PROGRAM = `
 const fs = require('node:fs');
 fs.appendFileSync(process.argv[1], process.pid + ' ' + process.argv.slice(2).join(' ') + '\\n');
@@ -47,9 +47,9 @@ function wordsOf(pid: string): readonly string[] {
   }
 }
 
-describe('HealthProcess', () => {
+describe('SurvivingProcess', () => {
   let folder: string;
-  let current: HealthProcess[];
+  let current: SurvivingProcess[];
 
   beforeEach(() => {
     folder = mkdtempSync(join(root, `${number++}-`));
@@ -59,20 +59,21 @@ describe('HealthProcess', () => {
     for (const one of current) await one.stop();
   });
 
-  const make = (onExit = (): unknown => undefined): HealthProcess => {
+  const make = (onExit = (): unknown => undefined): SurvivingProcess => {
     const options = {
+      name: 'health',
       command: [process.execPath, '-e', PROGRAM, '--', join(folder, 'calls')],
       startedFile: join(folder, 'started.json'),
       outputFile: join(folder, 'out'),
     };
-    const made = new HealthProcess(options, silentLog, onExit);
+    const made = new SurvivingProcess(options, silentLog, onExit);
     current.push(made);
     return made;
   };
-  const settings = (args: readonly string[], place = 'p'): HealthProcessSettings => ({
+  const settings = (args: readonly string[], place = 'p'): ProcessSettings => ({
     args,
     place,
-    openListeners: () => [],
+    open: () => [],
   });
   const started = (): { pid: number } => JSON.parse(readFileSync(join(folder, 'started.json'), 'utf8'));
   const calls = (): string[] => {
@@ -142,7 +143,10 @@ describe('HealthProcess', () => {
 
   it('gets the listening sockets as descriptors, and none of them stays here', async () => {
     const listener = openSync('/dev/null', 'r');
-    await make().ensure({ ...settings(['a']), openListeners: () => [listener] });
+    await make().ensure({
+      ...settings(['a']),
+      open: () => [{ fd: listener, words: (fd) => ['--listen-fd', String(fd)] }],
+    });
     await until('it runs', () => calls()[0]?.endsWith('a --listen-fd 3') === true);
     assert.throws(() => fstatSync(listener), { code: 'EBADF' });
   });

@@ -6,7 +6,9 @@ import { SystemError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { isRunning, type ProcessRef, processRef, signalProcess } from './process-ref.ts';
 
-export interface HealthProcessOptions {
+export interface SurvivingProcessOptions {
+  /** `health`, `proxy`: how messages call it; their code is `HEALTH_PROCESS`. */
+  readonly name: string;
   /** Program and first words, `[".../bin/ciliate", "health-agent"]`. */
   readonly command: readonly string[];
   /** Where pid, start time and settings of the process are kept for a later agent. */
@@ -15,13 +17,20 @@ export interface HealthProcessOptions {
   readonly outputFile: string;
 }
 
+/** A descriptor that the process inherits; this process's copy is closed once it has it. */
+export interface Inherited {
+  readonly fd: number;
+  /** The words that tell the process of it, by the number that it has there. */
+  readonly words: (fd: number) => readonly string[];
+}
+
 /** What the process is to be started with. A running one with other settings is replaced. */
-export interface HealthProcessSettings {
+export interface ProcessSettings {
   readonly args: readonly string[];
-  /** Where its listening sockets live: the namespaces' inodes; another one makes the old sockets useless. */
+  /** What its descriptors belong to, such as the namespaces' inodes: another one makes the old ones useless. */
   readonly place: string;
-  /** Opens the listening sockets; each is handed over as `--listen-fd`. */
-  readonly openListeners: () => readonly number[];
+  /** Opens what it inherits. */
+  readonly open: () => readonly Inherited[] | Promise<readonly Inherited[]>;
 }
 
 interface Saved extends ProcessRef {
@@ -34,17 +43,18 @@ const POLL_MS = 50;
 /** One that ends earlier than this counts as a failed start. */
 const LEAST_LIFETIME_MS = 10_000;
 
-/** The node's health process: started, found again by a later agent, replaced when its settings change. */
-export class HealthProcess {
-  readonly #options: HealthProcessOptions;
+/** A process of the node that outlives its agent: started, found again by a later agent, replaced when its settings change. */
+export class SurvivingProcess {
+  readonly #options: SurvivingProcessOptions;
   readonly #log: Logger;
   /** It ended: somebody should call `ensure`. */
   readonly #onExit: () => void;
   #current: Saved | undefined;
   #startedAt = 0;
   #quickDeaths = 0;
+  #starts = 0;
 
-  constructor(options: HealthProcessOptions, log: Logger, onExit: () => void) {
+  constructor(options: SurvivingProcessOptions, log: Logger, onExit: () => void) {
     this.#options = options;
     this.#log = log;
     this.#onExit = onExit;
@@ -54,19 +64,32 @@ export class HealthProcess {
     return this.#current !== undefined && isRunning(this.#current);
   }
 
+  /** How often this agent started it. */
+  get starts(): number {
+    return this.#starts;
+  }
+
+  /** Takes over the process of an earlier agent. @returns whether there is one that runs */
+  find(): boolean {
+    this.#current ??= this.#readSaved();
+    return this.isRunning;
+  }
+
   /**
    * Makes sure that the process runs with these settings.
-   * @throws SystemError code HEALTH_PROCESS when it keeps ending right after its start
+   * @throws SystemError code `<NAME>_PROCESS` when it keeps ending right after its start
    */
-  async ensure(settings: HealthProcessSettings): Promise<void> {
+  async ensure(settings: ProcessSettings): Promise<void> {
     const text = JSON.stringify([settings.args, settings.place]);
-    this.#current ??= this.#readSaved();
-    if (this.#current !== undefined && isRunning(this.#current)) {
-      if (this.#current.settings === text) return;
-      this.#log.info({ pid: this.#current.pid }, 'health process has other settings: replaced');
+    if (this.find()) {
+      if (this.#current?.settings === text) return;
+      this.#log.info(
+        { pid: this.#current?.pid },
+        `${this.#options.name} process has other settings: replaced`,
+      );
       await this.stop();
     } else this.#judgeDeath();
-    this.#start(settings, text);
+    await this.#start(settings, text);
   }
 
   /** Ends the process, if it runs. */
@@ -85,32 +108,32 @@ export class HealthProcess {
   /** A first death is answered by a new start at once; later ones wait for the caller's growing pauses. */
   #judgeDeath(): void {
     if (this.#current === undefined) return;
+    const { name, outputFile } = this.#options;
     const livedMs = performance.now() - this.#startedAt;
     this.#quickDeaths = livedMs < LEAST_LIFETIME_MS ? this.#quickDeaths + 1 : 0;
-    this.#log.warn(
-      { pid: this.#current.pid, livedMs: Math.round(livedMs) },
-      'health process ended: started again',
-    );
+    const fields = { pid: this.#current.pid, livedMs: Math.round(livedMs) };
+    this.#log.warn(fields, `${name} process ended: started again`);
     this.#current = undefined;
     if (this.#quickDeaths <= 1) return;
-    throw new SystemError(`the health process ended ${this.#quickDeaths} times right after its start`, {
-      code: 'HEALTH_PROCESS',
-      hint: `its output is in ${this.#options.outputFile}`,
+    throw this.#failure(`the ${name} process ended ${this.#quickDeaths} times right after its start`, {
+      hint: `its output is in ${outputFile}`,
     });
   }
 
-  #start(settings: HealthProcessSettings, text: string): void {
-    const listeners = settings.openListeners();
-    const output = openSync(this.#options.outputFile, 'a', 0o640);
+  async #start(settings: ProcessSettings, text: string): Promise<void> {
+    const { command, outputFile, name } = this.#options;
+    const inherited = await settings.open();
+    let output: number | undefined;
     try {
-      const [file = '', ...words] = this.#options.command;
-      const fds = listeners.flatMap((_, i) => ['--listen-fd', String(FIRST_FD + i)]);
-      const child = spawn(file, [...words, ...settings.args, ...fds], {
+      output = openSync(outputFile, 'a', 0o640);
+      const [file = '', ...words] = command;
+      const told = inherited.flatMap((one, i) => one.words(FIRST_FD + i));
+      const child = spawn(file, [...words, ...settings.args, ...told], {
         detached: true,
-        stdio: ['ignore', output, output, ...listeners],
+        stdio: ['ignore', output, output, ...inherited.map(({ fd }) => fd)],
       });
       child.on('error', (error) =>
-        this.#log.warn({ error: error.message }, 'health process could not be started'),
+        this.#log.warn({ error: error.message }, `${name} process could not be started`),
       );
       // One that was ended on purpose is nobody's any more: to tell of it would start the next one at once.
       child.on('exit', () => {
@@ -119,26 +142,27 @@ export class HealthProcess {
       child.unref();
       this.#keep(child.pid, text);
     } finally {
-      closeSync(output);
-      for (const fd of listeners) closeSync(fd);
+      if (output !== undefined) closeSync(output);
+      for (const { fd } of inherited) closeSync(fd);
     }
   }
 
   /** A process without a record would hold its ports for ever, as no later agent knows of it: it is ended. */
   #keep(pid: number | undefined, settings: string): void {
+    const { name, startedFile } = this.#options;
     const ref = pid === undefined ? undefined : processRef(pid);
-    if (ref === undefined)
-      throw new SystemError('the health process did not start', { code: 'HEALTH_PROCESS' });
+    if (ref === undefined) throw this.#failure(`the ${name} process did not start`);
     const saved: Saved = { ...ref, settings };
     try {
-      writeFileAtomically(this.#options.startedFile, `${JSON.stringify(saved)}\n`);
+      writeFileAtomically(startedFile, `${JSON.stringify(saved)}\n`);
     } catch (error) {
       signalProcess(ref, 'SIGKILL');
       throw error;
     }
     this.#current = saved;
     this.#startedAt = performance.now();
-    this.#log.info({ pid: ref.pid }, 'health process started');
+    this.#starts++;
+    this.#log.info({ pid: ref.pid }, `${name} process started`);
   }
 
   #readSaved(): Saved | undefined {
@@ -150,6 +174,10 @@ export class HealthProcess {
       if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
       throw error;
     }
+  }
+
+  #failure(message: string, more: { hint?: string } = {}): SystemError {
+    return new SystemError(message, { code: `${this.#options.name.toUpperCase()}_PROCESS`, ...more });
   }
 }
 

@@ -16,6 +16,7 @@ import { Agent } from '../src/agent/agent.ts';
 import { noHealth } from '../src/agent/health-part.ts';
 import type { NetworkSetup } from '../src/agent/network-setup.ts';
 import { defaultAgentOptions } from '../src/agent/options.ts';
+import { noProxy } from '../src/agent/proxy-part.ts';
 import { AgentClient } from '../src/api/client.ts';
 import { parseCidr } from '../src/base/ip.ts';
 import { silentLog } from '../src/base/log.ts';
@@ -87,6 +88,7 @@ function createAgent(
       lost: () => 0,
     },
     health: () => noHealth,
+    proxy: () => noProxy,
     log: silentLog,
   });
   return { agent, client: new AgentClient({ address: { kind: 'unix', path: paths.agentSocket } }) };

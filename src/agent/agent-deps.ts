@@ -11,6 +11,8 @@ import type { Ipam } from './ipam.ts';
 import type { NetworkSetup } from './network-setup.ts';
 import type { NodeFacts } from './node-facts.ts';
 import type { AgentOptions } from './options.ts';
+import type { ProxyClientDeps } from './proxy-client.ts';
+import type { ProxyPart } from './proxy-part.ts';
 
 /** Where monitor events go: the events socket of `monitor`. */
 export interface EventSink {
@@ -30,6 +32,12 @@ export interface HealthContext {
   readonly onAddresses: () => void;
 }
 
+/** What the proxy part needs of the agent. */
+export interface ProxyContext extends Omit<ProxyClientDeps, 'log'> {
+  readonly controllers: Controllers;
+  readonly now: () => Date;
+}
+
 export interface AgentDeps {
   readonly options: AgentOptions;
   /** Where each option came from; undefined when the agent was made as an object. */
@@ -43,6 +51,7 @@ export interface AgentDeps {
   readonly network: NetworkSetup;
   readonly events: EventSink;
   readonly health: (context: HealthContext) => HealthPart;
+  readonly proxy: (context: ProxyContext) => ProxyPart;
   readonly log: Logger;
   readonly now?: (() => Date) | undefined;
 }

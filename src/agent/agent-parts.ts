@@ -12,6 +12,7 @@ import { AgentMetrics } from './metrics.ts';
 import { Operations } from './operations.ts';
 import { ownIps, ownNode } from './own-node.ts';
 import { PolicyManager } from './policy-manager.ts';
+import type { ProxyPart } from './proxy-part.ts';
 import type { StatusDeps } from './status.ts';
 
 /** What the parts ask of the agent that they are parts of. */
@@ -44,6 +45,7 @@ export class AgentParts {
   readonly directory: EndpointDirectory;
   readonly manager: EndpointManager;
   readonly health: HealthPart;
+  readonly proxy: ProxyPart;
   readonly metrics: AgentMetrics;
   readonly operations: Operations;
 
@@ -63,6 +65,7 @@ export class AgentParts {
       controllers: this.controllers,
       onAddresses: () => void this.cluster.publishNode(),
     });
+    this.proxy = this.#createProxy();
     this.metrics = this.#createMetrics();
     this.operations = this.#createOperations();
   }
@@ -81,6 +84,7 @@ export class AgentParts {
       policy: this.policy,
       cluster: this.cluster,
       health: this.health,
+      proxy: this.proxy,
       monitor: () => ({ ...RING, lost: this.#state.ringLost() + events.lost() }),
       problems: this.#state.problems,
       started: this.#state.started,
@@ -145,6 +149,17 @@ export class AgentParts {
       publish: () => this.cluster.publishIps(),
       syncIpcache: () => this.cluster.syncIpcache(),
       onRegenerated: (durationMs, failed) => this.metrics.regenerated(durationMs, failed),
+    });
+  }
+
+  #createProxy(): ProxyPart {
+    const { proxy, events } = this.#deps;
+    return proxy({
+      controllers: this.controllers,
+      now: this.#state.now,
+      onRecords: (records) => events.publish(records),
+      onLost: (count) => events.publish([{ kind: 'lost', source: 'proxy', count }]),
+      onObservation: (id) => this.proxy.dnsApplied(id),
     });
   }
 

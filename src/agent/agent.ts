@@ -111,13 +111,14 @@ export class Agent {
 
   async #startParts(): Promise<void> {
     const { datapath, events, network, log, options, node } = this.#deps;
-    const { policy, ipcache, cluster, ipam } = this.#parts;
+    const { policy, ipcache, cluster, ipam, proxy } = this.#parts;
     policy.load();
     await events.start();
     datapath.onEvents((batch) => this.#onDatapathEvents(batch));
     const found = await datapath.start(datapathNode(options, node, ipam));
     log.info({ adopted: found.endpoints.length, kind: datapath.kind }, 'datapath started');
     await network.prepareNode();
+    await proxy.start();
     await ipcache.adopt();
     await cluster.start();
     await this.#findEndpoints(found.endpoints);
@@ -147,11 +148,12 @@ export class Agent {
 
   async #stop(): Promise<void> {
     const { datapath, store, events, log } = this.#deps;
-    const { health, manager, cluster, controllers, ipam } = this.#parts;
+    const { health, proxy, manager, cluster, controllers, ipam } = this.#parts;
     this.#started = false;
     await this.#api.stop();
     for (const server of this.#servers) await server.stop();
     await health.stop();
+    await proxy.stop();
     await manager.stop();
     cluster.stop();
     await controllers.stop();

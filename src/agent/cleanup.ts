@@ -21,6 +21,7 @@ export interface CleanupDeps {
   readonly datapath: Datapath;
   readonly network: NetworkSetup;
   readonly healthProcess: SurvivingProcess;
+  readonly proxyProcess: SurvivingProcess;
   /** Undefined when nobody else uses the store: it goes with the state folder. */
   readonly store: Store | undefined;
 }
@@ -33,7 +34,7 @@ export interface CleanupStep {
 
 /** Files of the state folder that are ours. Logs stay: they tell what happened. */
 const OURS =
-  /^(agent\.json|endpoints|pid|policy(\.backup)?\.json.*|(ciliate|events|health)\.sock|store\.db.*)$/;
+  /^(agent\.json|endpoints|pid|(policy(\.backup)?|proxy-ports|local-identities|fqdn-cache|inventory)\.json.*|(ciliate|events|health|proxy)\.sock|store\.db.*)$/;
 
 function removeState(paths: NodePaths, keepStore: boolean): void {
   for (const name of existsSync(paths.stateDir) ? readdirSync(paths.stateDir) : []) {
@@ -79,6 +80,7 @@ export async function cleanUpNode(
   };
   const { store } = deps;
   await step('health process', () => deps.healthProcess.stop());
+  await step('proxy process', () => deps.proxyProcess.stop());
   await step('routes', () => deps.network.removeAll());
   await step('programs and maps', () => deps.datapath.destroy());
   await step('health endpoint', () => removeHealthEndpoint(healthNetns));

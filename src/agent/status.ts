@@ -12,6 +12,8 @@ import type { EndpointManager } from './endpoint-manager.ts';
 import type { HealthPart } from './health-part.ts';
 import type { Ipam } from './ipam.ts';
 import type { PolicyManager } from './policy-manager.ts';
+import type { ProxyPart } from './proxy-part.ts';
+import { proxyView } from './proxy-view.ts';
 
 /** The event ring and its losses. */
 export interface MonitorFacts {
@@ -31,6 +33,7 @@ export interface StatusDeps {
   readonly policy: PolicyManager;
   readonly cluster: ClusterSync;
   readonly health: HealthPart;
+  readonly proxy: ProxyPart;
   readonly monitor: () => MonitorFacts;
   /** What a restart could not bring back. */
   readonly problems: () => readonly string[];
@@ -111,9 +114,11 @@ function agentState(deps: StatusDeps): Api.Status {
   const version = `Ciliate ${deps.version}`;
   const datapath = deps.datapath.kind === 'none' ? ', no datapath: policy is NOT enforced' : '';
   const { damage } = deps.policy;
+  const proxy = deps.proxy.status().message;
   const problems = [
     ...deps.problems(),
     ...(damage === undefined ? [] : [`${damage}: the other copy was taken`]),
+    ...(proxy === '' ? [] : [proxy]),
   ];
   if (problems.length > 0) return { state: 'Warning', msg: `${version}${datapath}; ${problems.join('; ')}` };
   const failing = deps.manager.list().filter(({ failure }) => failure !== undefined);
@@ -163,6 +168,7 @@ export async function fullStatus(deps: StatusDeps): Promise<Api.StatusResponse> 
       nodes: nodes.map((node) => nodeView(node, self)),
     },
     controllers: deps.controllers.reports().map(controllerView),
+    ...proxyView(deps.proxy, deps.manager.list()),
     'identity-range': { 'min-identity': MIN_ALLOCATED_IDENTITY, 'max-identity': MAX_ALLOCATED_IDENTITY },
     masquerading: { enabled: false },
     ...(enforcing && { routing: { 'inter-host-routing-mode': 'Native', 'intra-host-routing-mode': 'BPF' } }),

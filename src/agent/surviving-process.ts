@@ -42,6 +42,9 @@ const STOP_GRACE_MS = 3_000;
 const POLL_MS = 50;
 /** One that ends earlier than this counts as a failed start. */
 const LEAST_LIFETIME_MS = 10_000;
+/** Pause after a second failed start; doubles with each further one. */
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 60_000;
 
 /** A process of the node that outlives its agent: started, found again by a later agent, replaced when its settings change. */
 export class SurvivingProcess {
@@ -51,8 +54,8 @@ export class SurvivingProcess {
   readonly #onExit: () => void;
   #current: Saved | undefined;
   #startedAt = 0;
-  #quickDeaths = 0;
-  #starts = 0;
+  /** Failed starts in a row with these settings, and when the next may come (monotonic). */
+  #failed = { settings: '', deaths: 0, notBefore: 0 };
 
   constructor(options: SurvivingProcessOptions, log: Logger, onExit: () => void) {
     this.#options = options;
@@ -62,11 +65,6 @@ export class SurvivingProcess {
 
   get isRunning(): boolean {
     return this.#current !== undefined && isRunning(this.#current);
-  }
-
-  /** How often this agent started it. */
-  get starts(): number {
-    return this.#starts;
   }
 
   /** Takes over the process of an earlier agent. @returns whether there is one that runs */
@@ -88,7 +86,10 @@ export class SurvivingProcess {
         `${this.#options.name} process has other settings: replaced`,
       );
       await this.stop();
-    } else this.#judgeDeath();
+    } else {
+      this.#judgeDeath();
+      this.#refuseEarly(text);
+    }
     await this.#start(settings, text);
   }
 
@@ -105,17 +106,25 @@ export class SurvivingProcess {
     }
   }
 
-  /** A first death is answered by a new start at once; later ones wait for the caller's growing pauses. */
   #judgeDeath(): void {
     if (this.#current === undefined) return;
-    const { name, outputFile } = this.#options;
-    const livedMs = performance.now() - this.#startedAt;
-    this.#quickDeaths = livedMs < LEAST_LIFETIME_MS ? this.#quickDeaths + 1 : 0;
-    const fields = { pid: this.#current.pid, livedMs: Math.round(livedMs) };
-    this.#log.warn(fields, `${name} process ended: started again`);
+    const { pid, settings } = this.#current;
+    const now = performance.now();
+    const livedMs = Math.round(now - this.#startedAt);
+    const before = this.#failed.settings === settings ? this.#failed.deaths : 0;
+    const deaths = livedMs < LEAST_LIFETIME_MS ? before + 1 : 0;
+    const pauseMs = deaths < 2 ? 0 : Math.min(FIRST_PAUSE_MS * 2 ** (deaths - 2), LONGEST_PAUSE_MS);
+    this.#failed = { settings, deaths, notBefore: now + pauseMs };
+    this.#log.warn({ pid, livedMs, pauseMs }, `${this.#options.name} process ended`);
     this.#current = undefined;
-    if (this.#quickDeaths <= 1) return;
-    throw this.#failure(`the ${name} process ended ${this.#quickDeaths} times right after its start`, {
+  }
+
+  /** A first death is answered by a new start at once, later ones after growing pauses. */
+  #refuseEarly(text: string): void {
+    const { settings, deaths, notBefore } = this.#failed;
+    if (settings !== text || performance.now() >= notBefore) return;
+    const { name, outputFile } = this.#options;
+    throw this.#failure(`the ${name} process ended ${deaths} times right after its start`, {
       hint: `its output is in ${outputFile}`,
     });
   }
@@ -161,7 +170,6 @@ export class SurvivingProcess {
     }
     this.#current = saved;
     this.#startedAt = performance.now();
-    this.#starts++;
     this.#log.info({ pid: ref.pid }, `${name} process started`);
   }
 

@@ -14,6 +14,9 @@ import { IpNetworkSetup } from '../agent/ip-network-setup.ts';
 import { noNetworkSetup } from '../agent/network-setup.ts';
 import { listenAddressOf, type NodeFacts, nodeFacts } from '../agent/node-facts.ts';
 import type { AgentOptions } from '../agent/options.ts';
+import { findSetpriv } from '../agent/proxy-launch.ts';
+import { createProxyProcess, ProxyManager } from '../agent/proxy-manager.ts';
+import { noProxy } from '../agent/proxy-part.ts';
 import { programVersion } from '../agent/version.ts';
 import { packageRoot } from '../base/assets.ts';
 import type { Origin } from '../base/config.ts';
@@ -31,6 +34,8 @@ export interface CreateAgentOptions {
   readonly origins?: Readonly<Record<string, Origin>> | undefined;
   readonly log: Logger;
 }
+
+const PROGRAM = join(packageRoot(), 'bin', 'ciliate');
 
 function eventSink(paths: NodePaths): EventSink {
   const hub = new MonitorHub({ socketPath: paths.eventsSocket });
@@ -53,7 +58,7 @@ function healthOptions(options: AgentOptions, node: NodeFacts, paths: NodePaths)
     metricsAddress: metrics && listenAddressOf(metrics, node),
     netns: options['health-netns'],
     withEndpoint: options.datapath === 'bpf',
-    command: [join(packageRoot(), 'bin', 'ciliate'), 'health-agent'],
+    command: [PROGRAM, 'health-agent'],
   };
 }
 
@@ -82,6 +87,7 @@ export function createAgent({ options, origins, log }: CreateAgentOptions): Agen
     ipv4Range: options['ipv4-range'],
     ipv6Range: options['ipv6-range'],
   });
+  const datapath = enforcing ? createBpfDatapath({ bpfDir: paths.bpfDir }) : createNoDatapath();
   return new Agent({
     options,
     origins,
@@ -92,13 +98,20 @@ export function createAgent({ options, origins, log }: CreateAgentOptions): Agen
     store: createStore(storeSpec, {
       log: { info: (message) => log.info({}, message), warn: (message) => log.warn({}, message) },
     }),
-    datapath: enforcing ? createBpfDatapath({ bpfDir: paths.bpfDir }) : createNoDatapath(),
+    datapath,
     network: enforcing ? network : noNetworkSetup,
     events: eventSink(paths),
     health: (context) =>
       options.health
         ? new HealthManager(healthOptions(options, node, paths), { ...context, sockets: loadSockets(), log })
         : noHealth,
+    proxy: (context) =>
+      enforcing
+        ? new ProxyManager(
+            { paths, command: [PROGRAM, 'proxy'], setpriv: findSetpriv() },
+            { ...context, sockets: loadSockets(), datapath, log },
+          )
+        : noProxy,
     log,
   });
 }
@@ -123,6 +136,7 @@ export function cleanUp(options: CleanUpOptions): Promise<readonly CleanupStep[]
       datapath: existsSync(paths.bpfDir) ? createBpfDatapath({ bpfDir: paths.bpfDir }) : createNoDatapath(),
       network: new IpNetworkSetup({ devices: [], ipv4Range: undefined, ipv6Range: undefined }),
       healthProcess: createHealthProcess({ command: [], paths }, silentLog, () => undefined),
+      proxyProcess: createProxyProcess({ command: [], paths }, silentLog, () => undefined),
       store: storeSpec === undefined ? undefined : createStore(storeSpec, { log: QUIET }),
     },
   );

@@ -2,10 +2,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Agent } from '../../src/agent/agent.ts';
-import type { EventSink } from '../../src/agent/agent-deps.ts';
+import type { AgentDeps, EventSink } from '../../src/agent/agent-deps.ts';
 import { noHealth } from '../../src/agent/health-part.ts';
 import type { NetworkSetup } from '../../src/agent/network-setup.ts';
 import { defaultAgentOptions } from '../../src/agent/options.ts';
+import { noProxy } from '../../src/agent/proxy-part.ts';
 import { AgentClient } from '../../src/api/client.ts';
 import type * as Api from '../../src/api/schema.ts';
 import { parseCidr } from '../../src/base/ip.ts';
@@ -59,6 +60,8 @@ export class NodeFixture {
   readonly network = new FakeNetwork();
   readonly events: MonitorEvent[] = [];
   datapath: FakeDatapath = new FakeDatapath(this.kernel);
+  /** What stands for the proxy. */
+  proxy: AgentDeps['proxy'] = () => noProxy;
   #agent: Agent | undefined;
   readonly #index: number;
 
@@ -114,6 +117,7 @@ export class NodeFixture {
       network: this.network,
       events: sink,
       health: () => noHealth,
+      proxy: this.proxy,
       log: silentLog,
     });
   }

@@ -141,7 +141,7 @@ export class AgentClient {
     return this.#get('/policy/flows');
   }
 
-  /** Addresses of names, of one endpoint or all; none match: []. */
+  /** Addresses of names, of one endpoint or all; none match: []. @throws NOT_FOUND: no such endpoint */
   fqdnCache(
     filter: {
       readonly endpoint?: string | undefined;
@@ -151,8 +151,10 @@ export class AgentClient {
     } = {},
   ): Promise<readonly Api.DNSLookup[]> {
     const { endpoint, pattern, cidr, source } = filter;
-    const path = endpoint === undefined ? '/fqdn/cache' : `/fqdn/cache/${endpointPathPart(endpoint)}`;
-    return this.#filtered(path, [], { matchpattern: pattern, cidr, source });
+    const query = { matchpattern: pattern, cidr, source };
+    if (endpoint === undefined) return this.#orNone({ method: 'GET', path: '/fqdn/cache', query });
+    const path = `/fqdn/cache/${endpointPathPart(endpoint)}`;
+    return this.#call({ method: 'GET', path, query }, 'list');
   }
 
   /** Forgets the addresses of the names that match. */
@@ -261,12 +263,17 @@ export class AgentClient {
     labels: readonly string[],
     query?: ApiCall['query'],
   ): Promise<readonly T[]> {
+    const call: ApiCall = { method: 'GET', path, query, ...filterBody(labels) };
+    const filters = labels.length > 0 || query?.cidr !== undefined;
+    return filters ? this.#orNone(call) : this.#call(call, 'list');
+  }
+
+  /** A list whose absence (404) means that nothing is in it. */
+  async #orNone<T>(call: ApiCall): Promise<readonly T[]> {
     try {
-      const call: ApiCall = { method: 'GET', path, query, ...filterBody(labels) };
       return await this.#call(call, 'list');
     } catch (error) {
-      const filters = labels.length > 0 || query?.cidr !== undefined;
-      if (filters && error instanceof SourceError && error.code === 'NOT_FOUND') return [];
+      if (error instanceof SourceError && error.code === 'NOT_FOUND') return [];
       throw error;
     }
   }

@@ -123,7 +123,7 @@ export interface AgentOperations {
 
   /** GET /fqdn/cache → 200; 400: bad pattern; 404: nothing matches. */
   listFqdnCache(filter: FqdnCacheFilter, context: CallContext): Promise<readonly Api.DNSLookup[]>;
-  /** GET /fqdn/cache/{id} → 200; 400: bad pattern; 404: no such endpoint, or nothing matches. */
+  /** GET /fqdn/cache/{id} → 200, empty when nothing matches; 400: bad pattern; 404: no such endpoint. */
   listEndpointFqdnCache(
     id: EndpointRef,
     filter: FqdnCacheFilter,

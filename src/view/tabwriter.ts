@@ -69,3 +69,9 @@ export function row(cells: readonly (string | number)[], end = false): string {
 export function trimLines(text: string): string {
   return text.replace(/[ \t]+$/gm, '');
 }
+
+/** Rows laid out; `trimmed` takes the blanks at the ends of lines away, which recorded outputs keep. */
+export function tableText(text: string, minWidth: number, trimmed: boolean): string {
+  const laidOut = layoutTabs(text, { minWidth });
+  return trimmed ? trimLines(laidOut) : laidOut;
+}

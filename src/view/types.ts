@@ -318,3 +318,44 @@ export interface StatusView {
     }>;
   }>;
 }
+
+export interface SelectorView {
+  readonly selector?: Opt<string>;
+  readonly labels?: Opt<
+    readonly Opt<{
+      readonly source?: Opt<string>;
+      readonly key?: Opt<string>;
+      readonly value?: Opt<string>;
+    }>[]
+  >;
+  readonly users?: Opt<number>;
+  readonly identities?: Opt<readonly number[]>;
+}
+
+export interface FqdnLookupView {
+  readonly 'endpoint-id'?: Opt<number>;
+  readonly source?: Opt<string>;
+  readonly fqdn?: Opt<string>;
+  /** Seconds. */
+  readonly ttl?: Opt<number>;
+  readonly 'expiration-time'?: Opt<string>;
+  readonly ips?: Opt<readonly string[]>;
+}
+
+export interface FqdnNamesView {
+  readonly FQDNPolicySelectors?: Opt<
+    readonly Opt<{ readonly selectorString?: Opt<string>; readonly regexString?: Opt<string> }>[]
+  >;
+}
+
+export interface RuleStatusView {
+  readonly id?: Opt<number>;
+  readonly name?: Opt<string>;
+  readonly endpoints?: Opt<readonly number[]>;
+  readonly connections?: Opt<{
+    readonly allowed?: Opt<number>;
+    readonly denied?: Opt<number>;
+    readonly redirected?: Opt<number>;
+  }>;
+  readonly requests?: Opt<{ readonly allowed?: Opt<number>; readonly denied?: Opt<number> }>;
+}

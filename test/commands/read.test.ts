@@ -32,6 +32,8 @@ const GOLDEN: Readonly<Record<string, string>> = {
   'map list --compat 1.19': 'v1.19.4/map_list.txt',
   'map get cilium_lxc --compat 1.19': 'v1.19.4/map_get_cilium_lxc.txt',
   'policy get --compat 1.19': 'v1.19.4/policy_get.txt',
+  'policy selectors --compat 1.19': 'v1.19.4/policy_selectors.txt',
+  'fqdn cache list --compat 1.19': 'v1.19.4/fqdn_cache_list.txt',
   'config --compat 1.19': 'v1.19.4/config.txt',
   'config --compat 2018': 'v2018/config.txt',
   'health status --compat 1.19': 'v1.19.4/health_status.txt',

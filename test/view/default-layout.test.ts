@@ -7,6 +7,7 @@ import { configText } from '../../src/view/config.ts';
 import { endpointHealth, endpointLabels, endpointList, endpointLog } from '../../src/view/endpoint.ts';
 import { healthStatus } from '../../src/view/health.ts';
 import { identityList, ipList, mapEntries, mapList, nodeList } from '../../src/view/listing.ts';
+import { fqdnCacheTable, fqdnNamesTable, ruleTable, selectorTable } from '../../src/view/policy-tables.ts';
 import { statusText } from '../../src/view/status.ts';
 import type { HealthView, IdentityView, IpView, MapView, StatusView } from '../../src/view/types.ts';
 import { endpointRows, ipcacheRows, metricRows, policyRows } from './cilium-maps.ts';
@@ -37,6 +38,31 @@ const CASES: Readonly<Record<string, () => string>> = {
   'map-list.txt': () => mapList(agentAnswer<{ maps: MapView[] }>('/v1/map').maps),
   'map-get.txt': () => mapEntries(agentAnswer<MapView>('/v1/map/cilium_lxc')),
   'config.txt': () => configText(agentAnswer('/v1/config')),
+  'policy-selectors.txt': () => selectorTable(agentAnswer('/v1/policy/selectors'), { verbose: true }),
+  'policy-rules.txt': () =>
+    ruleTable([
+      {
+        id: 7,
+        name: 'default/rule1',
+        endpoints: [5023],
+        connections: { allowed: 12, denied: 0, redirected: 3 },
+        requests: { allowed: 5, denied: 1 },
+      },
+      { id: 8, name: '', endpoints: [9, 8, 7, 6, 5, 4, 3, 2, 1] },
+      { id: 9, name: 'one\u001b[2Jtwo\nthree', endpoints: [] },
+    ]),
+  'fqdn-cache.txt': () =>
+    fqdnCacheTable([
+      { 'endpoint-id': 12, fqdn: 'b.example.', ips: ['2001:db8::1'], ttl: 60, source: 'connection' },
+      ...agentAnswer<[]>('/v1/fqdn/cache'),
+    ]),
+  'fqdn-names.txt': () =>
+    fqdnNamesTable({
+      FQDNPolicySelectors: [
+        { selectorString: 'MatchName: , MatchPattern: *.example.com', regexString: '^.*$' },
+        { selectorString: 'MatchName: a.b, MatchPattern: ', regexString: '^a[.]b[.]$' },
+      ],
+    }),
   'health-status.txt': () => healthStatus(health),
   'health-status-verbose.txt': () => healthStatus(health, { verbose: true }),
   'bpf-policy.txt': () =>

@@ -9,6 +9,7 @@ import { healthStatus } from '../../src/view/health.ts';
 import { healthDaemonText } from '../../src/view/health-daemon.ts';
 import { identityList, ipList, mapEntries, mapList, nodeList, policyText } from '../../src/view/listing.ts';
 import type { ModuleHealth } from '../../src/view/modules.ts';
+import { fqdnCacheTable, selectorTable } from '../../src/view/policy-tables.ts';
 import { briefProblem, type StatusInput, statusText } from '../../src/view/status.ts';
 import { statusText2018 } from '../../src/view/status-2018.ts';
 import type { HealthView, IdentityView, IpView, MapView, StatusView } from '../../src/view/types.ts';
@@ -58,6 +59,9 @@ const CASES: Readonly<Record<string, () => string>> = {
   'v2018/status.txt': () =>
     statusText2018(statusInput(), { compat: '2018', nowMs: Date.parse('2026-11-22T22:29:43Z') }),
   'v1.19.4/status_--brief.txt': () => `error in ${briefProblem(statusInput().status)}\n`,
+  'v1.19.4/policy_selectors.txt': () =>
+    selectorTable(agentAnswer('/v1/policy/selectors'), { compat: '1.19' }),
+  'v1.19.4/fqdn_cache_list.txt': () => fqdnCacheTable(agentAnswer('/v1/fqdn/cache'), { compat: '1.19' }),
   'v1.19.4/config.txt': () => configText(agentAnswer('/v1/config'), { compat: '1.19' }),
   'v2018/config.txt': () => configText(agentAnswer('/v1/config'), { compat: '2018' }),
   'v1.19.4/endpoint_config_5.txt': () =>
@@ -164,8 +168,6 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   'v1.19.4/service_list.txt': 'services are not there yet',
   'v2018/service_list.txt': 'services are not there yet',
   'v1.19.4/lrp_list.txt': 'services are not there yet',
-  'v1.19.4/fqdn_cache_list.txt': 'names are not there yet',
-  'v1.19.4/policy_selectors.txt': 'no command of ours yet',
   'v1.19.4/prefilter_list.txt': 'no prefilter',
   'v2018/prefilter_list.txt': 'no prefilter',
 };

@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { golden } from '../view/golden.ts';
+import { answerJson, cli, FakeNode, type Outcome, recordedHandler } from './cli.ts';
+
+const node = new FakeNode();
+const recorded = recordedHandler('agent-responses.json');
+
+const RULES = [
+  {
+    id: 3,
+    name: 'default/rule1',
+    endpoints: [7],
+    connections: { allowed: 4, denied: 2, redirected: 1 },
+    requests: { allowed: 9, denied: 8 },
+  },
+];
+
+before(() =>
+  node.serve('ciliate.sock', (seen, response) => {
+    if (seen.path === '/v1/policy/rules') answerJson(response, 200, RULES);
+    else if (seen.path === '/v1/fqdn/names') answerJson(response, 200, { FQDNPolicySelectors: [] });
+    else if (seen.method === 'DELETE') answerJson(response, 200, {});
+    else if (seen.path.startsWith('/v1/fqdn/cache?')) answerJson(response, 404, '"none"');
+    else recorded(seen, response);
+  }),
+);
+after(() => node.close());
+
+function run(words: readonly string[]): Promise<Outcome> {
+  return cli([...words, '--state-dir', node.stateDir]);
+}
+
+describe('policy rules', () => {
+  it('shows what each rule decided, and -o json the answer itself', async () => {
+    const { stdout, code } = await run(['policy', 'rules']);
+    assert.equal(code, 0);
+    assert.match(stdout.split('\n')[1] ?? '', /^3 +default\/rule1 +7 +4 +2 +1 +9 +8$/);
+    const json = await run(['policy', 'rules', '-o', 'json']);
+    assert.deepEqual(JSON.parse(json.stdout), RULES);
+  });
+});
+
+describe('policy selectors', () => {
+  it('takes the labels of rules with -v', async () => {
+    const { stdout } = await run(['policy', 'selectors', '-v']);
+    assert.match(stdout, /k8s:io\.cilium\.k8s\.policy\.name=rule1/);
+    assert.notEqual(stdout, golden('v1.19.4/policy_selectors.txt'));
+  });
+
+  it('ends with 4 and the remedy when the agent is away', async () => {
+    const { stderr, code } = await cli(['policy', 'selectors', '--state-dir', '/nonexistent']);
+    assert.equal(code, 4);
+    assert.match(stderr, /^Hint: is the agent running\?/m);
+  });
+});
+
+describe('fqdn', () => {
+  it('asks for what the filters say, and prints the header alone when nothing matches', async () => {
+    const words = ['fqdn', 'cache', 'list', '-p', '*.org', '-s', 'lookup'];
+    const { stdout, code } = await run(words);
+    assert.equal(code, 0);
+    assert.match(stdout, /^Endpoint +Source +FQDN +TTL +ExpirationTime +IPs\n$/);
+    assert.equal(node.seen.at(-1)?.path, '/v1/fqdn/cache?matchpattern=*.org&source=lookup');
+  });
+
+  it('forgets only the names that are meant: a pattern or --all', async () => {
+    assert.equal((await run(['fqdn', 'cache', 'clean'])).code, 2);
+    assert.equal((await run(['fqdn', 'cache', 'clean', '--all', '-p', 'a.b'])).code, 2);
+    assert.equal((await run(['fqdn', 'cache', 'clean', '-p', 'a.b'])).stdout, 'Forgot a.b\n');
+    assert.equal(node.seen.at(-1)?.path, '/v1/fqdn/cache?matchpattern=a.b');
+    assert.equal((await run(['fqdn', 'cache', 'clean', '-f'])).stdout, 'Forgot every name\n');
+    assert.equal(node.seen.at(-1)?.path, '/v1/fqdn/cache');
+  });
+
+  it('lists no name when no rule asks for one', async () => {
+    assert.deepEqual(await run(['fqdn', 'names']), { stdout: 'SELECTOR   REGEX\n', stderr: '', code: 0 });
+  });
+
+  it('refuses another source than lookup and connection with 2', async () => {
+    assert.equal((await run(['fqdn', 'cache', 'list', '-s', 'dns'])).code, 2);
+  });
+});

@@ -1,11 +1,14 @@
 import type { NumericIdentity } from './identity.ts';
 import type { AccessLogRecord, L7Policy, ProxyPorts } from './l7.ts';
 
-/** A socket that the agent bound for the proxy: listening (tcp) or ready to receive (udp), transparent and marked. */
+/**
+ * A socket that the agent opened for the proxy, transparent and marked: listening (tcp), bound and ready to receive (udp),
+ * or of type `raw-udp` for answers to datagrams (reply; only `dns-egress` has one).
+ */
 export interface ProxyListener {
   /** Parser and direction. */
   readonly name: keyof ProxyPorts;
-  readonly transport: 'tcp4' | 'tcp6' | 'udp4' | 'udp6';
+  readonly transport: 'tcp4' | 'tcp6' | 'udp4' | 'udp6' | 'reply4' | 'reply6';
   readonly fd: number;
 }
 

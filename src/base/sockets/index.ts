@@ -29,6 +29,7 @@ const FLAG = {
   mark: 32,
   bind: 64,
   listen: 128,
+  rawUdp: 256,
 };
 
 /** `enum step` of sockets.c, in words. */
@@ -44,6 +45,8 @@ const STEPS = [
   'listen',
   'find the interface',
   'start a thread',
+  'IPV6_CHECKSUM',
+  'SO_ATTACH_FILTER',
 ];
 
 const LONGEST_NAME = 15;
@@ -72,6 +75,7 @@ function flagsOf(options: SocketOptions): number {
   const on = (wanted: boolean, flag: number): number => (wanted ? flag : 0);
   return (
     on(options.type === 'stream', FLAG.stream) |
+    on(options.type === 'raw-udp', FLAG.rawUdp) |
     on(options.transparent === true, FLAG.transparent) |
     on(options.freebind === true, FLAG.freebind) |
     on(options.v6only !== false, FLAG.v6only) |

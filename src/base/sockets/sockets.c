@@ -7,9 +7,12 @@
  * caller's from then on. Nothing is kept here, so there is nothing to do at the environment's exit. Results:
  * [value, step]; a value below 0 is -errno and `step` says at what. Wrong types throw.
  */
+#include "datagram.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <node_api.h>
@@ -33,7 +36,9 @@ enum step {
 	STEP_BIND,
 	STEP_LISTEN,
 	STEP_INTERFACE,
-	STEP_THREAD
+	STEP_THREAD,
+	STEP_CHECKSUM,
+	STEP_FILTER
 };
 
 enum flag {
@@ -44,7 +49,8 @@ enum flag {
 	FLAG_REUSE = 16,
 	FLAG_MARK = 32,
 	FLAG_BIND = 64,
-	FLAG_LISTEN = 128
+	FLAG_LISTEN = 128,
+	FLAG_RAW_UDP = 256
 };
 
 struct request {
@@ -92,6 +98,22 @@ static socklen_t read_address(const struct request *request, struct sockaddr_sto
 	return inet_pton(AF_INET6, text, &v6->sin6_addr) == 1 ? sizeof(*v6) : 0;
 }
 
+/*
+ * A raw socket that only sends. Without the filter it would get a copy of every datagram of the machine. The
+ * kernel fills in the UDP checksum for IPv6, at this offset of the header.
+ */
+static int configure_raw(int fd, struct request *request)
+{
+	struct sock_filter none[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
+	struct sock_fprog program = {1, none};
+
+	request->step = STEP_FILTER;
+	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)))
+		return -1;
+	request->step = STEP_CHECKSUM;
+	return request->family == AF_INET6 ? set_int(fd, SOL_IPV6, IPV6_CHECKSUM, 6) : 0;
+}
+
 static int configure(int fd, struct request *request)
 {
 	bool v6 = request->family == AF_INET6;
@@ -99,6 +121,8 @@ static int configure(int fd, struct request *request)
 	struct sockaddr_storage address;
 	socklen_t length;
 
+	if (flags & FLAG_RAW_UDP && configure_raw(fd, request))
+		return -1;
 	request->step = STEP_MARK;
 	if (flags & FLAG_MARK && set_int(fd, SOL_SOCKET, SO_MARK, request->mark))
 		return -1;
@@ -111,7 +135,7 @@ static int configure(int fd, struct request *request)
 	    (v6 ? set_int(fd, SOL_IPV6, IPV6_FREEBIND, 1) : set_int(fd, SOL_IP, IP_FREEBIND, 1)))
 		return -1;
 	request->step = STEP_V6ONLY;
-	if (v6 && set_int(fd, SOL_IPV6, IPV6_V6ONLY, (flags & FLAG_V6ONLY) != 0))
+	if (v6 && !(flags & FLAG_RAW_UDP) && set_int(fd, SOL_IPV6, IPV6_V6ONLY, (flags & FLAG_V6ONLY) != 0))
 		return -1;
 	request->step = STEP_REUSE;
 	if (flags & FLAG_REUSE && set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1))
@@ -128,11 +152,12 @@ static int configure(int fd, struct request *request)
 
 static void open_socket(struct request *request)
 {
-	int type = (request->flags & FLAG_STREAM ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC | SOCK_NONBLOCK;
+	bool raw = request->flags & FLAG_RAW_UDP;
+	int type = raw ? SOCK_RAW : request->flags & FLAG_STREAM ? SOCK_STREAM : SOCK_DGRAM;
 	int fd;
 
 	request->step = STEP_SOCKET;
-	fd = socket(request->family, type, 0);
+	fd = socket(request->family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, raw ? IPPROTO_UDP : 0);
 	request->result = fd < 0 ? -errno : fd;
 	if (fd >= 0 && configure(fd, request)) {
 		request->result = -errno;
@@ -290,7 +315,8 @@ NAPI_MODULE_INIT(/* napi_env env, napi_value exports */)
 		{"interfaceIndex", NULL, interface_index_call, NULL, NULL, NULL, napi_default, NULL},
 	};
 
-	if (napi_define_properties(env, exports, 2, functions) != napi_ok) {
+	if (napi_define_properties(env, exports, 2, functions) != napi_ok ||
+	    !datagram_functions(env, exports)) {
 		napi_throw_error(env, "SOCKETS_NAPI", "cannot define the addon's functions");
 		return NULL;
 	}

@@ -4,7 +4,8 @@
  */
 export interface SocketOptions {
   readonly family: 4 | 6;
-  readonly type: 'stream' | 'datagram';
+  /** `raw-udp` only sends: datagrams with their UDP header, from any address when transparent. */
+  readonly type: 'stream' | 'datagram' | 'raw-udp';
   /** Path of a network namespace (`/run/netns/x`, `/proc/123/ns/net`); a short-lived thread enters it, the caller stays. */
   readonly netns?: string | undefined;
   /** SO_MARK. */

@@ -11,6 +11,7 @@ import { Ipcache } from './ipcache.ts';
 import { AgentMetrics } from './metrics.ts';
 import { Operations } from './operations.ts';
 import { ownIps, ownNode } from './own-node.ts';
+import { PolicyActivity } from './policy-activity.ts';
 import { PolicyManager } from './policy-manager.ts';
 import type { ProxyPart } from './proxy-part.ts';
 import type { StatusDeps } from './status.ts';
@@ -39,6 +40,7 @@ export class AgentParts {
   readonly #state: AgentState;
   readonly controllers: Controllers;
   readonly policy: PolicyManager;
+  readonly activity: PolicyActivity;
   readonly ipam: Ipam;
   readonly ipcache: Ipcache;
   readonly cluster: ClusterSync;
@@ -54,6 +56,7 @@ export class AgentParts {
     this.#state = state;
     this.controllers = new Controllers(deps.log);
     this.policy = this.#createPolicy();
+    this.activity = new PolicyActivity(state.now);
     this.ipam = new Ipam({ ipv4Range: deps.options['ipv4-range'], ipv6Range: deps.options['ipv6-range'] });
     this.ipcache = this.#createIpcache();
     this.cluster = this.#createCluster();
@@ -184,6 +187,7 @@ export class AgentParts {
     return new Operations({
       ...this.statusDeps(),
       ipcache: this.ipcache,
+      activity: this.activity,
       config: { options, origins, storeSpec, mutable: MUTABLE },
       metricsText: () => this.metrics.text(),
     });

@@ -190,6 +190,7 @@ export class Agent {
   #onDatapathEvents(batch: readonly MonitorEvent[]): void {
     for (const event of batch)
       if (event.kind === 'lost' && event.source === 'ring') this.#ringLost += event.count;
+    this.#parts.activity.add(batch);
     this.#deps.events.publish(batch);
   }
 

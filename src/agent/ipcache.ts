@@ -12,7 +12,7 @@ export interface IpcacheLine {
   readonly identity: NumericIdentity;
   /** Address of the node behind which the prefix lies; undefined for this node's own. */
   readonly hostIp: string | undefined;
-  readonly source: 'local' | 'kvstore' | 'node';
+  readonly source: 'local' | 'kvstore' | 'node' | 'generated';
   /** `namespace/pod`, where known. */
   readonly owner: string | undefined;
 }
@@ -25,8 +25,8 @@ export interface IpcacheDeps {
   readonly onDirty: () => void;
 }
 
-/** Who wins when several sources tell of one prefix: what this node knows itself, then nodes, then the store. */
-const RANK: Readonly<Record<IpcacheLine['source'], number>> = { local: 2, node: 1, kvstore: 0 };
+/** Who wins when several sources tell of one prefix: what this node knows itself, then nodes, then the store, then rules. */
+const RANK: Readonly<Record<IpcacheLine['source'], number>> = { local: 3, node: 2, kvstore: 1, generated: 0 };
 
 /**
  * Which identity is behind which address: wanted entries by source, and what of them the datapath holds. `sync` writes
@@ -80,6 +80,27 @@ export class Ipcache {
 
   removeRemote(cidr: string, node: string): void {
     this.#drop(cidr, `kvstore ${node}`);
+  }
+
+  /** What rules and names say of a prefix that lies in no pod range: it counts where nobody has an address of that name. */
+  setPrefix(cidr: string, identity: NumericIdentity): void {
+    this.#put(cidr, 'generated', {
+      cidr,
+      identity,
+      hostIp: undefined,
+      source: 'generated',
+      owner: undefined,
+    });
+  }
+
+  removePrefix(cidr: string): void {
+    this.#drop(cidr, 'generated');
+  }
+
+  /** Whether an endpoint or a node has this address. */
+  isTaken(cidr: string): boolean {
+    const line = this.get(cidr);
+    return line !== undefined && line.source !== 'generated';
   }
 
   /** A node's own addresses: identity host for this one, remote-node for others. */

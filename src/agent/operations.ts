@@ -20,10 +20,12 @@ import type { Allocation } from './ipam.ts';
 import { ipamAnswer, ipamCall } from './ipam-answers.ts';
 import type { Ipcache, IpcacheLine } from './ipcache.ts';
 import { mapCache } from './map-cache.ts';
+import type { PolicyActivity } from './policy-activity.ts';
 import { briefStatus, fullStatus, nodeView, type StatusDeps } from './status.ts';
 
 export interface OperationsDeps extends StatusDeps {
   readonly ipcache: Ipcache;
+  readonly activity: PolicyActivity;
   readonly config: ConfigView;
   readonly metricsText: () => Promise<string>;
 }
@@ -235,7 +237,7 @@ export class Operations implements AgentOperations {
   }
 
   async listPolicyRules(): Promise<readonly Api.PolicyRuleStatus[]> {
-    const { policy, manager } = this.#deps;
+    const { policy, manager, activity } = this.#deps;
     const endpoints = manager.list();
     return policy.rules([]).map(({ id, rule }) => ({
       id,
@@ -245,13 +247,12 @@ export class Operations implements AgentOperations {
       endpoints: endpoints
         .filter(({ identity }) => identity !== undefined && matchesSelector(rule.subject, identity.labels))
         .map((endpoint) => endpoint.id),
-      connections: { allowed: 0, denied: 0, redirected: 0 },
-      requests: { allowed: 0, denied: 0 },
+      ...activity.counts(id),
     }));
   }
 
   async listPolicyFlows(): Promise<Api.PolicyFlows> {
-    return { flows: [] };
+    return this.#deps.activity.flows();
   }
 
   async listFqdnCache(): Promise<readonly Api.DNSLookup[]> {

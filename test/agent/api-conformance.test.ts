@@ -68,6 +68,9 @@ const NEEDED: Readonly<Record<string, readonly string[]>> = {
   '/policy': ['revision', 'policy'],
   '/policy/selectors': ['[].selector', '[].identities', '[].users', '[].labels'],
   '/policy/subject-selectors': ['[].selector', '[].identities'],
+  '/policy/rules': ['[].id', '[].name', '[].endpoints', '[].connections', '[].requests'],
+  '/policy/flows': ['flows'],
+  '/fqdn/names': [],
   '/ip': ['[].cidr', '[].identity', '[].metadata'],
   '/cluster/nodes': ['self', 'nodes-added[].name', 'nodes-added[].primary-address.ipv4.ip'],
   '/node/ids': ['[].id', '[].ips'],
@@ -170,7 +173,13 @@ describe('the API of a running agent', () => {
       path.replace(/\/12(?=\/|$)/, '/{id}').replace(/\/1$/, '/{id}'),
     );
     const missing = [...templates].filter((template) => !asked.includes(template));
-    assert.deepEqual(missing.toSorted(), ['/endpoint/{id}', '/map/{name}', '/metrics']);
+    assert.deepEqual(missing.toSorted(), [
+      '/endpoint/{id}',
+      '/fqdn/cache',
+      '/fqdn/cache/{id}',
+      '/map/{name}',
+      '/metrics',
+    ]);
   });
 
   it('answers the requests of real clients', async () => {

@@ -1,0 +1,121 @@
+import type * as Api from '../api/schema.ts';
+import type { MonitorEvent, PolicyVerdictEvent } from '../model/event.ts';
+import type { AccessLogRecord } from '../model/l7.ts';
+
+/** Kinds of flows that are remembered; the one seen longest ago goes first. */
+const FLOWS_KEPT = 4096;
+
+interface RuleCounts {
+  readonly connections: { allowed: number; denied: number; redirected: number };
+  readonly requests: { allowed: number; denied: number };
+}
+
+type Flow = { -readonly [K in keyof Api.PolicyFlow]: Api.PolicyFlow[K] };
+
+function emptyCounts(): RuleCounts {
+  return { connections: { allowed: 0, denied: 0, redirected: 0 }, requests: { allowed: 0, denied: 0 } };
+}
+
+function verdictOf(event: PolicyVerdictEvent): 'allow' | 'deny' | 'redirect' {
+  if (event.verdict < 0) return 'deny';
+  return event.verdict > 0 ? 'redirect' : 'allow';
+}
+
+const COUNTED = { allow: 'allowed', deny: 'denied', redirect: 'redirected' } as const;
+
+/** Both addresses of `src:port -> dst:port tcp SYN`. */
+function endsOf(summary: string): { readonly source?: string; readonly destination?: string } {
+  const [, source, destination] = /^(\S+) -> (\S+)/.exec(summary) ?? [];
+  return { ...(source !== undefined && { source }), ...(destination !== undefined && { destination }) };
+}
+
+/**
+ * What rules did of late, by the events of the datapath and the proxy's log: counts of each rule, and the kinds of flows
+ * that were judged. Events that were lost are not in it.
+ */
+export class PolicyActivity {
+  readonly #now: () => Date;
+  readonly #rules = new Map<number, RuleCounts>();
+  /** In the order in which they were last seen. */
+  readonly #flows = new Map<string, Flow>();
+  readonly #requests = { received: 0, forwarded: 0, denied: 0, error: 0 };
+
+  constructor(now: () => Date) {
+    this.#now = now;
+  }
+
+  /** Requests that the proxy told of, by what became of them. */
+  get requests(): Readonly<Record<'received' | 'forwarded' | 'denied' | 'error', number>> {
+    return this.#requests;
+  }
+
+  /** Events of the datapath; all but verdicts are passed over. */
+  add(events: readonly MonitorEvent[]): void {
+    for (const event of events) if (event.kind === 'policy-verdict') this.#addVerdict(event);
+  }
+
+  /**
+   * Records of the proxy.
+   * @param rulesOf numbers of the rules that decided a request; of one that was denied, those that open its port
+   */
+  addRequests(
+    records: readonly AccessLogRecord[],
+    rulesOf: (record: AccessLogRecord) => readonly number[],
+  ): void {
+    for (const record of records) {
+      if (record.type !== 'request') continue;
+      this.#requests.received++;
+      this.#requests[record.verdict]++;
+      if (record.verdict === 'error') continue;
+      const what = record.verdict === 'forwarded' ? 'allowed' : 'denied';
+      for (const id of rulesOf(record)) this.#countsOf(id).requests[what]++;
+    }
+  }
+
+  counts(ruleId: number): Readonly<RuleCounts> {
+    return this.#rules.get(ruleId) ?? emptyCounts();
+  }
+
+  /** Forgets the rules that are no more. */
+  retainRules(ids: ReadonlySet<number>): void {
+    for (const id of this.#rules.keys()) if (!ids.has(id)) this.#rules.delete(id);
+  }
+
+  /** Newest first. */
+  flows(): Api.PolicyFlows & { readonly flows: readonly Api.PolicyFlow[] } {
+    const flows = [...this.#flows.values()].reverse();
+    const oldest = flows.at(-1)?.['last-seen'];
+    return { flows, ...(oldest !== undefined && { since: oldest }) };
+  }
+
+  #countsOf(ruleId: number): RuleCounts {
+    const known = this.#rules.get(ruleId) ?? emptyCounts();
+    this.#rules.set(ruleId, known);
+    return known;
+  }
+
+  #addVerdict(event: PolicyVerdictEvent): void {
+    const verdict = verdictOf(event);
+    if (event.ruleId !== 0) this.#countsOf(event.ruleId).connections[COUNTED[verdict]]++;
+    const { source: endpoint, direction, remoteIdentity, protocol, destinationPort } = event;
+    const key = `${endpoint} ${direction} ${remoteIdentity} ${protocol} ${destinationPort} ${verdict}`;
+    const before = this.#flows.get(key);
+    this.#flows.delete(key);
+    this.#flows.set(key, {
+      endpoint,
+      identity: direction === 'ingress' ? event.dstIdentity : event.srcIdentity,
+      direction,
+      'remote-identity': remoteIdentity,
+      protocol,
+      'destination-port': destinationPort,
+      verdict,
+      'rule-id': event.ruleId,
+      count: (before?.count ?? 0) + 1,
+      'last-seen': this.#now().toISOString(),
+      ...endsOf(event.summary),
+    });
+    if (this.#flows.size <= FLOWS_KEPT) return;
+    const [first] = this.#flows.keys();
+    if (first !== undefined) this.#flows.delete(first);
+  }
+}

@@ -2,6 +2,7 @@ import { SystemError } from '../base/errors.ts';
 import { parseIp } from '../base/ip.ts';
 import type { Identity } from '../model/identity.ts';
 import { formatLabels, type Label, parseLabels } from '../model/labels.ts';
+import { areNamedPorts, type NamedPort } from '../model/named-port.ts';
 import type { Endpoint, EndpointSpec } from './endpoint.ts';
 
 const RECORD_VERSION = 1;
@@ -68,6 +69,12 @@ class Reader {
     return text;
   }
 
+  /** Records of before there were any have none. */
+  namedPorts(value: unknown, name: string): readonly NamedPort[] {
+    if (value === undefined) return [];
+    return areNamedPorts(value) ? value : this.fail(`${name} holds no named ports`);
+  }
+
   labels(value: unknown, name: string): readonly Label[] {
     if (!Array.isArray(value)) return this.fail(`${name} is no list`);
     return parseLabels(
@@ -104,6 +111,7 @@ function readSpec(reader: Reader, value: unknown): EndpointSpec {
     dockerNetworkId: reader.optionalText(spec, 'dockerNetworkId'),
     k8sPodName: reader.optionalText(spec, 'k8sPodName'),
     k8sNamespace: reader.optionalText(spec, 'k8sNamespace'),
+    namedPorts: reader.namedPorts(spec.namedPorts, 'namedPorts'),
   };
 }
 

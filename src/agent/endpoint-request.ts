@@ -3,6 +3,8 @@ import type * as Api from '../api/schema.ts';
 import { CiliateError } from '../base/errors.ts';
 import { formatIp, parseIp } from '../base/ip.ts';
 import { type Label, parseLabels } from '../model/labels.ts';
+import { Protocol } from '../model/map-state.ts';
+import { isPortName, MAX_NAMED_PORTS, type NamedPort } from '../model/named-port.ts';
 import type { EndpointSpec } from './endpoint.ts';
 import { parseMac } from './mac.ts';
 
@@ -53,6 +55,25 @@ export function requestLabels(
   name = 'labels',
 ): readonly Label[] {
   return field(name, () => parseLabels(labels ?? []));
+}
+
+const PORT_PROTOCOLS: Readonly<Record<string, number>> = {
+  TCP: Protocol.tcp,
+  UDP: Protocol.udp,
+  SCTP: Protocol.sctp,
+};
+
+function requestNamedPorts(ports: Api.EndpointChangeRequest['named-ports']): readonly NamedPort[] {
+  const refuse = (place: string, what: string): ApiError =>
+    new ApiError(400, what, { field: `named-ports${place}` });
+  if ((ports?.length ?? 0) > MAX_NAMED_PORTS) throw refuse('', `are more than ${MAX_NAMED_PORTS}`);
+  return (ports ?? []).map(({ name = '', port = 0, protocol = 'TCP' }, i) => {
+    if (!isPortName(name)) throw refuse(`[${i}].name`, `${JSON.stringify(name)} is not a name of a port`);
+    if (port === 0) throw refuse(`[${i}].port`, 'is missing');
+    const number = PORT_PROTOCOLS[protocol];
+    if (number === undefined) throw refuse(`[${i}].protocol`, `${protocol} has no ports`);
+    return { name, protocol: number, port };
+  });
 }
 
 /** The link of an endpoint; where there is no datapath it need not have one, and then all three are empty. */
@@ -108,6 +129,7 @@ export function requestSpec(
     dockerNetworkId: orUndefined(request['docker-network-id']),
     k8sPodName: text('k8s-pod-name'),
     k8sNamespace: text('k8s-namespace'),
+    namedPorts: requestNamedPorts(request['named-ports']),
   };
 }
 

@@ -1,5 +1,6 @@
 import type * as Api from '../api/schema.ts';
 import { formatLabels, splitIdentityLabels } from '../model/labels.ts';
+import { Protocol } from '../model/map-state.ts';
 import { identitiesWithVerdict, l4Summary } from '../policy/index.ts';
 import type { Endpoint, EndpointPolicy } from './endpoint.ts';
 import { attachmentId } from './endpoint-index.ts';
@@ -112,6 +113,15 @@ function networkingView({ spec }: Endpoint): Api.EndpointNetworking {
   };
 }
 
+function namedPortsView({ spec }: Endpoint): Api.NamedPorts {
+  const protocol = { [Protocol.tcp]: 'TCP', [Protocol.udp]: 'UDP', [Protocol.sctp]: 'SCTP' } as const;
+  return spec.namedPorts.map(({ name, protocol: number, port }) => ({
+    name,
+    port,
+    protocol: protocol[number as keyof typeof protocol],
+  }));
+}
+
 export function configurationView(endpoint: Endpoint): Api.EndpointConfigurationSpec {
   return {
     options: { ...ENDPOINT_OPTIONS, ...endpoint.options },
@@ -142,7 +152,7 @@ export function endpointView(endpoint: Endpoint, options: EndpointViewOptions): 
       controllers: [],
       state: endpoint.state,
       health: healthView(endpoint, options),
-      namedPorts: [],
+      namedPorts: namedPortsView(endpoint),
     },
   };
 }

@@ -1,6 +1,7 @@
 import type { Identity, NumericIdentity } from '../model/identity.ts';
 import type { Label } from '../model/labels.ts';
 import type { MapState } from '../model/map-state.ts';
+import type { NamedPort } from '../model/named-port.ts';
 import type { ResolvedPolicy } from '../policy/index.ts';
 import { type EndpointState, EndpointStateError, mayFollow } from './endpoint-state.ts';
 import { StatusLog } from './status-log.ts';
@@ -25,6 +26,8 @@ export interface EndpointSpec {
   readonly dockerNetworkId: string | undefined;
   readonly k8sPodName: string | undefined;
   readonly k8sNamespace: string | undefined;
+  /** Ports that rules may name. */
+  readonly namedPorts: readonly NamedPort[];
 }
 
 /** A policy as it was computed for, or is enforced at, an endpoint. */

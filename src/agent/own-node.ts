@@ -40,6 +40,7 @@ export function ownIps(
       node: nodeName,
       hostIp,
       ...owner,
+      ...(spec.namedPorts.length > 0 && { namedPorts: spec.namedPorts }),
     }));
   });
 }

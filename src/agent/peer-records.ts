@@ -10,6 +10,7 @@ import {
 } from '../base/ip.ts';
 import { type Identity, isAllocatedIdentity, ReservedIdentity } from '../model/identity.ts';
 import { makeLabel } from '../model/labels.ts';
+import { areNamedPorts, type NamedPort } from '../model/named-port.ts';
 import type { ClusterNode } from '../model/node.ts';
 import type { IpIdentity, StoreChange } from '../store/types.ts';
 import type { Ipcache } from './ipcache.ts';
@@ -88,6 +89,7 @@ export class PeerRecords {
   readonly #nodeRefusals = new Map<string, string>();
   readonly #ipRefusals = new Map<string, string>();
   readonly #identityRefusals = new Map<number, string>();
+  #portsChanged = false;
 
   constructor(
     options: PeerRecordsOptions,
@@ -110,6 +112,13 @@ export class PeerRecords {
       return self.name;
     const holder = this.#hosts.get(text) ?? this.#rangeHolder(parseIp(ip), self);
     return holder === self.name ? undefined : holder;
+  }
+
+  /** The named ports of other nodes' endpoints; undefined when they are as at the last call. */
+  takeNamedPorts(): readonly NamedPort[] | undefined {
+    if (!this.#portsChanged) return undefined;
+    this.#portsChanged = false;
+    return [...this.#ips.values()].flatMap(({ namedPorts }) => namedPorts ?? []);
   }
 
   /** Which records are not believed, and why. */
@@ -249,6 +258,7 @@ export class PeerRecords {
         this.#ipRefusals.set(key, `address ${JSON.stringify(key)}: ${errorText(error)}`);
       }
     }
+    this.#portsChanged ||= portsText(before) !== portsText(believed);
     if (before !== undefined && before.cidr !== believed?.cidr)
       this.#ipcache.removeRemote(before.cidr, before.node);
     if (believed === undefined) this.#ips.delete(key);
@@ -262,6 +272,8 @@ export class PeerRecords {
     if (typeof told.cidr !== 'string' || typeof told.node !== 'string' || typeof told.hostIp !== 'string')
       throw new Refusal('is no record');
     if (told.owner !== undefined && typeof told.owner !== 'string') throw new Refusal('its owner is no text');
+    if (told.namedPorts !== undefined && !areNamedPorts(told.namedPorts))
+      throw new Refusal('its named ports are none');
     const prefix = parseCidr(told.cidr);
     const self = this.#options.self();
     if (prefix.length !== prefix.bytes.length * 8) throw new Refusal('is more than one address');
@@ -290,12 +302,15 @@ function isPodIdentity(id: number): boolean {
   return id === ReservedIdentity.health || id === ReservedIdentity.init;
 }
 
+const portsText = (ip: IpIdentity | undefined): string => JSON.stringify(ip?.namedPorts ?? []);
+
 function same(a: IpIdentity | undefined, b: IpIdentity): boolean {
   return (
     a !== undefined &&
     a.cidr === b.cidr &&
     a.identity === b.identity &&
     a.hostIp === b.hostIp &&
-    a.owner === b.owner
+    a.owner === b.owner &&
+    portsText(a) === portsText(b)
   );
 }

@@ -138,6 +138,7 @@ async function recordFromDatapath(endpoint: DatapathEndpoint, store: Store): Pro
     dockerNetworkId: undefined,
     k8sPodName: undefined,
     k8sNamespace: undefined,
+    namedPorts: [],
   };
   return { spec, labels: identity?.labels ?? [], options: {}, identity };
 }

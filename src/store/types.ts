@@ -1,5 +1,6 @@
 import type { Identity, NumericIdentity } from '../model/identity.ts';
 import type { Label } from '../model/labels.ts';
+import type { NamedPort } from '../model/named-port.ts';
 import type { ClusterNode } from '../model/node.ts';
 
 /** Which identity an endpoint's address has, and behind which node it lies. */
@@ -13,6 +14,8 @@ export interface IpIdentity {
   readonly hostIp: string;
   /** `namespace/pod` where known. */
   readonly owner?: string | undefined;
+  /** Ports that the endpoint gave names. */
+  readonly namedPorts?: readonly NamedPort[] | undefined;
 }
 
 export type StoreChange =

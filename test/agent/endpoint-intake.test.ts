@@ -64,6 +64,34 @@ describe('a request for an endpoint', () => {
     assert.deepEqual(await node.client.endpoints(), []);
   });
 
+  it('cannot name a port what is no name, or a port of no protocol, or none', async () => {
+    const named = (port: object) => put({ ...own, 'named-ports': [port] });
+    await assert.rejects(named({ name: 'a_b', port: 80 }), { message: /named-ports\[0\]\.name/ });
+    await assert.rejects(named({ name: '80', port: 80 }), { message: /"80" is not a name of a port/ });
+    await assert.rejects(named({ name: 'ping', port: 8, protocol: 'ICMP' }), {
+      message: /ICMP has no ports/,
+    });
+    await assert.rejects(named({ name: 'web', port: 0 }), { message: /named-ports\[0\]\.port/ });
+    assert.deepEqual(await node.client.endpoints(), []);
+  });
+
+  it('publishes the ports that it names with its addresses, and keeps them over a restart', async () => {
+    const ports = [
+      { name: 'web', port: 8080 },
+      { name: 'dns', port: 53, protocol: 'UDP' as const },
+    ];
+    const id = (await put({ ...own, 'named-ports': ports }))?.id;
+    const expected = [
+      { name: 'web', port: 8080, protocol: 'TCP' },
+      { name: 'dns', port: 53, protocol: 'UDP' },
+    ];
+    assert.deepEqual((await node.client.endpoint(`${id}`)).status?.namedPorts, expected);
+    await node.stop();
+    await node.start();
+    assert.deepEqual((await node.client.endpoint(`${id}`)).status?.namedPorts, expected);
+    await node.client.deleteEndpoint(`${id}`);
+  });
+
   it('is an endpoint when nothing of it is anybody else’s', async () => {
     const made = await put({ addressing: { ipv4: '198.51.100.7' }, ...external });
     assert.equal(made?.status?.state, 'ready');

@@ -33,6 +33,7 @@ const spec: EndpointSpec = {
   dockerNetworkId: undefined,
   k8sPodName: 'web',
   k8sNamespace: 'default',
+  namedPorts: [{ name: 'web', protocol: 6, port: 8080 }],
 };
 const endpoint = (id = 7): Endpoint =>
   new Endpoint({ spec: { ...spec, id }, labels: [], state: 'creating', now: () => new Date(0) });

@@ -49,6 +49,17 @@ describe('PeerRecords', () => {
     assert.deepEqual(records.refusals(), []);
   });
 
+  it('tells the named ports of others when they changed, and only then', () => {
+    const { records } = peers();
+    const namedPorts = [{ name: 'web', protocol: 6, port: 8080 }];
+    records.apply([nodeUpsert(node(2)), ipUpsert('10.0.2.7/32', 2, { namedPorts })]);
+    assert.deepEqual(records.takeNamedPorts(), namedPorts);
+    records.apply([ipUpsert('10.0.2.8/32', 2)]);
+    assert.equal(records.takeNamedPorts(), undefined);
+    records.apply([{ kind: 'ip-delete', cidr: '10.0.2.7/32', node: 'n2' }]);
+    assert.deepEqual(records.takeNamedPorts(), []);
+  });
+
   const lies: readonly (readonly [string, Partial<ClusterNode> & Record<string, unknown>, RegExp])[] = [
     ['the default route', { ipv4AllocRange: '0.0.0.0/0' }, /outside the cluster's/],
     ['the whole cluster', { ipv4AllocRange: '10.0.0.0/16' }, /overlaps that of n1/],
@@ -113,6 +124,11 @@ describe('PeerRecords', () => {
     ['no prefix', ipUpsert('nonsense', 2), /not a CIDR prefix/],
     ['no host', ipUpsert('10.0.2.5/32', 2, { hostIp: '' }), /not an IP address/],
     ['no record', { kind: 'ip-upsert', ip: { cidr: 7 } as never }, /is no record/],
+    [
+      'named ports that are none',
+      ipUpsert('10.0.2.5/32', 2, { namedPorts: [{ name: '' }] as never }),
+      /named ports/,
+    ],
     ['an owner that is no text', ipUpsert('10.0.2.5/32', 2, { owner: 7 as never }), /owner/],
   ];
   for (const [what, claim, reason] of claims) {

@@ -65,6 +65,8 @@ export const EndpointChangeRequest = model('EndpointChangeRequest', {
   'netns-cookie': opt(str),
   'datapath-configuration': opt(EndpointDatapathConfiguration),
   properties: opt(mapOf(Type.Unknown())),
+  /** Ports that rules may name; without a protocol TCP. Ours: elsewhere they come from the pod. */
+  'named-ports': opt(list(Port)),
 });
 export type EndpointChangeRequest = ModelOf<typeof EndpointChangeRequest>;
 

@@ -16,7 +16,8 @@ const TRIES = 100;
 const LOOPBACK = { 4: '127.0.0.1', 6: '::1' } as const;
 
 type ListenerName = keyof ProxyPorts;
-type Transport = 'tcp' | 'udp';
+type Transport = 'tcp' | 'udp' | 'reply';
+const SOCKET_TYPE = { tcp: 'stream', udp: 'datagram', reply: 'raw-udp' } as const;
 
 /** What there is a listener for. DNS rules are of egress only. */
 const LISTENERS: readonly { readonly name: ListenerName; readonly transports: readonly Transport[] }[] = [
@@ -24,7 +25,7 @@ const LISTENERS: readonly { readonly name: ListenerName; readonly transports: re
   { name: 'http-egress', transports: ['tcp'] },
   { name: 'kafka-ingress', transports: ['tcp'] },
   { name: 'kafka-egress', transports: ['tcp'] },
-  { name: 'dns-egress', transports: ['udp', 'tcp'] },
+  { name: 'dns-egress', transports: ['udp', 'tcp', 'reply'] },
 ];
 
 const isPort = (value: unknown): value is number =>
@@ -155,12 +156,12 @@ export class ProxyListeners {
     try {
       return this.#sockets.openSocket({
         family,
-        type: transport === 'tcp' ? 'stream' : 'datagram',
+        type: SOCKET_TYPE[transport],
         mark: PROXY_MARK,
         transparent: true,
         // For datagrams it would let two sockets have one port.
         reuseAddress: transport === 'tcp',
-        bind: { address: LOOPBACK[family], port },
+        ...(transport !== 'reply' && { bind: { address: LOOPBACK[family], port } }),
         ...(transport === 'tcp' && { listen: BACKLOG }),
       });
     } catch (error) {

@@ -113,6 +113,7 @@ describe('the proxy manager', { skip: rootOrSkip() }, () => {
         'kafka-egress/tcp4',
         'dns-egress/udp4',
         'dns-egress/tcp4',
+        'dns-egress/reply4',
       ],
     );
     assert.equal(one.status().state, 'Warning');

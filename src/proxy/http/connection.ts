@@ -1,0 +1,403 @@
+import type { Direction } from '../../model/map-state.ts';
+import type { Flow } from '../policy-table.ts';
+import type { ByteSocket, Clock } from '../types.ts';
+import type { Answers } from './answers.ts';
+import type { Exchange } from './exchange.ts';
+import type { HttpVerdict } from './judge.ts';
+import type { HttpLimits } from './limits.ts';
+import type { HttpRecords } from './records.ts';
+import type { RequestHead } from './request-head.ts';
+import { type HeadAction, type IntakeHost, RequestIntake } from './request-intake.ts';
+import { type RelayHost, ResponseRelay } from './response-relay.ts';
+import { rewriteHead } from './rewrite.ts';
+import type { JudgedRequest } from './rule-set.ts';
+
+/** What a connection uses of the proxy. */
+export interface HttpContext {
+  readonly limits: HttpLimits;
+  readonly clock: Clock;
+  readonly answers: Answers;
+  readonly records: HttpRecords;
+}
+
+/** The flow that a connection belongs to. */
+export interface ConnectionFlow {
+  /** Direction of the listener. */
+  readonly direction: Direction;
+  /** The two ends, as known at this moment. */
+  ends(): Flow;
+  judge(request: JudgedRequest): HttpVerdict;
+  /** Begins to connect to the server. */
+  dial(): ByteSocket;
+}
+
+const FORWARD: HeadAction = { kind: 'forward' };
+const DISCARD: HeadAction = { kind: 'discard' };
+const STOP: HeadAction = { kind: 'stop' };
+
+/**
+ * One client connection and the one to its server, which is opened when the first request may pass.
+ *
+ * 1. Each request is judged when its head is whole, by the policy of that moment, and joins the queue.
+ * 2. A request that may pass goes on at once; one that may not leaves an answer of the proxy's own in the queue.
+ * 3. Answers leave in the queue's order: the server's as they come, the proxy's own when their turn is.
+ * 4. Each side is read only as fast as the other takes; ends and resets are carried over.
+ */
+export class HttpConnection implements IntakeHost, RelayHost {
+  readonly #context: HttpContext;
+  readonly #flow: ConnectionFlow;
+  readonly #client: ByteSocket;
+  readonly #intake: RequestIntake;
+  readonly #relay: ResponseRelay;
+  readonly #queue: Exchange[] = [];
+  #upstream: ByteSocket | undefined;
+  #connected = false;
+  #dialedNs = 0;
+  /** When something last moved, the head in work began, and the denied body in work began; monotonic. */
+  #activeNs: number;
+  #headNs = 0;
+  #discardNs = 0;
+  #lingerNs = 0;
+  #upgrading = false;
+  #tunnelling = false;
+  #clientEnded = false;
+  #upstreamEnded = false;
+  #upstreamFailed = false;
+
+  constructor(client: ByteSocket, flow: ConnectionFlow, context: HttpContext) {
+    this.#client = client;
+    this.#flow = flow;
+    this.#context = context;
+    this.#intake = new RequestIntake(this, context.limits);
+    this.#relay = new ResponseRelay(this, context.limits);
+    this.#activeNs = context.clock.monotonicNs();
+    client.on('data', (chunk: Buffer) => this.#onClientData(chunk));
+    client.on('end', () => this.#onClientEnd());
+    client.on('drain', () => this.#onClientDrain());
+    // 'close' follows, and does what is to be done.
+    client.on('error', () => undefined);
+    client.on('close', () => this.#onClientClose());
+  }
+
+  /** Takes what was read of the client before this object was made. */
+  begin(chunk: Buffer): void {
+    this.#onClientData(chunk);
+  }
+
+  // The client's side
+
+  #onClientData(chunk: Buffer): void {
+    const now = this.#context.clock.monotonicNs();
+    this.#activeNs = now;
+    this.#intake.take(chunk);
+    this.#afterIntake(now);
+  }
+
+  #afterIntake(nowNs: number): void {
+    this.#headNs = this.#intake.inHead ? this.#headNs || nowNs : 0;
+    this.#discardNs = this.#intake.discarding ? this.#discardNs || nowNs : 0;
+    if (this.#intake.waiting || this.#upstream?.writableNeedDrain === true) this.#client.pause();
+  }
+
+  /** Goes on reading the client when nothing is in the way any more. */
+  #readOn(): void {
+    if (this.#intake.waiting) {
+      this.#intake.resume();
+      this.#afterIntake(this.#context.clock.monotonicNs());
+    }
+    if (this.#intake.waiting || this.#upstream?.writableNeedDrain === true) return;
+    if (this.#client.isPaused()) this.#client.resume();
+    if (this.#clientEnded) this.#passClientEnd();
+  }
+
+  #onClientDrain(): void {
+    if (this.#upstream?.isPaused() === true) this.#upstream.resume();
+    this.#readOn();
+  }
+
+  #onClientEnd(): void {
+    this.#clientEnded = true;
+    this.#passClientEnd();
+  }
+
+  /** Carries the client's FIN over, once all that came before it is. */
+  #passClientEnd(): void {
+    if (this.#intake.waiting) return;
+    if (!this.#tunnelling) this.#intake.stop();
+    if (this.#upstream !== undefined) {
+      if (!this.#upstream.writableEnded) this.#upstream.end();
+    } else if (this.#queue.length === 0 && !this.#client.writableEnded) this.#client.end();
+  }
+
+  /** The server learns of a client that went away by a reset if it had something to do for it. */
+  #onClientClose(): void {
+    const busy = this.#queue.length > 0 || this.#relay.inAnswer;
+    this.#intake.stop();
+    this.#relay.stop();
+    const upstream = this.#upstream;
+    if (upstream === undefined || upstream.destroyed) return;
+    if (this.#connected && busy) upstream.resetAndDestroy();
+    else upstream.destroy();
+  }
+
+  // RequestIntake's questions
+
+  blocked(): boolean {
+    return (
+      this.#upgrading ||
+      this.#queue.length >= this.#context.limits.pipelined ||
+      this.#client.writableNeedDrain
+    );
+  }
+
+  onHead(head: RequestHead): HeadAction {
+    const verdict = this.#flow.judge(head);
+    if (!verdict.allowed) return this.#deny(head, verdict);
+    const exchange = this.#enqueue(head, verdict, undefined, false);
+    this.#context.records.request(this.#flow.ends(), exchange, { verdict: 'forwarded', status: 0 });
+    this.#upgrading = head.wantsUpgrade;
+    this.#connect();
+    if (!head.understood.rewritten && !head.stripsH2c && verdict.edits.length === 0) return FORWARD;
+    return { kind: 'rewrite', head: rewriteHead(head, verdict.edits) };
+  }
+
+  #enqueue(head: RequestHead, verdict: HttpVerdict, local: Buffer | undefined, closes: boolean): Exchange {
+    const exchange: Exchange = {
+      method: head.method,
+      path: head.target,
+      host: head.hostText,
+      minor: head.minor,
+      verdict,
+      wantsUpgrade: head.wantsUpgrade,
+      local,
+      closes,
+      sentNs: 0,
+      answered: false,
+    };
+    this.#queue.push(exchange);
+    return exchange;
+  }
+
+  /** The connection goes on behind a denied request if it is certain where that ends. */
+  #deny(head: RequestHead, verdict: HttpVerdict): HeadAction {
+    const tooLong = head.contentLength > this.#context.limits.deniedBodyBytes;
+    const closes =
+      head.close || head.minor === 0 || (head.expect >= 0 && head.hasBody) || head.wantsUpgrade || tooLong;
+    const answer = this.#context.answers.make(403, closes, head.method === 'HEAD');
+    const exchange = this.#enqueue(head, verdict, answer, closes);
+    this.#context.records.request(this.#flow.ends(), exchange, { verdict: 'denied', status: 403 });
+    this.answerLocals();
+    return closes ? STOP : DISCARD;
+  }
+
+  /** The last thing that the client gets: an answer of the proxy's own, in its turn, and the end of the connection. */
+  onRequestProblem(status: number, reason: string, begun: boolean): void {
+    if (begun) {
+      // The server has the beginning of a request whose end it must never see.
+      this.#upstream?.resetAndDestroy();
+      const answered = this.#queue.at(-1)?.answered !== false;
+      if (!answered && this.#queue.length === 1) this.#queue.pop();
+      else {
+        this.#finish(undefined);
+        return;
+      }
+    }
+    const answer = status === 0 ? Buffer.alloc(0) : this.#context.answers.make(status, true);
+    const verdict: HttpVerdict = {
+      allowed: false,
+      direction: this.#flow.direction,
+      rules: [],
+      edits: [],
+      reason,
+    };
+    const exchange: Exchange = {
+      ...{ method: '', path: '', host: '', minor: 1, verdict, wantsUpgrade: false },
+      ...{ local: answer, closes: true, sentNs: 0, answered: false },
+    };
+    this.#queue.push(exchange);
+    this.#context.records.request(this.#flow.ends(), exchange, { verdict: 'error', status: status });
+    this.answerLocals();
+  }
+
+  onRequestEnd(): void {
+    const exchange = this.#queue.at(-1);
+    if (exchange !== undefined) exchange.sentNs = this.#context.clock.monotonicNs();
+  }
+
+  forward(bytes: Buffer): void {
+    const upstream = this.#upstream;
+    if (upstream?.writable === true) upstream.write(bytes);
+  }
+
+  // The server's side
+
+  #connect(): void {
+    if (this.#upstream !== undefined) return;
+    const upstream = this.#flow.dial();
+    this.#upstream = upstream;
+    this.#dialedNs = this.#context.clock.monotonicNs();
+    upstream.on('connect', () => {
+      this.#connected = true;
+      upstream.setNoDelay(true);
+    });
+    upstream.on('data', (chunk: Buffer) => {
+      this.#activeNs = this.#context.clock.monotonicNs();
+      this.#relay.take(chunk);
+    });
+    upstream.on('drain', () => this.#readOn());
+    upstream.on('end', () => this.#onUpstreamEnd());
+    upstream.on('error', (error) => this.#onUpstreamError(error));
+    upstream.on('close', () => this.#onUpstreamClose());
+  }
+
+  #onUpstreamError(error: Error): void {
+    this.#upstreamFailed = true;
+    if (!this.#connected) this.#unreachable(error.message);
+  }
+
+  /** The first request that waits gets 503; the connection ends with it. */
+  #unreachable(reason: string): void {
+    this.#intake.stop();
+    const waiting = this.#queue.find(({ local }) => local === undefined);
+    if (waiting === undefined) return;
+    this.#context.records.response(this.#flow.ends(), waiting, { status: 503, reason });
+    this.#finish(this.#context.answers.make(503, true, waiting.method === 'HEAD'));
+  }
+
+  #onUpstreamEnd(): void {
+    this.#upstreamEnded = true;
+    if (this.#tunnelling) {
+      this.#client.end();
+      return;
+    }
+    if (this.#relay.endsByClose) this.#queue.shift();
+    this.#noteUnanswered('the server closed the connection');
+    this.#intake.stop();
+    this.#relay.stop();
+    this.#queue.length = 0;
+    this.#upstream?.end();
+    if (!this.#client.writableEnded) this.#client.end();
+    this.#startLinger();
+    this.#client.resume();
+  }
+
+  #noteUnanswered(reason: string): void {
+    const waiting = this.#queue.find(({ local }) => local === undefined);
+    if (waiting === undefined) return;
+    this.#context.records.response(this.#flow.ends(), waiting, { status: 0, reason });
+  }
+
+  /** Without a FIN before it, this is a reset: so the client gets one, unless it has yet to take what came before. */
+  #onUpstreamClose(): void {
+    if (this.#upstreamEnded || this.#lingerNs > 0 || this.#client.destroyed) return;
+    if (!this.#upstreamFailed) return;
+    this.#noteUnanswered('the server reset the connection');
+    this.#intake.stop();
+    if (this.#client.writableLength > 0) this.#finish(undefined);
+    else this.#client.resetAndDestroy();
+  }
+
+  // ResponseRelay's questions
+
+  expected(): Exchange | undefined {
+    const first = this.#queue[0];
+    return first?.local === undefined ? first : undefined;
+  }
+
+  onAnswer(exchange: Exchange, status: number): void {
+    exchange.answered = true;
+    this.#context.records.response(this.#flow.ends(), exchange, { status, reason: '' });
+  }
+
+  onAnswerEnd(): boolean {
+    const ended = this.#queue.shift();
+    if (ended?.wantsUpgrade === true) this.#upgrading = false;
+    if (this.#queue[0]?.local !== undefined) return true;
+    if (this.#intake.waiting) this.#readOn();
+    return false;
+  }
+
+  /** Called when the queue's first is the proxy's own, too: what the server sent before has been written then. */
+  answerLocals(): void {
+    for (let first = this.#queue[0]; first?.local !== undefined; first = this.#queue[0]) {
+      this.#queue.shift();
+      if (first.closes) {
+        this.#finish(first.local);
+        return;
+      }
+      if (this.#client.writable) this.#client.write(first.local);
+    }
+    if (this.#intake.waiting) queueMicrotask(() => this.#readOn());
+    if (this.#clientEnded) this.#passClientEnd();
+  }
+
+  onAnswerProblem(reason: string): void {
+    const waiting = this.expected();
+    if (waiting !== undefined) {
+      this.#context.records.response(this.#flow.ends(), waiting, { status: 502, reason });
+    }
+    const clean = waiting !== undefined && !waiting.answered;
+    this.#finish(clean ? this.#context.answers.make(502, true, waiting.method === 'HEAD') : undefined);
+  }
+
+  onTunnel(): void {
+    this.#queue.length = 0;
+    this.#upgrading = false;
+    this.#tunnelling = true;
+    this.#intake.tunnel();
+    this.#readOn();
+  }
+
+  deliver(bytes: Buffer): void {
+    if (!this.#client.writable) return;
+    if (!this.#client.write(bytes)) this.#upstream?.pause();
+  }
+
+  // Endings
+
+  /** Writes a last answer and ends the connection; what the client still sends is thrown away for a while. */
+  #finish(answer: Buffer | undefined): void {
+    this.#queue.length = 0;
+    this.#intake.stop();
+    this.#relay.stop();
+    if (this.#upstream !== undefined && !this.#upstream.destroyed) this.#upstream.destroy();
+    if (this.#client.destroyed) return;
+    if (!this.#client.writableEnded) this.#client.end(answer);
+    this.#startLinger();
+    this.#client.resume();
+  }
+
+  #startLinger(): void {
+    if (this.#lingerNs === 0) this.#lingerNs = this.#context.clock.monotonicNs();
+  }
+
+  /** Ends what waits too long. Called about every second. */
+  check(nowNs: number): void {
+    const { limits } = this.#context;
+    const over = (sinceNs: number, limitMs: number): boolean =>
+      sinceNs > 0 && nowNs - sinceNs > limitMs * 1e6;
+    if (over(this.#lingerNs, limits.lingerMs) && this.#client.writableLength === 0) this.destroy();
+    else if (over(this.#activeNs, limits.idleTimeoutMs)) this.destroy();
+    else if (over(this.#headNs, limits.headTimeoutMs)) this.#onTimeout('head not whole in time');
+    else if (over(this.#discardNs, limits.headTimeoutMs)) this.#finish(undefined);
+    else if (
+      this.#upstream !== undefined &&
+      !this.#connected &&
+      over(this.#dialedNs, limits.connectTimeoutMs)
+    ) {
+      this.#unreachable('the server did not accept in time');
+    }
+  }
+
+  #onTimeout(reason: string): void {
+    this.#headNs = 0;
+    this.#intake.stop();
+    this.onRequestProblem(408, reason, false);
+  }
+
+  /** Ends both connections at once. */
+  destroy(): void {
+    this.#client.destroy();
+    this.#upstream?.destroy();
+  }
+}

@@ -1,0 +1,20 @@
+import type { HttpVerdict } from './judge.ts';
+
+/** One request of a connection and its answer, from judging to the answer's last byte. */
+export interface Exchange {
+  readonly method: string;
+  /** Path and query as received. */
+  readonly path: string;
+  readonly host: string;
+  readonly minor: number;
+  readonly verdict: HttpVerdict;
+  readonly wantsUpgrade: boolean;
+  /** An answer of the proxy's own, which the server does not see the request of. */
+  readonly local: Buffer | undefined;
+  /** Whether the connection ends behind the answer of the proxy's own. */
+  readonly closes: boolean;
+  /** When the request's last byte went on, monotonic; 0: not yet. */
+  sentNs: number;
+  /** Whether bytes of the final answer came. */
+  answered: boolean;
+}

@@ -1,0 +1,78 @@
+import type { Direction } from '../../model/map-state.ts';
+import type { DirectionView, Flow, PolicyTable } from '../policy-table.ts';
+import type { HeaderEdit } from './rewrite.ts';
+import { HttpRuleSet, type JudgedRequest } from './rule-set.ts';
+
+/** The verdict on one request, of all directions that judge it. */
+export interface HttpVerdict {
+  readonly allowed: boolean;
+  /** Whose policy denied, or allowed last. */
+  readonly direction: Direction;
+  readonly rules: readonly string[];
+  readonly edits: readonly HeaderEdit[];
+  /** Why it was denied; or a remark that a rule wants logged. */
+  readonly reason: string;
+}
+
+export const TCP = 6;
+
+/** Judges requests by the policy of the moment; compiles rules once a policy. */
+export class HttpJudge {
+  readonly #sets = new WeakMap<DirectionView, HttpRuleSet>();
+  readonly #onProblem: (problem: string) => void;
+
+  /** @param onProblem told of rules that cannot be used */
+  constructor(onProblem: (problem: string) => void) {
+    this.#onProblem = onProblem;
+  }
+
+  #setOf(view: DirectionView): HttpRuleSet {
+    const known = this.#sets.get(view);
+    if (known !== undefined) return known;
+    const set = new HttpRuleSet(view.filters);
+    set.problems.forEach(this.#onProblem);
+    this.#sets.set(view, set);
+    return set;
+  }
+
+  /** What will judge the requests of a flow; undefined: neither end is an endpoint of this node. */
+  prepare(table: PolicyTable, flow: Flow): readonly DirectionJudge[] | undefined {
+    return table.views(flow, TCP)?.map((view) => ({ direction: view.direction, rules: this.#setOf(view) }));
+  }
+}
+
+/** The rules of one direction that apply to a flow. */
+export interface DirectionJudge {
+  readonly direction: Direction;
+  readonly rules: HttpRuleSet;
+}
+
+/**
+ * A request passes if each direction that judges it allows it.
+ * @param fallback direction of the listener, for records of requests that no direction judges
+ */
+export function judgeRequest(
+  judges: readonly DirectionJudge[],
+  request: JudgedRequest,
+  fallback: Direction,
+): HttpVerdict {
+  let all: HttpVerdict | undefined;
+  for (const judge of judges) {
+    const { allowed, rules, edits, remark } = judge.rules.judge(request);
+    if (!allowed) return denied(judge.direction, 'no rule allows it');
+    const reasons = [all?.reason ?? '', remark].filter((text) => text !== '');
+    all = {
+      allowed,
+      direction: judge.direction,
+      rules: all === undefined ? rules : [...all.rules, ...rules],
+      edits: all === undefined ? edits : [...all.edits, ...edits],
+      reason: reasons.join(', '),
+    };
+  }
+  return all ?? { allowed: true, direction: fallback, rules: [], edits: [], reason: '' };
+}
+
+/** The verdict on what nobody can judge. */
+export function denied(direction: Direction, reason: string): HttpVerdict {
+  return { allowed: false, direction, rules: [], edits: [], reason };
+}

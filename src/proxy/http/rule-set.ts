@@ -1,0 +1,159 @@
+import { errorText } from '../../base/errors.ts';
+import type { HeaderMatch, HttpRule, L7Filter } from '../../model/l7.ts';
+import { CHARS, TOKEN, VALUE } from './chars.ts';
+import type { Target } from './path.ts';
+import { PathIndex } from './path-index.ts';
+import { compileMatcher, type Matcher } from './pattern.ts';
+import type { HeaderEdit } from './rewrite.ts';
+
+/** What rules look at. */
+export interface JudgedRequest {
+  readonly method: string;
+  readonly hostText: string;
+  readonly understood: Target;
+  /** Values of all fields of that name (lower case), joined by commas; undefined when there are none. */
+  joined(lower: string): string | undefined;
+}
+
+/** What the rules of one direction say of a request. */
+export interface RuleVerdict {
+  readonly allowed: boolean;
+  /** Names of the rules that allowed it. */
+  readonly rules: readonly string[];
+  readonly edits: readonly HeaderEdit[];
+  /** What a rule that allowed it wants logged all the same. */
+  readonly remark: string;
+}
+
+const NO_EDITS: readonly HeaderEdit[] = [];
+const DENIED: RuleVerdict = { allowed: false, rules: [], edits: NO_EDITS, remark: '' };
+
+interface HeaderCondition {
+  readonly lower: string;
+  readonly name: string;
+  readonly value: string | undefined;
+  readonly mismatch: HeaderMatch['mismatch'];
+}
+
+interface CompiledRule {
+  readonly method: Matcher | undefined;
+  readonly host: Matcher | undefined;
+  readonly conditions: readonly HeaderCondition[];
+  readonly allows: RuleVerdict;
+}
+
+/** Fields that frame or route a message: a rule that would change them allows nothing instead. */
+const UNTOUCHABLE = new Set([
+  'host',
+  'connection',
+  'content-length',
+  'transfer-encoding',
+  'upgrade',
+  'expect',
+  'te',
+  'trailer',
+]);
+
+/** The HTTP rules of the filters that match one peer and port; an empty set allows nothing. */
+export class HttpRuleSet {
+  readonly #paths = new PathIndex();
+  readonly #rules: CompiledRule[] = [];
+  /** Set when a filter without L7 rules lets every request pass. */
+  readonly #open: RuleVerdict | undefined;
+  /** Rules that cannot be used, which allow nothing, and why. */
+  readonly problems: string[] = [];
+
+  constructor(filters: readonly L7Filter[]) {
+    const open = filters.filter(({ l7 }) => l7 === undefined);
+    if (open.length > 0) this.#open = allowedBy([...new Set(open.map(({ ruleName }) => ruleName))]);
+    else for (const filter of filters) this.#addFilter(filter);
+  }
+
+  #addFilter({ l7, ruleName }: L7Filter): void {
+    if (l7?.kind !== 'http') return;
+    for (const rule of l7.rules) {
+      try {
+        const compiled = compileRule(rule, ruleName);
+        this.#paths.add(rule.path, this.#rules.length);
+        this.#rules.push(compiled);
+      } catch (error) {
+        this.problems.push(`${ruleName}: ${errorText(error)}`);
+      }
+    }
+  }
+
+  judge(request: JudgedRequest): RuleVerdict {
+    if (this.#open !== undefined) return this.#open;
+    const { path, bare } = request.understood;
+    const verdict = this.#judgePath(request, path);
+    if (bare === undefined || !verdict.allowed) return verdict;
+    return this.#judgePath(request, bare).allowed ? verdict : DENIED;
+  }
+
+  /** The first rule that allows the request as it is, else the first that allows it with changes. */
+  #judgePath(request: JudgedRequest, path: string): RuleVerdict {
+    let changed: RuleVerdict | undefined;
+    for (const place of this.#paths.match(path)) {
+      const rule = this.#rules[place];
+      if (rule === undefined) continue;
+      if (rule.method !== undefined && !rule.method(request.method)) continue;
+      if (rule.host !== undefined && !rule.host(request.hostText)) continue;
+      const verdict = rule.conditions.length === 0 ? rule.allows : judgeHeaders(rule, request);
+      if (verdict === rule.allows) return verdict;
+      changed ??= verdict;
+    }
+    return changed ?? DENIED;
+  }
+}
+
+function allowedBy(rules: readonly string[]): RuleVerdict {
+  return { allowed: true, rules, edits: NO_EDITS, remark: '' };
+}
+
+/** @throws RE2JSSyntaxException, RangeError for headers that cannot be written */
+function compileRule(rule: HttpRule, ruleName: string): CompiledRule {
+  return {
+    method: rule.method === undefined ? undefined : compileMatcher(rule.method),
+    host: rule.host === undefined ? undefined : compileMatcher(rule.host),
+    conditions: [...rule.headers.map(readHeader), ...rule.headerMatches].map(compileCondition),
+    allows: allowedBy([ruleName]),
+  };
+}
+
+/** `Name: value`, `Name value` or `Name`. */
+function readHeader(text: string): HeaderMatch {
+  const [, name, value] = /^([^:\s]+)\s*(?::|\s)\s*(.*)$/s.exec(text) ?? [];
+  return name === undefined ? { name: text.trim(), value: undefined } : { name, value: value?.trim() };
+}
+
+const every = (text: string, bit: number): boolean =>
+  Array.from(text).every((char) => ((CHARS[char.charCodeAt(0)] ?? 0) & bit) !== 0);
+
+function compileCondition({ name, value, mismatch }: HeaderMatch): HeaderCondition {
+  const lower = name.toLowerCase();
+  if (name === '' || !every(name, TOKEN))
+    throw new RangeError(`${JSON.stringify(name)} is no name of a header`);
+  if (value !== undefined && !every(value, VALUE))
+    throw new RangeError(`value of ${name} cannot be in a header`);
+  if (mismatch !== undefined && mismatch !== 'LOG' && UNTOUCHABLE.has(lower)) {
+    throw new RangeError(`${name} cannot be changed: it frames or routes the message`);
+  }
+  return { lower, name, value, mismatch };
+}
+
+/** @returns `rule.allows` when all headers match; DENIED; or an allowing verdict with the changes wanted */
+function judgeHeaders(rule: CompiledRule, request: JudgedRequest): RuleVerdict {
+  let edits: HeaderEdit[] | undefined;
+  const remarks: string[] = [];
+  for (const { lower, name, value, mismatch } of rule.conditions) {
+    const found = request.joined(lower);
+    if (value === undefined ? found !== undefined : found === value) continue;
+    if (mismatch === undefined) return DENIED;
+    remarks.push(`header ${name} does not match`);
+    if (mismatch === 'LOG') continue;
+    edits ??= [];
+    edits.push({ action: mismatch, lower, name, value: value ?? '' });
+  }
+  if (remarks.length === 0) return rule.allows;
+  return { ...rule.allows, edits: edits ?? NO_EDITS, remark: remarks.join(', ') };
+}

@@ -1,0 +1,124 @@
+import type { NumericIdentity } from '../model/identity.ts';
+import type { L7Filter, L7Peer, L7Policy, L7SubjectPolicy } from '../model/l7.ts';
+import type { Direction } from '../model/map-state.ts';
+import type { ProxyEndpoint } from '../model/proxy-protocol.ts';
+import type { FlowEnd, FlowIdentities } from './types.ts';
+
+/** Both ends of a flow, with identity and endpoint. */
+export interface Flow {
+  readonly client: L7Peer;
+  readonly server: L7Peer;
+}
+
+/** The filters of one subject and direction that match a flow's peer, protocol and port; the same object for the same ones. */
+export interface DirectionView {
+  readonly direction: Direction;
+  readonly filters: readonly L7Filter[];
+}
+
+/** Views that one subject and direction keeps; peers and ports beyond start over. */
+const MAX_VIEWS = 4096;
+
+/** The filters of a subject's direction, looked up by peer, protocol and port. */
+class DirectionFilters {
+  readonly #direction: Direction;
+  readonly #filters: readonly L7Filter[];
+  readonly #views = new Map<string, DirectionView>();
+  /** By the filters' places, so that peers to which the same filters apply share what is compiled of them. */
+  readonly #shared = new Map<string, DirectionView>();
+
+  constructor(direction: Direction, filters: readonly L7Filter[]) {
+    this.#direction = direction;
+    this.#filters = filters;
+  }
+
+  view(peer: NumericIdentity, protocol: number, port: number): DirectionView {
+    const key = `${peer}/${protocol}/${port}`;
+    const known = this.#views.get(key);
+    if (known !== undefined) return known;
+    if (this.#views.size >= MAX_VIEWS) {
+      this.#views.clear();
+      this.#shared.clear();
+    }
+    const view = this.#make(peer, protocol, port);
+    this.#views.set(key, view);
+    return view;
+  }
+
+  #make(peer: NumericIdentity, protocol: number, port: number): DirectionView {
+    const filters: L7Filter[] = [];
+    const places: number[] = [];
+    this.#filters.forEach((filter, place) => {
+      if (filter.protocol !== 0 && filter.protocol !== protocol) return;
+      if (port < filter.firstPort || port > filter.lastPort) return;
+      if (filter.peers !== undefined && !filter.peers.includes(peer)) return;
+      filters.push(filter);
+      places.push(place);
+    });
+    const key = places.join();
+    const shared = this.#shared.get(key) ?? { direction: this.#direction, filters };
+    this.#shared.set(key, shared);
+    return shared;
+  }
+}
+
+interface Subject {
+  readonly ingress: DirectionFilters | undefined;
+  readonly egress: DirectionFilters | undefined;
+}
+
+function compileSubject({ ingress, egress }: L7SubjectPolicy): Subject {
+  return {
+    ingress: ingress && new DirectionFilters('ingress', ingress),
+    egress: egress && new DirectionFilters('egress', egress),
+  };
+}
+
+/** The L7 policy in force: one object a policy message, so that holding the object is holding the generation. */
+export class PolicyTable {
+  readonly revision: number;
+  readonly #subjects: ReadonlyMap<NumericIdentity, Subject>;
+  readonly #endpoints = new Map<string, ProxyEndpoint>();
+
+  constructor(policy: L7Policy, endpoints: readonly ProxyEndpoint[]) {
+    this.revision = policy.revision;
+    this.#subjects = new Map(policy.subjects.map((subject) => [subject.subject, compileSubject(subject)]));
+    for (const endpoint of endpoints) {
+      for (const address of endpoint.addresses) this.#endpoints.set(address, endpoint);
+    }
+  }
+
+  /** The endpoint of this node that has the address. */
+  endpointAt(address: string): ProxyEndpoint | undefined {
+    return this.#endpoints.get(address);
+  }
+
+  /** Ends of a flow with what is known of them. An end of this node has its endpoint's identity, which may be newer. */
+  flow(client: FlowEnd, server: FlowEnd, identities: FlowIdentities): Flow {
+    const peer = (end: FlowEnd, identity: NumericIdentity): L7Peer => {
+      const local = this.#endpoints.get(end.address);
+      return {
+        address: end.address,
+        port: end.port,
+        identity: local?.identity ?? identity,
+        endpoint: local?.endpoint ?? 0,
+      };
+    };
+    return { client: peer(client, identities.client), server: peer(server, identities.server) };
+  }
+
+  /**
+   * What must let a request of the flow through: the client's egress policy and the server's ingress policy, each where
+   * that end is an endpoint of this node and its direction is judged at all. All of them must allow.
+   * @returns undefined when neither end is of this node: the request is nothing that this proxy can judge
+   */
+  views({ client, server }: Flow, protocol: number): readonly DirectionView[] | undefined {
+    if (client.endpoint === 0 && server.endpoint === 0) return undefined;
+    const egress = client.endpoint === 0 ? undefined : this.#subjects.get(client.identity)?.egress;
+    const ingress = server.endpoint === 0 ? undefined : this.#subjects.get(server.identity)?.ingress;
+    const views: DirectionView[] = [];
+    if (egress !== undefined) views.push(egress.view(server.identity, protocol, server.port));
+    if (ingress !== undefined) views.push(ingress.view(client.identity, protocol, server.port));
+    return views;
+  }
+}

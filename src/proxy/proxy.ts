@@ -1,0 +1,143 @@
+import { performance } from 'node:perf_hooks';
+import type { Logger } from '../base/log.ts';
+import type { L7Kind } from '../model/l7.ts';
+import type { AgentToProxy, ProxyListener } from '../model/proxy-protocol.ts';
+import { AccessLog, type SendToAgent } from './access-log.ts';
+import { ControlServer } from './control-server.ts';
+import { DEFAULT_LIMITS, type HttpLimits } from './http/limits.ts';
+import { HttpServer } from './http/server.ts';
+import { PolicyHolder } from './policy-holder.ts';
+import type { Clock, Dial, FlowOf, LogSink } from './types.ts';
+
+export interface ProxyOptions {
+  /** Unix socket on which the agent is listened to; its mode is 0600. */
+  readonly socketPath: string;
+  /** Told to the agent. */
+  readonly version: string;
+  /** Inherited sockets. Those of a kind that nothing serves are left alone. */
+  readonly listeners: readonly ProxyListener[];
+  readonly http?: Partial<HttpLimits> | undefined;
+  /** Client connections of one listener at most; further ones are closed. Default 16384. */
+  readonly maxConnections?: number | undefined;
+  /** Access log records kept for an agent that is away or slow. Default 8192. */
+  readonly logCapacity?: number | undefined;
+}
+
+/** What a part of the proxy that serves another protocol gets. */
+export interface ProxyHost {
+  readonly policy: PolicyHolder;
+  readonly clock: Clock;
+  readonly flowOf: FlowOf;
+  readonly dial: Dial;
+  /** Takes records of the access log. */
+  readonly record: LogSink;
+  /** Sends to the agent; false: it is away or slow, the message was not taken. */
+  readonly send: SendToAgent;
+  readonly log: Logger;
+}
+
+/** Serves one kind of listener. */
+export interface ProxyPart {
+  readonly kind: L7Kind;
+  listen(listener: ProxyListener): Promise<void>;
+  /** A message of the agent other than `policy`. */
+  onMessage?(message: AgentToProxy): void;
+  stop(): Promise<void>;
+}
+
+export interface ProxyDeps {
+  readonly flowOf: FlowOf;
+  readonly dial: Dial;
+  readonly log: Logger;
+  readonly clock?: Clock | undefined;
+  /** Also told each access log record: for tests and tools. */
+  readonly record?: LogSink | undefined;
+  /** Parts beside HTTP. */
+  readonly parts?: readonly ((host: ProxyHost) => ProxyPart)[] | undefined;
+}
+
+export interface L7Proxy {
+  /** Serves the listeners and the agent. Until the agent's first policy every request is denied. */
+  start(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export const systemClock: Clock = {
+  monotonicNs: () => performance.now() * 1e6,
+  realtimeMs: () => Date.now(),
+};
+
+const MAX_CONNECTIONS = 16_384;
+const LOG_CAPACITY = 8192;
+
+/** The L7 proxy of one node. */
+export function createProxy(options: ProxyOptions, deps: ProxyDeps): L7Proxy {
+  return new NodeProxy(options, deps);
+}
+
+class NodeProxy implements L7Proxy {
+  readonly #options: ProxyOptions;
+  readonly #policy = new PolicyHolder();
+  readonly #control: ControlServer;
+  readonly #parts: readonly ProxyPart[];
+  readonly #log: Logger;
+
+  constructor(options: ProxyOptions, deps: ProxyDeps) {
+    this.#options = options;
+    this.#log = deps.log;
+    const records = new AccessLog(options.logCapacity ?? LOG_CAPACITY, (message) =>
+      this.#control.send(message),
+    );
+    this.#control = new ControlServer({
+      path: options.socketPath,
+      hello: { type: 'hello', pid: process.pid, version: options.version },
+      log: deps.log,
+      onMessage: (message) => this.#onMessage(message),
+      onReady: () => records.flush(),
+    });
+    const host: ProxyHost = {
+      policy: this.#policy,
+      clock: deps.clock ?? systemClock,
+      flowOf: deps.flowOf,
+      dial: deps.dial,
+      record: (record) => {
+        deps.record?.(record);
+        records.record(record);
+      },
+      send: (message) => this.#control.send(message),
+      log: deps.log,
+    };
+    this.#parts = [httpPart(options, host), ...(deps.parts ?? []).map((make) => make(host))];
+  }
+
+  async start(): Promise<void> {
+    await this.#control.start();
+    for (const listener of this.#options.listeners) {
+      const part = this.#parts.find(({ kind }) => listener.name.startsWith(`${kind}-`));
+      if (part === undefined) this.#log.warn({ listener: listener.name }, 'nothing serves this listener');
+      else await part.listen(listener);
+    }
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#parts.map((part) => part.stop()));
+    await this.#control.stop();
+  }
+
+  #onMessage(message: AgentToProxy): void {
+    if (message.type === 'policy') {
+      this.#policy.apply(message.policy, message.endpoints);
+      this.#control.send({ type: 'policy-applied', sequence: message.sequence });
+    } else for (const part of this.#parts) part.onMessage?.(message);
+  }
+}
+
+function httpPart(options: ProxyOptions, host: ProxyHost): ProxyPart {
+  const server = new HttpServer({
+    limits: { ...DEFAULT_LIMITS, ...options.http },
+    maxConnections: options.maxConnections ?? MAX_CONNECTIONS,
+    holder: host.policy,
+    ...host,
+  });
+  return { kind: 'http', listen: (listener) => server.listen(listener), stop: () => server.stop() };
+}

@@ -1,0 +1,51 @@
+import type { Duplex } from 'node:stream';
+import type { NumericIdentity } from '../model/identity.ts';
+import type { AccessLogRecord } from '../model/l7.ts';
+
+/** Both clocks that the proxy reads. They are never subtracted from each other. */
+export interface Clock {
+  /** Nanoseconds since some moment; never runs backwards. */
+  monotonicNs(): number;
+  /** Milliseconds since 1970, UTC. */
+  realtimeMs(): number;
+}
+
+/** One end of a flow: address as text (IPv4 never mapped into IPv6) and port in host order. */
+export interface FlowEnd {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** Identities by which the datapath judged a flow. */
+export interface FlowIdentities {
+  readonly client: NumericIdentity;
+  readonly server: NumericIdentity;
+}
+
+/**
+ * Who is speaking, as the kernel knows it.
+ * @param protocol IANA number
+ * @returns undefined when the kernel has no such flow; its requests are denied
+ */
+export type FlowOf = (client: FlowEnd, server: FlowEnd, protocol: number) => FlowIdentities | undefined;
+
+/** What the proxy uses of a TCP socket; `net.Socket` is one. */
+export interface ByteSocket extends Duplex {
+  readonly remoteAddress?: string | undefined;
+  readonly remotePort?: number | undefined;
+  readonly localAddress?: string | undefined;
+  readonly localPort?: number | undefined;
+  readonly connecting: boolean;
+  setNoDelay(noDelay?: boolean): this;
+  /** Ends the connection with a RST. */
+  resetAndDestroy(): this;
+}
+
+/**
+ * Begins to connect to the server with the client's address and port as source. The socket is half-open capable
+ * (`allowHalfOpen`) and tells success by `connect`, failure by `error`.
+ */
+export type Dial = (client: FlowEnd, server: FlowEnd) => ByteSocket;
+
+/** Takes records of the access log; never waits. */
+export type LogSink = (record: AccessLogRecord) => void;

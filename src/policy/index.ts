@@ -7,7 +7,14 @@ export {
 } from './evaluate-map-state.ts';
 export { evaluateNaive, type NaiveOptions, type NaiveQuery } from './evaluate-naive.ts';
 export { type L4RuleSummary, type L4Summary, l4Summary } from './l4-summary.ts';
+export {
+  checkLocalIdentities,
+  type LocalIdentitiesJson,
+  type PrefixChanges,
+  type PrefixIdentity,
+} from './local-identities.ts';
 export { diffMapState, identitiesWithVerdict, isEmptyDiff } from './map-state.ts';
+export type { NamedPort } from './named-ports.ts';
 export { type PolicyObject, policyObjectLabels } from './namespace.ts';
 export {
   type ParsedPolicy,
@@ -17,6 +24,7 @@ export {
   readPolicy,
 } from './parse-policy.ts';
 export { type PeerSelector, peerSelectorApiText } from './peer-selector.ts';
+export type { FqdnSelector, PolicyEngine, PolicyUpdate } from './policy-engine.ts';
 export { formatProblem, formatProblems, PolicyInvalidError, type PolicyProblem } from './problem.ts';
 export {
   type PolicySnapshot,
@@ -32,7 +40,7 @@ export {
   type ResolvedPolicy,
   type ResolveOptions,
 } from './resolve.ts';
-export { PolicyResolver, type PolicyUpdate, type ResolverOptions } from './resolver.ts';
+export { PolicyResolver, type ResolverOptions } from './resolver.ts';
 export type { Rule, RuleItem } from './rule.ts';
 export { type RuleJson, ruleJson, rulesText } from './rule-json.ts';
 export { ruleName } from './rule-name.ts';

@@ -1,8 +1,9 @@
 import { formatLabels } from '../model/labels.ts';
 import type { Direction } from '../model/map-state.ts';
+import type { Grant } from './compile-rule.ts';
 import type { L4Match } from './l4.ts';
 import { peerSelectorApiText } from './peer-selector.ts';
-import type { Grant, ResolvedPolicy } from './resolve.ts';
+import type { ResolvedPolicy } from './resolve.ts';
 
 /** One port of a policy with who may reach it and by which rules: `PolicyRule` of the API. */
 export interface L4RuleSummary {

@@ -1,5 +1,6 @@
 import { Protocol } from '../model/map-state.ts';
-import type { PortRule, PortSpec } from './rule.ts';
+import type { PortNames } from './named-ports.ts';
+import type { IcmpSpec, PortRule, PortSpec } from './rule.ts';
 
 /** A run of ports that share their first bits. */
 export interface PortPrefix {
@@ -12,11 +13,14 @@ export interface PortPrefix {
 export interface L4Match {
   /** IANA number; 0 is every protocol. */
   readonly protocol: number;
-  /** `TCP`, `UDP`, `SCTP`, or `ANY` for every protocol. */
+  /** `TCP`, `UDP`, `SCTP`, `ICMP`, `ICMPv6`, or `ANY` for every protocol. */
   readonly protocolName: string;
-  /** Host order; 0 is every port. */
+  /** Host order; 0 is every port. Of ICMP the type. */
   readonly port: number;
   readonly endPort: number | undefined;
+  /** The name by which the rule has the port. */
+  readonly portName: string | undefined;
+  /** None for a name that has no number, or none yet. */
   readonly prefixes: readonly PortPrefix[];
 }
 
@@ -44,6 +48,7 @@ export const ALL_L4: L4Match = {
   protocolName: 'ANY',
   port: 0,
   endPort: undefined,
+  portName: undefined,
   prefixes: [{ port: 0, portPrefixLength: 0 }],
 };
 
@@ -59,14 +64,20 @@ const PROTOCOLS: Record<PortSpec['protocol'], readonly { readonly name: string; 
     ],
   };
 
-function matchesOfPort({ port, endPort, protocol }: PortSpec): L4Match[] {
+function prefixesOf({ port, endPort }: PortSpec): readonly PortPrefix[] {
   if (typeof port === 'string') return [];
-  const prefixes = port === 0 ? ALL_L4.prefixes : portPrefixes(port, endPort ?? port);
-  return PROTOCOLS[protocol].map(({ name, number }) => ({
+  return port === 0 ? ALL_L4.prefixes : portPrefixes(port, endPort ?? port);
+}
+
+function matchesOfPort(spec: PortSpec): L4Match[] {
+  const isName = typeof spec.port === 'string';
+  const prefixes = prefixesOf(spec);
+  return PROTOCOLS[spec.protocol].map(({ name, number }) => ({
     protocol: number,
     protocolName: name,
-    port,
-    endPort,
+    port: isName ? 0 : Number(spec.port),
+    endPort: isName ? undefined : spec.endPort,
+    portName: isName ? String(spec.port) : undefined,
     prefixes,
   }));
 }
@@ -75,4 +86,30 @@ function matchesOfPort({ port, endPort, protocol }: PortSpec): L4Match[] {
 export function l4Matches(ports: readonly PortRule[] | undefined): readonly L4Match[] {
   if (ports === undefined) return [ALL_L4];
   return ports.flatMap((rule) => rule.ports.flatMap(matchesOfPort));
+}
+
+/** What an item's `icmps` allows: the type stands where the port would. */
+export function icmpMatches(icmps: readonly IcmpSpec[]): readonly L4Match[] {
+  return icmps.map(({ family, type }) => ({
+    protocol: family === 4 ? Protocol.icmp : Protocol.icmpv6,
+    protocolName: family === 4 ? 'ICMP' : 'ICMPv6',
+    port: type,
+    endPort: undefined,
+    portName: undefined,
+    prefixes: [{ port: type, portPrefixLength: PORT_BITS }],
+  }));
+}
+
+/** The match with its name replaced by the number that it stands for. */
+export function withPortNumber(match: L4Match, names: PortNames): L4Match {
+  if (match.portName === undefined) return match;
+  const port = names.number(match.portName, match.protocol);
+  if (port === undefined) return match;
+  return { ...match, port, prefixes: [{ port, portPrefixLength: PORT_BITS }] };
+}
+
+/** The first and last port of a match that has prefixes. */
+export function portRange({ prefixes }: L4Match): { readonly first: number; readonly last: number } {
+  const end = prefixes.at(-1) ?? { port: 0, portPrefixLength: 0 };
+  return { first: prefixes[0]?.port ?? 0, last: end.port + 2 ** (PORT_BITS - end.portPrefixLength) - 1 };
 }

@@ -1,13 +1,14 @@
 import { DatapathLimit } from '../model/constants.gen.ts';
 import { type Identity, type NumericIdentity, ReservedIdentity } from '../model/identity.ts';
-import type { Label } from '../model/labels.ts';
+import type { ProxyPorts } from '../model/l7.ts';
 import { type Direction, type MapState, type MapStateVerdict, mapStateKeyText } from '../model/map-state.ts';
-import type { LabelSelector } from '../model/selector.ts';
-import { ALL_L4, type L4Match, l4Matches } from './l4.ts';
+import type { CompiledRule, Grant } from './compile-rule.ts';
+import { ALL_L4, withPortNumber } from './l4.ts';
+import { findL7Conflict } from './l7-conflict.ts';
 import { type MapStateItem, makeEntry, pruneShadowed, strongerEntry } from './map-state.ts';
-import { EVERY_PEER, type PeerSelector, peerSelectors } from './peer-selector.ts';
-import type { StoredRule } from './repository.ts';
-import type { RuleItem } from './rule.ts';
+import type { PortNames } from './named-ports.ts';
+import { EVERY_PEER, type PeerSelector } from './peer-selector.ts';
+import { ruleName } from './rule-name.ts';
 import type { SelectorCache } from './selector-cache.ts';
 
 /** `default` enforces a direction once a rule of it selects the endpoint, `always` enforces both, `never` none. */
@@ -23,42 +24,39 @@ export interface ResolveOptions {
   readonly mode: EnforcementMode;
   /** `always`: the node's own processes reach its endpoints unless a rule denies it; `policy`: only as rules say. */
   readonly allowLocalhost: 'always' | 'policy';
+  /** Where the proxy listens; default: nowhere, and what must pass it is dropped. */
+  readonly proxyPorts?: ProxyPorts | undefined;
 }
 
-/** One selector of peers with what a rule grants it; an item of a rule makes one for each of its selectors. */
-export interface Grant {
-  readonly direction: Direction;
-  readonly peer: PeerSelector;
-  readonly l4: readonly L4Match[];
-  readonly verdict: MapStateVerdict;
-  /** 0 for what no rule made. */
-  readonly ruleId: number;
-  /** Labels of the rule. */
-  readonly derivedFrom: readonly Label[];
-}
+/** What every peer must match, whatever grants it something. */
+export type Requirements = Readonly<Record<Direction, readonly PeerSelector[]>>;
 
-/** The policy of one subject identity, shared by all its endpoints. Never changes. */
+/** The policy of one subject, shared by all its endpoints with the same named ports. Never changes. */
 export interface ResolvedPolicy {
   readonly subject: Identity;
   readonly enforcement: PolicyEnforcement;
   readonly mapState: MapState;
   readonly grants: readonly Grant[];
+  readonly requirements: Requirements;
   /**
    * There are more entries than the datapath holds for one endpoint: `mapState` is cut off above that number, so that it
    * cannot be written and the endpoint is locked, instead of the agent running out of memory.
    */
   readonly overflow: boolean;
+  /** Why the rules contradict each other; nothing passes then. */
+  readonly conflict: string | undefined;
 }
 
 const DIRECTIONS: readonly Direction[] = ['ingress', 'egress'];
 const ALLOW: MapStateVerdict = { kind: 'allow' };
+export const NO_REQUIREMENTS: Requirements = { ingress: [], egress: [] };
 
 function isInit(subject: Identity): boolean {
   return subject.labels.some((label) => label.source === 'reserved' && label.key === 'init');
 }
 
-/** The directions that are enforced for a subject which `rules` select. An endpoint without labels yet is locked down. */
-function enforcementOf(
+/** The directions in which what nothing allows is dropped. An endpoint without labels yet is locked down. */
+function defaultDenies(
   subject: Identity,
   rules: readonly CompiledRule[],
   mode: EnforcementMode,
@@ -66,75 +64,47 @@ function enforcementOf(
   if (mode === 'never') return { ingress: false, egress: false };
   if (mode === 'always' || isInit(subject)) return { ingress: true, egress: true };
   return {
-    ingress: rules.some((rule) => rule.names.ingress),
-    egress: rules.some((rule) => rule.names.egress),
+    ingress: rules.some((rule) => rule.enforces.ingress),
+    egress: rules.some((rule) => rule.enforces.egress),
   };
 }
 
-/** Without peers an item with ports is for every peer, and one without ports for nobody. */
-function selectorsOfItem(item: RuleItem): readonly PeerSelector[] {
-  if (item.peers !== undefined) return peerSelectors(item.peers);
-  return item.ports === undefined ? [] : [EVERY_PEER];
+function open(direction: Direction): Grant {
+  return { direction, peer: EVERY_PEER, l4: [ALL_L4], verdict: ALLOW, ruleId: 0, derivedFrom: [] };
 }
-
-function grantsOfRule(stored: StoredRule, direction: Direction): Grant[] {
-  return (stored.rule[direction] ?? []).flatMap((item) => {
-    const l4 = l4Matches(item.ports);
-    return selectorsOfItem(item).map((peer) => ({
-      direction,
-      peer,
-      l4,
-      verdict: ALLOW,
-      ruleId: stored.id,
-      derivedFrom: stored.rule.labels,
-    }));
-  });
-}
-
-/** A rule worked out as far as it goes without knowing identities. */
-export interface CompiledRule {
-  readonly subject: LabelSelector;
-  /** Whether the rule has items of the direction, and so enforces it. */
-  readonly names: Readonly<Record<Direction, boolean>>;
-  readonly grants: Readonly<Record<Direction, readonly Grant[]>>;
-}
-
-export function compileRule(stored: StoredRule): CompiledRule {
-  const { subject, ingress, egress } = stored.rule;
-  return {
-    subject,
-    names: { ingress: (ingress?.length ?? 0) > 0, egress: (egress?.length ?? 0) > 0 },
-    grants: { ingress: grantsOfRule(stored, 'ingress'), egress: grantsOfRule(stored, 'egress') },
-  };
-}
-
-const OPEN: Record<Direction, Grant> = {
-  ingress: {
-    direction: 'ingress',
-    peer: EVERY_PEER,
-    l4: [ALL_L4],
-    verdict: ALLOW,
-    ruleId: 0,
-    derivedFrom: [],
-  },
-  egress: { direction: 'egress', peer: EVERY_PEER, l4: [ALL_L4], verdict: ALLOW, ruleId: 0, derivedFrom: [] },
-};
+const OPEN: Record<Direction, Grant> = { ingress: open('ingress'), egress: open('egress') };
 
 /** The node's own processes on ingress. */
 export const LOCALHOST_PEER: PeerSelector = { kind: 'entity', text: 'entity host', entity: 'host' };
 const LOCALHOST: Grant = { ...OPEN.ingress, peer: LOCALHOST_PEER };
 
-/** What a subject is granted by the rules that select it, in both directions. */
-function grantsFor(
-  rules: readonly CompiledRule[],
-  enforcement: PolicyEnforcement,
-  options: ResolveOptions,
-): readonly Grant[] {
-  return DIRECTIONS.flatMap((direction) => {
-    if (!enforcement[direction]) return [OPEN[direction]];
-    const grants = rules.flatMap((rule) => rule.grants[direction]);
-    return direction === 'ingress' && options.allowLocalhost === 'always' ? [...grants, LOCALHOST] : grants;
-  });
+/** Names of ports: those of the endpoint for what it serves, the cluster's for what it asks for. */
+export type PortNamesByDirection = Readonly<Record<Direction, PortNames>>;
+
+function withNumbers(grant: Grant, names: PortNames): Grant {
+  if (grant.l4.every(({ portName }) => portName === undefined)) return grant;
+  return { ...grant, l4: grant.l4.map((match) => withPortNumber(match, names)) };
+}
+
+interface DirectionInput {
+  readonly direction: Direction;
+  /** What nothing allows is dropped. */
+  readonly denies: boolean;
+  /** Peers that do not match what is required are dropped. */
+  readonly restricted: boolean;
+}
+
+/** What a subject is granted in one direction: by the rules that select it, and beside them. */
+function grantsOfDirection(request: ResolveRequest, input: DirectionInput): readonly Grant[] {
+  const { direction, denies, restricted } = input;
+  const { mode, allowLocalhost } = request.options;
+  if (mode === 'never') return [OPEN[direction]];
+  const names = request.portNames[direction];
+  const grants = request.rules.flatMap((rule) =>
+    rule.grants[direction].map((grant) => withNumbers(grant, names)),
+  );
+  const localhost = direction === 'ingress' && allowLocalhost === 'always' && (denies || restricted);
+  return [...(denies ? [] : [OPEN[direction]]), ...grants, ...(localhost ? [LOCALHOST] : [])];
 }
 
 /** Puts a grant's entries for one peer among `items`. */
@@ -160,16 +130,45 @@ export function exceedsDatapath(mapState: MapState): boolean {
 
 const WILDCARD: ReadonlySet<NumericIdentity> = new Set([ReservedIdentity.unknown]);
 
-/** The peers that a grant is for; identity 0 stands for every peer. */
-export function grantIdentities(grant: Grant, cache: SelectorCache): ReadonlySet<NumericIdentity> {
-  return grant.peer.kind === 'every' ? WILDCARD : cache.identitiesOf(grant.peer);
+function identitiesOfPeer(peer: PeerSelector, cache: SelectorCache): ReadonlySet<NumericIdentity> {
+  return peer.kind === 'every' ? WILDCARD : cache.identitiesOf(peer);
+}
+
+/** Whether requirements bind a grant: not a denial, and not the node's own way in. */
+function isBound(grant: Grant): boolean {
+  return grant.verdict.kind !== 'deny' && grant !== LOCALHOST;
+}
+
+function intersection(
+  a: ReadonlySet<NumericIdentity>,
+  b: ReadonlySet<NumericIdentity>,
+): ReadonlySet<NumericIdentity> {
+  if (a === WILDCARD) return b;
+  if (b === WILDCARD) return a;
+  const [few, many] = a.size < b.size ? [a, b] : [b, a];
+  return new Set([...few].filter((id) => many.has(id)));
+}
+
+/** The peers that a grant is for, of those that match what is required; identity 0 stands for every peer. */
+export function grantIdentities(
+  grant: Grant,
+  requirements: Requirements,
+  cache: SelectorCache,
+): ReadonlySet<NumericIdentity> {
+  const peers = identitiesOfPeer(grant.peer, cache);
+  const required = requirements[grant.direction];
+  if (required.length === 0 || !isBound(grant)) return peers;
+  return required.reduce((left, peer) => intersection(left, identitiesOfPeer(peer, cache)), peers);
 }
 
 /** Grants without those that another one of the same peer, protocols, ports and verdict stands for: the older rule's. */
 export function distinctGrants(grants: readonly Grant[]): readonly Grant[] {
   const byMeaning = new Map<string, Grant>();
   for (const grant of grants) {
-    const l4 = grant.l4.map(({ protocol, port, endPort }) => `${protocol}/${port}-${endPort ?? port}`);
+    const l4 = grant.l4.map(
+      ({ protocol, port, endPort, prefixes }) =>
+        `${protocol}/${port}-${endPort ?? port}/${prefixes[0]?.portPrefixLength ?? 'none'}`,
+    );
     const meaning = JSON.stringify([grant.direction, grant.peer.kind, grant.peer.text, grant.verdict, l4]);
     const other = byMeaning.get(meaning);
     if (other === undefined || grant.ruleId < other.ruleId) byMeaning.set(meaning, grant);
@@ -180,11 +179,12 @@ export function distinctGrants(grants: readonly Grant[]): readonly Grant[] {
 /** The map state of grants, with what the datapath could not tell apart by itself already decided. */
 function compileMapState(
   grants: readonly Grant[],
+  requirements: Requirements,
   cache: SelectorCache,
 ): Pick<ResolvedPolicy, 'mapState' | 'overflow'> {
   const items = new Map<string, MapStateItem>();
   for (const grant of distinctGrants(grants)) {
-    for (const identity of grantIdentities(grant, cache)) {
+    for (const identity of grantIdentities(grant, requirements, cache)) {
       addGrant(items, grant, identity);
       if (items.size <= MAX_COMPILED) continue;
       pruneShadowed(items);
@@ -202,21 +202,51 @@ export function lockedPolicy(subject: Identity): ResolvedPolicy {
     enforcement: { ingress: true, egress: true },
     mapState: new Map(),
     grants: [],
+    requirements: NO_REQUIREMENTS,
     overflow: false,
+    conflict: undefined,
   };
 }
+
+export interface ResolveRequest {
+  readonly subject: Identity;
+  /** The rules that select it. */
+  readonly rules: readonly CompiledRule[];
+  readonly options: ResolveOptions;
+  readonly portNames: PortNamesByDirection;
+}
+
+const grantName = ({ derivedFrom, ruleId }: Grant): string => `rule ${ruleName(derivedFrom) || ruleId}`;
 
 /**
  * Resolves the policy of one subject from the rules that select it. Every selector of the rules must be in use in
  * `cache`, and with `allowLocalhost: 'always'` also `LOCALHOST_PEER`.
  */
-export function resolvePolicy(
-  subject: Identity,
-  selecting: readonly CompiledRule[],
-  cache: SelectorCache,
-  options: ResolveOptions,
-): ResolvedPolicy {
-  const enforcement = enforcementOf(subject, selecting, options.mode);
-  const grants = grantsFor(selecting, enforcement, options);
-  return { subject, enforcement, grants, ...compileMapState(grants, cache) };
+export function resolvePolicy(request: ResolveRequest, cache: SelectorCache): ResolvedPolicy {
+  const { subject, rules, options } = request;
+  const denies = defaultDenies(subject, rules, options.mode);
+  const required = (direction: Direction): readonly PeerSelector[] =>
+    options.mode === 'never' ? [] : rules.flatMap((rule) => rule.requires[direction]);
+  const requirements = { ingress: required('ingress'), egress: required('egress') };
+  const restricted = (direction: Direction): boolean => requirements[direction].length > 0;
+  const grants = DIRECTIONS.flatMap((direction) =>
+    grantsOfDirection(request, {
+      direction,
+      denies: denies[direction],
+      restricted: restricted(direction),
+    }),
+  );
+  const conflict = findL7Conflict(grants, (grant) => grantIdentities(grant, requirements, cache), grantName);
+  if (conflict !== undefined) return { ...lockedPolicy(subject), grants, requirements, conflict };
+  return {
+    subject,
+    enforcement: {
+      ingress: denies.ingress || restricted('ingress'),
+      egress: denies.egress || restricted('egress'),
+    },
+    grants,
+    requirements,
+    ...compileMapState(grants, requirements, cache),
+    conflict: undefined,
+  };
 }

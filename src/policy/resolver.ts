@@ -1,268 +1,421 @@
-import { DatapathLimit } from '../model/constants.gen.ts';
 import type { Identity, NumericIdentity } from '../model/identity.ts';
+import type { DnsPattern, L7Policy, L7SubjectPolicy } from '../model/l7.ts';
 import { labelSetText } from '../model/labels.ts';
-import { type MapState, type MapStateDiff, type MapStateKey, mapStateKeyText } from '../model/map-state.ts';
+import { EMPTY_INVENTORY, type PolicyInventory } from '../model/policy-inventory.ts';
 import { type LabelSelector, matchesSelector, selectorText } from '../model/selector.ts';
-import { diffMapState, type MapStateItem, pruneShadowed, sameEntry } from './map-state.ts';
+import {
+  type CompiledRule,
+  type CompileOptions,
+  compileRule,
+  peersOfRule,
+  prefixesOfRule,
+  usesInventory,
+} from './compile-rule.ts';
+import { l7SubjectPolicy, mergeL7 } from './l7-policy.ts';
+import {
+  LocalIdentities,
+  type LocalIdentitiesJson,
+  type PrefixChanges,
+  type PrefixIdentity,
+} from './local-identities.ts';
+import { diffMapState } from './map-state.ts';
+import { type NamedPort, namedPortsText, PortNames } from './named-ports.ts';
+import { patchPolicy } from './patch-policy.ts';
 import type { PeerSelector } from './peer-selector.ts';
+import type { FqdnSelector, PolicyEngine, PolicyUpdate } from './policy-engine.ts';
 import type { PolicySnapshot, StoredRule } from './repository.ts';
 import {
-  addGrant,
-  type CompiledRule,
-  compileRule,
-  distinctGrants,
-  exceedsDatapath,
-  grantIdentities,
   LOCALHOST_PEER,
   lockedPolicy,
   type ResolvedPolicy,
   type ResolveOptions,
   resolvePolicy,
 } from './resolve.ts';
-import { type IdentityChanges, SelectorCache, type SelectorUse } from './selector-cache.ts';
+import { RuleContext } from './rule-context.ts';
+import {
+  type IdentityChanges,
+  SelectorCache,
+  type SelectorDelta,
+  type SelectorUse,
+} from './selector-cache.ts';
 
 export interface ResolverOptions extends ResolveOptions {
   /** Name of this cluster: workloads that name another one are not `cluster`. */
   readonly clusterName: string;
-}
-
-/** The policy of a subject changed. */
-export interface PolicyUpdate {
-  readonly subject: NumericIdentity;
-  readonly policy: ResolvedPolicy;
-  /** Why the policy could not be worked out: `policy` lets nothing pass then, and `resolve` tries again. */
-  readonly failure?: unknown;
-  /** From the policy that the subject had before. */
-  readonly diff: MapStateDiff;
+  /** Numbers of an earlier run. */
+  readonly localIdentities?: LocalIdentitiesJson | undefined;
 }
 
 /** Rules that share a subject selector: it is matched once for all of them. */
 interface SubjectGroup {
   readonly subject: LabelSelector;
+  readonly subjectKind: CompiledRule['subjectKind'];
   readonly rules: readonly CompiledRule[];
+}
+
+/** Endpoints of a subject that name their ports alike. */
+interface Variant {
+  readonly namedPorts: readonly NamedPort[];
+  policy: ResolvedPolicy;
+}
+
+interface Followed {
+  readonly identity: Identity;
+  /** By the text of the named ports. Without named ports in the rules they share one policy. */
+  readonly variants: Map<string, Variant>;
+  /** Texts of the selectors that the policies depend on. */
+  readonly selectors: ReadonlySet<string>;
+  l7: L7SubjectPolicy | undefined;
 }
 
 const BOTH = ['ingress', 'egress'] as const;
 
-/**
- * The policies of the subjects of one node: resolves each once, and when rules or identities change works out again
- * only the subjects that the change touches.
- */
-export class PolicyResolver {
+/** Policies of subjects, each resolved once; a change works out again only the subjects that it touches. */
+export class PolicyResolver implements PolicyEngine {
   #options: ResolverOptions;
   readonly #cache: SelectorCache;
+  readonly #local: LocalIdentities;
   #snapshot: PolicySnapshot = { revision: 0, rules: [] };
+  #context = new RuleContext(EMPTY_INVENTORY);
   readonly #compiled = new Map<StoredRule, CompiledRule>();
   #groups: readonly SubjectGroup[] = [];
-  readonly #policies = new Map<NumericIdentity, ResolvedPolicy>();
+  #clusterPorts = new PortNames();
+  readonly #followed = new Map<NumericIdentity, Followed>();
   /** Selector text -> subjects whose policy depends on it. */
   readonly #users = new Map<string, Set<NumericIdentity>>();
+  /** Text of an FQDN selector -> it, and how often rules have it. */
+  readonly #fqdns = new Map<string, { readonly pattern: DnsPattern; users: number }>();
 
   constructor(options: ResolverOptions) {
     this.#options = options;
     this.#cache = new SelectorCache({ clusterName: options.clusterName });
     this.#cache.acquire(LOCALHOST_PEER);
+    this.#local = new LocalIdentities(options.localIdentities);
+    this.#cache.update({ upserts: this.#local.takeNew() });
   }
 
-  /** The revision whose rules the policies follow; 0 before the first `setRules`. */
   get revision(): number {
     return this.#snapshot.revision;
   }
 
-  /** The selectors of peers in use. */
   selectors(): readonly SelectorUse[] {
     return this.#cache.selectors();
   }
 
-  /** The subject's policy; the same object as long as it does not change. The subject is followed from now on. */
-  resolve(subject: Identity): ResolvedPolicy {
-    const known = this.#policies.get(subject.id);
-    if (known !== undefined && sameLabels(known.subject, subject)) return known;
-    const policy = this.#resolve(subject);
-    this.#keep(policy);
+  resolve(subject: Identity, namedPorts: readonly NamedPort[] = []): ResolvedPolicy {
+    const known = this.#followed.get(subject.id);
+    const text = namedPortsText(namedPorts);
+    if (known !== undefined && sameLabels(known.identity, subject)) {
+      const variant = known.variants.get(text);
+      if (variant !== undefined) return variant.policy;
+      const policy = this.#sharedPolicy(known) ?? this.#resolve(known.identity, namedPorts);
+      known.variants.set(text, { namedPorts, policy });
+      known.l7 = this.#l7Of(known);
+      return policy;
+    }
+    const policy = this.#resolve(subject, namedPorts);
+    this.#follow(subject, [[text, { namedPorts, policy }]]);
     return policy;
   }
 
-  /** Stops following a subject: no endpoint has it any more. */
   forget(subject: NumericIdentity): void {
-    const policy = this.#policies.get(subject);
-    if (policy === undefined) return;
-    for (const { peer } of policy.grants) {
-      const users = this.#users.get(peer.text);
+    const followed = this.#followed.get(subject);
+    if (followed === undefined) return;
+    for (const text of followed.selectors) {
+      const users = this.#users.get(text);
       users?.delete(subject);
-      if (users?.size === 0) this.#users.delete(peer.text);
+      if (users?.size === 0) this.#users.delete(text);
     }
-    this.#policies.delete(subject);
+    this.#followed.delete(subject);
   }
 
-  /** Follows another rule set. */
   setRules(snapshot: PolicySnapshot): readonly PolicyUpdate[] {
     const kept = new Set(snapshot.rules);
-    const changed: CompiledRule[] = [];
-    for (const stored of snapshot.rules) {
-      if (this.#compiled.has(stored)) continue;
-      const rule = compileRule(stored);
-      this.#compiled.set(stored, rule);
-      for (const peer of peersOf(rule)) this.#cache.acquire(peer);
-      changed.push(rule);
-    }
-    for (const [stored, rule] of this.#compiled) {
-      if (kept.has(stored)) continue;
-      this.#compiled.delete(stored);
-      for (const peer of peersOf(rule)) this.#cache.release(peer);
-      changed.push(rule);
-    }
+    const added = snapshot.rules.filter((stored) => !this.#compiled.has(stored));
+    const removed = [...this.#compiled.keys()].filter((stored) => !kept.has(stored));
     this.#snapshot = snapshot;
-    // The map keeps the order of the repository: new rules are added behind the others there too.
-    this.#groups = groupBySubject([...this.#compiled.values()]);
-    const touched = groupBySubject(changed);
-    return this.#resolveAgain((subject) =>
-      touched.some((group) => matchesSelector(group.subject, subject.labels)),
-    );
+    return this.#exchange(removed, added);
   }
 
-  /** Changes how policies are enforced. */
-  setOptions(options: ResolveOptions): readonly PolicyUpdate[] {
+  setOptions(options: Partial<ResolveOptions>): readonly PolicyUpdate[] {
+    const before = JSON.stringify(this.#options.proxyPorts);
     this.#options = { ...this.#options, ...options };
+    if (JSON.stringify(this.#options.proxyPorts) !== before) this.#recompile([...this.#compiled.keys()]);
     return this.#resolveAgain(() => true);
   }
 
-  /** Takes over identities that came, changed or went; touches only the subjects with a selector that this changes. */
+  setInventory(inventory: PolicyInventory): readonly PolicyUpdate[] {
+    this.#context = new RuleContext(inventory);
+    const using = [...this.#compiled.keys()].filter(({ rule }) => usesInventory(rule));
+    return this.#exchange(using, using);
+  }
+
+  setNamedPorts(ports: readonly NamedPort[]): readonly PolicyUpdate[] {
+    const before = this.#clusterPorts;
+    this.#clusterPorts = new PortNames(ports);
+    const moved = [...this.#compiled.values()].filter((rule) =>
+      rule.grants.egress.some(({ l4 }) =>
+        l4.some(
+          ({ portName, protocol }) =>
+            portName !== undefined &&
+            before.number(portName, protocol) !== this.#clusterPorts.number(portName, protocol),
+        ),
+      ),
+    );
+    const touched = groupBySubject(moved);
+    return this.#resolveAgain((subject) => touched.some((group) => selects(group, subject)));
+  }
+
   updateIdentities(changes: IdentityChanges): readonly PolicyUpdate[] {
+    return this.#patchAll(this.#cache.update(changes));
+  }
+
+  setFqdnAddresses(changes: ReadonlyMap<string, ReadonlySet<string>>): readonly PolicyUpdate[] {
+    for (const [address, selectors] of changes) this.#local.setAddress(address, selectors);
+    return this.updateIdentities({ upserts: this.#local.takeNew() });
+  }
+
+  fqdnSelectors(): readonly FqdnSelector[] {
+    return [...this.#fqdns]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([text, { pattern }]) => ({ text, pattern }));
+  }
+
+  prefixes(): readonly PrefixIdentity[] {
+    return this.#local.prefixes();
+  }
+
+  takePrefixChanges(): PrefixChanges {
+    return this.#local.takeChanges();
+  }
+
+  releasable(): readonly NumericIdentity[] {
+    return this.#local.releasable();
+  }
+
+  release(ids: readonly NumericIdentity[]): readonly PolicyUpdate[] {
+    return this.updateIdentities({ deletes: this.#local.forget(ids) });
+  }
+
+  localIdentities(): LocalIdentitiesJson {
+    return this.#local.toJSON();
+  }
+
+  l7Policy(): L7Policy {
+    const subjects = [...this.#followed.values()].flatMap(({ l7 }) => l7 ?? []);
+    return { revision: this.revision, subjects };
+  }
+
+  get #compileOptions(): CompileOptions {
+    return { context: this.#context, proxyPorts: this.#options.proxyPorts };
+  }
+
+  /** Puts rules in the place of others. New prefixes get their identities before any policy is worked out. */
+  #exchange(removed: readonly StoredRule[], added: readonly StoredRule[]): readonly PolicyUpdate[] {
+    const gone = removed.flatMap((stored) => this.#compiled.get(stored) ?? []);
+    for (const stored of removed) this.#compiled.delete(stored);
+    const come = added.map((stored) => compileRule(stored, this.#compileOptions));
+    for (const [i, rule] of come.entries()) {
+      const stored = added[i];
+      if (stored !== undefined) this.#compiled.set(stored, rule);
+      this.#hold(rule);
+    }
+    for (const rule of gone) this.#release(rule);
+    this.#regroup();
+    const deltas = this.#cache.update({ upserts: this.#local.takeNew() });
+    const touched = groupBySubject([...gone, ...come]);
+    const isTouched = (subject: Identity): boolean => touched.some((group) => selects(group, subject));
+    const again = this.#resolveAgain(isTouched);
+    const done = new Set(again.map(({ subject }) => subject));
+    return [...again, ...this.#patchAll(deltas, done)];
+  }
+
+  /** Compiles rules anew under other options; what they select stays. */
+  #recompile(rules: readonly StoredRule[]): void {
+    for (const stored of rules) this.#compiled.set(stored, compileRule(stored, this.#compileOptions));
+    this.#regroup();
+  }
+
+  #regroup(): void {
+    const order = this.#snapshot.rules.flatMap((stored) => this.#compiled.get(stored) ?? []);
+    this.#groups = groupBySubject(order);
+  }
+
+  #hold(rule: CompiledRule): void {
+    for (const prefix of prefixesOfRule(rule)) this.#local.acquire(prefix);
+    for (const peer of peersOfRule(rule)) {
+      this.#cache.acquire(peer);
+      if (peer.kind !== 'fqdn') continue;
+      const held = this.#fqdns.get(peer.name);
+      if (held === undefined) this.#fqdns.set(peer.name, { pattern: peer.pattern, users: 1 });
+      else held.users++;
+    }
+  }
+
+  #release(rule: CompiledRule): void {
+    for (const prefix of prefixesOfRule(rule)) this.#local.release(prefix);
+    for (const peer of peersOfRule(rule)) {
+      this.#cache.release(peer);
+      const held = peer.kind === 'fqdn' ? this.#fqdns.get(peer.name) : undefined;
+      if (held !== undefined && --held.users === 0 && peer.kind === 'fqdn') this.#fqdns.delete(peer.name);
+    }
+  }
+
+  #rulesOf(subject: Identity): readonly CompiledRule[] {
+    return this.#groups.flatMap((group) => (selects(group, subject) ? group.rules : []));
+  }
+
+  #resolve(
+    subject: Identity,
+    namedPorts: readonly NamedPort[],
+    rules: readonly CompiledRule[] = this.#rulesOf(subject),
+  ): ResolvedPolicy {
+    const portNames = { ingress: new PortNames(namedPorts), egress: this.#clusterPorts };
+    return resolvePolicy({ subject, rules, options: this.#options, portNames }, this.#cache);
+  }
+
+  /** The policy of the other variants, if no rule names a port that the endpoint serves. */
+  #sharedPolicy({ identity, variants }: Followed): ResolvedPolicy | undefined {
+    if (this.#rulesOf(identity).some((rule) => rule.namedPorts.ingress)) return undefined;
+    return [...variants.values()][0]?.policy;
+  }
+
+  #follow(identity: Identity, variants: readonly (readonly [string, Variant])[]): Followed {
+    this.forget(identity.id);
+    const selectors = new Set(variants.flatMap(([, { policy }]) => selectorTexts(policy)));
+    const followed: Followed = { identity, variants: new Map(variants), selectors, l7: undefined };
+    followed.l7 = this.#l7Of(followed);
+    this.#followed.set(identity.id, followed);
+    for (const text of selectors) {
+      const users = this.#users.get(text) ?? new Set();
+      users.add(identity.id);
+      this.#users.set(text, users);
+    }
+    return followed;
+  }
+
+  #l7Of({ variants }: Pick<Followed, 'variants'>): L7SubjectPolicy | undefined {
+    const policies = new Set([...variants.values()].map(({ policy }) => policy));
+    let merged: L7SubjectPolicy | undefined;
+    for (const policy of policies) merged = mergeL7(merged, l7SubjectPolicy(policy, this.#cache));
+    return merged;
+  }
+
+  #resolveAgain(touched: (subject: Identity) => boolean): PolicyUpdate[] {
+    return [...this.#followed.values()].flatMap((old) => (touched(old.identity) ? this.#again(old) : []));
+  }
+
+  #again(old: Followed): PolicyUpdate[] {
+    const { identity, variants } = old;
+    // First, so that nobody is given the old one where no new one can be worked out.
+    this.forget(identity.id);
+    try {
+      const rules = this.#rulesOf(identity);
+      const named = rules.some((rule) => rule.namedPorts.ingress);
+      let shared: ResolvedPolicy | undefined;
+      const fresh = [...variants].map(([text, { namedPorts }]) => {
+        shared = named ? undefined : shared;
+        const policy = shared ?? this.#resolve(identity, namedPorts, rules);
+        shared = policy;
+        return [text, { namedPorts, policy }] as const;
+      });
+      const followed = this.#follow(identity, fresh);
+      return this.#updates(old, followed);
+    } catch (failure) {
+      const policy = lockedPolicy(identity);
+      return [...variants.values()].map((variant) => ({
+        ...updateOf(variant, policy, old.l7 !== undefined),
+        failure,
+      }));
+    }
+  }
+
+  #updates(old: Followed, next: Followed): PolicyUpdate[] {
+    const l7Changed = JSON.stringify(old.l7) !== JSON.stringify(next.l7);
+    return [...old.variants].flatMap(([text, variant]) => {
+      const policy = next.variants.get(text)?.policy;
+      return policy === undefined ? [] : [updateOf(variant, policy, l7Changed)];
+    });
+  }
+
+  /** Works out anew what selectors gained and lost, in the policies that depend on them. */
+  #patchAll(
+    deltas: ReadonlyMap<string, SelectorDelta>,
+    done: ReadonlySet<NumericIdentity> = new Set(),
+  ): readonly PolicyUpdate[] {
     const peersBySubject = new Map<NumericIdentity, Set<NumericIdentity>>();
-    for (const [text, delta] of this.#cache.update(changes)) {
+    for (const [text, delta] of deltas) {
       for (const subject of this.#users.get(text) ?? []) {
+        if (done.has(subject)) continue;
         const peers = peersBySubject.get(subject) ?? new Set();
-        for (const id of [...delta.added, ...delta.removed]) peers.add(id);
+        for (const id of delta.added) peers.add(id);
+        for (const id of delta.removed) peers.add(id);
         peersBySubject.set(subject, peers);
       }
     }
     return [...peersBySubject].flatMap(([subject, peers]) => this.#patch(subject, peers));
   }
 
-  #resolve(subject: Identity): ResolvedPolicy {
-    const rules = this.#groups.flatMap((group) =>
-      matchesSelector(group.subject, subject.labels) ? group.rules : [],
-    );
-    return resolvePolicy(subject, rules, this.#cache, this.#options);
-  }
-
-  #keep(policy: ResolvedPolicy): void {
-    this.forget(policy.subject.id);
-    this.#policies.set(policy.subject.id, policy);
-    for (const { peer } of policy.grants) {
-      const users = this.#users.get(peer.text) ?? new Set();
-      users.add(policy.subject.id);
-      this.#users.set(peer.text, users);
-    }
-  }
-
-  #resolveAgain(touched: (subject: Identity) => boolean): PolicyUpdate[] {
-    const updates: PolicyUpdate[] = [];
-    for (const old of [...this.#policies.values()]) {
-      if (!touched(old.subject)) continue;
-      updates.push(...this.#again(old));
-    }
-    return updates;
-  }
-
-  #again(old: ResolvedPolicy): PolicyUpdate[] {
-    const { subject } = old;
-    const update = (policy: ResolvedPolicy) => {
-      return { subject: subject.id, policy, diff: diffMapState(old.mapState, policy.mapState) };
-    };
-    // First, so that nobody is given the old one where no new one can be worked out.
-    this.forget(subject.id);
-    try {
-      return [update(this.resolve(subject))];
-    } catch (failure) {
-      return [{ ...update(lockedPolicy(subject)), failure }];
-    }
-  }
-
-  /** Works out anew the entries of some peers in one policy. */
+  /** Works out anew the entries of some peers in the policies of one subject. */
   #patch(subject: NumericIdentity, peers: ReadonlySet<NumericIdentity>): PolicyUpdate[] {
-    const old = this.#policies.get(subject);
-    if (old === undefined) return [];
-    if (old.overflow || entriesOf(old, peers) > DatapathLimit.policyEntries) return this.#again(old);
-    const { mapState, diff } = patchMapState(old, peers, this.#cache);
-    if (diff.upserts.length === 0 && diff.deletes.length === 0) return [];
-    if (exceedsDatapath(mapState)) return this.#again(old);
-    const policy = { ...old, mapState };
-    this.#policies.set(subject, policy);
-    return [{ subject, policy, diff }];
+    const followed = this.#followed.get(subject);
+    if (followed === undefined) return [];
+    const patched = new Map<ResolvedPolicy, Pick<PolicyUpdate, 'policy' | 'diff'>>();
+    for (const { policy } of followed.variants.values()) {
+      if (patched.has(policy)) continue;
+      const patch = patchPolicy(policy, peers, this.#cache);
+      if (patch === undefined) return this.#again(followed);
+      patched.set(policy, patch);
+    }
+    const l7Before = followed.l7;
+    const changed: PolicyUpdate[] = [];
+    for (const variant of followed.variants.values()) {
+      const patch = patched.get(variant.policy);
+      if (patch === undefined || patch.policy === variant.policy) continue;
+      variant.policy = patch.policy;
+      changed.push({ subject, namedPorts: variant.namedPorts, ...patch, l7Changed: false });
+    }
+    if (l7Before === undefined || changed.length === 0) return changed;
+    followed.l7 = this.#l7Of(followed);
+    const l7Changed = JSON.stringify(l7Before) !== JSON.stringify(followed.l7);
+    return changed.map((update) => ({ ...update, l7Changed }));
   }
 }
 
-/** The most entries that these peers can have in the policy. */
-function entriesOf({ grants }: ResolvedPolicy, peers: ReadonlySet<NumericIdentity>): number {
-  let each = 0;
-  for (const { l4 } of grants) for (const { prefixes } of l4) each += prefixes.length;
-  return each * peers.size;
+function updateOf(old: Variant, policy: ResolvedPolicy, l7Changed: boolean): PolicyUpdate {
+  return {
+    subject: policy.subject.id,
+    namedPorts: old.namedPorts,
+    policy,
+    diff: diffMapState(old.policy.mapState, policy.mapState),
+    l7Changed,
+  };
 }
 
 function sameLabels(a: Identity, b: Identity): boolean {
   return a.labels === b.labels || labelSetText(a.labels) === labelSetText(b.labels);
 }
 
-function peersOf(rule: CompiledRule): readonly PeerSelector[] {
-  return BOTH.flatMap((direction) => rule.grants[direction].map(({ peer }) => peer));
+function selectorTexts({ grants, requirements }: ResolvedPolicy): readonly string[] {
+  const peers: PeerSelector[] = grants.map(({ peer }) => peer);
+  for (const direction of BOTH) peers.push(...requirements[direction]);
+  return peers.map(({ text }) => text);
+}
+
+/** Rules of nodes select the host alone, and all others never do. */
+function selects({ subject, subjectKind }: Omit<SubjectGroup, 'rules'>, { labels }: Identity): boolean {
+  const isHost = labels.some(({ source, key }) => source === 'reserved' && key === 'host');
+  return isHost === (subjectKind === 'node') && matchesSelector(subject, labels);
 }
 
 function groupBySubject(rules: readonly CompiledRule[]): readonly SubjectGroup[] {
-  const groups = new Map<string, { subject: LabelSelector; rules: CompiledRule[] }>();
+  const groups = new Map<string, SubjectGroup & { rules: CompiledRule[] }>();
   for (const rule of rules) {
-    const text = selectorText(rule.subject);
-    const group = groups.get(text) ?? { subject: rule.subject, rules: [] };
+    const { subject, subjectKind } = rule;
+    const text = `${subjectKind} ${selectorText(subject)}`;
+    const group = groups.get(text) ?? { subject, subjectKind, rules: [] };
     group.rules.push(rule);
     groups.set(text, group);
   }
   return [...groups.values()];
-}
-
-function patchMapState(
-  old: ResolvedPolicy,
-  peers: ReadonlySet<NumericIdentity>,
-  cache: SelectorCache,
-): { mapState: MapState; diff: MapStateDiff } {
-  const wanted = new Map<string, MapStateItem>();
-  const present = new Map<string, MapStateItem>();
-  const grants = distinctGrants(old.grants);
-  for (const id of peers) {
-    const items = new Map<string, MapStateItem>();
-    for (const grant of grants) {
-      const possible = new Map<string, MapStateItem>();
-      addGrant(possible, grant, id);
-      for (const text of possible.keys()) {
-        const item = old.mapState.get(text);
-        if (item !== undefined) present.set(text, item);
-      }
-      if (grant.peer.kind !== 'every' && grantIdentities(grant, cache).has(id)) addGrant(items, grant, id);
-    }
-    pruneShadowed(items);
-    for (const [text, item] of items) wanted.set(text, item);
-  }
-  return applyPatch(old.mapState, present, wanted);
-}
-
-function applyPatch(
-  mapState: MapState,
-  present: ReadonlyMap<string, MapStateItem>,
-  wanted: ReadonlyMap<string, MapStateItem>,
-): { mapState: MapState; diff: MapStateDiff } {
-  const upserts: MapStateItem[] = [];
-  const deletes: MapStateKey[] = [];
-  const next = new Map(mapState);
-  for (const [text, item] of present) {
-    if (wanted.has(text)) continue;
-    deletes.push(item.key);
-    next.delete(text);
-  }
-  for (const [text, item] of wanted) {
-    const before = mapState.get(mapStateKeyText(item.key));
-    if (before !== undefined && sameEntry(before.entry, item.entry)) continue;
-    upserts.push(item);
-    next.set(text, item);
-  }
-  return { mapState: next, diff: { upserts, deletes } };
 }

@@ -4,7 +4,7 @@ import {
   RESERVED_IDENTITIES,
   ReservedIdentity,
 } from '../model/identity.ts';
-import { matchesPeer, type PeerSelector } from './peer-selector.ts';
+import { type KnownIdentity, knownIdentity, matchesPeer, type PeerSelector } from './peer-selector.ts';
 
 export interface IdentityChanges {
   readonly upserts?: readonly Identity[];
@@ -45,7 +45,9 @@ const labelIndexKey = (key: string, value: string): string => `${key}=${value}`;
  */
 export class SelectorCache {
   readonly #clusterName: string;
-  readonly #identities = new Map<NumericIdentity, Identity>();
+  readonly #identities = new Map<NumericIdentity, KnownIdentity>();
+  /** Those that stand for addresses outside: the only ones that prefixes and names pick. */
+  readonly #outside = new Set<NumericIdentity>();
   /** `key=value` of a label -> identities that have it, whatever its source. */
   readonly #byLabel = new Map<string, Set<NumericIdentity>>();
   readonly #selectors = new Map<string, Entry>();
@@ -116,9 +118,9 @@ export class SelectorCache {
   #upsert(identity: Identity, deltas: Map<string, MutableDelta>): void {
     if (identity.id === ReservedIdentity.unknown) return;
     this.#unindex(identity.id);
-    this.#index(identity);
+    const known = this.#index(identity);
     for (const [text, entry] of this.#selectors) {
-      const matches = matchesPeer(entry.peer, identity, this.#clusterName);
+      const matches = matchesPeer(entry.peer, known, this.#clusterName);
       this.#note(deltas, text, entry, identity.id, matches);
     }
   }
@@ -150,6 +152,7 @@ export class SelectorCache {
   /** The fewest identities among which the selector's can be: those with its rarest label. */
   #candidates(peer: PeerSelector): Iterable<NumericIdentity> {
     const all = this.#identities;
+    if (peer.kind === 'cidr' || peer.kind === 'fqdn') return this.#outside;
     if (peer.kind !== 'labels' || peer.selector.matchLabels.length === 0) return all.keys();
     let rarest: ReadonlySet<NumericIdentity> | undefined;
     for (const part of peer.selector.matchLabels) {
@@ -159,14 +162,17 @@ export class SelectorCache {
     return rarest ?? all.keys();
   }
 
-  #index(identity: Identity): void {
-    this.#identities.set(identity.id, identity);
+  #index(identity: Identity): KnownIdentity {
+    const known = knownIdentity(identity);
+    this.#identities.set(identity.id, known);
+    if (known.prefix !== undefined) this.#outside.add(identity.id);
     for (const { key, value } of identity.labels) {
       const text = labelIndexKey(key, value);
       const having = this.#byLabel.get(text) ?? new Set();
       having.add(identity.id);
       this.#byLabel.set(text, having);
     }
+    return known;
   }
 
   #unindex(id: NumericIdentity): void {
@@ -177,5 +183,6 @@ export class SelectorCache {
       if (having?.size === 0) this.#byLabel.delete(text);
     }
     this.#identities.delete(id);
+    this.#outside.delete(id);
   }
 }

@@ -6,11 +6,12 @@ import { policyEntryLayout, policyKeyLayout } from '../../src/datapath/map-layou
 import { decodePolicyEntry, decodePolicyKey } from '../../src/datapath/policy-codec.ts';
 import { countPolicy, writePolicyDiff } from '../../src/datapath/policy-writer.ts';
 import { type MapState, type MapStateVerdict, mapStateKeyText } from '../../src/model/map-state.ts';
+import type { Grant } from '../../src/policy/compile-rule.ts';
 import { diffMapState, evaluateMapState } from '../../src/policy/index.ts';
 import { ALL_L4, l4Matches } from '../../src/policy/l4.ts';
 import { type MapStateItem, pruneShadowed } from '../../src/policy/map-state.ts';
 import { EVERY_PEER } from '../../src/policy/peer-selector.ts';
-import { addGrant, type Grant } from '../../src/policy/resolve.ts';
+import { addGrant } from '../../src/policy/resolve.ts';
 import { testSeed } from '../support/policy-gen.ts';
 
 const PEERS = [0, 1000, 2000] as const;

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
 import { type MapState, type MapStateVerdict, Protocol } from '../../src/model/map-state.ts';
+import type { Grant } from '../../src/policy/compile-rule.ts';
 import {
   evaluateMapState,
   evaluateNaive,
@@ -14,7 +15,7 @@ import {
 import { ALL_L4, l4Matches } from '../../src/policy/l4.ts';
 import { type MapStateItem, pruneShadowed } from '../../src/policy/map-state.ts';
 import { EVERY_PEER } from '../../src/policy/peer-selector.ts';
-import { addGrant, type Grant } from '../../src/policy/resolve.ts';
+import { addGrant } from '../../src/policy/resolve.ts';
 import { BpfPolicyEngine } from '../support/bpf-policy-engine.ts';
 import {
   PEERS,

@@ -1,0 +1,69 @@
+import { type Cidr, ipFamily } from '../base/ip.ts';
+import type { CidrGroup } from '../model/cidr-group.ts';
+import { LabelKey } from '../model/labels.ts';
+import type { PolicyInventory } from '../model/policy-inventory.ts';
+import { type LabelSelector, makeSelector, matchesSelector } from '../model/selector.ts';
+import type { ServiceObject } from '../model/service-backends.ts';
+import type { CidrSpec, ServiceSpec } from './rule.ts';
+
+/** What a service stands for as a peer: the pods that serve it, or the addresses behind it. */
+export type ServicePeers =
+  | { readonly kind: 'pods'; readonly selector: LabelSelector }
+  | { readonly kind: 'addresses'; readonly prefixes: readonly Cidr[] };
+
+const serviceKey = (namespace: string, name: string): string => `${namespace}/${name}`;
+
+/** The service's own selector, kept to the namespace of the service. */
+function podsOf({ namespace }: ServiceObject, selector: LabelSelector): LabelSelector {
+  const own = { source: 'k8s', key: LabelKey.podNamespace, value: namespace };
+  const others = selector.matchLabels.filter(({ key }) => key !== LabelKey.podNamespace);
+  return makeSelector([...others, own], selector.matchExpressions);
+}
+
+/** The objects that rules name, by name and by labels. */
+export class RuleContext {
+  readonly #groups: ReadonlyMap<string, CidrGroup>;
+  readonly #services: ReadonlyMap<string, ServiceObject>;
+  readonly #addresses = new Map<string, Cidr[]>();
+
+  constructor(inventory: PolicyInventory) {
+    this.#groups = new Map(inventory.cidrGroups.map((group) => [group.name, group]));
+    this.#services = new Map(
+      inventory.services.map((service) => [serviceKey(service.namespace, service.name), service]),
+    );
+    for (const { namespace, service, addresses } of inventory.addresses) {
+      const key = serviceKey(namespace, service);
+      const hosts = addresses.map((bytes) => ({ family: ipFamily(bytes), bytes, length: bytes.length * 8 }));
+      this.#addresses.set(key, [...(this.#addresses.get(key) ?? []), ...hosts]);
+    }
+  }
+
+  /** Prefixes of the groups that an entry of `fromCIDRSet` names; none for a group that is not known. */
+  groupPrefixes(spec: Exclude<CidrSpec, { kind: 'cidr' }>): readonly Cidr[] {
+    if (spec.kind === 'group') return this.#groups.get(spec.name)?.cidrs ?? [];
+    return [...this.#groups.values()]
+      .filter(({ labels }) => matchesSelector(spec.selector, labels))
+      .flatMap(({ cidrs }) => cidrs);
+  }
+
+  /** The services that an entry of `toServices` names; a service that is not known is nobody. */
+  servicePeers(spec: ServiceSpec): readonly ServicePeers[] {
+    return this.#servicesOf(spec).map((service): ServicePeers => {
+      if (service.selector !== undefined)
+        return { kind: 'pods', selector: podsOf(service, service.selector) };
+      const prefixes = this.#addresses.get(serviceKey(service.namespace, service.name)) ?? [];
+      return { kind: 'addresses', prefixes };
+    });
+  }
+
+  #servicesOf(spec: ServiceSpec): readonly ServiceObject[] {
+    if (spec.kind === 'name') {
+      const service = this.#services.get(serviceKey(spec.namespace, spec.name));
+      return service === undefined ? [] : [service];
+    }
+    return [...this.#services.values()].filter(
+      ({ namespace, labels }) =>
+        (spec.namespace === '' || spec.namespace === namespace) && matchesSelector(spec.selector, labels),
+    );
+  }
+}

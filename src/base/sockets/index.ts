@@ -4,6 +4,7 @@ import { loadAddon } from '../assets.ts';
 import { NotPermittedError, SystemError, UsageError } from '../errors.ts';
 import type { SocketOptions, Sockets } from './types.ts';
 
+export { type DialOptions, dialFrom } from './dial.ts';
 export type { SocketOptions, Sockets } from './types.ts';
 
 /** The functions of `build/sockets.node`; the comments in sockets.c are their contract. */

@@ -2,6 +2,7 @@
 /* Handles of maps, programs and links: a descriptor that is closed once, by close() or by the finalizer. */
 #include "addon.h"
 
+#include <fcntl.h>
 #include <linux/bpf.h>
 
 static const napi_type_tag fd_tag = {0x6369696c62706601, 0x66645f68616e646c};
@@ -126,4 +127,37 @@ static napi_value handle_pin(napi_env env, napi_callback_info info)
 	return make_i64(env, bpf_obj_pin(handle->fd, path));
 }
 
-const struct method handle_methods[] = {{"handleClose", handle_close}, {"handlePin", handle_pin}, {}};
+/* mapFromFd(descriptor): handle | -errno; the descriptor stays the caller's */
+static napi_value map_from_fd(napi_env env, napi_callback_info info)
+{
+	napi_value argv[MAX_ARGS];
+	uint32_t fd;
+	int own;
+
+	if (!get_args(env, info, 1, argv) || !get_u32(env, argv[0], &fd))
+		return NULL;
+	own = fd > INT32_MAX ? -1 : fcntl((int)fd, F_DUPFD_CLOEXEC, 0);
+	return make_map_handle(env, own < 0 ? -EBADF : own);
+}
+
+/* mapReadOnlyFd(map): descriptor | -errno; close-on-exec, the caller's to close */
+static napi_value map_read_only_fd(napi_env env, napi_callback_info info)
+{
+	LIBBPF_OPTS(bpf_get_fd_by_id_opts, opts, .open_flags = BPF_F_RDONLY);
+	struct bpf_map_info description = {};
+	uint32_t length = sizeof(description);
+	struct fd_handle *map;
+	napi_value argv[MAX_ARGS];
+	int err;
+
+	if (!get_args(env, info, 1, argv) || !get_fd_handle(env, argv[0], &map))
+		return NULL;
+	err = bpf_obj_get_info_by_fd(map->fd, &description, &length);
+	return make_i64(env, err ? err : bpf_map_get_fd_by_id_opts(description.id, &opts));
+}
+
+const struct method handle_methods[] = {{"handleClose", handle_close},
+					{"handlePin", handle_pin},
+					{"mapFromFd", map_from_fd},
+					{"mapReadOnlyFd", map_read_only_fd},
+					{}};

@@ -111,6 +111,14 @@ class LibBpf implements Bpf {
     return handle && new KernelLink(this.#native, handle);
   }
 
+  mapFromDescriptor(descriptor: number): BpfMap {
+    const operation = `open the map of descriptor ${descriptor}`;
+    const result = this.#native.mapFromFd(descriptor);
+    if (result === -Errno.EBADF || result === -Errno.EINVAL)
+      throw new BpfError(`${operation}: it is none of a map`, { code: 'BPF_WRONG_KIND', operation });
+    return new KernelMap(this.#native, checked(operation, result) as Handle);
+  }
+
   mapById(id: number): BpfMap | undefined {
     const handle = this.#open(`open map ${id}`, this.#native.openById(ObjectKind.map, id));
     return handle && new KernelMap(this.#native, handle);

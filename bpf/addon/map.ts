@@ -201,6 +201,13 @@ export class KernelMap extends Owned implements BpfMap {
     if (status < 0) throw failed(`store a ${what} in map ${this.info.name}`, status);
   }
 
+  readOnlyDescriptor(): number {
+    return checked(
+      `open map ${this.info.name} for reading`,
+      this.native.mapReadOnlyFd(this.handle),
+    ) as number;
+  }
+
   freeze(): void {
     checked(`freeze map ${this.info.name}`, this.native.mapFreeze(this.handle));
   }

@@ -96,6 +96,8 @@ export interface BpfMap {
   /** Stores a program in a program array, for tail calls. */
   updateProgram(key: Uint8Array, program: BpfProgram): void;
   freeze(): void;
+  /** A descriptor of this map that can only look things up; close-on-exec, the caller's to close. Needs CAP_SYS_ADMIN. */
+  readOnlyDescriptor(): number;
   pin(path: string): void;
   close(): void;
 }
@@ -233,6 +235,8 @@ export interface Bpf {
   openPinnedMap(path: string): BpfMap | undefined;
   openPinnedLink(path: string): BpfLink | undefined;
   openPinnedProgram(path: string): BpfProgram | undefined;
+  /** A map that this process inherited; the descriptor stays the caller's. @throws BpfError BPF_WRONG_KIND */
+  mapFromDescriptor(descriptor: number): BpfMap;
   mapById(id: number): BpfMap | undefined;
   programById(id: number): BpfProgram | undefined;
   linkById(id: number): BpfLink | undefined;

@@ -1,3 +1,4 @@
+import { closeSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Bpf, type BpfMap, loadBpf } from '../../bpf/addon/index.ts';
 import { SystemError } from '../base/errors.ts';
@@ -20,7 +21,7 @@ import {
   readClocks,
   writeConfig,
 } from './programs.ts';
-import type { Datapath, DatapathNode, DatapathStartResult, MapUsage } from './types.ts';
+import type { ConntrackDescriptors, Datapath, DatapathNode, DatapathStartResult, MapUsage } from './types.ts';
 
 export interface BpfDatapathOptions {
   /** Where maps and links are pinned: on a bpffs, one folder a node. */
@@ -205,6 +206,18 @@ class BpfDatapath implements Datapath {
     this.#ring?.close();
     this.#ring = undefined;
     this.#openRing();
+  }
+
+  openConntrack(): ConntrackDescriptors | undefined {
+    if (this.#running === undefined) return undefined;
+    const { ct4, ct6 } = this.#running.loaded.maps;
+    const ipv4 = ct4.readOnlyDescriptor();
+    try {
+      return { ipv4, ipv6: ct6.readOnlyDescriptor(), id: `${ct4.info.id}/${ct6.info.id}` };
+    } catch (error) {
+      closeSync(ipv4);
+      throw error;
+    }
   }
 
   async collectGarbage(): Promise<number> {

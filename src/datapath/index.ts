@@ -2,6 +2,13 @@ export { type BpfDatapathOptions, createBpfDatapath } from './bpf-datapath.ts';
 export type { ConntrackFlow, FlowEnd } from './conntrack-table.ts';
 export { PolicyWriteError, UnknownEndpointError } from './errors.ts';
 export {
+  type FlowAddress,
+  type FlowLookup,
+  type JudgedEnd,
+  type JudgedFlow,
+  openFlowLookup,
+} from './flow-lookup.ts';
+export {
   type EndpointRow,
   type MapReader,
   openMapReader,

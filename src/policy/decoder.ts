@@ -7,8 +7,8 @@ export interface Field {
   readonly path: string;
 }
 
-/** What a map may hold: `read` by us, `refused` by name in this version, `ignored` because only servers write it. */
-export type FieldTable = Readonly<Record<string, 'read' | 'refused' | 'ignored'>>;
+/** What a map may hold: `read` by us, `ignored` because only servers write it, `refused` with a reason. */
+export type FieldTable = Readonly<Record<string, 'read' | 'ignored' | { readonly refused: string }>>;
 
 /** How a field of the text is put in words: `a list`, `text` ... */
 const KIND_WORDS: Record<TextNode['kind'], string> = {
@@ -131,14 +131,9 @@ export class Decoder {
       const use = Object.hasOwn(table, key) ? table[key] : undefined;
       const at = childPath(path, key);
       if (use === 'read') out.set(key, { node: value, path: at });
-      else if (use === 'refused') {
-        this.reportAt(
-          keyAt,
-          at,
-          'UNSUPPORTED',
-          `${key} is not supported by this version`,
-          'leave the whole rule out: without this field it would mean something else',
-        );
+      else if (typeof use === 'object') {
+        const hint = 'leave the whole rule out: without this field it would mean something else';
+        this.reportAt(keyAt, at, 'UNSUPPORTED', `${key} is not supported: ${use.refused}`, hint);
       } else if (use === undefined) {
         const known = Object.keys(table).filter((name) => table[name] === 'read');
         const near = nearestWord(key, Object.keys(table)) ?? nearestWord(key, known);
@@ -173,6 +168,11 @@ export class Decoder {
     const shown = node.kind === 'number' ? node.source : String(node.kind === 'boolean' ? node.value : '');
     const empty = node.kind === 'null' ? 'write "" for an empty text' : undefined;
     return this.#wrongKind(field, 'text', quoted ? `put it in quotes: "${shown}"` : empty);
+  }
+
+  boolean(field: Field): boolean | undefined {
+    const { node } = field;
+    return node.kind === 'boolean' ? node.value : this.#wrongKind(field, 'true or false');
   }
 
   integer(field: Field, min: number, max: number): number | undefined {

@@ -16,9 +16,9 @@ export {
 export { diffMapState, identitiesWithVerdict, isEmptyDiff } from './map-state.ts';
 export type { NamedPort } from './named-ports.ts';
 export { type PolicyObject, policyObjectLabels } from './namespace.ts';
+export type { ParsedRule } from './parse-context.ts';
 export {
   type ParsedPolicy,
-  type ParsedRule,
   type ParsePolicyOptions,
   parsePolicy,
   readPolicy,

@@ -1,10 +1,24 @@
 import { type Label, LabelKey } from '../model/labels.ts';
-import { type LabelSelector, makeSelector, type SelectorKey } from '../model/selector.ts';
-import type { Peers, Rule, RuleItem } from './rule.ts';
+import {
+  type LabelSelector,
+  type MatchExpression,
+  makeSelector,
+  type SelectorKey,
+} from '../model/selector.ts';
+import type { Peers, Rule, RuleItem, ServiceSpec } from './rule.ts';
 
-/** Where a rule comes from: a CiliumNetworkPolicy's place and name. */
+export const POLICY_KINDS = [
+  'CiliumNetworkPolicy',
+  'CiliumClusterwideNetworkPolicy',
+  'NetworkPolicy',
+] as const;
+export type PolicyKind = (typeof POLICY_KINDS)[number];
+
+/** The object that a rule comes from. */
 export interface PolicyObject {
+  readonly kind: PolicyKind;
   readonly name: string;
+  /** Empty for a clusterwide policy. */
   readonly namespace: string;
 }
 
@@ -18,13 +32,35 @@ function isNamespaceKey(key: SelectorKey): boolean {
   return isKubernetes(key) && key.key === LabelKey.podNamespace;
 }
 
+function isNamespaceLabelKey(key: SelectorKey): boolean {
+  return isKubernetes(key) && key.key.startsWith(LabelKey.namespaceLabelPrefix);
+}
+
 function isReservedKey(key: SelectorKey): boolean {
   return key.source === 'reserved';
 }
 
-function withNamespace(selector: LabelSelector, namespace: string): LabelSelector {
+function selectsInit(selector: LabelSelector): boolean {
+  return keysOf(selector).some((key) => isReservedKey(key) && key.key === 'init');
+}
+
+/** The selector within a namespace; it replaces one that `k8s:` labels of the selector name. */
+export function withNamespace(selector: LabelSelector, namespace: string): LabelSelector {
   const label = { source: 'k8s', key: LabelKey.podNamespace, value: namespace };
-  return makeSelector([...selector.matchLabels, label], selector.matchExpressions);
+  const others = selector.matchLabels.filter((part) => part.source !== 'k8s' || part.key !== label.key);
+  return makeSelector([...others, label], selector.matchExpressions);
+}
+
+/** Holds for the endpoints that have a namespace: the pods that are managed. */
+export const HAS_NAMESPACE: MatchExpression = {
+  source: 'k8s',
+  key: LabelKey.podNamespace,
+  operator: 'Exists',
+  values: [],
+};
+
+function inAnyNamespace(selector: LabelSelector): LabelSelector {
+  return makeSelector(selector.matchLabels, [...selector.matchExpressions, HAS_NAMESPACE]);
 }
 
 /** Whether a subject names a namespace other than the object's; such parts are dropped, with a warning. */
@@ -37,7 +73,7 @@ export function namesForeignNamespace(selector: LabelSelector, namespace: string
 
 /** The subject of a namespaced object: its own namespace and no other. Endpoints in `reserved:init` have no namespace yet. */
 export function namespaceSubject(selector: LabelSelector, namespace: string): LabelSelector {
-  if (keysOf(selector).some((key) => isReservedKey(key) && key.key === 'init')) return selector;
+  if (selectsInit(selector)) return selector;
   const bare = makeSelector(
     selector.matchLabels.filter((part) => !isNamespaceKey(part)),
     selector.matchExpressions.filter((part) => !isNamespaceKey(part)),
@@ -45,47 +81,100 @@ export function namespaceSubject(selector: LabelSelector, namespace: string): La
   return withNamespace(bare, namespace);
 }
 
+/** How the selectors of peers become those of their object. */
+interface PeerScope {
+  readonly peer: (selector: LabelSelector) => LabelSelector;
+  /** Of `fromRequires`: a reserved label does not take it out of the namespace. */
+  readonly required: (selector: LabelSelector) => LabelSelector;
+  /** Of a service that names none. */
+  readonly namespace: string;
+}
+
 /**
- * A peer of a namespaced object: of its namespace, unless the selector itself names a namespace, labels of
+ * Peers of a namespaced object are of its namespace, unless the selector itself names a namespace, labels of
  * namespaces or a reserved label.
  */
-export function namespacePeer(selector: LabelSelector, namespace: string): LabelSelector {
-  const named = keysOf(selector).some(
-    (key) =>
-      isNamespaceKey(key) ||
-      isReservedKey(key) ||
-      (isKubernetes(key) && key.key.startsWith(LabelKey.namespaceLabelPrefix)),
-  );
-  return named ? selector : withNamespace(selector, namespace);
+function namespacedScope(namespace: string): PeerScope {
+  const scoped = (selector: LabelSelector, free: (key: SelectorKey) => boolean): LabelSelector =>
+    keysOf(selector).some(free) ? selector : withNamespace(selector, namespace);
+  const named = (key: SelectorKey): boolean => isNamespaceKey(key) || isNamespaceLabelKey(key);
+  return {
+    peer: (selector) => scoped(selector, (key) => named(key) || isReservedKey(key)),
+    required: (selector) => scoped(selector, named),
+    namespace,
+  };
 }
 
-function namespacePeers(peers: Peers | undefined, namespace: string): Peers | undefined {
-  if (peers?.kind !== 'endpoints') return peers;
-  return { ...peers, selectors: peers.selectors.map((selector) => namespacePeer(selector, namespace)) };
+/**
+ * Peers of a clusterwide object are managed pods of any namespace, so that `{}` does not take in the world; unless
+ * the selector names a namespace or a reserved label, or the rule is for endpoints that have no labels yet.
+ */
+function clusterwideScope(subject: LabelSelector, defaultNamespace: string): PeerScope {
+  const init = selectsInit(subject);
+  const scoped = (selector: LabelSelector, free: (key: SelectorKey) => boolean): LabelSelector =>
+    init || keysOf(selector).some(free) ? selector : inAnyNamespace(selector);
+  return {
+    peer: (selector) => scoped(selector, (key) => isNamespaceKey(key) || isReservedKey(key)),
+    required: (selector) => scoped(selector, isNamespaceKey),
+    namespace: defaultNamespace,
+  };
 }
 
-function namespaceItems(
-  items: readonly RuleItem[] | undefined,
-  namespace: string,
-): readonly RuleItem[] | undefined {
-  return items?.map((item) => ({ ...item, peers: namespacePeers(item.peers, namespace) }));
+function scopeService(service: ServiceSpec, namespace: string): ServiceSpec {
+  return service.kind === 'name' && service.namespace === '' ? { ...service, namespace } : service;
 }
 
-/** The labels by which the rules of an object are found again. */
+function scopePeers(peers: Peers | undefined, scope: PeerScope): Peers | undefined {
+  if (peers?.kind === 'endpoints') return { ...peers, selectors: peers.selectors.map(scope.peer) };
+  if (peers?.kind !== 'services') return peers;
+  return { ...peers, services: peers.services.map((service) => scopeService(service, scope.namespace)) };
+}
+
+function scopeItem(item: RuleItem, scope: PeerScope): RuleItem {
+  const requires = item.requires?.map(scope.required);
+  return { ...item, peers: scopePeers(item.peers, scope), ...(requires !== undefined && { requires }) };
+}
+
+function scopeRule(rule: Rule, scope: PeerScope): Rule {
+  const items = (list: readonly RuleItem[] | undefined): readonly RuleItem[] | undefined =>
+    list?.map((item) => scopeItem(item, scope));
+  return {
+    ...rule,
+    ingress: items(rule.ingress),
+    egress: items(rule.egress),
+    ...(rule.ingressDeny !== undefined && { ingressDeny: items(rule.ingressDeny) }),
+    ...(rule.egressDeny !== undefined && { egressDeny: items(rule.egressDeny) }),
+  };
+}
+
+/** The labels by which the rules of an object are found again. Those of a CiliumNetworkPolicy are as they were in 2018. */
 export function policyObjectLabels(object: PolicyObject): readonly Label[] {
+  const label = (key: string, value: string): Label => ({ source: 'k8s', key, value });
   return [
-    { source: 'k8s', key: LabelKey.policyName, value: object.name },
-    { source: 'k8s', key: LabelKey.policyNamespace, value: object.namespace },
+    label(LabelKey.policyName, object.name),
+    ...(object.namespace === '' ? [] : [label(LabelKey.policyNamespace, object.namespace)]),
+    ...(object.kind === 'CiliumNetworkPolicy' ? [] : [label(LabelKey.policyDerivedFrom, object.kind)]),
   ];
 }
 
-/** A rule as it acts inside its object: selectors carry the namespace, labels name the object. */
-export function namespaceRule(rule: Rule, object: PolicyObject): Rule {
+/**
+ * A rule as it acts inside its object: selectors carry the namespace, labels name the object.
+ * @param defaultNamespace of services that a clusterwide policy names without one
+ */
+export function objectRule(rule: Rule, object: PolicyObject, defaultNamespace: string): Rule {
+  const labels = [...rule.labels, ...policyObjectLabels(object)];
+  if (object.kind === 'NetworkPolicy') return { ...rule, labels };
+  if (object.namespace === '')
+    return { ...scopeRule(rule, clusterwideScope(rule.subject, defaultNamespace)), labels };
   return {
-    ...rule,
+    ...scopeRule(rule, namespacedScope(object.namespace)),
     subject: namespaceSubject(rule.subject, object.namespace),
-    ingress: namespaceItems(rule.ingress, object.namespace),
-    egress: namespaceItems(rule.egress, object.namespace),
-    labels: [...rule.labels, ...policyObjectLabels(object)],
+    labels,
   };
+}
+
+/** A rule without an object, whose services without a namespace are of this one. */
+export function bareRule(rule: Rule, namespace: string): Rule {
+  const same = (selector: LabelSelector): LabelSelector => selector;
+  return scopeRule(rule, { peer: same, required: same, namespace });
 }

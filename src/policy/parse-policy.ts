@@ -1,8 +1,11 @@
-import { EMPTY_INVENTORY, type PolicyInventory } from '../model/policy-inventory.ts';
+import { EMPTY_INVENTORY, mergeInventory, type PolicyInventory } from '../model/policy-inventory.ts';
 import { Decoder, type Field, quote, suggestion } from './decoder.ts';
 import { DEFAULT_DOCUMENT_LIMITS, type DocumentLimits, parseText, treeOfValue } from './document.ts';
-import { DOCUMENT_FIELDS, LIST_FIELDS, METADATA_FIELDS } from './fields.ts';
-import { namesForeignNamespace, namespaceRule, type PolicyObject } from './namespace.ts';
+import { LIST_FIELDS } from './fields.ts';
+import { childOf, type ParseContext, type ParsedRule } from './parse-context.ts';
+import { decodeCidrGroup, decodeEndpointSlice, decodeEndpoints, decodeService } from './parse-inventory.ts';
+import { decodeNetworkPolicy } from './parse-network-policy.ts';
+import { decodeCiliumPolicy, decodeObjectRule } from './parse-objects.ts';
 import { decodeRule } from './parse-rule.ts';
 import { PolicyInvalidError, type PolicyProblem } from './problem.ts';
 import type { Rule } from './rule.ts';
@@ -15,14 +18,6 @@ export interface ParsePolicyOptions {
   readonly limits?: Partial<DocumentLimits>;
 }
 
-/** A rule and where its text begins. */
-export interface ParsedRule {
-  readonly rule: Rule;
-  readonly object: PolicyObject | undefined;
-  readonly line: number;
-  readonly column: number;
-}
-
 export interface ParsedPolicy {
   /** Empty if there is any error: a text is taken as a whole or not at all. */
   readonly rules: readonly ParsedRule[];
@@ -32,119 +27,88 @@ export interface ParsedPolicy {
   readonly warnings: readonly PolicyProblem[];
 }
 
-const API_VERSION = 'cilium.io/v2';
-const KIND = 'CiliumNetworkPolicy';
-const REFUSED_KINDS = [
-  'CiliumClusterwideNetworkPolicy',
-  'NetworkPolicy',
-  'CiliumCIDRGroup',
-  'AdminNetworkPolicy',
-  'BaselineAdminNetworkPolicy',
-  'ClusterNetworkPolicy',
-] as const;
-const LIST_KINDS = ['List', 'CiliumNetworkPolicyList'] as const;
-const DNS_NAME = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
-const DNS_LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
-
-interface Context {
-  readonly decoder: Decoder;
-  readonly namespace: string;
-  readonly rules: ParsedRule[];
+interface Kind {
+  /** Versions of the API, the preferred one first. */
+  readonly versions: readonly string[];
+  readonly decode: (context: ParseContext, field: Field) => void;
 }
 
-function childOf(field: Field, key: string): Field | undefined {
-  if (field.node.kind !== 'map') return undefined;
-  const entry = field.node.entries.find((item) => item.key === key);
-  return entry && { node: entry.value, path: field.path === '' ? key : `${field.path}.${key}` };
-}
+const CILIUM = ['cilium.io/v2'];
 
-function addRule(context: Context, field: Field, object: PolicyObject | undefined): void {
-  const { decoder, rules } = context;
-  const rule = decodeRule(decoder, field);
-  if (rule === undefined) return;
-  const subject = childOf(field, 'endpointSelector') ?? field;
-  if (object !== undefined && namesForeignNamespace(rule.subject, object.namespace)) {
-    const reason = `the subject is always in the object's namespace ${quote(object.namespace)}; the other is not used`;
-    decoder.warn(subject, reason, `remove the namespace from the selector`);
-  }
-  const acting = object === undefined ? rule : namespaceRule(rule, object);
-  rules.push({ rule: acting, object, ...decoder.positionOf(field.node.at) });
-}
+const KINDS: Readonly<Record<string, Kind>> = {
+  CiliumNetworkPolicy: {
+    versions: CILIUM,
+    decode: (context, field) => decodeCiliumPolicy(context, field, 'CiliumNetworkPolicy'),
+  },
+  CiliumClusterwideNetworkPolicy: {
+    versions: CILIUM,
+    decode: (context, field) => decodeCiliumPolicy(context, field, 'CiliumClusterwideNetworkPolicy'),
+  },
+  NetworkPolicy: { versions: ['networking.k8s.io/v1', 'extensions/v1beta1'], decode: decodeNetworkPolicy },
+  CiliumCIDRGroup: { versions: ['cilium.io/v2', 'cilium.io/v2alpha1'], decode: decodeCidrGroup },
+  Service: { versions: ['v1'], decode: decodeService },
+  Endpoints: { versions: ['v1'], decode: decodeEndpoints },
+  EndpointSlice: {
+    versions: ['discovery.k8s.io/v1', 'discovery.k8s.io/v1beta1'],
+    decode: decodeEndpointSlice,
+  },
+};
 
-function decodeName(decoder: Decoder, field: Field, form: RegExp, maxLength: number): string | undefined {
-  const name = decoder.text(field);
-  if (name === undefined) return undefined;
-  if (name.length <= maxLength && form.test(name)) return name;
-  const reason = `${quote(name)} is not a name of Kubernetes`;
-  const hint = `lower case letters, digits and "-", at most ${maxLength} characters`;
-  return decoder.report(field, 'VALUE', reason, hint);
-}
-
-function decodeMetadata(context: Context, parent: Field, field: Field | undefined): PolicyObject | undefined {
-  const { decoder } = context;
-  if (field === undefined) return decoder.missing(parent, 'metadata', 'it holds the name');
-  const fields = decoder.fields(field, METADATA_FIELDS);
-  if (fields === undefined) return undefined;
-  const nameField = fields.get('name');
-  const namespaceField = fields.get('namespace');
-  const name =
-    nameField === undefined ? decoder.missing(field, 'name') : decodeName(decoder, nameField, DNS_NAME, 253);
-  const namespace =
-    namespaceField === undefined ? context.namespace : decodeName(decoder, namespaceField, DNS_LABEL, 63);
-  return name === undefined || namespace === undefined ? undefined : { name, namespace };
-}
-
-function decodeObject(context: Context, field: Field): void {
-  const { decoder } = context;
-  const fields = decoder.fields(field, DOCUMENT_FIELDS);
-  if (fields === undefined) return;
-  const object = decodeMetadata(context, field, fields.get('metadata'));
-  const description = fields.get('description');
-  if (description !== undefined) decoder.text(description);
-  const spec = fields.get('spec');
-  const specs = fields.get('specs');
-  if (spec === undefined && specs === undefined) decoder.missing(field, 'spec', 'a policy has spec or specs');
-  // An object whose name is wrong is refused anyway; its rules are read for their own errors.
-  const named = object ?? { name: 'unnamed', namespace: context.namespace };
-  if (spec !== undefined) addRule(context, spec, named);
-  if (specs === undefined) return;
-  const items = decoder.items(specs) ?? [];
-  if (specs.node.kind === 'list' && items.length === 0 && spec === undefined) {
-    decoder.report(specs, 'VALUE', 'the list is empty', 'give the object at least one rule');
-  }
-  for (const item of items) addRule(context, item, named);
-}
+const KIND_NAMES = Object.keys(KINDS);
+const USUAL_KIND = 'CiliumNetworkPolicy';
+const REFUSED_KINDS = ['AdminNetworkPolicy', 'BaselineAdminNetworkPolicy', 'ClusterNetworkPolicy'] as const;
 
 function refuseKind(decoder: Decoder, field: Field, kind: string): void {
   if ((REFUSED_KINDS as readonly string[]).includes(kind)) {
-    decoder.report(field, 'UNSUPPORTED', `${kind} is not supported by this version`, `write a ${KIND}`);
+    const hint = 'write a CiliumClusterwideNetworkPolicy';
+    decoder.report(field, 'UNSUPPORTED', `${kind} is not supported: there are no tiers of policies`, hint);
     return;
   }
   const reason = `${quote(kind)} is not a known kind of policy`;
-  decoder.report(field, 'VALUE', reason, suggestion(kind, [KIND]) ?? `known: ${KIND}`);
+  decoder.report(field, 'VALUE', reason, suggestion(kind, KIND_NAMES));
 }
 
-function checkApiVersion(decoder: Decoder, document: Field, wanted: string): void {
+function checkApiVersion(decoder: Decoder, document: Field, known: readonly string[]): void {
   const field = childOf(document, 'apiVersion');
+  const usual = known[0] ?? '';
   if (field === undefined) {
-    decoder.missing(document, 'apiVersion', `write ${wanted}`);
+    decoder.missing(document, 'apiVersion', `write ${usual}`);
     return;
   }
   const version = decoder.text(field);
-  if (version === undefined || version === wanted) return;
-  decoder.report(field, 'VALUE', `${quote(version)} is not supported`, `write ${wanted}`);
+  if (version === undefined || known.includes(version)) return;
+  decoder.report(field, 'VALUE', `${quote(version)} is not supported`, `write ${known.join(' or ')}`);
 }
 
-function decodeList(context: Context, field: Field): void {
+/** The kind of a list's items, which do not name it themselves in answers of the API; undefined for a plain `List`. */
+function itemKind(listKind: string): string | undefined {
+  const kind = listKind.slice(0, -'List'.length);
+  return Object.hasOwn(KINDS, kind) ? kind : undefined;
+}
+
+function decodeList(context: ParseContext, field: Field, kind: string | undefined): void {
   const fields = context.decoder.fields(field, LIST_FIELDS);
   const items = fields?.get('items');
   if (fields !== undefined && items === undefined) context.decoder.missing(field, 'items');
   if (items === undefined) return;
-  for (const item of context.decoder.items(items) ?? []) decodeDocument(context, item);
+  for (const item of context.decoder.items(items) ?? []) decodeDocument(context, item, kind);
+}
+
+function decodeKind(context: ParseContext, field: Field, kindField: Field): void {
+  const { decoder } = context;
+  const name = decoder.text(kindField);
+  if (name === undefined) return;
+  const kind = Object.hasOwn(KINDS, name) ? KINDS[name] : undefined;
+  if (kind !== undefined) {
+    checkApiVersion(decoder, field, kind.versions);
+    kind.decode(context, field);
+  } else if (name === 'List' || (name.endsWith('List') && itemKind(name) !== undefined)) {
+    decodeList(context, field, itemKind(name));
+  } else refuseKind(decoder, kindField, name);
 }
 
 /** One document or list item: an object with a kind, or a bare rule. */
-function decodeDocument(context: Context, field: Field): void {
+function decodeDocument(context: ParseContext, field: Field, defaultKind?: string): void {
   const { decoder } = context;
   if (field.node.kind !== 'map') {
     const found = field.node.kind === 'null' ? 'nothing' : `a ${field.node.kind}`;
@@ -152,24 +116,15 @@ function decodeDocument(context: Context, field: Field): void {
     return;
   }
   const kindField = childOf(field, 'kind');
-  if (kindField === undefined) {
-    const looksLikeObject = ['apiVersion', 'metadata', 'spec', 'specs'].some((key) => childOf(field, key));
-    if (looksLikeObject) {
-      decoder.missing(field, 'kind', `write ${KIND}`);
-      decodeObject(context, field);
-    } else addRule(context, field, undefined);
-    return;
-  }
-  const kind = decoder.text(kindField);
-  if (kind === undefined) return;
-  if ((LIST_KINDS as readonly string[]).includes(kind)) decodeList(context, field);
-  else if (kind === KIND) {
-    checkApiVersion(decoder, field, API_VERSION);
-    decodeObject(context, field);
-  } else refuseKind(decoder, kindField, kind);
+  if (kindField !== undefined) decodeKind(context, field, kindField);
+  else if (defaultKind !== undefined) KINDS[defaultKind]?.decode(context, field);
+  else if (['apiVersion', 'metadata', 'spec', 'specs'].some((key) => childOf(field, key))) {
+    decoder.missing(field, 'kind', `write ${USUAL_KIND}`);
+    decodeCiliumPolicy(context, field, USUAL_KIND);
+  } else decodeObjectRule(context, field, undefined);
 }
 
-function decodeRoot(context: Context, field: Field): void {
+function decodeRoot(context: ParseContext, field: Field): void {
   if (field.node.kind !== 'list') {
     decodeDocument(context, field);
     return;
@@ -178,12 +133,19 @@ function decodeRoot(context: Context, field: Field): void {
 }
 
 /**
- * Reads a policy text: YAML or JSON, one or several documents, each a CiliumNetworkPolicy, a list of them, a list of
+ * Reads a policy text: YAML or JSON, one or several documents, each an object of `KINDS`, a list of them, a list of
  * rules or one rule. Every error is found, not only the first.
  */
 export function parsePolicy(text: string, options: ParsePolicyOptions): ParsedPolicy {
   const decoder = new Decoder(options.file);
-  const context: Context = { decoder, namespace: options.namespace ?? 'default', rules: [] };
+  const context: ParseContext = {
+    decoder,
+    namespace: options.namespace ?? 'default',
+    rules: [],
+    cidrGroups: [],
+    services: [],
+    addresses: [],
+  };
   const limits = { ...DEFAULT_DOCUMENT_LIMITS, ...options.limits };
   const parsed = parseText(
     text,
@@ -199,7 +161,11 @@ export function parsePolicy(text: string, options: ParsePolicyOptions): ParsedPo
   const all = decoder.problems();
   const errors = all.filter((problem) => problem.severity === 'error');
   const warnings = all.filter((problem) => problem.severity === 'warning');
-  return { rules: errors.length > 0 ? [] : context.rules, inventory: EMPTY_INVENTORY, errors, warnings };
+  if (errors.length > 0) return { rules: [], inventory: EMPTY_INVENTORY, errors, warnings };
+  const { rules, cidrGroups, services, addresses } = context;
+  // Of an object that the text has twice, the last one counts, as when they are applied in turn.
+  const inventory = mergeInventory(EMPTY_INVENTORY, { cidrGroups, services, addresses });
+  return { rules, inventory, errors, warnings };
 }
 
 /**

@@ -1,4 +1,7 @@
+import { formatCidr, parseCidr } from '../base/ip.ts';
+import { MAX_DNS_PATTERN_LENGTH } from '../model/dns-pattern.ts';
 import { reservedIdentityNames } from '../model/identity.ts';
+import { LABEL_SOURCES, splitLabelKey } from '../model/labels.ts';
 import {
   type LabelSelector,
   labelKeyProblem,
@@ -6,7 +9,6 @@ import {
   type MatchExpression,
   type MatchLabel,
   makeSelector,
-  parseSelectorKey,
   SELECTOR_OPERATORS,
   type SelectorKey,
   type SelectorOperator,
@@ -15,38 +17,86 @@ import {
 import { type Decoder, type Field, quote, suggestion } from './decoder.ts';
 import { EXPRESSION_FIELDS, SELECTOR_FIELDS } from './fields.ts';
 
-const SELECTOR_SOURCES = ['any', 'k8s', 'reserved', 'container', 'unspec'] as const;
-const REFUSED_SOURCES = ['cidr', 'cidrgroup', 'fqdn', 'node', 'directory', 'cilium-generated'] as const;
+/** What a selector picks from: endpoints and nodes by any label, CIDR groups by their own, pods as a NetworkPolicy does. */
+export type SelectorScope = 'any' | 'group' | 'kubernetes';
 
-function sourceProblem(source: string): { reason: string; hint: string | undefined } | undefined {
-  if ((SELECTOR_SOURCES as readonly string[]).includes(source)) return undefined;
-  if ((REFUSED_SOURCES as readonly string[]).includes(source)) {
-    return {
-      reason: `selecting labels of source ${source} is not supported by this version`,
-      hint: undefined,
-    };
+/** Source of keys that name none. */
+const DEFAULT_SOURCE: Record<SelectorScope, string> = { any: 'any', group: 'cidrgroup', kubernetes: 'k8s' };
+
+const SOURCES = LABEL_SOURCES.filter((source) => source !== 'cilium-generated');
+
+interface KeyProblem {
+  readonly reason: string;
+  readonly hint?: string | undefined;
+}
+
+function reservedProblem(key: string): KeyProblem | undefined {
+  const names = reservedIdentityNames().filter((name) => name !== 'unknown');
+  if (names.includes(key)) return undefined;
+  return { reason: `${quote(key)} is not a reserved label`, hint: suggestion(key, names) };
+}
+
+function cidrProblem(key: string): KeyProblem | undefined {
+  return isCidr(key)
+    ? undefined
+    : { reason: `${quote(key)} is not a prefix`, hint: 'write cidr:192.0.2.0/24' };
+}
+
+function plainProblem(key: string, text: string): KeyProblem | undefined {
+  const problem = labelKeyProblem(key);
+  return problem === undefined ? undefined : { reason: `${quote(text)} is not a label key: ${problem}` };
+}
+
+function fqdnProblem(key: string): KeyProblem | undefined {
+  const fits = key.length <= MAX_DNS_PATTERN_LENGTH && /^[-a-z0-9_.*]+$/.test(key);
+  return fits ? undefined : { reason: `${quote(key)} is not a DNS name or pattern in lower case` };
+}
+
+function isCidr(text: string): boolean {
+  const slash = text.indexOf('/');
+  try {
+    return slash > 0 && formatCidr(parseCidr(text)) === text;
+  } catch {
+    return false;
   }
-  return {
-    reason: `${quote(source)} is not a known label source`,
-    hint: suggestion(source, SELECTOR_SOURCES),
-  };
+}
+
+function keyProblem(key: SelectorKey, text: string, scope: SelectorScope): KeyProblem | undefined {
+  if (scope !== 'any' && key.source !== DEFAULT_SOURCE[scope])
+    return {
+      reason: `${quote(text)} has a label source: here keys have none`,
+      hint: `write ${quote(key.key)}`,
+    };
+  if (!(SOURCES as readonly string[]).includes(key.source))
+    return {
+      reason: `${quote(key.source)} is not a known label source`,
+      hint: suggestion(key.source, SOURCES),
+    };
+  if (key.source === 'reserved') return reservedProblem(key.key);
+  if (key.source === 'cidr') return cidrProblem(key.key);
+  if (key.source === 'fqdn') return fqdnProblem(key.key);
+  return plainProblem(key.key, text);
+}
+
+/** Cilium writes `-` for `:` in labels of IPv6 prefixes, since `:` ends the source; we take both. */
+function canonicalKey(key: SelectorKey): SelectorKey {
+  const dashed = key.source === 'cidr' && !key.key.includes(':') && key.key.includes('-');
+  return dashed ? { ...key, key: key.key.replaceAll('-', ':') } : key;
 }
 
 /** Reads and checks a selector's key that stands at `at`. */
-function decodeKey(decoder: Decoder, text: string, at: number, path: string): SelectorKey | undefined {
-  const key = parseSelectorKey(text);
-  const source = sourceProblem(key.source);
-  if (source !== undefined) return decoder.reportAt(at, path, 'VALUE', source.reason, source.hint);
-  if (key.source === 'reserved') {
-    const names = reservedIdentityNames().filter((name) => name !== 'unknown');
-    if (names.includes(key.key)) return key;
-    const reason = `${quote(key.key)} is not a reserved label`;
-    return decoder.reportAt(at, path, 'VALUE', reason, suggestion(key.key, names));
-  }
-  const problem = labelKeyProblem(key.key);
-  if (problem !== undefined)
-    return decoder.reportAt(at, path, 'VALUE', `${quote(text)} is not a label key: ${problem}`);
-  return key;
+function decodeKey(place: KeyPlace, text: string): SelectorKey | undefined {
+  const { decoder, at, path, scope } = place;
+  const key = canonicalKey(splitLabelKey(text, DEFAULT_SOURCE[scope]));
+  const problem = keyProblem(key, text, scope);
+  return problem === undefined ? key : decoder.reportAt(at, path, 'VALUE', problem.reason, problem.hint);
+}
+
+interface KeyPlace {
+  readonly decoder: Decoder;
+  readonly at: number;
+  readonly path: string;
+  readonly scope: SelectorScope;
 }
 
 function decodeValue(decoder: Decoder, field: Field): string | undefined {
@@ -57,11 +107,11 @@ function decodeValue(decoder: Decoder, field: Field): string | undefined {
   return decoder.report(field, 'VALUE', `${quote(value)} is not a label value: ${problem}`);
 }
 
-function decodeMatchLabels(decoder: Decoder, field: Field): MatchLabel[] {
+function decodeMatchLabels(decoder: Decoder, field: Field, scope: SelectorScope): MatchLabel[] {
   const labels: MatchLabel[] = [];
   const seen = new Set<string>();
   for (const entry of decoder.entries(field) ?? []) {
-    const key = decodeKey(decoder, entry.key, entry.keyAt, entry.value.path);
+    const key = decodeKey({ decoder, at: entry.keyAt, path: entry.value.path, scope }, entry.key);
     const value = decodeValue(decoder, entry.value);
     if (key === undefined || value === undefined) continue;
     const text = selectorKeyText(key);
@@ -85,7 +135,7 @@ function decodeOperator(decoder: Decoder, field: Field): SelectorOperator | unde
   return decoder.report(field, 'VALUE', `${quote(text)} is not an operator`, hint);
 }
 
-function decodeExpression(decoder: Decoder, field: Field): MatchExpression | undefined {
+function decodeExpression(decoder: Decoder, field: Field, scope: SelectorScope): MatchExpression | undefined {
   const fields = decoder.fields(field, EXPRESSION_FIELDS);
   if (fields === undefined) return undefined;
   const keyField = fields.get('key');
@@ -97,7 +147,7 @@ function decodeExpression(decoder: Decoder, field: Field): MatchExpression | und
   const keyText = keyField && decoder.text(keyField);
   const key =
     keyField && keyText !== undefined
-      ? decodeKey(decoder, keyText, keyField.node.at, keyField.path)
+      ? decodeKey({ decoder, at: keyField.node.at, path: keyField.path, scope }, keyText)
       : undefined;
   const operator = operatorField && decodeOperator(decoder, operatorField);
   const items = valuesField && decoder.items(valuesField);
@@ -116,14 +166,18 @@ function decodeExpression(decoder: Decoder, field: Field): MatchExpression | und
 }
 
 /** Reads a label selector; what is wrong in it is reported, and the answer then lacks that part. */
-export function decodeSelector(decoder: Decoder, field: Field): LabelSelector | undefined {
+export function decodeSelector(
+  decoder: Decoder,
+  field: Field,
+  scope: SelectorScope = 'any',
+): LabelSelector | undefined {
   const fields = decoder.fields(field, SELECTOR_FIELDS);
   if (fields === undefined) return undefined;
   const labels = fields.get('matchLabels');
   const expressions = fields.get('matchExpressions');
-  const matchLabels = labels === undefined ? [] : decodeMatchLabels(decoder, labels);
+  const matchLabels = labels === undefined ? [] : decodeMatchLabels(decoder, labels, scope);
   const items = expressions === undefined ? [] : (decoder.items(expressions) ?? []);
-  const matchExpressions = items.map((item) => decodeExpression(decoder, item));
+  const matchExpressions = items.map((item) => decodeExpression(decoder, item, scope));
   return makeSelector(
     matchLabels,
     matchExpressions.filter((part) => part !== undefined),

@@ -1,4 +1,4 @@
-import { hasLabels, type Label, labelSetText } from '../model/labels.ts';
+import { hasLabels, type Label, LabelKey, labelSetText } from '../model/labels.ts';
 import { readRuleValue } from './parse-policy.ts';
 import type { Rule } from './rule.ts';
 import { type RuleJson, ruleJson } from './rule-json.ts';
@@ -27,10 +27,31 @@ export interface RepositoryChange {
 
 /** The repository in the form it is kept in across restarts. */
 export interface RepositoryJson {
-  readonly version: 1;
+  /** 1 held fewer parts of the language, in the same form. */
+  readonly version: 1 | 2;
   readonly revision: number;
   readonly nextRuleId: number;
   readonly rules: readonly { readonly id: number; readonly rule: RuleJson }[];
+}
+
+const SAVED_VERSION = 2;
+
+/** Labels that name the object which a rule comes from. */
+const OBJECT_KEYS: readonly string[] = [
+  LabelKey.policyName,
+  LabelKey.policyNamespace,
+  LabelKey.policyDerivedFrom,
+];
+
+/**
+ * What rules have in common that replace each other: the object they come from, else all of their labels.
+ * @returns undefined for a rule without labels, which replaces nothing
+ */
+function replacementKey({ labels }: Rule): string | undefined {
+  const ofObject = labels.filter(({ source, key }) => source === 'k8s' && OBJECT_KEYS.includes(key));
+  const isNamed = ofObject.some(({ key }) => key === LabelKey.policyName);
+  if (isNamed) return `object ${labelSetText(ofObject)}`;
+  return labels.length === 0 ? undefined : `labels ${labelSetText(labels)}`;
 }
 
 /** The first revision: that of a repository which never held a rule. */
@@ -68,14 +89,13 @@ export class Repository {
   }
 
   /**
-   * Puts each rule in the place of those with exactly the same set of labels, as a policy object replaces its own
-   * former version. Rules without labels are only added.
+   * Puts the rules of an object in the place of all that its former version had, and each other rule in the place of
+   * those with exactly the same set of labels. Rules without labels are only added.
    */
   upsert(rules: readonly Rule[]): RepositoryChange {
-    const sets = new Set(
-      rules.filter(({ labels }) => labels.length > 0).map(({ labels }) => labelSetText(labels)),
-    );
-    const replaced = this.#snapshot.rules.filter(({ rule }) => sets.has(labelSetText(rule.labels)));
+    const keys = new Set(rules.map(replacementKey));
+    keys.delete(undefined);
+    const replaced = this.#snapshot.rules.filter(({ rule }) => keys.has(replacementKey(rule)));
     return this.#change(replaced, rules);
   }
 
@@ -101,7 +121,7 @@ export class Repository {
 
   toJSON(): RepositoryJson {
     return {
-      version: 1,
+      version: SAVED_VERSION,
       revision: this.revision,
       nextRuleId: this.#nextRuleId,
       rules: this.#snapshot.rules.map(({ id, rule }) => ({ id, rule: ruleJson(rule) })),
@@ -128,7 +148,8 @@ const isCount = (value: unknown): value is number =>
 function checkSaved(value: unknown): RepositoryJson {
   if (typeof value !== 'object' || value === null) throw new TypeError('the saved policy is not an object');
   const { version, revision, nextRuleId, rules } = value as Record<string, unknown>;
-  if (version !== 1) throw new TypeError(`the saved policy has version ${String(version)}, not 1`);
+  if (version !== 1 && version !== SAVED_VERSION)
+    throw new TypeError(`the saved policy has version ${String(version)}, not 1 or ${SAVED_VERSION}`);
   if (!isCount(revision)) throw new TypeError('the saved policy has no revision');
   if (!isCount(nextRuleId)) throw new TypeError('the saved policy has no nextRuleId');
   if (!Array.isArray(rules)) throw new TypeError('the saved policy has no rules');

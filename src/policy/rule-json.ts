@@ -1,7 +1,10 @@
+import type { HttpRule, KafkaRule, L7Rules } from '../model/l7.ts';
 import type { Label } from '../model/labels.ts';
 import type { Direction } from '../model/map-state.ts';
 import { type SelectorJson, selectorJson } from '../model/selector.ts';
-import type { Peers, PortSpec, Rule, RuleItem } from './rule.ts';
+import { MAX_ICMP_FIELDS } from './parse-icmp.ts';
+import { dnsJson, peersJson } from './peer-json.ts';
+import type { IcmpSpec, PortRule, PortSpec, Rule, RuleItem } from './rule.ts';
 
 interface PortJson {
   readonly port: string;
@@ -9,21 +12,32 @@ interface PortJson {
   readonly protocol: string;
 }
 
+interface PortRuleJson {
+  readonly ports: readonly PortJson[];
+  readonly rules?: object;
+  readonly serverNames?: readonly string[];
+}
+
+/** Its peers stand under the name that their kind and the direction give them. */
 interface ItemJson {
-  readonly fromEndpoints?: readonly SelectorJson[];
-  readonly toEndpoints?: readonly SelectorJson[];
-  readonly toPorts?: readonly { readonly ports: readonly PortJson[] }[];
-  readonly fromEntities?: readonly string[];
-  readonly toEntities?: readonly string[];
+  readonly toPorts?: readonly PortRuleJson[];
+  readonly icmps?: readonly {
+    readonly fields: readonly { readonly family: string; readonly type: number }[];
+  }[];
 }
 
 /** A rule in the form of `policy get`; reading it again gives the same rule. */
 export interface RuleJson {
-  readonly endpointSelector: SelectorJson;
+  readonly endpointSelector?: SelectorJson;
+  readonly nodeSelector?: SelectorJson;
   readonly ingress?: readonly ItemJson[];
+  readonly ingressDeny?: readonly ItemJson[];
   readonly egress?: readonly ItemJson[];
+  readonly egressDeny?: readonly ItemJson[];
+  readonly enableDefaultDeny?: { readonly ingress?: boolean; readonly egress?: boolean };
   readonly labels?: readonly { readonly key: string; readonly value: string; readonly source: string }[];
   readonly description?: string;
+  readonly log?: { readonly value: string };
 }
 
 function portJson(port: PortSpec): PortJson {
@@ -34,35 +48,76 @@ function portJson(port: PortSpec): PortJson {
   };
 }
 
-/** How each kind of peers is written: `fromEndpoints` stands before `toPorts`, the others after it. */
-const PEER_FIELDS: Record<Peers['kind'], { readonly suffix: string; readonly first: boolean }> = {
-  endpoints: { suffix: 'Endpoints', first: true },
-  entities: { suffix: 'Entities', first: false },
-  cidrs: { suffix: 'CIDR', first: false },
-  'cidr-sets': { suffix: 'CIDRSet', first: false },
-  services: { suffix: 'Services', first: false },
-  fqdns: { suffix: 'FQDNs', first: false },
-  nodes: { suffix: 'Nodes', first: false },
-};
+function httpJson({ path, method, host, headers, headerMatches }: HttpRule): object {
+  const matches = headerMatches.map(({ name, value, mismatch }) => ({
+    name,
+    ...(value !== undefined && { value }),
+    ...(mismatch !== undefined && { mismatch }),
+  }));
+  return {
+    ...(path !== undefined && { path }),
+    ...(method !== undefined && { method }),
+    ...(host !== undefined && { host }),
+    ...(headers.length > 0 && { headers }),
+    ...(matches.length > 0 && { headerMatches: matches }),
+  };
+}
 
-function peersJson(peers: Peers, direction: Direction): ItemJson {
-  const name = `${direction === 'ingress' ? 'from' : 'to'}${PEER_FIELDS[peers.kind].suffix}`;
-  switch (peers.kind) {
-    case 'endpoints':
-      return { [name]: peers.selectors.map(selectorJson) };
-    case 'entities':
-      return { [name]: peers.entities };
-    default:
-      return {};
+function kafkaJson({ role, apiKey, apiVersion, clientId, topic }: KafkaRule): object {
+  return {
+    ...(role !== undefined && { role }),
+    ...(apiKey !== undefined && { apiKey }),
+    ...(apiVersion !== undefined && { apiVersion: String(apiVersion) }),
+    ...(clientId !== undefined && { clientID: clientId }),
+    ...(topic !== undefined && { topic }),
+  };
+}
+
+function l7Json(l7: L7Rules): object {
+  switch (l7.kind) {
+    case 'http':
+      return { http: l7.rules.map(httpJson) };
+    case 'kafka':
+      return { kafka: l7.rules.map(kafkaJson) };
+    case 'dns':
+      return { dns: l7.rules.map(dnsJson) };
   }
 }
 
-function itemJson({ peers, ports }: RuleItem, direction: Direction): ItemJson {
+function portRuleJson({ ports, l7, serverNames }: PortRule): PortRuleJson {
+  return {
+    ports: ports.map(portJson),
+    ...(l7 !== undefined && { rules: l7Json(l7) }),
+    ...(serverNames !== undefined && { serverNames }),
+  };
+}
+
+function icmpsJson(icmps: readonly IcmpSpec[]): NonNullable<ItemJson['icmps']> {
+  const fields = icmps.map(({ family, type }) => ({ family: `IPv${family}`, type }));
+  const entries = Math.ceil(fields.length / MAX_ICMP_FIELDS);
+  return Array.from({ length: entries }, (_, i) => ({
+    fields: fields.slice(i * MAX_ICMP_FIELDS, (i + 1) * MAX_ICMP_FIELDS),
+  }));
+}
+
+/** Selectors of peers stand before `toPorts`, other peers after it. */
+function itemJson({ peers, ports, icmps, requires }: RuleItem, direction: Direction): ItemJson {
   const peersPart = peers === undefined ? {} : peersJson(peers, direction);
-  const portsPart =
-    ports === undefined ? {} : { toPorts: ports.map((rule) => ({ ports: rule.ports.map(portJson) })) };
-  const peersFirst = peers !== undefined && PEER_FIELDS[peers.kind].first;
-  return peersFirst ? { ...peersPart, ...portsPart } : { ...portsPart, ...peersPart };
+  const prefix = direction === 'ingress' ? 'from' : 'to';
+  const rest = {
+    ...(requires !== undefined && { [`${prefix}Requires`]: requires.map(selectorJson) }),
+    ...(ports !== undefined && { toPorts: ports.map(portRuleJson) }),
+    ...(icmps !== undefined && { icmps: icmpsJson(icmps) }),
+  };
+  return peers?.kind === 'endpoints' ? { ...peersPart, ...rest } : { ...rest, ...peersPart };
+}
+
+function itemsJson(items: readonly RuleItem[], direction: Direction): readonly ItemJson[] {
+  return items.map((item) => itemJson(item, direction));
+}
+
+function defaultDenyJson({ ingress, egress }: NonNullable<Rule['enableDefaultDeny']>): object {
+  return { ...(ingress !== undefined && { ingress }), ...(egress !== undefined && { egress }) };
 }
 
 function labelJson({ key, value, source }: Label): { key: string; value: string; source: string } {
@@ -70,13 +125,17 @@ function labelJson({ key, value, source }: Label): { key: string; value: string;
 }
 
 export function ruleJson(rule: Rule): RuleJson {
-  const { ingress, egress, labels, description } = rule;
+  const { ingress, ingressDeny, egress, egressDeny, enableDefaultDeny, labels, description, log } = rule;
   return {
-    endpointSelector: selectorJson(rule.subject),
-    ...(ingress !== undefined && { ingress: ingress.map((item) => itemJson(item, 'ingress')) }),
-    ...(egress !== undefined && { egress: egress.map((item) => itemJson(item, 'egress')) }),
+    [rule.subjectKind === 'node' ? 'nodeSelector' : 'endpointSelector']: selectorJson(rule.subject),
+    ...(ingress !== undefined && { ingress: itemsJson(ingress, 'ingress') }),
+    ...(ingressDeny !== undefined && { ingressDeny: itemsJson(ingressDeny, 'ingress') }),
+    ...(egress !== undefined && { egress: itemsJson(egress, 'egress') }),
+    ...(egressDeny !== undefined && { egressDeny: itemsJson(egressDeny, 'egress') }),
+    ...(enableDefaultDeny !== undefined && { enableDefaultDeny: defaultDenyJson(enableDefaultDeny) }),
     ...(labels.length > 0 && { labels: labels.map(labelJson) }),
     ...(description !== undefined && description !== '' && { description }),
+    ...(log !== undefined && { log: { value: log } }),
   };
 }
 

@@ -91,6 +91,40 @@ describe('Repository', () => {
     assert.equal(repository.snapshot().rules.length, 2);
   });
 
+  it('lets an object replace all rules of its former version, whatever labels of their own they had', () => {
+    const repository = Repository.empty();
+    const rule = (label: string): string => `{endpointSelector: {}, ingress: [{}], labels: [${label}]}`;
+    const policy = (...labels: readonly string[]): readonly Rule[] =>
+      readPolicy(
+        `{apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: {name: p}, specs: [${labels.map(rule).join(', ')}]}`,
+        { file: 'test' },
+      );
+    repository.upsert([...policy('a', 'b'), ...bare('a')]);
+    const change = repository.upsert(policy('c'));
+    assert.deepEqual([change.added.length, change.removed.length], [1, 2]);
+    assert.equal(repository.snapshot().rules.length, 2);
+  });
+
+  it('keeps objects of one name and different kinds apart', () => {
+    const repository = Repository.empty();
+    repository.upsert(object('p', 'one'));
+    const network = `{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: p, namespace: one}, spec: {podSelector: {}}}`;
+    assert.equal(repository.upsert(readPolicy(network, { file: 'test' })).removed.length, 0);
+    assert.equal(repository.upsert(readPolicy(network, { file: 'test' })).removed.length, 1);
+  });
+
+  it('reads what the first version saved', () => {
+    const rule = { endpointSelector: { matchLabels: { 'any:app': 'a' } }, ingress: [{}] };
+    const saved = { version: 1, revision: 7, nextRuleId: 4, rules: [{ id: 3, rule }] };
+    const repository = Repository.fromJSON(saved);
+    assert.equal(repository.revision, 7);
+    assert.deepEqual(
+      repository.snapshot().rules.map(({ id }) => id),
+      [3],
+    );
+    assert.equal(repository.toJSON().version, 2);
+  });
+
   it('is restored with revision, rules and numbers', () => {
     const repository = Repository.empty();
     repository.add(bare('a'));
@@ -116,7 +150,7 @@ describe('Repository', () => {
   const broken: readonly [what: string, value: unknown][] = [
     ['nothing', null],
     ['text', 'rules'],
-    ['another version', { version: 2, revision: 1, nextRuleId: 1, rules: [] }],
+    ['another version', { version: 3, revision: 1, nextRuleId: 1, rules: [] }],
     ['no revision', { version: 1, nextRuleId: 1, rules: [] }],
     ['a revision of zero', { version: 1, revision: 0, nextRuleId: 1, rules: [] }],
     ['rules that are no list', { version: 1, revision: 1, nextRuleId: 1, rules: {} }],

@@ -80,6 +80,7 @@ function createAgent(
     storeSpec: `local:${storeFile}`,
     store: new LocalStore({ path: storeFile, pollMs: 50 }, { log: quiet }),
     datapath: createBpfDatapath({ bpfDir: lab.bpfDir, netns }),
+    flows: () => [],
     network: networkOf(netns),
     events: {
       start: async () => undefined,

@@ -1,6 +1,7 @@
 import type { Origin } from '../base/config.ts';
 import type { Logger } from '../base/log.ts';
 import type { NodePaths } from '../base/paths.ts';
+import type { ConntrackFlow } from '../datapath/index.ts';
 import type { Datapath } from '../datapath/types.ts';
 import type { MonitorEvent } from '../model/event.ts';
 import type { Store } from '../store/types.ts';
@@ -48,6 +49,8 @@ export interface AgentDeps {
   readonly storeSpec: string;
   readonly store: Store;
   readonly datapath: Datapath;
+  /** The flows of the conntrack maps. */
+  readonly flows: () => Iterable<ConntrackFlow>;
   readonly network: NetworkSetup;
   readonly events: EventSink;
   readonly health: (context: HealthContext) => HealthPart;

@@ -1,18 +1,31 @@
+import { join } from 'node:path';
+import { errorText } from '../base/errors.ts';
+import { type Cidr, parseCidr } from '../base/ip.ts';
 import { dropReasonText } from '../model/constants.gen.ts';
 import type { AgentEvent } from '../model/event.ts';
+import type { AccessLogRecord } from '../model/l7.ts';
 import type { AgentDeps } from './agent-deps.ts';
 import { ClusterSync } from './cluster-sync.ts';
 import { Controllers } from './controllers.ts';
+import { hostCidr } from './endpoint-addresses.ts';
 import { EndpointDirectory } from './endpoint-directory.ts';
 import { EndpointManager } from './endpoint-manager.ts';
+import { connectionsOf } from './fqdn-connections.ts';
+import { FqdnManager } from './fqdn-manager.ts';
 import type { HealthPart } from './health-part.ts';
 import { Ipam } from './ipam.ts';
 import { Ipcache } from './ipcache.ts';
+import { L7Sync } from './l7-sync.ts';
 import { AgentMetrics } from './metrics.ts';
+import { NamedPorts } from './named-ports.ts';
 import { Operations } from './operations.ts';
+import { fqdnOptions } from './options.ts';
 import { ownIps, ownNode } from './own-node.ts';
-import { PolicyActivity } from './policy-activity.ts';
+import { isInRanges, podRanges } from './pod-ranges.ts';
+import { PolicyActivity, rulesOfRecord } from './policy-activity.ts';
 import { PolicyManager } from './policy-manager.ts';
+import { PrefixWriter } from './prefix-writer.ts';
+import { ProxyGate } from './proxy-gate.ts';
 import type { ProxyPart } from './proxy-part.ts';
 import type { StatusDeps } from './status.ts';
 
@@ -48,6 +61,10 @@ export class AgentParts {
   readonly manager: EndpointManager;
   readonly health: HealthPart;
   readonly proxy: ProxyPart;
+  readonly l7: L7Sync;
+  readonly gate: ProxyGate;
+  readonly fqdn: FqdnManager;
+  readonly namedPorts: NamedPorts;
   readonly metrics: AgentMetrics;
   readonly operations: Operations;
 
@@ -55,12 +72,21 @@ export class AgentParts {
     this.#deps = deps;
     this.#state = state;
     this.controllers = new Controllers(deps.log);
+    this.ipcache = this.#createIpcache();
     this.policy = this.#createPolicy();
     this.activity = new PolicyActivity(state.now);
     this.ipam = new Ipam({ ipv4Range: deps.options['ipv4-range'], ipv6Range: deps.options['ipv6-range'] });
-    this.ipcache = this.#createIpcache();
+    this.namedPorts = new NamedPorts((ports) => this.policy.setNamedPorts(ports));
+    this.fqdn = this.#createFqdn();
     this.cluster = this.#createCluster();
     this.directory = new EndpointDirectory(deps.paths.endpointsDir);
+    this.proxy = this.#createProxy();
+    this.l7 = new L7Sync({
+      proxy: this.proxy,
+      policy: () => this.policy.l7Policy(),
+      endpoints: () => this.manager.list(),
+    });
+    this.gate = new ProxyGate({ ...this, log: deps.log });
     this.manager = this.#createManager();
     this.health = deps.health({
       manager: this.manager,
@@ -68,7 +94,6 @@ export class AgentParts {
       controllers: this.controllers,
       onAddresses: () => void this.cluster.publishNode(),
     });
-    this.proxy = this.#createProxy();
     this.metrics = this.#createMetrics();
     this.operations = this.#createOperations();
   }
@@ -109,9 +134,57 @@ export class AgentParts {
         log,
         emit: this.#emit,
         now: this.#state.now,
-        onChange: (touched, reason) => this.manager.onPolicyChange(touched, reason),
+        onChange: (touched, reason) => {
+          this.activity.retainRules(new Set(this.policy.rules([]).map(({ id }) => id)));
+          this.manager.onPolicyChange(touched, reason);
+        },
+        endpointsOf: (subjects) => this.manager.idsOf(subjects),
+        prefixes: this.#createPrefixes(),
+        onL7Change: () => this.l7.touch(),
+        onL7Done: () => this.l7.done(),
+        selectNames: (selectors) => this.fqdn.setSelectors(selectors.map(({ pattern }) => pattern)),
       },
     );
+  }
+
+  #createPrefixes(): PrefixWriter {
+    const { paths, log } = this.#deps;
+    return new PrefixWriter(join(paths.stateDir, 'local-identities.json'), {
+      log,
+      now: this.#state.now,
+      ipcache: this.ipcache,
+      isPodRange: (prefix) => isInRanges(prefix, this.#podRanges()),
+      syncIpcache: () => this.cluster.syncIpcache(),
+    });
+  }
+
+  #podRanges(): readonly Cidr[] {
+    return podRanges(this.#deps.options, this.cluster.nodes());
+  }
+
+  #createFqdn(): FqdnManager {
+    const { paths, options, log, flows } = this.#deps;
+    return new FqdnManager(paths, fqdnOptions(options), {
+      controllers: this.controllers,
+      log,
+      now: this.#state.now,
+      isInCluster: (address) =>
+        this.ipcache.isTaken(hostCidr(address)) || isInRanges(parseCidr(address), this.#podRanges()),
+      setAddresses: (changes) => this.policy.setFqdnAddresses(changes),
+      connections: () => connectionsOf(flows(), this.manager.list()),
+      dnsApplied: (id) => this.proxy.dnsApplied(id),
+      hasEndpoint: (id) => this.manager.list().some((endpoint) => endpoint.id === id),
+    });
+  }
+
+  #onEndpoints(gone: number | undefined): void {
+    const { fqdn, log } = { fqdn: this.fqdn, log: this.#deps.log };
+    if (gone !== undefined)
+      fqdn
+        .removeEndpoint(gone)
+        .catch((error: unknown) => log.warn({ error: errorText(error) }, 'names of an endpoint'));
+    this.namedPorts.setOwn(this.manager.list().flatMap(({ spec }) => spec.namedPorts));
+    this.l7.touchLater();
   }
 
   #createIpcache(): Ipcache {
@@ -129,6 +202,7 @@ export class AgentParts {
       ipcache: this.ipcache,
       policy: this.policy,
       controllers: this.controllers,
+      onNamedPorts: (ports) => this.namedPorts.setOthers(ports),
       ownIps: () => ownIps(this.manager.list(), options['node-name'], node),
       clusterCidrs: options['cluster-cidrs'],
     });
@@ -145,6 +219,8 @@ export class AgentParts {
       log,
       emit: this.#emit,
       policy: this.policy,
+      gate: this.gate,
+      onEndpoints: (gone) => this.#onEndpoints(gone),
       ipam: this.ipam,
       ipcache: this.ipcache,
       directory: this.directory,
@@ -160,10 +236,17 @@ export class AgentParts {
     return proxy({
       controllers: this.controllers,
       now: this.#state.now,
-      onRecords: (records) => events.publish(records),
+      onRecords: (records) => {
+        this.activity.addRequests(records, (record) => this.#rulesOf(record));
+        events.publish(records);
+      },
       onLost: (count) => events.publish([{ kind: 'lost', source: 'proxy', count }]),
-      onObservation: (id) => this.proxy.dnsApplied(id),
+      onObservation: (id, observation) => void this.fqdn.observe(id, observation),
     });
+  }
+
+  #rulesOf(record: AccessLogRecord): readonly number[] {
+    return rulesOfRecord(record, this.l7.sent);
   }
 
   #createMetrics(): AgentMetrics {

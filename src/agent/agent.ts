@@ -12,6 +12,7 @@ import type { Ipam } from './ipam.ts';
 import { listenAddressOf } from './node-facts.ts';
 import { datapathNode } from './own-node.ts';
 import type { PolicyManager } from './policy-manager.ts';
+import { redirectsIn } from './redirects.ts';
 import { type RestoreReport, restoreEndpoints } from './restore.ts';
 import { openStateFolder } from './state-folder.ts';
 import { briefStatus } from './status.ts';
@@ -19,6 +20,7 @@ import { type TextAnswer, TextServer } from './text-server.ts';
 
 const GARBAGE_INTERVAL_MS = 30_000;
 const CONFIRM_IDENTITIES_MS = 15_000;
+const TIDY_INTERVAL_MS = 30_000;
 
 /**
  * The agent of one node. `start` resolves when it serves: endpoints of an earlier agent are found again by then, and
@@ -111,8 +113,7 @@ export class Agent {
 
   async #startParts(): Promise<void> {
     const { datapath, events, network, log, options, node } = this.#deps;
-    const { policy, ipcache, cluster, ipam, proxy } = this.#parts;
-    policy.load();
+    const { policy, ipcache, cluster, ipam, proxy, gate, fqdn } = this.#parts;
     await events.start();
     datapath.onEvents((batch) => this.#onDatapathEvents(batch));
     const found = await datapath.start(datapathNode(options, node, ipam));
@@ -120,6 +121,9 @@ export class Agent {
     await network.prepareNode();
     await proxy.start();
     await ipcache.adopt();
+    fqdn.load();
+    policy.load();
+    gate.followPorts();
     await cluster.start();
     await this.#findEndpoints(found.endpoints);
     await cluster.syncIpcache();
@@ -132,7 +136,7 @@ export class Agent {
 
   async #findEndpoints(adopted: Awaited<ReturnType<Datapath['start']>>['endpoints']): Promise<void> {
     const { datapath, network, store, log } = this.#deps;
-    const { directory, manager, cluster } = this.#parts;
+    const { directory, manager, cluster, policy, fqdn } = this.#parts;
     this.#restore = await restoreEndpoints(adopted, {
       directory,
       datapath,
@@ -142,19 +146,48 @@ export class Agent {
       log,
       now: this.#now,
     });
-    cluster.ownEndpointsKnown();
+    await this.#takeOverPolicies();
     for (const endpoint of manager.list()) void manager.regenerate(endpoint, 'agent restart');
+    const ids = manager.list().map(({ id }) => id);
+    void fqdn.retainEndpoints(new Set(ids));
+    void policy.endpointsFound(ids).then(() => cluster.ownEndpointsKnown());
+  }
+
+  /**
+   * Before the first policy goes to the proxy: whoever has flows there must be known, since the proxy judges nothing of
+   * whom it does not know.
+   */
+  async #takeOverPolicies(): Promise<void> {
+    const { datapath, log } = this.#deps;
+    const { manager, policy } = this.#parts;
+    for (const endpoint of manager.list()) {
+      try {
+        if (endpoint.attached) {
+          endpoint.kernelState = await datapath.readPolicy(endpoint.id);
+          endpoint.redirects = redirectsIn(endpoint.kernelState);
+        }
+        if (endpoint.identity !== undefined) policy.resolve(endpoint.identity, endpoint.spec.namedPorts);
+      } catch (error) {
+        log.warn(
+          { endpoint: endpoint.id, error: errorText(error) },
+          'policy of an endpoint is not known yet',
+        );
+      }
+    }
   }
 
   async #stop(): Promise<void> {
     const { datapath, store, events, log } = this.#deps;
-    const { health, proxy, manager, cluster, controllers, ipam } = this.#parts;
+    const { health, proxy, manager, cluster, controllers, ipam, policy, l7, fqdn } = this.#parts;
     this.#started = false;
     await this.#api.stop();
     for (const server of this.#servers) await server.stop();
     await health.stop();
+    policy.stop();
+    l7.stop();
     await proxy.stop();
     await manager.stop();
+    await fqdn.stop();
     cluster.stop();
     await controllers.stop();
     ipam.stop();
@@ -168,7 +201,7 @@ export class Agent {
 
   #addControllers(): void {
     const { datapath } = this.#deps;
-    const { controllers, manager } = this.#parts;
+    const { controllers, manager, policy, fqdn } = this.#parts;
     const add = (name: string, intervalMs: number, run: () => Promise<void>): void => {
       void controllers.add({ name, intervalMs, run }).trigger();
     };
@@ -179,6 +212,8 @@ export class Agent {
         async () => void (await datapath.collectGarbage()),
       );
     }
+    add('tidy-local-identities', TIDY_INTERVAL_MS, () => policy.tidy());
+    fqdn.start();
     add('confirm-identities', CONFIRM_IDENTITIES_MS, async () => {
       const unsure = manager
         .list()

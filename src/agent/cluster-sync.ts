@@ -2,6 +2,7 @@ import { SystemError } from '../base/errors.ts';
 import type { Cidr } from '../base/ip.ts';
 import type { Logger } from '../base/log.ts';
 import { type Identity, isAllocatedIdentity, type NumericIdentity } from '../model/identity.ts';
+import type { NamedPort } from '../model/named-port.ts';
 import type { ClusterNode } from '../model/node.ts';
 import type { IpIdentity, Store, StoreChange } from '../store/types.ts';
 import type { Controllers } from './controllers.ts';
@@ -19,6 +20,8 @@ export interface ClusterSyncDeps {
   readonly log: Logger;
   /** The addresses that this node publishes, now. */
   readonly ownIps: () => readonly IpIdentity[];
+  /** The named ports of other nodes' endpoints are others now. */
+  readonly onNamedPorts: (ports: readonly NamedPort[]) => void;
   /** Ranges of all nodes' endpoints, as configured. */
   readonly clusterCidrs: readonly Cidr[];
 }
@@ -161,6 +164,8 @@ export class ClusterSync {
       });
     }
     if (this.#peers.apply(places)) void this.#syncRoutes.trigger();
+    const ports = this.#peers.takeNamedPorts();
+    if (ports !== undefined) this.#deps.onNamedPorts(ports);
     this.#watchRefusals();
   }
 

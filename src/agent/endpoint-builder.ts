@@ -5,7 +5,7 @@ import type { Datapath, DatapathEndpoint, MacBytes } from '../datapath/types.ts'
 import type { Identity } from '../model/identity.ts';
 import { formatLabels } from '../model/labels.ts';
 import type { MapState } from '../model/map-state.ts';
-import { diffMapState, isEmptyDiff, lockedPolicy } from '../policy/index.ts';
+import { diffMapState, isEmptyDiff, lockedPolicy, type ResolvedPolicy } from '../policy/index.ts';
 import type { Store } from '../store/types.ts';
 import type { Endpoint, EndpointPolicy, EndpointSpec } from './endpoint.ts';
 import { AgentEventType, agentEvent, type EmitEvent } from './events.ts';
@@ -13,11 +13,14 @@ import { INIT_IDENTITY, identityOfLabels } from './identity-manager.ts';
 import { parseMac } from './mac.ts';
 import type { NetworkSetup } from './network-setup.ts';
 import type { PolicyManager } from './policy-manager.ts';
+import type { ProxyGate } from './proxy-gate.ts';
+import { eitherRedirects, NO_REDIRECTS, redirectsIn, withoutProxy } from './redirects.ts';
 
 export interface EndpointBuilderDeps {
   readonly datapath: Datapath;
   readonly network: NetworkSetup;
   readonly policy: PolicyManager;
+  readonly gate: ProxyGate;
   readonly store: Store;
   readonly emit: EmitEvent;
   readonly log: Logger;
@@ -50,7 +53,9 @@ export function datapathEndpoint(spec: EndpointSpec, identity: number): Datapath
  * Brings one endpoint's datapath to what its labels and the rules ask:
  * 1. programs on its interface if they are not there (nothing passes yet), then its routes;
  * 2. its identity, if it has none or its labels changed;
- * 3. the identity in the datapath, then the difference of its policy map, then the epoch moves.
+ * 3. the proxy, if it is to judge anything; the identity in the datapath, then the difference of its policy map, then the
+ *    epoch moves;
+ * 4. (`settle`) the ipcache, when all maps that the change touches are written.
  * A failure shows as `not-ready` and in the log, and is tried again. One to write leaves the policy that was enforced
  * before; where the policy cannot be worked out the endpoint is locked down, since what is enforced may allow what the
  * rules of now do not.
@@ -64,6 +69,7 @@ export class EndpointBuilder {
 
   async build(endpoint: Endpoint, reasons: readonly string[]): Promise<void> {
     if (endpoint.isEnding) return;
+    endpoint.attempted = this.#deps.policy.order.sequence;
     try {
       await this.attach(endpoint);
       await this.#settleIdentity(endpoint);
@@ -72,12 +78,28 @@ export class EndpointBuilder {
         endpoint.moveTo('waiting-to-regenerate', `Triggering regeneration: ${reasons.join(', ')}`);
       }
       endpoint.moveTo('regenerating', `Regenerating endpoint: ${reasons.join(', ')}`);
+      endpoint.reasons = reasons;
       await this.#applyPolicy(endpoint);
-      if (!endpoint.isEnding) this.#succeeded(endpoint, reasons);
+    } catch (error) {
+      this.#failed(endpoint, error);
+      throw error;
+    } finally {
+      this.#deps.policy.order.attempted(endpoint.id, endpoint.attempted);
+    }
+  }
+
+  /** Waits until the whole change that was written is in force. */
+  async settle(endpoint: Endpoint): Promise<void> {
+    if (endpoint.isEnding) return;
+    try {
+      await this.#deps.policy.order.settled(endpoint.attempted);
     } catch (error) {
       this.#failed(endpoint, error);
       throw error;
     }
+    if (endpoint.isEnding) return;
+    if (endpoint.desired !== undefined) endpoint.realized = endpoint.desired;
+    this.#succeeded(endpoint, endpoint.reasons);
   }
 
   /** Programs first, then routes: what reaches the endpoint earlier than its programs would reach it unjudged. */
@@ -87,6 +109,7 @@ export class EndpointBuilder {
     await this.#deps.datapath.attachEndpoint(datapathEndpoint(endpoint.spec, identity));
     endpoint.datapathIdentity = identity;
     endpoint.kernelState = NO_ENTRIES;
+    endpoint.redirects = NO_REDIRECTS;
     await this.#deps.network.addEndpoint(endpoint.spec);
     endpoint.note(`Attached to ${endpoint.spec.interfaceName}`);
   }
@@ -122,7 +145,9 @@ export class EndpointBuilder {
     const { datapath } = this.#deps;
     const identity = endpoint.identity;
     if (identity === undefined || endpoint.isEnding) return;
+    await this.#deps.gate.prepare();
     const before = endpoint.kernelState ?? (await datapath.readPolicy(endpoint.id));
+    endpoint.attempted = this.#deps.policy.order.sequence;
     const desired = await this.#resolve(endpoint, identity, before);
     endpoint.desired = desired;
     if (desired === undefined) {
@@ -143,7 +168,7 @@ export class EndpointBuilder {
     before: MapState,
   ): Promise<EndpointPolicy | undefined> {
     try {
-      return this.#deps.policy.resolve(identity);
+      return this.#deps.policy.resolve(identity, endpoint.spec.namedPorts);
     } catch (error) {
       endpoint.desired = undefined;
       await this.#lockDown(endpoint, identity, before, error);
@@ -154,6 +179,7 @@ export class EndpointBuilder {
   /** Nothing passes from now on, also not on flows that were allowed. */
   async #lockDown(endpoint: Endpoint, identity: Identity, before: MapState, reason: unknown): Promise<void> {
     endpoint.kernelState = undefined;
+    endpoint.kernelEnforcement = undefined;
     endpoint.realized = undefined;
     try {
       await this.#deps.datapath.applyPolicy(endpoint.id, diffMapState(before, NO_ENTRIES), LOCKED_DOWN);
@@ -164,21 +190,46 @@ export class EndpointBuilder {
       );
     }
     endpoint.kernelState = NO_ENTRIES;
+    endpoint.kernelEnforcement = LOCKED_DOWN;
+    endpoint.redirects = NO_REDIRECTS;
     endpoint.realized = { revision: this.#deps.policy.revision, policy: lockedPolicy(identity) };
     endpoint.note('Its policy cannot be worked out: nothing passes until it can', 'Failed');
   }
 
+  /** @throws SystemError code PROXY_LATE or POLICY_CONFLICT, with what that leaves open in force */
   async #write(endpoint: Endpoint, before: MapState, desired: EndpointPolicy): Promise<void> {
-    const { mapState, enforcement } = desired.policy;
+    const { policy } = desired;
+    const judged = await this.#deps.gate.open(policy);
+    const mapState = judged ? policy.mapState : withoutProxy(policy.mapState);
+    await this.#writeMap(endpoint, before, { mapState, enforcement: policy.enforcement });
+    if (!judged)
+      throw new SystemError('the proxy has not taken the policy over yet: what it has to judge is dropped', {
+        code: 'PROXY_LATE',
+      });
+    if (policy.conflict !== undefined)
+      throw new SystemError(`the rules contradict each other, nothing passes: ${policy.conflict}`, {
+        code: 'POLICY_CONFLICT',
+      });
+  }
+
+  async #writeMap(
+    endpoint: Endpoint,
+    before: MapState,
+    { mapState, enforcement }: Pick<ResolvedPolicy, 'mapState' | 'enforcement'>,
+  ): Promise<void> {
     const diff = diffMapState(before, mapState);
-    const realized = endpoint.realized?.policy.enforcement;
-    const same = realized?.ingress === enforcement.ingress && realized.egress === enforcement.egress;
+    const known = endpoint.kernelEnforcement;
+    const same = known?.ingress === enforcement.ingress && known.egress === enforcement.egress;
+    const after = redirectsIn(mapState);
     if (!isEmptyDiff(diff) || !same) {
       endpoint.kernelState = undefined;
+      endpoint.kernelEnforcement = undefined;
+      endpoint.redirects = eitherRedirects(redirectsIn(before), after);
       await this.#deps.datapath.applyPolicy(endpoint.id, diff, enforcement);
     }
+    endpoint.redirects = after;
     endpoint.kernelState = mapState;
-    endpoint.realized = desired;
+    endpoint.kernelEnforcement = enforcement;
   }
 
   /** The rules are lost: an endpoint that was enforced before stays as it is, a new one is locked down. */

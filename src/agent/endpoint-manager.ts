@@ -17,10 +17,12 @@ import { ENDPOINT_OPTIONS, normaliseOptions, requestLabels } from './endpoint-re
 import { AgentEventType, agentEvent, type EmitEvent } from './events.ts';
 import type { Ipcache } from './ipcache.ts';
 import type { PolicyManager } from './policy-manager.ts';
+import type { ProxyGate } from './proxy-gate.ts';
 import { Regenerator } from './regenerator.ts';
 
 export interface EndpointManagerDeps extends EndpointIntakeDeps {
   readonly policy: PolicyManager;
+  readonly gate: ProxyGate;
   readonly store: Store;
   readonly ipcache: Ipcache;
   readonly directory: EndpointDirectory;
@@ -31,6 +33,8 @@ export interface EndpointManagerDeps extends EndpointIntakeDeps {
   readonly publish: () => Promise<void>;
   /** Writes the ipcache's difference to the datapath. */
   readonly syncIpcache: () => Promise<void>;
+  /** Endpoints came, went or have other identities. */
+  readonly onEndpoints: (gone?: number) => void;
   readonly onRegenerated?: (durationMs: number, failed: boolean) => void;
 }
 
@@ -61,6 +65,7 @@ export class EndpointManager {
     this.#regenerator = new Regenerator(
       {
         regenerate: (endpoint, reasons) => this.#builder.build(endpoint, reasons),
+        settle: (endpoint) => this.#builder.settle(endpoint),
         onDone: (_endpoint, durationMs, error) => deps.onRegenerated?.(durationMs, error !== undefined),
       },
       options.retryBaseMs === undefined ? {} : { retryBaseMs: options.retryBaseMs },
@@ -70,6 +75,14 @@ export class EndpointManager {
   /** In the order of their numbers. */
   list(): readonly Endpoint[] {
     return [...this.#endpoints.values()].sort((a, b) => a.id - b.id);
+  }
+
+  /** Numbers of the endpoints with one of these identities. */
+  idsOf(identities: ReadonlySet<NumericIdentity>): readonly number[] {
+    const found: number[] = [];
+    for (const { id, identity, isEnding } of this.#endpoints.values())
+      if (!isEnding && identity !== undefined && identities.has(identity.id)) found.push(id);
+    return found;
   }
 
   listByLabels(labels: readonly string[]): readonly Endpoint[] {
@@ -154,11 +167,13 @@ export class EndpointManager {
   async remove(endpoint: Endpoint): Promise<number> {
     if (endpoint.isEnding) return 0;
     endpoint.moveTo('disconnecting', 'Deleting endpoint');
+    this.#deps.policy.order.forget(endpoint.id);
     await this.#regenerator.end(endpoint);
     const failures = await this.#takeDown(endpoint);
     this.#endpoints.delete(endpoint.id);
     endpoint.moveTo('disconnected', 'Deleted endpoint');
     this.#forgetIdentity(endpoint.identity?.id);
+    this.#deps.onEndpoints(endpoint.id);
     this.#deps.emit(agentEvent(AgentEventType.endpointDeleted, eventFields(endpoint)));
     this.#deps.log.info({ ...eventFields(endpoint), failures }, 'endpoint deleted');
     return failures;
@@ -186,7 +201,7 @@ export class EndpointManager {
   /** @returns whether the new revision asks exactly what is enforced already, and then it is realized */
   #followsUnchanged(endpoint: Endpoint): boolean {
     if (endpoint.state !== 'ready' || endpoint.identity === undefined) return false;
-    const desired = this.#desiredOf(endpoint.identity);
+    const desired = this.#desiredOf(endpoint, endpoint.identity);
     if (desired === undefined || desired.policy !== endpoint.realized?.policy) return false;
     endpoint.desired = desired;
     endpoint.realized = desired;
@@ -194,9 +209,9 @@ export class EndpointManager {
   }
 
   /** One whose policy cannot be worked out is regenerated: that fails, shows why and locks the endpoint. */
-  #desiredOf(identity: Identity): EndpointPolicy | undefined {
+  #desiredOf(endpoint: Endpoint, identity: Identity): EndpointPolicy | undefined {
     try {
-      return this.#deps.policy.resolve(identity);
+      return this.#deps.policy.resolve(identity, endpoint.spec.namedPorts);
     } catch (error) {
       this.#deps.log.error({ identity: identity.id, error: errorText(error) }, 'policy cannot be worked out');
       return undefined;
@@ -222,6 +237,7 @@ export class EndpointManager {
     this.#deps.directory.write(recordOf(endpoint));
     this.#cache(endpoint, identity);
     if (previous !== undefined && previous.id !== identity.id) this.#forgetIdentity(previous.id);
+    this.#deps.onEndpoints();
     await this.#deps.syncIpcache();
     await this.#publish(endpoint);
   }

@@ -2,8 +2,9 @@ import type { Identity, NumericIdentity } from '../model/identity.ts';
 import type { Label } from '../model/labels.ts';
 import type { MapState } from '../model/map-state.ts';
 import type { NamedPort } from '../model/named-port.ts';
-import type { ResolvedPolicy } from '../policy/index.ts';
+import type { PolicyEnforcement, ResolvedPolicy } from '../policy/index.ts';
 import { type EndpointState, EndpointStateError, mayFollow } from './endpoint-state.ts';
+import { NO_REDIRECTS, type Redirects } from './redirects.ts';
 import { StatusLog } from './status-log.ts';
 
 /** What an endpoint is made of; fixed for its life. Addresses and MACs are in text form. */
@@ -59,12 +60,20 @@ export class Endpoint {
   identityFor: readonly Label[] | undefined;
   /** What the rules ask for; undefined before the first computation. */
   desired: EndpointPolicy | undefined;
-  /** What the datapath enforces; undefined before the first successful regeneration. */
+  /** What is in force, on the addresses of its peers too; undefined before the first successful regeneration. */
   realized: EndpointPolicy | undefined;
   /** What the kernel's policy map holds; undefined when that is not known, and then it is read before the next change. */
   kernelState: MapState | undefined;
+  /** The directions that the datapath enforces for it; undefined when that is not known. */
+  kernelEnforcement: PolicyEnforcement | undefined;
+  /** Which of its flows the datapath may send to the proxy; undefined when that is not known. */
+  redirects: Redirects | undefined = NO_REDIRECTS;
   /** The identity that the datapath has for it; undefined before it is attached. */
   datapathIdentity: NumericIdentity | undefined;
+  /** Number of the last change (`PolicyOrder`) that its map holds, or was to hold. */
+  attempted = 0;
+  /** Why it is regenerated. */
+  reasons: readonly string[] = [];
   /** Successful regenerations since the agent started. */
   builds = 0;
   /** Why the last regeneration failed; undefined when it did not. */

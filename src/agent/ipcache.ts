@@ -97,6 +97,11 @@ export class Ipcache {
     this.#drop(cidr, 'generated');
   }
 
+  /** The identities that the datapath's ipcache names. */
+  writtenIdentities(): ReadonlySet<NumericIdentity> {
+    return new Set([...this.#written.values()].map(({ identity }) => identity));
+  }
+
   /** Whether an endpoint or a node has this address. */
   isTaken(cidr: string): boolean {
     const line = this.get(cidr);

@@ -17,6 +17,7 @@ import {
   parseRange,
 } from '../base/option-parsers.ts';
 import { DEFAULT_BPF_DIR, DEFAULT_STATE_DIR } from '../base/paths.ts';
+import { FQDN_DEFAULTS, type FqdnOptions } from '../policy/fqdn.ts';
 import { formatDuration, parseDuration } from '../view/duration.ts';
 
 /** Environment variables of the agent's options begin with it: `CILIATE_IPV4_RANGE`. */
@@ -29,6 +30,11 @@ function parseMilliseconds(text: string): number {
   const ns = parseDuration(text);
   if (ns !== undefined && ns > 0n) return Number(ns / 1_000_000n);
   throw new UsageError(`${JSON.stringify(text)} is not a duration such as 5s`, { code: 'OPTION_INVALID' });
+}
+
+/** The same, or none at all: `0s`. */
+function parseMillisecondsOrNone(text: string): number {
+  return parseDuration(text) === 0n ? 0 : parseMilliseconds(text);
 }
 
 function formatMilliseconds(ms: number): string {
@@ -131,6 +137,31 @@ export const AGENT_OPTIONS = {
     fallback: 'always' as 'always' | 'policy',
     placeholder: 'always|policy',
   }),
+  'tofqdns-min-ttl': option({
+    description: 'shortest time, in seconds, that an address of a name in toFQDNs is believed',
+    parse: parseInteger(0, 7 * 24 * 3600),
+    fallback: FQDN_DEFAULTS.minTtlSeconds,
+    placeholder: 'SECONDS',
+  }),
+  'tofqdns-endpoint-max-ip-per-hostname': option({
+    description: 'addresses that a name may have for one endpoint; those looked up longest ago go first',
+    parse: parseInteger(1, 100_000),
+    fallback: FQDN_DEFAULTS.addressesPerName,
+    placeholder: 'NUMBER',
+  }),
+  'tofqdns-max-deferred-connection-deletes': option({
+    description: 'addresses of one endpoint that are kept past their time for the sake of connections',
+    parse: parseInteger(0, 1_000_000),
+    fallback: FQDN_DEFAULTS.retiredPerEndpoint,
+    placeholder: 'NUMBER',
+  }),
+  'tofqdns-idle-connection-grace-period': option({
+    description: 'how long an address is kept past its time for a client that has yet to connect',
+    parse: parseMillisecondsOrNone,
+    fallback: FQDN_DEFAULTS.graceSeconds * 1000,
+    format: formatMilliseconds,
+    placeholder: 'DURATION',
+  }),
   health: option({
     description: 'measure latency to every node and its health endpoint',
     parse: parseBoolean,
@@ -186,6 +217,16 @@ export const AGENT_OPTIONS = {
 } as const;
 
 export type AgentOptions = OptionValues<typeof AGENT_OPTIONS>;
+
+/** What the options say of the names of `toFQDNs`. */
+export function fqdnOptions(options: AgentOptions): Partial<FqdnOptions> {
+  return {
+    minTtlSeconds: options['tofqdns-min-ttl'],
+    addressesPerName: options['tofqdns-endpoint-max-ip-per-hostname'],
+    retiredPerEndpoint: options['tofqdns-max-deferred-connection-deletes'],
+    graceSeconds: options['tofqdns-idle-connection-grace-period'] / 1000,
+  };
+}
 
 /** The options as they are without any setting. */
 export function defaultAgentOptions(): AgentOptions {

@@ -1,6 +1,7 @@
 import type * as Api from '../api/schema.ts';
 import type { MonitorEvent, PolicyVerdictEvent } from '../model/event.ts';
-import type { AccessLogRecord } from '../model/l7.ts';
+import type { AccessLogRecord, L7Filter, L7Policy } from '../model/l7.ts';
+import { Protocol } from '../model/map-state.ts';
 
 /** Kinds of flows that are remembered; the one seen longest ago goes first. */
 const FLOWS_KEPT = 4096;
@@ -27,6 +28,34 @@ const COUNTED = { allow: 'allowed', deny: 'denied', redirect: 'redirected' } as 
 function endsOf(summary: string): { readonly source?: string; readonly destination?: string } {
   const [, source, destination] = /^(\S+) -> (\S+)/.exec(summary) ?? [];
   return { ...(source !== undefined && { source }), ...(destination !== undefined && { destination }) };
+}
+
+function covers(
+  { protocol, firstPort, lastPort, peers }: L7Filter,
+  peer: number,
+  record: AccessLogRecord,
+): boolean {
+  const { port } = record.destination;
+  const own = record.l7.kind === 'dns' ? [Protocol.tcp, Protocol.udp] : [Protocol.tcp];
+  return (
+    (protocol === Protocol.any || own.some((one) => one === protocol)) &&
+    firstPort <= port &&
+    port <= lastPort &&
+    (peers === undefined || peers.includes(peer))
+  );
+}
+
+/** The rules that decided a request: those that the record names, or that open its port where none allowed it. */
+export function rulesOfRecord(record: AccessLogRecord, policy: L7Policy): readonly number[] {
+  const { direction, source, destination } = record;
+  const [own, peer] = direction === 'ingress' ? [destination, source] : [source, destination];
+  const filters = policy.subjects.find(({ subject }) => subject === own.identity)?.[direction] ?? [];
+  const deciding = filters.filter(
+    (filter) =>
+      covers(filter, peer.identity, record) &&
+      (record.verdict === 'denied' ? filter.l7 !== undefined : record.rules.includes(filter.ruleName)),
+  );
+  return [...new Set(deciding.map(({ ruleId }) => ruleId))].filter((id) => id !== 0);
 }
 
 /**

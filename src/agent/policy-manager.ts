@@ -1,14 +1,18 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
-import { setFileAside, writeFileAtomically } from '../base/atomic-file.ts';
 import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Identity, NumericIdentity } from '../model/identity.ts';
+import type { L7Policy, ProxyPorts } from '../model/l7.ts';
 import { formatLabels, type Label } from '../model/labels.ts';
+import type { NamedPort } from '../model/named-port.ts';
+import type { FqdnChange } from '../policy/fqdn.ts';
 import {
   type EnforcementMode,
+  type FqdnSelector,
   type IdentityChanges,
+  type PolicyEngine,
   PolicyResolver,
+  type PolicyUpdate,
+  type PrefixChanges,
   Repository,
   type RepositoryChange,
   type RepositoryJson,
@@ -18,6 +22,10 @@ import {
 } from '../policy/index.ts';
 import type { EndpointPolicy } from './endpoint.ts';
 import { AgentEventType, agentEvent, type EmitEvent } from './events.ts';
+import { PolicyOrder } from './policy-order.ts';
+import type { PrefixWriter } from './prefix-writer.ts';
+import { needsProxy } from './redirects.ts';
+import { RuleFiles } from './rule-files.ts';
 
 export interface PolicyManagerOptions {
   readonly stateDir: string;
@@ -32,29 +40,45 @@ export interface PolicyManagerDeps {
   readonly now: () => Date;
   /** The policy of these subjects is another one now, or the revision moved (then `touched` may be empty). */
   readonly onChange: (touched: ReadonlySet<NumericIdentity>, reason: string) => void;
+  /** Local endpoints of these identities. */
+  readonly endpointsOf: (subjects: ReadonlySet<NumericIdentity>) => readonly number[];
+  /** Writes prefixes with their identities to the ipcache. */
+  readonly prefixes: PrefixWriter;
+  /** What the proxy must know changed. */
+  readonly onL7Change: () => void;
+  /** A change is in force: what the proxy only had to know on the way may go. */
+  readonly onL7Done: () => void;
+  /** The names of `toFQDNs` in force may be others. @returns what that changed of addresses */
+  readonly selectNames: (selectors: readonly FqdnSelector[]) => readonly FqdnChange[];
 }
 
 /**
- * The rules of this node and what they mean for its endpoints. The rule set is on disk before it takes effect, twice:
- * without its rules an endpoint would be open to everybody, so one damaged file must not lose them.
+ * The rules of this node and what they mean for its endpoints: keeps them, follows what they depend on, and puts each
+ * change in force in the order that opens and closes nothing else on the way (ADR 0009).
  */
 export class PolicyManager {
-  readonly #files: readonly [string, string];
   readonly #deps: PolicyManagerDeps;
-  readonly #resolver: PolicyResolver;
-  readonly #allowLocalhost: 'always' | 'policy';
+  readonly #files: RuleFiles;
+  readonly #options: PolicyManagerOptions;
+  readonly #order: PolicyOrder;
+  #engine: PolicyEngine;
   #mode: EnforcementMode;
   #repository = Repository.empty();
+  #needsProxy = false;
   #lost: string | undefined;
   #damage: string | undefined;
   #importErrors = 0;
+  /** Changes of the ipcache that wait: until the endpoints of the last run are found, or their numbers are on disk. */
+  #held: readonly PrefixChanges[] = [];
+  #starting = true;
 
   constructor(options: PolicyManagerOptions, deps: PolicyManagerDeps) {
-    this.#files = [join(options.stateDir, 'policy.json'), join(options.stateDir, 'policy.backup.json')];
     this.#deps = deps;
+    this.#options = options;
     this.#mode = options.mode;
-    this.#allowLocalhost = options.allowLocalhost;
-    this.#resolver = new PolicyResolver(options);
+    this.#files = new RuleFiles(options.stateDir, deps);
+    this.#order = new PolicyOrder(deps.log);
+    this.#engine = new PolicyResolver(options);
   }
 
   get revision(): number {
@@ -78,70 +102,51 @@ export class PolicyManager {
     return this.#lost;
   }
 
-  /** Which file of the rules was corrupt when the other one was taken; until the next import. */
+  /** Which file of the rules was corrupt when the other one was taken, until the next import; or that of the local identities. */
   get damage(): string | undefined {
-    return this.#damage;
+    const rules = this.#damage === undefined ? undefined : `${this.#damage}: the other copy was taken`;
+    const damages = [rules, this.#deps.prefixes.damage].filter((text) => text !== undefined);
+    return damages.length === 0 ? undefined : damages.join('; ');
   }
 
-  /** Reads the rules of the last run. */
+  /** Whether a rule in force needs the proxy. */
+  get needsProxy(): boolean {
+    return this.#needsProxy;
+  }
+
+  /** The order in which changes get in force. */
+  get order(): PolicyOrder {
+    return this.#order;
+  }
+
+  /** Reads the rules of the last run, and the numbers of its prefixes and names. The ipcache waits for `endpointsFound`. */
   load(): void {
-    const problems: string[] = [];
-    const read = this.#files.some((file) => this.#read(file, problems));
-    this.#resolver.setRules(this.#repository.snapshot());
-    if (!read) problems.push(...this.#setAsideEarlier(problems));
-    if (problems.length === 0) return;
-    if (read) this.#repair(problems.join('; '));
-    else this.#lost = problems.join('; ');
-  }
-
-  /** Rules that an earlier start lost stay lost until an import, however often the agent starts in between. */
-  #setAsideEarlier(problems: readonly string[]): string[] {
-    const folder = dirname(this.#files[0]);
-    if (problems.length > 0 || !existsSync(folder)) return [];
-    const prefixes = this.#files.map((file) => `${basename(file)}.corrupt-`);
-    const names = readdirSync(folder).filter((name) => prefixes.some((prefix) => name.startsWith(prefix)));
-    if (names.length === 0) return [];
-    return [`the rules were set aside as ${names.sort().join(', ')}, and none were imported since`];
-  }
-
-  /** @returns whether the rules are those of `file` now; a damaged one is set aside and told */
-  #read(file: string, problems: string[]): boolean {
-    if (!existsSync(file)) return false;
-    try {
-      this.#repository = Repository.fromJSON(JSON.parse(readFileSync(file, 'utf8')), file);
-      return true;
-    } catch (error) {
-      const aside = setFileAside(file, this.#deps.now());
-      problems.push(`${file} is corrupt (${errorText(error)}), set aside as ${aside}`);
-      this.#deps.log.error({ file, aside, error: errorText(error) }, 'policy file is corrupt, set aside');
-      return false;
-    }
-  }
-
-  /** Writes the damaged file again. The rules are known all the same: a full disk is no reason to doubt them. */
-  #repair(damage: string): void {
+    this.#engine = new PolicyResolver({ ...this.#options, localIdentities: this.#deps.prefixes.load() });
+    const { repository, lost, damage } = this.#files.load();
+    this.#repository = repository;
+    this.#lost = lost;
     this.#damage = damage;
-    try {
-      this.#persist();
-    } catch (error) {
-      this.#deps.log.error(
-        { error: errorText(error) },
-        'the damaged copy of the rules could not be replaced',
-      );
-    }
+    this.#begin(this.#follow(), 'rules of the last run');
+  }
+
+  /** The endpoints of the last run are known: the ipcache follows once their policy maps are written, and then this settles. */
+  endpointsFound(ids: readonly number[]): Promise<void> {
+    this.#starting = false;
+    return this.#begin([], 'prefixes of the last run', ids);
   }
 
   /**
    * What an identity's endpoints are to enforce; followed until `forget`.
    * @returns undefined when the rules are lost
    */
-  resolve(identity: Identity): EndpointPolicy | undefined {
+  resolve(identity: Identity, namedPorts: readonly NamedPort[] = []): EndpointPolicy | undefined {
     if (this.#lost !== undefined) return undefined;
-    return { revision: this.revision, policy: this.#resolver.resolve(identity) };
+    return { revision: this.revision, policy: this.#engine.resolve(identity, namedPorts) };
   }
 
   forget(subject: NumericIdentity): void {
-    this.#resolver.forget(subject);
+    this.#engine.forget(subject);
+    this.#deps.onL7Change();
   }
 
   /**
@@ -174,17 +179,58 @@ export class PolicyManager {
   setMode(mode: EnforcementMode): void {
     if (mode === this.#mode) return;
     this.#mode = mode;
-    const updates = this.#resolver.setOptions({ mode, allowLocalhost: this.#allowLocalhost });
-    this.#deps.onChange(new Set(updates.map(({ subject }) => subject)), `policy enforcement is ${mode}`);
+    this.#begin(this.#engine.setOptions({ mode }), `policy enforcement is ${mode}`);
+  }
+
+  /** Where the proxy listens. */
+  setProxyPorts(proxyPorts: ProxyPorts): void {
+    this.#begin(this.#engine.setOptions({ proxyPorts }), 'proxy ports');
   }
 
   updateIdentities(changes: IdentityChanges): void {
-    const touched = new Set(this.#resolver.updateIdentities(changes).map(({ subject }) => subject));
-    if (touched.size > 0) this.#deps.onChange(touched, 'identities changed');
+    this.#begin(this.#engine.updateIdentities(changes), 'identities changed');
+  }
+
+  /** The named ports of all endpoints of the cluster. */
+  setNamedPorts(ports: readonly NamedPort[]): void {
+    this.#begin(this.#engine.setNamedPorts(ports), 'named ports changed');
+  }
+
+  /** Which selectors addresses of names match now; settles when that is in force. */
+  setFqdnAddresses(changes: readonly FqdnChange[]): Promise<void> {
+    return this.#begin(this.#applyNames(changes), 'addresses of names changed');
   }
 
   selectors(): readonly SelectorUse[] {
-    return this.#resolver.selectors();
+    return this.#engine.selectors();
+  }
+
+  fqdnSelectors(): readonly FqdnSelector[] {
+    return this.#engine.fqdnSelectors();
+  }
+
+  /** Identities of prefixes and names that the ipcache may name now. */
+  localIdentities(): readonly Identity[] {
+    const byId = new Map(this.#engine.prefixes().map(({ identity }) => [identity.id, identity]));
+    return [...byId.values()].sort((a, b) => a.id - b.id);
+  }
+
+  l7Policy(): L7Policy {
+    return this.#engine.l7Policy();
+  }
+
+  /** Tries again to keep numbers that could not be kept; gives those up that nothing names any more. */
+  async tidy(): Promise<void> {
+    if (this.#starting) return;
+    if (this.#held.length > 0) {
+      this.#deps.prefixes.keep(this.#engine.localIdentities());
+      await this.#begin([], 'numbers of prefixes are kept');
+    }
+    this.#releaseUnused();
+  }
+
+  stop(): void {
+    this.#order.stop();
   }
 
   #change(apply: (repository: Repository) => RepositoryChange): RepositoryChange {
@@ -192,34 +238,100 @@ export class PolicyManager {
     const change = apply(this.#repository);
     const wasLost = this.#lost !== undefined;
     if (change.added.length === 0 && change.removed.length === 0 && !wasLost) return change;
+    let updates: readonly PolicyUpdate[];
     try {
-      this.#persist();
+      this.#files.write(this.#repository.toJSON());
+      updates = this.#follow();
+      this.#deps.prefixes.keep(this.#engine.localIdentities());
     } catch (error) {
       this.#takeBack(before);
       throw error;
     }
     this.#lost = undefined;
     this.#damage = undefined;
-    const updates = this.#resolver.setRules(this.#repository.snapshot());
-    const touched = new Set(updates.map(({ subject }) => subject));
-    this.#deps.onChange(touched, `policy revision ${change.revision}`);
+    this.#begin(updates, `policy revision ${change.revision}`, undefined, true);
     return change;
   }
 
-  #persist(): void {
-    const text = `${JSON.stringify(this.#repository.toJSON())}\n`;
-    for (const file of this.#files) writeFileAtomically(file, text);
-  }
-
-  /** The first of the two files may have been written already; if it cannot be put back, the next change writes it. */
+  /** Its rules are other objects than those that the engine follows, though they say the same. */
   #takeBack(before: RepositoryJson): void {
     this.#repository = Repository.fromJSON(before);
-    this.#resolver.setRules(this.#repository.snapshot());
+    this.#files.takeBack(before);
+    this.#begin(this.#follow(), `policy revision ${this.revision}`);
+  }
+
+  /** Makes the engine follow the repository, and names follow the engine. */
+  #follow(): readonly PolicyUpdate[] {
+    const snapshot = this.#repository.snapshot();
+    this.#needsProxy = snapshot.rules.some(({ rule }) => needsProxy(rule));
+    const updates = this.#engine.setRules(snapshot);
+    const names = this.#deps.selectNames(this.#engine.fqdnSelectors());
+    return names.length === 0 ? updates : [...updates, ...this.#applyNames(names)];
+  }
+
+  #applyNames(changes: readonly FqdnChange[]): readonly PolicyUpdate[] {
+    return this.#engine.setFqdnAddresses(
+      new Map(changes.map(({ address, selectors }) => [address, new Set(selectors)])),
+    );
+  }
+
+  /**
+   * Puts in force what the engine worked out; settles when it is.
+   * @param endpoints whose maps the ipcache waits for beside those of `updates`
+   * @param always tell of it also when it touches nobody: the revision moved
+   */
+  #begin(
+    updates: readonly PolicyUpdate[],
+    reason: string,
+    endpoints: readonly number[] = [],
+    always = false,
+  ): Promise<void> {
+    const prefixes = this.#takePrefixes();
+    const touched = new Set(updates.map(({ subject }) => subject));
+    if (updates.some(({ l7Changed }) => l7Changed)) this.#deps.onL7Change();
+    if (touched.size === 0 && prefixes.length === 0 && !always) return Promise.resolve();
+    const waited = [...endpoints, ...this.#deps.endpointsOf(touched)];
+    const sequence = this.#order.sequence + 1;
+    const done = this.#order.begin({
+      endpoints: waited,
+      finish: () => this.#finish(sequence, prefixes),
+    });
+    if (touched.size > 0 || always) this.#deps.onChange(touched, reason);
+    return done;
+  }
+
+  /** What the ipcache is to be told now; nothing while it has to wait. */
+  #takePrefixes(): readonly PrefixChanges[] {
+    const fresh = this.#engine.takePrefixChanges();
+    const any = fresh.upserts.length + fresh.deletes.length > 0;
+    const all = any ? [...this.#held, fresh] : this.#held;
+    this.#held = all;
+    if (this.#starting || all.length === 0) return [];
     try {
-      writeFileAtomically(this.#files[0], `${JSON.stringify(before)}\n`);
+      this.#deps.prefixes.keep(this.#engine.localIdentities());
     } catch (error) {
-      this.#deps.log.error({ error: errorText(error) }, 'policy file could not be put back');
+      this.#deps.log.error(
+        { error: errorText(error) },
+        'numbers of prefixes cannot be kept: the ipcache waits',
+      );
+      return [];
     }
+    this.#held = [];
+    return all;
+  }
+
+  async #finish(sequence: number, prefixes: readonly PrefixChanges[]): Promise<void> {
+    await this.#deps.prefixes.write(prefixes);
+    this.#deps.onL7Done();
+    // A later change may name again, or still have to take from the ipcache, what seems unused now.
+    if (sequence === this.#order.sequence) this.#releaseUnused();
+  }
+
+  /** Takes identities that no ipcache entry names out of the policy maps. */
+  #releaseUnused(): void {
+    if (this.#held.length > 0) return;
+    const ids = this.#deps.prefixes.unnamed(this.#engine.releasable());
+    if (ids.length > 0) this.#begin(this.#engine.release(ids), 'identities are not used any more');
   }
 
   #announce(

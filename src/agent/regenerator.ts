@@ -4,6 +4,8 @@ import type { Endpoint } from './endpoint.ts';
 export interface RegeneratorDeps {
   /** Brings the datapath to what the rules ask; rejects when it could not. */
   readonly regenerate: (endpoint: Endpoint, reasons: readonly string[]) => Promise<void>;
+  /** Waits until what was brought to the datapath is in force; holds up no other endpoint. */
+  readonly settle?: (endpoint: Endpoint) => Promise<void>;
   /** How each attempt went. */
   readonly onDone?: (endpoint: Endpoint, durationMs: number, error: unknown) => void;
 }
@@ -110,12 +112,9 @@ export class Regenerator {
     while (this.#running < this.#concurrency) {
       const queue = this.#waiting.shift();
       if (queue === undefined) return;
-      this.#running++;
       queue.running = this.#run(queue).finally(() => {
-        this.#running--;
         queue.running = undefined;
         if (!queue.ended && queue.reasons.size > 0 && queue.failures === 0) this.#enqueue(queue);
-        this.#startSome();
       });
     }
   }
@@ -126,7 +125,8 @@ export class Regenerator {
     queue.reasons.clear();
     const begun = performance.now();
     try {
-      await this.#deps.regenerate(queue.endpoint, reasons);
+      await this.#regenerate(queue.endpoint, reasons);
+      await this.#deps.settle?.(queue.endpoint);
       queue.failures = 0;
       this.#deps.onDone?.(queue.endpoint, performance.now() - begun, undefined);
       for (const { resolve } of waiters) resolve();
@@ -134,6 +134,17 @@ export class Regenerator {
       this.#deps.onDone?.(queue.endpoint, performance.now() - begun, error);
       for (const { reject } of waiters) reject(error);
       this.#retryLater(queue, error);
+    }
+  }
+
+  /** In one of the places that there are. */
+  async #regenerate(endpoint: Endpoint, reasons: readonly string[]): Promise<void> {
+    this.#running++;
+    try {
+      await this.#deps.regenerate(endpoint, reasons);
+    } finally {
+      this.#running--;
+      this.#startSome();
     }
   }
 

@@ -75,6 +75,8 @@ function endpointOf(record: EndpointRecord, held: DatapathEndpoint | undefined, 
   const endpoint = new Endpoint({ spec, labels, options, state: 'restoring', now });
   endpoint.identity = identity;
   endpoint.datapathIdentity = held?.identity;
+  // Until its policy map is read nobody knows what it sends to the proxy.
+  if (held !== undefined) endpoint.redirects = undefined;
   return endpoint;
 }
 

@@ -117,7 +117,7 @@ function agentState(deps: StatusDeps): Api.Status {
   const proxy = deps.proxy.status().message;
   const problems = [
     ...deps.problems(),
-    ...(damage === undefined ? [] : [`${damage}: the other copy was taken`]),
+    ...(damage === undefined ? [] : [damage]),
     ...(proxy === '' ? [] : [proxy]),
   ];
   if (problems.length > 0) return { state: 'Warning', msg: `${version}${datapath}; ${problems.join('; ')}` };

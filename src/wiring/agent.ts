@@ -25,7 +25,7 @@ import { missingForDatapath } from '../base/kernel-features.ts';
 import { type Logger, silentLog } from '../base/log.ts';
 import { type NodePaths, nodePaths } from '../base/paths.ts';
 import { loadSockets } from '../base/sockets/index.ts';
-import { createBpfDatapath, createNoDatapath } from '../datapath/index.ts';
+import { type ConntrackFlow, createBpfDatapath, createNoDatapath, openMapReader } from '../datapath/index.ts';
 import { MonitorHub } from '../monitor/index.ts';
 import { createStore } from '../store/index.ts';
 
@@ -60,6 +60,16 @@ function healthOptions(options: AgentOptions, node: NodeFacts, paths: NodePaths)
     withEndpoint: options.datapath === 'bpf',
     command: [PROGRAM, 'health-agent'],
   };
+}
+
+/** Every flow of a node's conntrack maps. */
+function* conntrackFlows(bpfDir: string): Generator<ConntrackFlow> {
+  const reader = openMapReader(bpfDir);
+  try {
+    for (const family of [4, 6] as const) yield* reader.conntrack(family);
+  } finally {
+    reader.close();
+  }
 }
 
 /** Before anything else fails for want of it, in words that do not name the cause. */
@@ -99,6 +109,7 @@ export function createAgent({ options, origins, log }: CreateAgentOptions): Agen
       log: { info: (message) => log.info({}, message), warn: (message) => log.warn({}, message) },
     }),
     datapath,
+    flows: () => (enforcing ? conntrackFlows(paths.bpfDir) : []),
     network: enforcing ? network : noNetworkSetup,
     events: eventSink(paths),
     health: (context) =>

@@ -12,6 +12,7 @@ import type * as Api from '../../src/api/schema.ts';
 import { parseCidr } from '../../src/base/ip.ts';
 import { silentLog } from '../../src/base/log.ts';
 import { nodePaths } from '../../src/base/paths.ts';
+import type { ConntrackFlow } from '../../src/datapath/index.ts';
 import type { Datapath } from '../../src/datapath/types.ts';
 import type { MonitorEvent } from '../../src/model/event.ts';
 import { LocalStore } from '../../src/store/index.ts';
@@ -60,6 +61,8 @@ export class NodeFixture {
   readonly network = new FakeNetwork();
   readonly events: MonitorEvent[] = [];
   datapath: FakeDatapath = new FakeDatapath(this.kernel);
+  /** What conntrack holds. */
+  flows: ConntrackFlow[] = [];
   /** What stands for the proxy. */
   proxy: AgentDeps['proxy'] = () => noProxy;
   #agent: Agent | undefined;
@@ -114,6 +117,7 @@ export class NodeFixture {
         { log: { info: () => undefined, warn: () => undefined } },
       ),
       datapath: datapath ?? this.datapath,
+      flows: () => this.flows,
       network: this.network,
       events: sink,
       health: () => noHealth,

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { PolicyManager } from '../../src/agent/policy-manager.ts';
+import { PrefixWriter } from '../../src/agent/prefix-writer.ts';
 import { silentLog } from '../../src/base/log.ts';
 import { reservedIdentity } from '../../src/model/identity.ts';
 
@@ -27,6 +28,21 @@ describe('rules whose files are all corrupt', () => {
         emit: () => undefined,
         now: () => new Date(0),
         onChange: () => undefined,
+        endpointsOf: () => [],
+        prefixes: new PrefixWriter(join(stateDir, 'local-identities.json'), {
+          log: silentLog,
+          now: () => new Date(0),
+          ipcache: {
+            setPrefix: () => undefined,
+            removePrefix: () => undefined,
+            writtenIdentities: () => new Set(),
+          },
+          isPodRange: () => false,
+          syncIpcache: async () => undefined,
+        }),
+        onL7Change: () => undefined,
+        onL7Done: () => undefined,
+        selectNames: () => [],
       },
     );
     manager.load();

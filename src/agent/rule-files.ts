@@ -1,0 +1,90 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { setFileAside, writeFileAtomically } from '../base/atomic-file.ts';
+import { errorText } from '../base/errors.ts';
+import { Repository, type RepositoryJson } from '../policy/index.ts';
+import type { StateFileDeps } from './state-file.ts';
+
+/** What an earlier agent left of the rules. */
+export interface SavedRules {
+  readonly repository: Repository;
+  /** Why the rules are unknown; undefined when they are not. */
+  readonly lost: string | undefined;
+  /** What was corrupt where the other copy could be read. */
+  readonly damage: string | undefined;
+}
+
+/** The rules on disk, twice: without them an endpoint would be open to everybody, so one damaged file must not lose them. */
+export class RuleFiles {
+  readonly #files: readonly [string, string];
+  readonly #deps: StateFileDeps;
+
+  constructor(stateDir: string, deps: StateFileDeps) {
+    this.#files = [join(stateDir, 'policy.json'), join(stateDir, 'policy.backup.json')];
+    this.#deps = deps;
+  }
+
+  /** Reads the rules of the last run; a file that is damaged is set aside, and replaced if the other one is not. */
+  load(): SavedRules {
+    const problems: string[] = [];
+    for (const file of this.#files) {
+      const repository = this.#read(file, problems);
+      if (repository === undefined) continue;
+      if (problems.length > 0) this.#repair(repository);
+      const damage = problems.length === 0 ? undefined : problems.join('; ');
+      return { repository, lost: undefined, damage };
+    }
+    problems.push(...this.#setAsideEarlier(problems));
+    const lost = problems.length === 0 ? undefined : problems.join('; ');
+    return { repository: Repository.empty(), lost, damage: undefined };
+  }
+
+  /** @throws SystemError STATE_UNWRITABLE; the first of the two files may have been written already */
+  write(rules: RepositoryJson): void {
+    const text = `${JSON.stringify(rules)}\n`;
+    for (const file of this.#files) writeFileAtomically(file, text);
+  }
+
+  /** Puts the first file back after `write` threw; if it cannot be, the next change writes it. */
+  takeBack(rules: RepositoryJson): void {
+    try {
+      writeFileAtomically(this.#files[0], `${JSON.stringify(rules)}\n`);
+    } catch (error) {
+      this.#deps.log.error({ error: errorText(error) }, 'policy file could not be put back');
+    }
+  }
+
+  /** Rules that an earlier start lost stay lost until an import, however often the agent starts in between. */
+  #setAsideEarlier(problems: readonly string[]): string[] {
+    const folder = dirname(this.#files[0]);
+    if (problems.length > 0 || !existsSync(folder)) return [];
+    const prefixes = this.#files.map((file) => `${basename(file)}.corrupt-`);
+    const names = readdirSync(folder).filter((name) => prefixes.some((prefix) => name.startsWith(prefix)));
+    if (names.length === 0) return [];
+    return [`the rules were set aside as ${names.sort().join(', ')}, and none were imported since`];
+  }
+
+  #read(file: string, problems: string[]): Repository | undefined {
+    if (!existsSync(file)) return undefined;
+    try {
+      return Repository.fromJSON(JSON.parse(readFileSync(file, 'utf8')), file);
+    } catch (error) {
+      const aside = setFileAside(file, this.#deps.now());
+      problems.push(`${file} is corrupt (${errorText(error)}), set aside as ${aside}`);
+      this.#deps.log.error({ file, aside, error: errorText(error) }, 'policy file is corrupt, set aside');
+      return undefined;
+    }
+  }
+
+  /** The rules are known all the same: a full disk is no reason to doubt them. */
+  #repair(repository: Repository): void {
+    try {
+      this.write(repository.toJSON());
+    } catch (error) {
+      this.#deps.log.error(
+        { error: errorText(error) },
+        'the damaged copy of the rules could not be replaced',
+      );
+    }
+  }
+}

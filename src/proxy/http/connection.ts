@@ -313,7 +313,8 @@ export class HttpConnection implements IntakeHost, RelayHost {
     const ended = this.#queue.shift();
     if (ended?.wantsUpgrade === true) this.#upgrading = false;
     if (this.#queue[0]?.local !== undefined) return true;
-    if (this.#intake.waiting) this.#readOn();
+    // Later: what is read on may be answered at once, and this answer's bytes have yet to be delivered.
+    if (this.#intake.waiting) queueMicrotask(() => this.#readOn());
     return false;
   }
 

@@ -1,5 +1,5 @@
 import { CHARS, CR, HOST, SP, TARGET, TOKEN } from './chars.ts';
-import { MessageHead, parseFields, tokens } from './message-head.ts';
+import { MessageHead, parseFields, TOO_MANY_FIELDS, tokens } from './message-head.ts';
 import { readTarget, type Target } from './path.ts';
 
 /** Most bytes of a method; the longest registered one has 18. */
@@ -56,7 +56,9 @@ export class RequestHead extends MessageHead {
     this.minor = (bytes[p + 7] as number) - 0x30;
     if ((this.minor !== 0 && this.minor !== 1) || bytes[p + 8] !== CR) return this.#versionProblem();
     if (!this.#sameTarget()) this.target = bytes.toString('latin1', this.targetStart, this.targetEnd);
-    return parseFields(this, p + 10);
+    const problem = parseFields(this, p + 10);
+    if (problem === TOO_MANY_FIELDS) this.status = 431;
+    return problem;
   }
 
   #versionProblem(): string {

@@ -91,21 +91,24 @@ export function readQuery(bytes: Uint8Array): QueryReading {
   }
 }
 
+/** The words of a header that an answer repeats. @param bytes at least a header */
+export function headerOf(bytes: Uint8Array): Pick<DnsQuery, 'id' | 'flags'> {
+  return { id: word(bytes, 0), flags: word(bytes, 2) };
+}
+
 /**
  * An answer of the proxy's own.
- * @param bytes what the client sent, at least a header
  * @param question copied into the answer; undefined when it could not be read
  */
-export function errorAnswer(bytes: Uint8Array, rcode: number, question?: Uint8Array): Uint8Array {
+export function errorAnswer(
+  { id, flags }: Pick<DnsQuery, 'id' | 'flags'>,
+  rcode: number,
+  question?: Uint8Array,
+): Uint8Array {
   const answer = new Uint8Array(HEADER_BYTES + (question?.length ?? 0));
-  const kept = word(bytes, 2) & (Flag.opcode | Flag.recursionDesired);
-  const flags = Flag.response | kept | Flag.recursionAvailable | rcode;
-  answer.set(bytes.subarray(0, 2), 0);
-  answer[2] = flags >> 8;
-  answer[3] = flags & 0xff;
-  if (question !== undefined) {
-    answer[5] = 1;
-    answer.set(question, HEADER_BYTES);
-  }
+  const kept = flags & (Flag.opcode | Flag.recursionDesired);
+  const words = [id, Flag.response | kept | Flag.recursionAvailable | rcode, question === undefined ? 0 : 1];
+  for (const [i, value] of words.entries()) answer.set([value >> 8, value & 0xff], 2 * i);
+  if (question !== undefined) answer.set(question, HEADER_BYTES);
   return answer;
 }

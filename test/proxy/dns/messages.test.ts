@@ -4,7 +4,7 @@ import * as dnsPacket from 'dns-packet';
 import fc from 'fast-check';
 import { type AnswerReading, answerId, readAnswer } from '../../../src/proxy/dns/answer.ts';
 import { Rcode, RecordType } from '../../../src/proxy/dns/constants.ts';
-import { type DnsQuery, errorAnswer, readQuery } from '../../../src/proxy/dns/query.ts';
+import { type DnsQuery, errorAnswer, headerOf, readQuery } from '../../../src/proxy/dns/query.ts';
 
 const RD = dnsPacket.RECURSION_DESIRED;
 
@@ -163,7 +163,7 @@ describe('a query', () => {
           const decoded = dnsPacket.decode(Buffer.from(bytes));
           assert.equal(decoded.questions?.length, 1);
           assert.equal(decoded.id, reading.query.id);
-        } else if (reading.rcode !== undefined) errorAnswer(bytes, reading.rcode);
+        } else if (reading.rcode !== undefined) errorAnswer(headerOf(bytes), reading.rcode);
       }),
       { numRuns: 20_000 },
     );
@@ -187,7 +187,9 @@ describe('a query', () => {
 describe("an answer of the proxy's own", () => {
   it('has id and question of the query, and the rcode', () => {
     const bytes = queryBytes('wWw.x.io');
-    const answer = dnsPacket.decode(Buffer.from(errorAnswer(bytes, Rcode.refused, queryOf(bytes).question)));
+    const answer = dnsPacket.decode(
+      Buffer.from(errorAnswer(queryOf(bytes), Rcode.refused, queryOf(bytes).question)),
+    );
     assert.equal(answer.id, 0x1234);
     assert.equal(answer.type, 'response');
     assert.equal((answer as { rcode?: string }).rcode, 'REFUSED');
@@ -197,7 +199,7 @@ describe("an answer of the proxy's own", () => {
   });
 
   it('is a header alone when the question could not be read', () => {
-    const answer = errorAnswer(changed({ 4: 7 }), Rcode.formatError);
+    const answer = errorAnswer(headerOf(changed({ 4: 7 })), Rcode.formatError);
     assert.equal(answer.length, 12);
     assert.equal(dnsPacket.decode(Buffer.from(answer)).questions?.length, 0);
   });

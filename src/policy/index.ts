@@ -6,6 +6,7 @@ export {
   type PolicyVerdict,
 } from './evaluate-map-state.ts';
 export { evaluateNaive, type NaiveOptions, type NaiveQuery } from './evaluate-naive.ts';
+export { inventoryObjects, policyText } from './inventory-json.ts';
 export { type L4RuleSummary, type L4Summary, l4Summary } from './l4-summary.ts';
 export {
   checkLocalIdentities,

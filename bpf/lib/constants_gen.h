@@ -117,7 +117,7 @@
 #define EP_LOCKED 1
 #define EP_ENFORCE_INGRESS 2
 #define EP_ENFORCE_EGRESS 4
-#define EP_HELD 8
+#define EP_POLICY_B 8
 
 /* Bits of address_entry.flags. */
 #define ADDRESS_F_HOST 1
@@ -134,6 +134,7 @@
 /* Sizes that both sides must agree on. */
 #define LIMIT_ENDPOINT_SLOTS 4096
 #define LIMIT_POLICY_ENTRIES 16384
+#define LIMIT_POLICY_MAPS 8192
 #define LIMIT_EVENT_CAPTURE_BYTES 128
 #define LIMIT_EVENT_VERSION 1
 #define LIMIT_POLICY_STATIC_BITS 40
@@ -149,7 +150,7 @@
 #define MAP_ADDRESSES ciliate_addresses_v1
 #define MAP_ENDPOINTS ciliate_endpoints_v1
 #define MAP_EPOCHS ciliate_epochs_v1
-#define MAP_POLICY ciliate_policy_v1
+#define MAP_POLICY ciliate_policy_v2
 #define MAP_POLICY_STATS ciliate_policystats_v1
 #define MAP_IPCACHE ciliate_ipcache_v1
 #define MAP_METRICS ciliate_metrics_v1

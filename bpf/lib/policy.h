@@ -32,12 +32,13 @@ struct policy_inner {
 };
 
 /*
- * Slot -> policy map. User space stores an inner map once for each slot and then edits it in place: replacing
- * an inner map waits 12 ms for RCU.
+ * 2 * slot, and one more -> policy map. EP_POLICY_B of the endpoint says which of the two is in force; user
+ * space writes a change to the other one and then switches. It stores inner maps once for each slot and edits
+ * them in place: replacing one waits 12 ms for RCU.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, LIMIT_ENDPOINT_SLOTS);
+	__uint(max_entries, LIMIT_POLICY_MAPS);
 	__type(key, __u32);
 	__array(values, struct policy_inner);
 } MAP_POLICY SEC(".maps");
@@ -124,8 +125,8 @@ SUBPROGRAM int policy_check(struct policy_request *request)
 	struct policy_entry *own = NULL, *any, *chosen;
 	struct endpoint *endpoint;
 	bool any_peer = false;
+	__u32 slot, index;
 	__u8 enforced;
-	__u32 slot;
 	void *map;
 
 	if (!request)
@@ -140,9 +141,10 @@ SUBPROGRAM int policy_check(struct policy_request *request)
 	request->match = MATCH_NONE;
 	request->rule_id = 0;
 	request->proxy_port = 0;
-	if (!endpoint || !endpoint->id || endpoint->flags & (EP_LOCKED | EP_HELD))
+	if (!endpoint || !endpoint->id || endpoint->flags & EP_LOCKED)
 		return -DROP_EP_NOT_READY;
-	map = bpf_map_lookup_elem(&MAP_POLICY, &slot);
+	index = 2 * slot + (endpoint->flags & EP_POLICY_B ? 1 : 0);
+	map = bpf_map_lookup_elem(&MAP_POLICY, &index);
 	if (!map)
 		return -DROP_EP_NOT_READY;
 	if (key.identity)

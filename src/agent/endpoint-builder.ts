@@ -154,10 +154,6 @@ export class EndpointBuilder {
       await this.#keepWhatIsEnforced(endpoint, before);
       return;
     }
-    if (endpoint.datapathIdentity !== identity.id) {
-      await datapath.setEndpointIdentity(endpoint.id, identity.id);
-      endpoint.datapathIdentity = identity.id;
-    }
     await this.#write(endpoint, before, desired);
   }
 
@@ -201,7 +197,7 @@ export class EndpointBuilder {
     const { policy } = desired;
     const judged = await this.#deps.gate.open(policy);
     const mapState = judged ? policy.mapState : withoutProxy(policy.mapState);
-    await this.#writeMap(endpoint, before, { mapState, enforcement: policy.enforcement });
+    await this.#writeMap(endpoint, before, { ...policy, mapState });
     if (!judged)
       throw new SystemError('the proxy has not taken the policy over yet: what it has to judge is dropped', {
         code: 'PROXY_LATE',
@@ -215,17 +211,22 @@ export class EndpointBuilder {
   async #writeMap(
     endpoint: Endpoint,
     before: MapState,
-    { mapState, enforcement }: Pick<ResolvedPolicy, 'mapState' | 'enforcement'>,
+    {
+      mapState,
+      enforcement,
+      subject: { id: identity },
+    }: Pick<ResolvedPolicy, 'mapState' | 'enforcement' | 'subject'>,
   ): Promise<void> {
     const diff = diffMapState(before, mapState);
     const known = endpoint.kernelEnforcement;
     const same = known?.ingress === enforcement.ingress && known.egress === enforcement.egress;
     const after = redirectsIn(mapState);
-    if (!isEmptyDiff(diff) || !same) {
+    if (!isEmptyDiff(diff) || !same || endpoint.datapathIdentity !== identity) {
       endpoint.kernelState = undefined;
       endpoint.kernelEnforcement = undefined;
       endpoint.redirects = eitherRedirects(redirectsIn(before), after);
-      await this.#deps.datapath.applyPolicy(endpoint.id, diff, enforcement);
+      await this.#deps.datapath.applyPolicy(endpoint.id, diff, { ...enforcement, identity });
+      endpoint.datapathIdentity = identity;
     }
     endpoint.redirects = after;
     endpoint.kernelState = mapState;

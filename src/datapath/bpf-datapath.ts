@@ -152,10 +152,6 @@ class BpfDatapath implements Datapath {
     return this.#counted(MapName.endpoints, () => this.#started().endpoints.detach(id));
   }
 
-  setEndpointIdentity(...args: Parameters<Datapath['setEndpointIdentity']>): Promise<void> {
-    return this.#counted(MapName.endpoints, () => this.#started().endpoints.setIdentity(...args));
-  }
-
   applyPolicy(...args: Parameters<Datapath['applyPolicy']>): Promise<void> {
     return this.#counted(MapName.policy, () => this.#started().endpoints.applyPolicy(...args));
   }

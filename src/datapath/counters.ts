@@ -1,6 +1,7 @@
 import type { BpfMap } from '../../bpf/addon/index.ts';
 import { DatapathLimit, ForwardReason, MetricDirection } from '../model/constants.gen.ts';
 import { endpointCountersLayout, metricsLayout } from './map-layouts.ts';
+import { hasPolicyMap } from './policy-maps.ts';
 import { indexKey, readIndex, sumPerCpu } from './struct-layout.ts';
 import type { DatapathCounter } from './types.ts';
 
@@ -22,7 +23,7 @@ export interface CounterMaps {
 function readForwarded({ endpointCounters, policy }: CounterMaps): DatapathCounter[] {
   const sum = { ingressPackets: 0n, ingressBytes: 0n, egressPackets: 0n, egressBytes: 0n };
   for (let slot = 1; slot < DatapathLimit.endpointSlots; slot++) {
-    if (policy.lookup(indexKey(slot)) === undefined) break;
+    if (!hasPolicyMap(policy, slot)) break;
     const value = endpointCounters.lookup(indexKey(slot)) ?? Buffer.alloc(0);
     for (const field of Object.keys(sum) as (keyof typeof sum)[]) {
       sum[field] += sumPerCpu(endpointCountersLayout, value, field);

@@ -1,5 +1,6 @@
 import { EndpointFlag } from '../model/constants.gen.ts';
 import { endpointLayout } from './map-layouts.ts';
+import type { PolicySide } from './policy-maps.ts';
 import type { DatapathEndpoint, Enforcement } from './types.ts';
 
 const FAMILY_V4 = 1;
@@ -11,18 +12,18 @@ export interface EndpointRecord {
   /** Attached, and everything it sends or is sent is dropped. */
   readonly locked: boolean;
   readonly enforcement: Enforcement;
-  /** Its policy is being rewritten: flows with a verdict go on, nothing new is judged. */
-  readonly held?: boolean;
+  /** Which of the slot's two policy maps is in force. */
+  readonly policySide: PolicySide;
 }
 
 /** `struct endpoint`. */
-export function encodeEndpoint({ endpoint, locked, enforcement, held = false }: EndpointRecord): Buffer {
+export function encodeEndpoint({ endpoint, locked, enforcement, policySide }: EndpointRecord): Buffer {
   const none = new Uint8Array();
   return endpointLayout.encode({
     id: endpoint.id,
     flags:
       (locked ? EndpointFlag.locked : 0) |
-      (held ? EndpointFlag.held : 0) |
+      (policySide === 1 ? EndpointFlag.policyB : 0) |
       (enforcement.ingress ? EndpointFlag.enforceIngress : 0) |
       (enforcement.egress ? EndpointFlag.enforceEgress : 0),
     identity: endpoint.identity,
@@ -52,7 +53,7 @@ export function decodeEndpoint(buffer: Uint8Array, offset = 0): EndpointRecord |
       ipv6: (raw.families & FAMILY_V6) !== 0 ? raw.ip6 : undefined,
     },
     locked: (raw.flags & EndpointFlag.locked) !== 0,
-    held: (raw.flags & EndpointFlag.held) !== 0,
+    policySide: (raw.flags & EndpointFlag.policyB) !== 0 ? 1 : 0,
     enforcement: {
       ingress: (raw.flags & EndpointFlag.enforceIngress) !== 0,
       egress: (raw.flags & EndpointFlag.enforceEgress) !== 0,

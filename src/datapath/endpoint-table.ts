@@ -1,6 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Bpf } from '../../bpf/addon/index.ts';
-import type { NumericIdentity } from '../model/identity.ts';
 import type { MapState, MapStateDiff } from '../model/map-state.ts';
 import { encodeAddressKey } from './address-codec.ts';
 import { decodeEndpoint, type EndpointRecord, encodeEndpoint } from './endpoint-codec.ts';
@@ -9,23 +7,18 @@ import { PolicyWriteError, UnknownEndpointError } from './errors.ts';
 import type { Links } from './links.ts';
 import { addressEntryLayout, endpointLayout } from './map-layouts.ts';
 import { PolicyMaps } from './policy-maps.ts';
-import { countPolicy, type PolicyCount, readPolicyMap, writePolicyDiff } from './policy-writer.ts';
+import { PolicyPair } from './policy-pair.ts';
 import type { DatapathMaps } from './programs.ts';
 import { indexKey, readIndex } from './struct-layout.ts';
-import type { DatapathEndpoint, Enforcement } from './types.ts';
+import type { DatapathEndpoint, Enforcement, PolicySwitch } from './types.ts';
 
 const UNENFORCED: Enforcement = { ingress: false, egress: false };
 
 interface Slot {
   readonly slot: number;
   record: EndpointRecord;
-  policy: PolicyCount;
-  /** When its epoch moved last, by performance.now(). */
-  movedMs: number;
+  readonly policy: PolicyPair;
 }
-
-/** A flow that sends 50 packets a second has a verdict again. */
-const SETTLE_MS = 20;
 
 /** An attachment under way; detaching its endpoint makes it a thing of the past. */
 interface Wish {
@@ -67,12 +60,7 @@ export class EndpointTable {
         const record = decodeEndpoint(values, i * endpointLayout.bytes);
         if (record === undefined) continue;
         const slot = readIndex(keys, i * 4);
-        const entry = {
-          slot,
-          record,
-          policy: countPolicy(readPolicyMap(this.#policies.get(slot))),
-          movedMs: 0,
-        };
+        const entry = { slot, record, policy: new PolicyPair(this.#policies, slot, record.policySide) };
         const { ifindex, ifname } = record.endpoint;
         this.#slots.add(slot);
         const guarded = attached.from_pod.has(ifindex) && attached.to_pod.has(ifindex);
@@ -131,7 +119,6 @@ export class EndpointTable {
   #write(entry: Slot, record: EndpointRecord): void {
     this.#put(entry, record);
     moveEpoch(this.#maps.epochs, entry.slot);
-    entry.movedMs = performance.now();
   }
 
   /**
@@ -159,11 +146,11 @@ export class EndpointTable {
       if (other.record.endpoint.ifindex === endpoint.ifindex) this.#remove(other);
     }
     const slot = this.#policies.freeSlot(this.#slots);
-    const record = { endpoint, locked: true, enforcement: UNENFORCED };
-    const entry: Slot = { slot, record, policy: { entries: 0, restricting: 0 }, movedMs: 0 };
+    const record: EndpointRecord = { endpoint, locked: true, enforcement: UNENFORCED, policySide: 0 };
+    const entry: Slot = { slot, record, policy: new PolicyPair(this.#policies, slot, 0) };
     this.#slots.add(slot);
     try {
-      await this.#clearPolicy(slot);
+      await clear(entry.policy);
       this.#write(entry, record);
       this.#lead(entry);
       for (const hook of ['from_pod', 'to_pod'] as const) {
@@ -186,13 +173,6 @@ export class EndpointTable {
       if (address === undefined) continue;
       this.#maps.addresses.update(encodeAddressKey(address), addressEntryLayout.encode({ slot }));
     }
-  }
-
-  async #clearPolicy(slot: number): Promise<void> {
-    const map = this.#policies.get(slot);
-    const state = readPolicyMap(map);
-    const deletes = [...state.values()].map(({ key }) => key);
-    await writePolicyDiff(map, { upserts: [], deletes }, countPolicy(state), pause);
   }
 
   detach(id: number): void {
@@ -225,57 +205,37 @@ export class EndpointTable {
       this.#maps.addresses.delete(key);
   }
 
-  setIdentity(id: number, identity: NumericIdentity): void {
-    const entry = this.#entry(id);
-    this.#write(entry, { ...entry.record, endpoint: { ...entry.record.endpoint, identity } });
-  }
-
   /**
-   * Enforcement that ends is taken off first and one that begins is set last: both lie on the side of what passes
-   * before or after.
+   * Writes the policy where nothing is judged by it yet, then switches to it, with identity and enforcement, as one.
    * @throws PolicyWriteError when the map does not take it: the endpoint is locked then
    */
-  async applyPolicy(id: number, diff: MapStateDiff, enforcement: Enforcement): Promise<void> {
+  async applyPolicy(id: number, diff: MapStateDiff, wanted: PolicySwitch): Promise<void> {
     const entry = this.#entry(id);
-    const { record } = entry;
-    const relaxed = {
-      ingress: record.enforcement.ingress && enforcement.ingress,
-      egress: record.enforcement.egress && enforcement.egress,
-    };
+    const { policy } = entry;
+    let switched: (() => void) | undefined;
     try {
-      // Without the epoch: verdicts that let packets pass stay right, and flows that were judged must go on while the
-      // endpoint is held.
-      if (!record.locked) this.#put(entry, { ...record, enforcement: relaxed });
-      const hold = (): Promise<void> => this.#hold(entry);
-      entry.policy = await writePolicyDiff(this.#policies.get(entry.slot), diff, entry.policy, pause, hold);
+      if (entry.record.locked) await policy.writeInPlace(diff);
+      else if (!isEmptyDiff(diff)) switched = await policy.prepare(diff);
     } catch (cause) {
       this.#lock(entry);
       throw new PolicyWriteError(id, cause);
     }
     if (this.#byId.get(id) !== entry) throw new UnknownEndpointError(id);
-    this.#write(entry, { ...entry.record, locked: false, held: false, enforcement });
-  }
-
-  /**
-   * Flows that a change has left without a verdict find none while the endpoint is held, so those that are busy get the
-   * time to ask for one before: changes come one after the other, and an agent may die while it holds.
-   */
-  async #hold(entry: Slot): Promise<void> {
-    const settledMs = performance.now() - entry.movedMs;
-    if (!entry.record.locked && settledMs < SETTLE_MS) await delay(SETTLE_MS - settledMs);
-    const { id } = entry.record.endpoint;
-    if (this.#byId.get(id) !== entry) throw new UnknownEndpointError(id);
-    this.#put(entry, { ...entry.record, held: true });
+    const policySide = switched === undefined ? policy.side : policy.otherSide;
+    const { identity = entry.record.endpoint.identity, ...enforcement } = wanted;
+    const endpoint = { ...entry.record.endpoint, identity };
+    this.#write(entry, { endpoint, locked: false, enforcement, policySide });
+    switched?.();
+    this.#policies.refill(this.#slots);
   }
 
   #lock(entry: Slot): void {
     if (this.#byId.get(entry.record.endpoint.id) !== entry) return;
     this.#write(entry, { ...entry.record, locked: true });
-    entry.policy = countPolicy(readPolicyMap(this.#policies.get(entry.slot)));
   }
 
   readPolicy(id: number): MapState {
-    return readPolicyMap(this.#policies.get(this.#entry(id).slot));
+    return this.#entry(id).policy.read();
   }
 
   /** Endpoint id -> entries of its policy map. */
@@ -292,6 +252,12 @@ export class EndpointTable {
   }
 }
 
-function pause(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
+function isEmptyDiff({ upserts, deletes }: MapStateDiff): boolean {
+  return upserts.length === 0 && deletes.length === 0;
+}
+
+/** An earlier endpoint of the slot has left its policy. */
+function clear(policy: PolicyPair): Promise<void> {
+  const deletes = [...policy.read().values()].map(({ key }) => key);
+  return policy.writeInPlace({ upserts: [], deletes });
 }

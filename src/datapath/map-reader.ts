@@ -106,7 +106,7 @@ class PinnedMapReader implements MapReader {
 
   *policy(endpointId: number): Iterable<PolicyRow> {
     const row = [...this.endpoints()].find(({ endpoint }) => endpoint.id === endpointId);
-    const map = row && openPolicyMap(this.#bpf, this.#map(MapName.policy), row.slot);
+    const map = row && openPolicyMap(this.#bpf, this.#map(MapName.policy), row.slot, row.policySide);
     if (row === undefined || map === undefined) throw new UnknownEndpointError(endpointId);
     const stats = this.#map(MapName.policyStats);
     try {

@@ -37,13 +37,10 @@ class NoDatapath implements Datapath {
     return entry;
   }
 
-  async setEndpointIdentity(id: number, identity: number): Promise<void> {
+  async applyPolicy(...[id, diff, wanted]: Parameters<Datapath['applyPolicy']>): Promise<void> {
     const entry = this.#entry(id);
+    const { identity = entry.endpoint.identity } = wanted;
     entry.endpoint = { ...entry.endpoint, identity };
-  }
-
-  async applyPolicy(id: number, diff: Parameters<Datapath['applyPolicy']>[1]): Promise<void> {
-    const entry = this.#entry(id);
     const policy = new Map(entry.policy);
     for (const key of diff.deletes) policy.delete(mapStateKeyText(key));
     for (const upsert of diff.upserts) policy.set(mapStateKeyText(upsert.key), upsert);

@@ -7,21 +7,34 @@ import { indexKey, readIndex } from './struct-layout.ts';
 const BPF_F_NO_PREALLOC = 1;
 const SPARE_SLOTS = 4;
 
-/** Opens the policy map of a slot by the id that the outer map tells. */
-export function openPolicyMap(bpf: Bpf, outer: BpfMap, slot: number): BpfMap | undefined {
-  const id = outer.lookup(indexKey(slot));
+/** Which of a slot's two policy maps. */
+export type PolicySide = 0 | 1;
+
+const SIDES: readonly PolicySide[] = [0, 1];
+
+const indexOf = (slot: number, side: PolicySide): number => 2 * slot + side;
+
+/** Whether the slot has, or ever had, an endpoint, or is about to. */
+export function hasPolicyMap(outer: BpfMap, slot: number): boolean {
+  return outer.lookup(indexKey(indexOf(slot, 0))) !== undefined;
+}
+
+/** Opens a policy map of a slot by the id that the outer map tells. */
+export function openPolicyMap(bpf: Bpf, outer: BpfMap, slot: number, side: PolicySide): BpfMap | undefined {
+  const id = outer.lookup(indexKey(indexOf(slot, side)));
   return id === undefined ? undefined : bpf.mapById(readIndex(id));
 }
 
 /**
- * The policy maps of the slots. Storing one in the outer map waits about 12 ms for RCU, so a slot keeps its map for
- * ever, and a few slots beyond those in use are given theirs ahead of need.
+ * The policy maps of the slots, two each. Storing one in the outer map waits about 12 ms for RCU, so a slot keeps its
+ * maps for ever, and the slots in use and a few more are given theirs ahead of need.
  */
 export class PolicyMaps {
   readonly #bpf: Bpf;
   readonly #outer: BpfMap;
+  /** By index in the outer map. */
   readonly #open = new Map<number, BpfMap>();
-  #storing: { readonly slot: number; readonly done: Promise<void> } | undefined;
+  #storing: { readonly index: number; readonly done: Promise<void> } | undefined;
   #closed = false;
 
   constructor(bpf: Bpf, outer: BpfMap) {
@@ -29,18 +42,31 @@ export class PolicyMaps {
     this.#outer = outer;
   }
 
-  /** The map of a slot, made when there is none. */
-  get(slot: number): BpfMap {
-    const known = this.#open.get(slot);
+  /** A map of a slot, made when there is none. */
+  get(slot: number, side: PolicySide): BpfMap {
+    const index = indexOf(slot, side);
+    const known = this.#open.get(index);
     if (known !== undefined) return known;
-    const map = openPolicyMap(this.#bpf, this.#outer, slot) ?? this.#create(slot);
-    this.#open.set(slot, map);
+    const map = openPolicyMap(this.#bpf, this.#outer, slot, side) ?? this.#create(index);
+    this.#open.set(index, map);
     return map;
   }
 
-  #create(slot: number): BpfMap {
+  /** The same, without stopping the event loop when one must be made. */
+  async ensure(slot: number, side: PolicySide): Promise<BpfMap> {
+    const index = indexOf(slot, side);
+    while (this.#storing?.index === index) await this.#storing.done;
+    if (!this.#has(index)) await this.#store(index);
+    return this.get(slot, side);
+  }
+
+  #has(index: number): boolean {
+    return this.#open.has(index) || this.#outer.lookup(indexKey(index)) !== undefined;
+  }
+
+  #create(index: number): BpfMap {
     const map = this.#make();
-    this.#outer.updateInner(indexKey(slot), map);
+    this.#outer.updateInner(indexKey(index), map);
     return map;
   }
 
@@ -57,7 +83,7 @@ export class PolicyMaps {
 
   /** Settles when a slot with a map is free, or none is being given one: what is under way must not be chosen. */
   async settled(used: ReadonlySet<number>): Promise<void> {
-    const isSpare = (slot: number): boolean => !used.has(slot);
+    const isSpare = (index: number): boolean => index % 2 === 0 && !used.has(index / 2);
     while (this.#storing !== undefined && ![...this.#open.keys()].some(isSpare)) await this.#storing.done;
   }
 
@@ -68,9 +94,9 @@ export class PolicyMaps {
   freeSlot(used: ReadonlySet<number>): number {
     let first: number | undefined;
     for (let slot = 1; slot < DatapathLimit.endpointSlots; slot++) {
-      if (used.has(slot) || slot === this.#storing?.slot) continue;
+      if (used.has(slot) || this.#storing?.index === indexOf(slot, 0)) continue;
       first ??= slot;
-      if (this.#open.has(slot) || this.#outer.lookup(indexKey(slot)) !== undefined) return slot;
+      if (this.#has(indexOf(slot, 0))) return slot;
       if (slot > used.size + SPARE_SLOTS) break;
     }
     if (first === undefined) {
@@ -84,36 +110,44 @@ export class PolicyMaps {
     return first;
   }
 
-  /** Gives spare slots their maps, one after the other, while the event loop goes on. */
+  /** Gives spare slots their first map, then all their second, one after the other, while the event loop goes on. */
   refill(used: ReadonlySet<number>): void {
     if (this.#storing !== undefined || this.#closed) return;
-    let spare = 0;
-    for (let slot = 1; slot < DatapathLimit.endpointSlots && spare < SPARE_SLOTS; slot++) {
-      if (used.has(slot)) continue;
-      spare++;
-      if (this.#open.has(slot) || this.#outer.lookup(indexKey(slot)) !== undefined) continue;
-      const done = this.#store(slot).then((stored) => {
-        this.#storing = undefined;
-        if (stored) this.refill(used);
-      });
-      this.#storing = { slot, done };
-      return;
+    const index = this.#firstMissing(used);
+    if (index === undefined) return;
+    const done = this.#store(index).then((stored) => {
+      this.#storing = undefined;
+      if (stored) this.refill(used);
+    });
+    this.#storing = { index, done };
+  }
+
+  #firstMissing(used: ReadonlySet<number>): number | undefined {
+    const spare: number[] = [];
+    for (let slot = 1; slot < DatapathLimit.endpointSlots && spare.length < SPARE_SLOTS; slot++) {
+      if (!used.has(slot)) spare.push(slot);
     }
+    for (const side of SIDES) {
+      for (const slot of side === 0 ? spare : [...used, ...spare]) {
+        if (!this.#has(indexOf(slot, side))) return indexOf(slot, side);
+      }
+    }
+    return undefined;
   }
 
   /** @returns false when it cannot be now: the slot gets its map when it is needed, and the failure shows then */
-  async #store(slot: number): Promise<boolean> {
+  async #store(index: number): Promise<boolean> {
     let map: BpfMap | undefined;
     try {
       map = this.#make();
-      await this.#outer.updateInnerAsync(indexKey(slot), map);
+      await this.#outer.updateInnerAsync(indexKey(index), map);
     } catch (error) {
       map?.close();
       if (error instanceof BpfError) return false;
       throw error;
     }
     if (this.#closed) map.close();
-    else this.#open.set(slot, map);
+    else this.#open.set(index, map);
     return !this.#closed;
   }
 

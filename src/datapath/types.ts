@@ -28,6 +28,12 @@ export interface Enforcement {
   readonly egress: boolean;
 }
 
+/** What is switched together with a policy. */
+export interface PolicySwitch extends Enforcement {
+  /** The endpoint's identity from then on; default: as before. */
+  readonly identity?: NumericIdentity | undefined;
+}
+
 export interface IpcacheEntry {
   readonly prefix: Cidr;
   readonly identity: NumericIdentity;
@@ -95,10 +101,11 @@ export interface Datapath {
   destroy(): Promise<void>;
   attachEndpoint(endpoint: DatapathEndpoint): Promise<void>;
   detachEndpoint(id: number): Promise<void>;
-  /** The endpoint's labels changed: its flows are judged anew. */
-  setEndpointIdentity(id: number, identity: NumericIdentity): Promise<void>;
-  /** Writes the difference, sets the enforcement and then moves the endpoint's epoch: established flows are judged anew. */
-  applyPolicy(id: number, diff: MapStateDiff, enforcement: Enforcement): Promise<void>;
+  /**
+   * Switches to the policy that the difference leads to, with enforcement and identity, all at once, and then moves the
+   * endpoint's epoch: established flows are judged anew.
+   */
+  applyPolicy(id: number, diff: MapStateDiff, wanted: PolicySwitch): Promise<void>;
   /** The whole map state as the kernel holds it: what a restarted agent takes the difference against. */
   readPolicy(id: number): Promise<MapState>;
   upsertIpcache(entries: readonly IpcacheEntry[]): Promise<void>;

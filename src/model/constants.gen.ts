@@ -267,7 +267,7 @@ export const EndpointFlag = {
   locked: 1,
   enforceIngress: 2,
   enforceEgress: 4,
-  held: 8,
+  policyB: 8,
 } as const;
 
 /** Texts of {@link EndpointFlag}. */
@@ -275,7 +275,7 @@ export const endpointFlagText: Readonly<Record<number, string>> = {
   1: 'locked',
   2: 'enforce-ingress',
   4: 'enforce-egress',
-  8: 'held: its policy is being rewritten, nothing new is judged by it',
+  8: 'policy-b: the second of its two policy maps is in force',
 };
 
 /** Bits of address_entry.flags. */
@@ -318,6 +318,7 @@ export const programIdentityText: Readonly<Record<number, string>> = {
 export const DatapathLimit = {
   endpointSlots: 4096,
   policyEntries: 16384,
+  policyMaps: 8192,
   eventCaptureBytes: 128,
   eventVersion: 1,
   policyStaticBits: 40,
@@ -330,6 +331,7 @@ export const DatapathLimit = {
 export const datapathLimitText: Readonly<Record<number, string>> = {
   4096: 'slots of endpoints; slot 0 stands for what is not local',
   16384: 'entries of one endpoint\'s policy map',
+  8192: 'policy maps: two a slot, at 2 * slot and 2 * slot + 1',
   128: 'most packet bytes in an event',
   1: 'layout of an event',
   40: 'bits of a policy key before protocol and port',
@@ -347,7 +349,7 @@ export const MapName = {
   addresses: 'ciliate_addresses_v1',
   endpoints: 'ciliate_endpoints_v1',
   epochs: 'ciliate_epochs_v1',
-  policy: 'ciliate_policy_v1',
+  policy: 'ciliate_policy_v2',
   policyStats: 'ciliate_policystats_v1',
   ipcache: 'ciliate_ipcache_v1',
   metrics: 'ciliate_metrics_v1',

@@ -363,12 +363,12 @@ describe('mapCache', () => {
     one.kernelState = new Map([['k', { key, entry }]]);
     ipcache.setRemote({ cidr: '10.0.2.9/32', identity: 300, node: 'n2', hostIp: '192.0.2.2' });
     const deps = { endpoints: [one], ipcache };
-    assert.deepEqual(mapCache('ciliate_policy_v1_7', deps), [{ key: 'Ingress: 300 80/TCP', value: 'allow' }]);
+    assert.deepEqual(mapCache('ciliate_policy_v2_7', deps), [{ key: 'Ingress: 300 80/TCP', value: 'allow' }]);
     assert.deepEqual(mapCache('ciliate_ipcache_v1', deps), [
       { key: '10.0.2.9/32', value: 'identity=300 encryptkey=0 tunnelendpoint=192.0.2.2 flags=<none>' },
     ]);
     assert.equal(mapCache('ciliate_ct4_v1', deps), undefined);
-    assert.equal(mapCache('ciliate_policy_v1_8', deps), undefined);
+    assert.equal(mapCache('ciliate_policy_v2_8', deps), undefined);
   });
 });
 

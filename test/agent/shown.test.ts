@@ -32,16 +32,16 @@ describe('what an agent shows of itself', () => {
     const paths = (maps ?? []).map(({ path }) => path);
     assert.deepEqual(
       paths,
-      ['', '_7', '_8'].map((end) => `/bpf/maps/ciliate_policy_v1${end}`),
+      ['', '_7', '_8'].map((end) => `/bpf/maps/ciliate_policy_v2${end}`),
     );
     assert.deepEqual(
       (maps ?? []).map(({ entries }) => entries),
       [2, 2, 2],
     );
-    const one = await node.client.map('ciliate_policy_v1_8');
-    assert.equal(one.path, '/bpf/maps/ciliate_policy_v1_8');
+    const one = await node.client.map('ciliate_policy_v2_8');
+    assert.equal(one.path, '/bpf/maps/ciliate_policy_v2_8');
     assert.equal(one.cache?.length, one.entries);
-    await assert.rejects(node.client.map('ciliate_policy_v1_9'), { code: 'NOT_FOUND' });
+    await assert.rejects(node.client.map('ciliate_policy_v2_9'), { code: 'NOT_FOUND' });
   });
 
   it('leaves a note of itself in its state folder, also when it is gone', async () => {

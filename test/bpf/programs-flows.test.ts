@@ -87,9 +87,10 @@ describePrograms('flows', (cases) => {
       });
       await cases.rig.setPolicy(A.id, new Map(), OPEN);
       assert.equal(send(address.b, udp(1, 2)).verdict, 'redirect');
-      cases.rig.endpoints.setIdentity(A.id, 1001);
+      const nothing = { upserts: [], deletes: [] };
+      await cases.rig.endpoints.applyPolicy(A.id, nothing, { ...OPEN, identity: 1001 });
       assertDropped(send(address.b, udp(1, 2)), DropReason.policy);
-      cases.rig.endpoints.setIdentity(A.id, A.identity);
+      await cases.rig.endpoints.applyPolicy(A.id, nothing, { ...OPEN, identity: A.identity });
     });
 
     it('closes a flow of TCP with a reset', async () => {

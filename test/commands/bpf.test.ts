@@ -27,7 +27,12 @@ function fill({ maps }: LoadedPrograms): void {
     ipv4: parseIp('10.1.0.5'),
     ipv6: undefined,
   };
-  const record = { endpoint, locked: false, enforcement: { ingress: true, egress: false } };
+  const record = {
+    endpoint,
+    locked: false,
+    enforcement: { ingress: true, egress: false },
+    policySide: 0 as const,
+  };
   maps.endpoints.update(indexKey(1), encodeEndpoint(record));
   const entry = { prefix: parseCidr('10.1.0.5/32'), identity: 300, tunnelEndpoint: undefined };
   maps.ipcache.update(encodeIpcacheKey(entry.prefix), encodeIpcacheEntry(entry, 0));

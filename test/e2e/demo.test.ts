@@ -7,8 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import { loadBpf } from '../../bpf/addon/index.ts';
 import type { Manifest } from '../../bugtool/types.ts';
 import { run } from '../../src/base/run.ts';
-import { decodePolicyEntry, decodePolicyKey } from '../../src/datapath/policy-codec.ts';
-import { openPolicyMap } from '../../src/datapath/policy-maps.ts';
+import { openMapReader } from '../../src/datapath/map-reader.ts';
 import { agentClient, ciliate } from '../../src/lab/agent-process.ts';
 import { runOn } from '../../src/lab/demo/cli.ts';
 import { endpointOf, identityOf, policyDrops, policyRealized } from '../../src/lab/demo/observe.ts';
@@ -24,7 +23,6 @@ import {
   sendFrom,
   startStarWars,
 } from '../../src/lab/star-wars.ts';
-import { MapName } from '../../src/model/constants.gen.ts';
 import { readPolicy, rulesText } from '../../src/policy/index.ts';
 import { isClean, leftovers, snapshot } from '../support/netns.ts';
 import { asNobody, bpfOrSkip, rootOrSkip } from '../support/privilege.ts';
@@ -157,29 +155,17 @@ describe('the steps of the demo, seen from outside', { skip: bpfOrSkip() }, () =
     );
     for (const name of DEATHSTARS) {
       const node = lab.node(lab.workload(name).node);
-      const outer = bpf.openPinnedMap(join(node.paths.bpfDir, 'maps', MapName.policy));
-      assert.ok(outer !== undefined, 'no pinned policy map');
-      const peers: number[] = [];
-      for (let slot = 0; slot < outer.info.maxEntries; slot++) {
-        const inner = openPolicyMap(bpf, outer, slot);
-        if (inner === undefined) continue;
-        for (const { keys, values, count } of inner.batches()) {
-          for (let i = 0; i < count; i++) {
-            const key = decodePolicyKey(keys, i * inner.info.keySize);
-            const { verdict } = decodePolicyEntry(values, i * inner.info.valueSize);
-            if (
-              key.direction === 'ingress' &&
-              key.protocol === 6 &&
-              key.port === 80 &&
-              verdict.kind === 'allow'
-            ) {
-              peers.push(key.identity);
-            }
-          }
-        }
-        inner.close();
-      }
-      outer.close();
+      const maps = openMapReader(node.paths.bpfDir, bpf);
+      const rows = [...maps.endpoints()].flatMap(({ endpoint }) => [...maps.policy(endpoint.id)]);
+      maps.close();
+      const onPort80 = rows.filter(
+        ({ key, entry }) =>
+          key.direction === 'ingress' &&
+          key.protocol === 6 &&
+          key.port === 80 &&
+          entry.verdict.kind === 'allow',
+      );
+      const peers = onPort80.map(({ key }) => key.identity);
       assert.deepEqual(
         peers.sort((a, b) => a - b),
         [tiefighter, deathstar].sort((a, b) => (a ?? 0) - (b ?? 0)),

@@ -5,7 +5,7 @@ import { encodeEndpoint } from '../../src/datapath/endpoint-codec.ts';
 import { moveEpoch, REMOTE_SLOT } from '../../src/datapath/epochs.ts';
 import { addressEntryLayout, metricsLayout } from '../../src/datapath/map-layouts.ts';
 import { PolicyMaps } from '../../src/datapath/policy-maps.ts';
-import { countPolicy, writePolicyDiff } from '../../src/datapath/policy-writer.ts';
+import { writePolicyDiff } from '../../src/datapath/policy-writer.ts';
 import {
   DEFAULT_LIFETIMES,
   type LoadedPrograms,
@@ -55,7 +55,7 @@ export class BpfPolicyEngine {
   private constructor(loaded: LoadedPrograms, policies: PolicyMaps) {
     this.#loaded = loaded;
     this.#policies = policies;
-    this.#policy = policies.get(SLOT);
+    this.#policy = policies.get(SLOT, 0);
   }
 
   static async create(peers: readonly Identity[]): Promise<BpfPolicyEngine> {
@@ -107,9 +107,12 @@ export class BpfPolicyEngine {
       ipv6: address(6, ENDPOINT_HOST),
     };
     const diff = diffMapState(this.#mapState, mapState);
-    await writePolicyDiff(this.#policy, diff, countPolicy(this.#mapState), () => Promise.resolve());
+    await writePolicyDiff(this.#policy, diff);
     this.#mapState = mapState;
-    maps.endpoints.update(indexKey(SLOT), encodeEndpoint({ endpoint, locked: false, enforcement }));
+    maps.endpoints.update(
+      indexKey(SLOT),
+      encodeEndpoint({ endpoint, locked: false, enforcement, policySide: 0 }),
+    );
     moveEpoch(maps.epochs, SLOT);
     moveEpoch(maps.epochs, REMOTE_SLOT);
   }

@@ -6,6 +6,7 @@ import type {
   Enforcement,
   IpcacheEntry,
   MapUsage,
+  PolicySwitch,
 } from '../../src/datapath/types.ts';
 import { type MapState, type MapStateDiff, mapStateKeyText } from '../../src/model/map-state.ts';
 
@@ -61,14 +62,11 @@ export class FakeDatapath implements Datapath {
     this.kernel.calls.push(`detach ${id}`);
   }
 
-  async setEndpointIdentity(id: number, identity: number): Promise<void> {
-    this.#fail('setEndpointIdentity');
-    const held = this.#endpoint(id);
-    held.endpoint = { ...held.endpoint, identity };
-    this.kernel.calls.push(`identity ${id} ${identity}`);
-  }
-
-  async applyPolicy(id: number, diff: MapStateDiff, enforcement: Enforcement): Promise<void> {
+  async applyPolicy(
+    id: number,
+    diff: MapStateDiff,
+    { identity, ...enforcement }: PolicySwitch,
+  ): Promise<void> {
     this.#fail('applyPolicy');
     const held = this.#endpoint(id);
     const policy = new Map(held.policy);
@@ -76,6 +74,10 @@ export class FakeDatapath implements Datapath {
     for (const item of diff.upserts) policy.set(mapStateKeyText(item.key), item);
     held.policy = policy;
     held.enforcement = enforcement;
+    if (identity !== undefined && identity !== held.endpoint.identity) {
+      held.endpoint = { ...held.endpoint, identity };
+      this.kernel.calls.push(`identity ${id} ${identity}`);
+    }
     const directions = (['ingress', 'egress'] as const)
       .filter((direction) => enforcement[direction])
       .join('+');
@@ -114,7 +116,7 @@ export class FakeDatapath implements Datapath {
 
   /** One map of maps, and in it a policy map for each endpoint, as the real one tells them. */
   async readMapUsage(): Promise<readonly MapUsage[]> {
-    const path = '/bpf/maps/ciliate_policy_v1';
+    const path = '/bpf/maps/ciliate_policy_v2';
     const row = (name: string, entries: number): MapUsage => ({
       name,
       path,
@@ -123,9 +125,9 @@ export class FakeDatapath implements Datapath {
       errors: 0,
     });
     const held = [...this.kernel.endpoints].map(([id, { policy }]) =>
-      row(`ciliate_policy_v1_${id}`, policy.size),
+      row(`ciliate_policy_v2_${id}`, policy.size),
     );
-    return [row('ciliate_policy_v1', this.kernel.endpoints.size), ...held];
+    return [row('ciliate_policy_v2', this.kernel.endpoints.size), ...held];
   }
 
   onEvents(): void {

@@ -92,12 +92,12 @@ describe('map list', () => {
   it('shows how many entries the kernel holds, with or without a copy', () => {
     const maps = [
       { path: '/m/ciliate_ct4_v1', entries: 12 },
-      { path: '/m/ciliate_policy_v1_7', entries: 2, cache: [{ key: 'a' }] },
+      { path: '/m/ciliate_policy_v2_7', entries: 2, cache: [{ key: 'a' }] },
       { path: '/m/other' },
     ];
     const lines = mapList(maps).split('\n');
     assert.match(lines[1] ?? '', /^ciliate_ct4_v1 +12 +0 +false$/);
-    assert.match(lines[2] ?? '', /^ciliate_policy_v1_7 +2 +0 +true$/);
+    assert.match(lines[2] ?? '', /^ciliate_policy_v2_7 +2 +0 +true$/);
     assert.match(lines[3] ?? '', /^other +unknown +0 +false$/);
   });
 });

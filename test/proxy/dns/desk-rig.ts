@@ -87,8 +87,8 @@ export interface RigOptions {
   readonly identities?: FlowIdentities | undefined;
 }
 
-/** A UDP proxy on sockets in memory, with a clock that only `advance` moves. */
-export function udpRig({
+/** A desk with a clock that stands still unless `state.nowNs` is moved, and what it said. */
+export function deskRig({
   table = tableOf([dnsFilter('r', ['*.x.io'])]),
   limits,
   agent = true,
@@ -118,12 +118,15 @@ export function udpRig({
     counters,
     limits: allLimits,
   });
+  return { desk, clock, limits: allLimits, counters, log, toAgent, observations, state };
+}
+
+/** A UDP proxy on sockets in memory. */
+export function udpRig(options: RigOptions = {}) {
+  const rig = deskRig(options);
   let sockets: FakeDatagrams | undefined;
   const proxy = new UdpProxy(0xa00, {
-    desk,
-    clock,
-    limits: allLimits,
-    counters,
+    ...rig,
     datagrams: (handlers) => {
       sockets = new FakeDatagrams(handlers);
       return sockets;
@@ -131,7 +134,7 @@ export function udpRig({
   });
   if (sockets === undefined) throw new Error('the proxy made no sockets');
   for (const family of [4, 6] as const) proxy.answerThrough(openSync('/dev/null', 'r'), family);
-  return { proxy, sockets, counters, log, toAgent, desk, observations, state };
+  return { ...rig, proxy, sockets };
 }
 
 export function flow(clientPort = 40_000, client = CLIENT, server = SERVER): DatagramFlow {

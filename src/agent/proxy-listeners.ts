@@ -3,14 +3,12 @@ import { closeSync } from 'node:fs';
 import { SystemError } from '../base/errors.ts';
 import type { Sockets } from '../base/sockets/types.ts';
 import { NO_PROXY_PORTS, type ProxyPorts } from '../model/l7.ts';
-import type { ProxyListener } from '../model/proxy-protocol.ts';
+import { PROXY_MARK, type ProxyListener } from '../model/proxy-protocol.ts';
 import { StateFile, type StateFileDeps } from './state-file.ts';
 
 /** Range that redirect ports are taken from, host order, both ends included. */
 export const PROXY_PORT_RANGE = { first: 10_000, last: 20_000 } as const;
 
-/** Packets of the proxy carry it, and accepted sockets inherit it from their listener. */
-const PROXY_MARK = 0xa00;
 const BACKLOG = 4096;
 const TRIES = 100;
 const LOOPBACK = { 4: '127.0.0.1', 6: '::1' } as const;

@@ -1,6 +1,11 @@
 import type { NumericIdentity } from './identity.ts';
 import type { AccessLogRecord, L7Policy, ProxyPorts } from './l7.ts';
 
+/** SO_MARK of what the proxy sends; accepted sockets inherit it from their listener. */
+export const PROXY_MARK = 0xa00;
+
+export const PROXY_TRANSPORTS = ['tcp4', 'tcp6', 'udp4', 'udp6', 'reply4', 'reply6'] as const;
+
 /**
  * A socket that the agent opened for the proxy, transparent and marked: listening (tcp), bound and ready to receive (udp),
  * or of type `raw-udp` for answers to datagrams (reply; only `dns-egress` has one).
@@ -8,7 +13,7 @@ import type { AccessLogRecord, L7Policy, ProxyPorts } from './l7.ts';
 export interface ProxyListener {
   /** Parser and direction. */
   readonly name: keyof ProxyPorts;
-  readonly transport: 'tcp4' | 'tcp6' | 'udp4' | 'udp6' | 'reply4' | 'reply6';
+  readonly transport: (typeof PROXY_TRANSPORTS)[number];
   readonly fd: number;
 }
 

@@ -9,6 +9,7 @@ import { processRef, signalProcess } from '../../src/agent/process-ref.ts';
 import { findSetpriv } from '../../src/agent/proxy-launch.ts';
 import { PROXY_PORT_RANGE, ProxyListeners } from '../../src/agent/proxy-listeners.ts';
 import { ProxyManager, type ProxyManagerDeps } from '../../src/agent/proxy-manager.ts';
+import { packageRoot } from '../../src/base/assets.ts';
 import { silentLog } from '../../src/base/log.ts';
 import { nodePaths } from '../../src/base/paths.ts';
 import { loadSockets } from '../../src/base/sockets/index.ts';
@@ -61,11 +62,16 @@ describe('the proxy manager', { skip: rootOrSkip() }, () => {
   const policies = (): readonly number[] =>
     told().flatMap(({ policy: sent }) => (sent === undefined ? [] : [sent.revision]));
 
-  function make(behaviour = '', more: Partial<ProxyManagerDeps> = {}, setpriv?: string): ProxyManager {
+  function make(
+    behaviour = '',
+    more: Partial<ProxyManagerDeps> = {},
+    setpriv?: string,
+    command = ['/usr/bin/env', `FAKE_PROXY=${behaviour}`, process.execPath, FAKE],
+  ): ProxyManager {
     const made = new ProxyManager(
       {
         paths: nodePaths(folder, join(folder, 'bpf')),
-        command: ['/usr/bin/env', `FAKE_PROXY=${behaviour}`, process.execPath, FAKE],
+        command,
         setpriv,
       },
       {
@@ -156,6 +162,23 @@ describe('the proxy manager', { skip: rootOrSkip() }, () => {
     await until('the second has the policy', () => policies().length === 2, 10_000);
     assert.equal(starts().length, 2);
     assert.deepEqual(one.ports, ports);
+  });
+
+  it('starts the real proxy with reduced rights, and that acknowledges policies', async () => {
+    const real = [join(packageRoot(), 'bin', 'ciliate'), 'proxy'];
+    const one = make('', {}, findSetpriv(), real);
+    await one.start();
+    await one.need();
+    const { pid } = JSON.parse(readFileSync(join(folder, 'pid', 'proxy.started.json'), 'utf8')) as {
+      pid: number;
+    };
+    pids.add(pid);
+    assert.equal(
+      await one.apply(policy(5), [], 20_000),
+      true,
+      readFileSync(join(folder, 'log', 'proxy.out'), 'utf8'),
+    );
+    assert.equal(await one.apply(policy(6), [], 5_000), true);
   });
 
   it('is given up on for a while when it keeps dying, with the reason in its status', async () => {

@@ -47,6 +47,17 @@ export { type RuleJson, ruleJson, rulesText } from './rule-json.ts';
 export { ruleName } from './rule-name.ts';
 export type { IdentityChanges, SelectorUse } from './selector-cache.ts';
 export {
+  lacksNamespace,
+  type TraceOptions,
+  type TraceQuery,
+  type TraceResult,
+  type TraceRule,
+  tracePolicy,
+} from './trace.ts';
+export { l4Text } from './trace-ports.ts';
+export type { TraceL4, TraceNamedPort, TraceParty } from './trace-types.ts';
+export { traceView } from './trace-view.ts';
+export {
   formatValidation,
   type PolicyText,
   type ValidatedFile,

@@ -1,0 +1,39 @@
+import { dnsPatternText } from '../model/dns-pattern.ts';
+import type { HttpRule, KafkaRule, L7Rules } from '../model/l7.ts';
+
+function httpText(rule: HttpRule): string {
+  const parts = [
+    rule.method,
+    rule.path,
+    rule.host === undefined ? undefined : `host ${rule.host}`,
+    ...rule.headers.map((header) => `header ${header}`),
+    ...rule.headerMatches.map(
+      ({ name, value }) => `header ${name}${value === undefined ? '' : `: ${value}`}`,
+    ),
+  ].filter((part) => part !== undefined);
+  return parts.length === 0 ? 'http: every request' : `http: ${parts.join(' ')}`;
+}
+
+function kafkaText(rule: KafkaRule): string {
+  const parts = [
+    rule.role,
+    rule.apiKey,
+    rule.apiVersion === undefined ? undefined : `version ${rule.apiVersion}`,
+    rule.clientId === undefined ? undefined : `client ${rule.clientId}`,
+    rule.topic === undefined ? undefined : `topic ${rule.topic}`,
+  ].filter((part) => part !== undefined);
+  return parts.length === 0 ? 'kafka: every request' : `kafka: ${parts.join(' ')}`;
+}
+
+/** What L7 rules let through, for people, one text a rule: `http: PUT /v1/.*`. An empty list lets nothing through. */
+export function l7Texts(l7: L7Rules): readonly string[] {
+  if (l7.rules.length === 0) return [`${l7.kind}: no request (the list is empty)`];
+  switch (l7.kind) {
+    case 'http':
+      return l7.rules.map(httpText);
+    case 'kafka':
+      return l7.rules.map(kafkaText);
+    case 'dns':
+      return l7.rules.map((pattern) => `dns: ${dnsPatternText(pattern)}`);
+  }
+}

@@ -1,0 +1,82 @@
+import type { L7Rules } from '../model/l7.ts';
+import { Protocol } from '../model/map-state.ts';
+import type { IcmpSpec, PortRule, PortSpec, RuleItem } from './rule.ts';
+import type { TraceL4, TraceNamedPort } from './trace-types.ts';
+
+/** Whether ports or icmps of an item hold for the traffic, and with which L7 rules. */
+export interface L4Match {
+  readonly matches: boolean;
+  readonly reason: string;
+  /** Of each entry of `toPorts` that holds: what requests must look like; undefined is anything. */
+  readonly l7: readonly (L7Rules | undefined)[];
+}
+
+const NAMES: Readonly<Record<number, PortSpec['protocol']>> = {
+  [Protocol.tcp]: 'TCP',
+  [Protocol.udp]: 'UDP',
+  [Protocol.sctp]: 'SCTP',
+};
+
+export function portText({ port, endPort, protocol }: PortSpec): string {
+  return `${port}${endPort === undefined ? '' : `-${endPort}`}/${protocol}`;
+}
+
+function icmpText({ family, type }: IcmpSpec): string {
+  return `${family === 4 ? 'ICMPv4' : 'ICMPv6'} type ${type}`;
+}
+
+/** `80/TCP`, `ICMPv4 type 8`, or every protocol and port. */
+export function l4Text(l4: TraceL4): string {
+  switch (l4.kind) {
+    case 'any':
+      return 'every protocol and port';
+    case 'icmp':
+      return icmpText(l4);
+    case 'port':
+      return `${l4.port}/${NAMES[l4.protocol] ?? l4.protocol}`;
+  }
+}
+
+function portHolds(spec: PortSpec, l4: TraceL4, named: readonly TraceNamedPort[]): boolean {
+  if (l4.kind !== 'port') return false;
+  if (spec.protocol !== 'ANY' && spec.protocol !== NAMES[l4.protocol]) return false;
+  if (typeof spec.port === 'string') {
+    return named.some(
+      (one) => one.name === spec.port && one.protocol === l4.protocol && one.port === l4.port,
+    );
+  }
+  return spec.port === 0 || (l4.port >= spec.port && l4.port <= (spec.endPort ?? spec.port));
+}
+
+function unknownNames(rules: readonly PortRule[], named: readonly TraceNamedPort[]): string {
+  const specs = rules.flatMap(({ ports }) => ports);
+  const names = specs.flatMap(({ port }) => (typeof port === 'string' ? [port] : []));
+  const unknown = names.filter((name) => !named.some((one) => one.name === name));
+  return unknown.length === 0 ? '' : `; the destination has no port named ${unknown.join(', ')}`;
+}
+
+function portsMatch(rules: readonly PortRule[], l4: TraceL4, named: readonly TraceNamedPort[]): L4Match {
+  const held = rules.filter(({ ports }) => ports.some((spec) => portHolds(spec, l4, named)));
+  const texts = rules.flatMap(({ ports }) => ports.map(portText)).join(', ');
+  if (held.length === 0) {
+    return { matches: false, reason: `is for ${texts} only${unknownNames(rules, named)}`, l7: [] };
+  }
+  const spec = held[0]?.ports.find((one) => portHolds(one, l4, named));
+  return {
+    matches: true,
+    reason: `port ${spec === undefined ? texts : portText(spec)}`,
+    l7: held.map((rule) => rule.l7),
+  };
+}
+
+/** Whether an item is for this traffic, as far as protocol and port go. */
+export function matchL4(item: RuleItem, l4: TraceL4, named: readonly TraceNamedPort[]): L4Match {
+  if (item.ports !== undefined) return portsMatch(item.ports, l4, named);
+  if (item.icmps === undefined) return { matches: true, reason: 'every protocol and port', l7: [undefined] };
+  const held = item.icmps.find(
+    (spec) => l4.kind === 'icmp' && spec.family === l4.family && spec.type === l4.type,
+  );
+  return held === undefined
+    ? { matches: false, reason: `is for ${item.icmps.map(icmpText).join(', ')} only`, l7: [] }
+    : { matches: true, reason: icmpText(held), l7: [undefined] };
+}

@@ -1,0 +1,285 @@
+import type { L7Rules } from '../model/l7.ts';
+import { type Label, LabelKey } from '../model/labels.ts';
+import type { Direction } from '../model/map-state.ts';
+import { matchesSelector } from '../model/selector.ts';
+import type { EnforcementMode } from './resolve.ts';
+import type { Rule, RuleItem } from './rule.ts';
+import { ruleName } from './rule-name.ts';
+import { matchPeers, missingParts, type PeerContext } from './trace-peers.ts';
+import { matchL4 } from './trace-ports.ts';
+import type { TraceL4, TraceParty } from './trace-types.ts';
+
+/*
+ * What the rules say of one kind of traffic, and why: rule by rule and item by item, like evaluate-naive.ts, but with
+ * every reason. For the egress of the source and the ingress of the destination:
+ * 1. The party is no workload of this cluster, or nothing is enforced (mode never): allowed.
+ * 2. A deny item of a rule that selects it matches, or it fails the requirements of one: denied.
+ * 3. The peer is the node itself, on ingress, where localhost is always allowed: allowed.
+ * 4. Allow items match: allowed; where one of them has L7 rules, through the proxy, which passes a request that any of
+ *    them allows.
+ * 5. Otherwise denied if one of the rules that select it denies by default, or the mode or `reserved:init` does.
+ */
+
+export interface TraceRule {
+  readonly rule: Rule;
+  /** Number in policy maps and events, where it is known. */
+  readonly id?: number | undefined;
+  /** `rule1.yaml:3`, or its place in `policy get`. */
+  readonly place: string;
+}
+
+export interface TraceOptions extends PeerContext {
+  readonly mode: EnforcementMode;
+  readonly allowLocalhost: 'always' | 'policy';
+  /** Whether L7 rules allow the request that is traced; undefined: none is. */
+  readonly requestAllowed?: ((l7: L7Rules) => boolean) | undefined;
+}
+
+export interface TraceQuery {
+  readonly source: TraceParty;
+  readonly destination: TraceParty;
+  readonly l4: TraceL4;
+}
+
+export interface TracedItem {
+  /** `ingress[0]`, `egressDeny[2]`. */
+  readonly field: string;
+  readonly effect: 'allow' | 'deny';
+  readonly matches: boolean;
+  /** What matched, or what did not. */
+  readonly reasons: readonly string[];
+  /** What requests must look like; empty when anything goes or the item does not match. */
+  readonly l7: readonly L7Rules[];
+  /** Whether the item lets the traced request through; undefined without one, or when the item does not match. */
+  readonly requestAllowed?: boolean | undefined;
+}
+
+export interface TracedRule {
+  readonly index: number;
+  readonly id?: number | undefined;
+  readonly name: string;
+  readonly place: string;
+  readonly description?: string | undefined;
+  /** One of its items, or its requirements, made the verdict. */
+  readonly decides: boolean;
+  readonly items: readonly TracedItem[];
+  /** Which requirements the peer fails; undefined when it fails none. */
+  readonly requires?: string | undefined;
+}
+
+export type TraceVerdict = 'allowed' | 'redirected' | 'denied';
+
+export interface TracedDirection {
+  readonly direction: Direction;
+  readonly verdict: TraceVerdict;
+  readonly reason: string;
+  /** Whether what nothing allows is dropped. */
+  readonly enforced: boolean;
+  /** Those that select the subject, in their order. */
+  readonly rules: readonly TracedRule[];
+  /** Rules that have items of the direction, and do not select it. */
+  readonly others: readonly { readonly name: string; readonly place: string; readonly lacks: string }[];
+}
+
+export interface TraceResult {
+  readonly verdict: TraceVerdict;
+  readonly egress: TracedDirection;
+  readonly ingress: TracedDirection;
+}
+
+const SECTIONS = {
+  ingress: [
+    ['ingressDeny', 'deny'],
+    ['ingress', 'allow'],
+  ],
+  egress: [
+    ['egressDeny', 'deny'],
+    ['egress', 'allow'],
+  ],
+} as const;
+
+interface Judgement {
+  readonly direction: Direction;
+  readonly subject: TraceParty;
+  readonly peer: TraceParty;
+  readonly query: TraceQuery;
+  readonly options: TraceOptions;
+}
+
+function isReserved(party: TraceParty, name: string): boolean {
+  return party.labels.some(({ source, key }) => source === 'reserved' && key === name);
+}
+
+function traceItem(item: RuleItem, field: string, effect: 'allow' | 'deny', judged: Judgement): TracedItem {
+  const { query, options, peer } = judged;
+  const nobody = item.peers === undefined && item.ports === undefined && item.icmps === undefined;
+  if (nobody) return { field, effect, matches: false, reasons: ['{} selects nobody'], l7: [] };
+  const peers = matchPeers(item.peers, peer, options);
+  const l4 = matchL4(item, query.l4, query.destination.namedPorts ?? []);
+  const matches = peers.matches && l4.matches;
+  // Of an item that does not match only what failed is of interest.
+  const reasons = [peers, l4].filter((part) => part.matches === matches).map(({ reason }) => reason);
+  if (!matches) return { field, effect, matches, reasons, l7: [] };
+  const open = l4.l7.includes(undefined);
+  const l7 = open ? [] : l4.l7.filter((rules) => rules !== undefined);
+  const { requestAllowed: judge } = options;
+  const requestAllowed = judge === undefined ? undefined : open || l7.some(judge);
+  return { field, effect, matches, reasons, l7, requestAllowed };
+}
+
+function failedRequirements(rule: Rule, { direction, peer }: Judgement): string | undefined {
+  const all = (rule[direction] ?? []).flatMap((item) => item.requires ?? []);
+  const failed = all.filter((selector) => !matchesSelector(selector, peer.labels));
+  if (failed.length === 0) return undefined;
+  return failed.map((selector) => missingParts(selector, peer.labels)).join(', ');
+}
+
+function traceRule(traced: TraceRule, index: number, judged: Judgement): TracedRule {
+  const { rule, id, place } = traced;
+  const items = SECTIONS[judged.direction].flatMap(([section, effect]) =>
+    (rule[section] ?? []).map((item, i) => traceItem(item, `${section}[${i}]`, effect, judged)),
+  );
+  const name = ruleName(rule.labels);
+  const requires = failedRequirements(rule, judged);
+  return { index, id, name, place, description: rule.description, decides: false, items, requires };
+}
+
+/** Whether a rule has items of a direction. */
+export function namesDirection(rule: Rule, direction: Direction): boolean {
+  return SECTIONS[direction].some(([section]) => (rule[section]?.length ?? 0) > 0);
+}
+
+function deniesByDefault(rule: Rule, direction: Direction): boolean {
+  return rule.enableDefaultDeny?.[direction] !== false;
+}
+
+type Decision = Pick<TracedDirection, 'verdict' | 'reason'> & {
+  /** Which rules made it. */
+  readonly by: (rule: TracedRule) => boolean;
+};
+
+const nobody = (): boolean => false;
+
+function matching(rules: readonly TracedRule[], effect: 'allow' | 'deny'): readonly TracedItem[] {
+  return rules.flatMap(({ items }) => items.filter((item) => item.matches && item.effect === effect));
+}
+
+const hasMatch =
+  (effect: 'allow' | 'deny') =>
+  ({ items }: TracedRule): boolean =>
+    items.some((item) => item.matches && item.effect === effect);
+
+function decideAllowed(rules: readonly TracedRule[], openByDefault: boolean): Decision {
+  const by = hasMatch('allow');
+  const allows = matching(rules, 'allow');
+  if (allows.every(({ l7 }) => l7.length === 0))
+    return { verdict: 'allowed', reason: 'a rule allows it', by };
+  if (openByDefault || allows.some(({ requestAllowed }) => requestAllowed === true)) {
+    return { verdict: 'redirected', reason: 'through the proxy, which lets the request pass', by };
+  }
+  if (allows.every(({ requestAllowed }) => requestAllowed === undefined)) {
+    const some = allows.some(({ l7 }) => l7.length === 0);
+    const reason = some
+      ? 'through the proxy, where every request passes'
+      : 'through the proxy, which judges each request';
+    return { verdict: 'redirected', reason, by };
+  }
+  return { verdict: 'denied', reason: 'the proxy denies the request: no rule allows it', by };
+}
+
+function decide(rules: readonly TracedRule[], enforced: boolean, judged: Judgement): Decision {
+  const { direction, peer, options } = judged;
+  if (matching(rules, 'deny').length > 0) {
+    return { verdict: 'denied', reason: 'a rule denies it', by: hasMatch('deny') };
+  }
+  if (rules.some(({ requires }) => requires !== undefined)) {
+    const reason = 'the peer does not meet what a rule requires';
+    return { verdict: 'denied', reason, by: (rule) => rule.requires !== undefined };
+  }
+  if (direction === 'ingress' && isReserved(peer, 'host') && options.allowLocalhost === 'always') {
+    return { verdict: 'allowed', reason: "the node's own processes reach its endpoints", by: nobody };
+  }
+  if (matching(rules, 'allow').length > 0) return decideAllowed(rules, !enforced);
+  return enforced
+    ? { verdict: 'denied', reason: 'nothing allows it', by: nobody }
+    : { verdict: 'allowed', reason: notEnforced(rules, direction), by: nobody };
+}
+
+function notEnforced(rules: readonly TracedRule[], direction: Direction): string {
+  return rules.length === 0
+    ? `not enforced: no rule for ${direction} selects the endpoint`
+    : 'not enforced: the rules that select the endpoint do not deny by default';
+}
+
+/** Why no policy is enforced at a party at all; undefined where it is. */
+function unpoliced(party: TraceParty, mode: EnforcementMode): string | undefined {
+  if (mode === 'never') return 'policy enforcement is switched off';
+  if (party.prefix !== undefined) return 'outside the cluster: no policy is enforced there';
+  const reserved = party.labels.find(({ source, key }) => source === 'reserved' && key !== 'init');
+  const isEndpoint = reserved === undefined || reserved.key === 'health';
+  return isEndpoint ? undefined : `${reserved.key} is no endpoint: no policy is enforced there`;
+}
+
+function lacksOf(rule: Rule, subject: TraceParty): string {
+  return rule.subjectKind === 'node'
+    ? 'it is for nodes'
+    : `endpoint lacks ${missingParts(rule.subject, subject.labels)}`;
+}
+
+function traceDirection(rules: readonly TraceRule[], judged: Judgement): TracedDirection {
+  const { direction, subject, options } = judged;
+  const reason = unpoliced(subject, options.mode);
+  if (reason !== undefined) {
+    return { direction, verdict: 'allowed', reason, enforced: false, rules: [], others: [] };
+  }
+  const ofDirection = rules
+    .map((traced, index) => ({ traced, index }))
+    .filter(({ traced }) => namesDirection(traced.rule, direction));
+  const selects = ({ rule }: TraceRule): boolean =>
+    rule.subjectKind !== 'node' && matchesSelector(rule.subject, subject.labels);
+  const selecting = ofDirection.filter(({ traced }) => selects(traced));
+  const traced = selecting.map((one) => traceRule(one.traced, one.index, judged));
+  const always = options.mode === 'always' || isReserved(subject, 'init');
+  const enforced = always || selecting.some((one) => deniesByDefault(one.traced.rule, direction));
+  const decision = decide(traced, enforced, judged);
+  const others = ofDirection
+    .filter((one) => !selects(one.traced))
+    .map((one) => ({
+      name: ruleName(one.traced.rule.labels),
+      place: one.traced.place,
+      lacks: lacksOf(one.traced.rule, subject),
+    }));
+  return {
+    direction,
+    verdict: decision.verdict,
+    reason: decision.reason,
+    enforced,
+    rules: traced.map((rule) => ({ ...rule, decides: decision.by(rule) })),
+    others,
+  };
+}
+
+/** What the rules say of this traffic, in both directions, with every reason. */
+export function tracePolicy(
+  rules: readonly TraceRule[],
+  query: TraceQuery,
+  options: TraceOptions,
+): TraceResult {
+  const { source, destination } = query;
+  const judge = (direction: Direction, subject: TraceParty, peer: TraceParty): TracedDirection =>
+    traceDirection(rules, { direction, subject, peer, query, options });
+  const egress = judge('egress', source, destination);
+  const ingress = judge('ingress', destination, source);
+  const verdicts = [egress.verdict, ingress.verdict];
+  const verdict = (['denied', 'redirected'] as const).find((one) => verdicts.includes(one)) ?? 'allowed';
+  return { verdict, egress, ingress };
+}
+
+/** Whether labels name neither a namespace nor a reserved identity while rules select by namespace: an easy slip. */
+export function lacksNamespace(labels: readonly Label[], rules: readonly TraceRule[]): boolean {
+  const named = labels.some(({ source, key }) => source === 'reserved' || key === LabelKey.podNamespace);
+  return (
+    !named &&
+    rules.some(({ rule }) => rule.subject.matchLabels.some(({ key }) => key === LabelKey.podNamespace))
+  );
+}

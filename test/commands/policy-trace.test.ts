@@ -1,0 +1,214 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { answerJson, cli, FakeNode, type Outcome } from './cli.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'ciliate-trace-'));
+const node = new FakeNode();
+const file = join(folder, 'rules.yaml');
+
+/** Ports by who may use them, and one path of HTTP. */
+const RULES = `apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: rule1, namespace: default}
+spec:
+  endpointSelector: {matchLabels: {class: deathstar}}
+  ingress:
+    - fromEndpoints: [{matchLabels: {org: empire}}]
+      toPorts:
+        - ports: [{port: "80", protocol: TCP}]
+          rules: {http: [{method: POST, path: /v1/request-landing}]}
+`;
+
+const NAMESPACE = 'k8s:io.kubernetes.pod.namespace=default';
+const identity = (id: number, ...labels: string[]) => ({ id, labels: [...labels, NAMESPACE] });
+const SHIP = identity(1001, 'k8s:org=empire', 'k8s:class=tiefighter');
+const XWING = identity(1002, 'k8s:org=alliance', 'k8s:class=xwing');
+const STAR = identity(1003, 'k8s:org=empire', 'k8s:class=deathstar');
+
+function endpoint(id: number, who: typeof SHIP, name: string) {
+  const status = {
+    identity: who,
+    'external-identifiers': { 'k8s-namespace': 'default', 'k8s-pod-name': name },
+    networking: { addressing: [{ ipv4: `10.0.0.${id}` }] },
+  };
+  return { id, status };
+}
+const ENDPOINTS = [endpoint(1, SHIP, 'tiefighter'), endpoint(3, STAR, 'deathstar')];
+
+const ANSWERS: Readonly<Record<string, unknown>> = {
+  '/v1/policy/rules': [{ id: 42, name: 'default/rule1' }],
+  '/v1/endpoint': ENDPOINTS,
+  '/v1/endpoint/1': ENDPOINTS[0],
+  '/v1/endpoint/3': ENDPOINTS[1],
+  '/v1/identity/1002': XWING,
+  '/v1/ip': [
+    { cidr: '0.0.0.0/0', identity: 2 },
+    { cidr: '10.0.0.3/32', identity: 1003 },
+    { cidr: '10.0.9.9/32', identity: 1002, metadata: { namespace: 'default', name: 'xwing' } },
+  ],
+  '/v1/fqdn/cache': [],
+  '/v1/config': { status: { realized: { 'policy-enforcement': 'default' } } },
+};
+
+before(async () => {
+  writeFileSync(file, RULES);
+  const { stdout } = await cli(['policy', 'trace', '--policy', file, '-s', 'a=b', '-d', 'a=b', '-o', 'json']);
+  assert.notEqual(stdout, '');
+  const rules = [
+    {
+      endpointSelector: {
+        matchLabels: { 'any:class': 'deathstar', [`${NAMESPACE.split('=')[0]}`]: 'default' },
+      },
+      ingress: [
+        {
+          fromEndpoints: [{ matchLabels: { 'any:org': 'empire' } }],
+          toPorts: [
+            {
+              ports: [{ port: '80', protocol: 'TCP' }],
+              rules: { http: [{ method: 'POST', path: '/v1/request-landing' }] },
+            },
+          ],
+        },
+      ],
+      labels: [{ key: 'io.cilium.k8s.policy.name', value: 'rule1', source: 'k8s' }],
+    },
+  ];
+  await node.serve('ciliate.sock', ({ path, body }, response) => {
+    if (path === '/v1/policy') answerJson(response, 200, { revision: 2, policy: JSON.stringify(rules) });
+    else if (path === '/v1/identity') {
+      const wanted = JSON.parse(body === '' ? '[]' : body) as string[];
+      const bare = wanted.map((label) => label.replace(/^any:/, ''));
+      const found = [SHIP, XWING, STAR].filter(({ labels }) =>
+        bare.every((one) => labels.some((label) => label.endsWith(`:${one}`))),
+      );
+      answerJson(response, found.length > 0 ? 200 : 404, found.length > 0 ? found : 'none');
+    } else answerJson(response, ANSWERS[path] === undefined ? 404 : 200, ANSWERS[path] ?? 'none');
+  });
+});
+after(async () => {
+  await node.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function trace(words: string, extra: readonly string[] = []): Promise<Outcome> {
+  return cli(['policy', 'trace', ...words.split(' '), ...extra]);
+}
+const asked = (words: string, extra: readonly string[] = []) =>
+  trace(words, [...extra, '--state-dir', node.stateDir]);
+
+describe('policy trace of files', () => {
+  const SHIPS = '-s org=empire -d class=deathstar --dport 80';
+
+  it('needs no agent: names the rule that decides with its line, and exits 0', async () => {
+    const { stdout, stderr, code } = await trace(`--policy ${file} ${SHIPS}`);
+    assert.equal(stderr, '');
+    assert.equal(code, 0);
+    assert.match(
+      stdout,
+      /\* rule default\/rule1, .*rules\.yaml:5\n {6}ingress\[0\] allows: peer matches any:org=empire/,
+    );
+    assert.match(stdout, /requests that match one of:\n {10}http: POST \/v1\/request-landing\n/);
+    assert.match(stdout, /names no namespace: taken as of default/);
+    assert.match(stdout, /\nFinal verdict: ALLOWED, through the proxy\n$/);
+  });
+
+  it('judges a request as the proxy would', async () => {
+    const put = await trace(`--policy ${file} ${SHIPS}`, ['--http', 'PUT /v1/exhaust-port']);
+    assert.equal(put.code, 1);
+    assert.match(put.stdout, /the request matches none of:/);
+    assert.match(put.stdout, /\nFinal verdict: DENIED\n$/);
+    const post = await trace(`--policy ${file} ${SHIPS}`, ['--http', 'POST /v1/request-landing']);
+    assert.equal(post.code, 0);
+    const tricky = await trace(`--policy ${file} ${SHIPS}`, ['--http', 'POST /v1/../v1/request-landing']);
+    assert.equal(tricky.code, 2);
+    assert.match(tricky.stderr, /the proxy answers 400/);
+  });
+
+  it('exits 1 and says what the peer lacks, or which port it is for', async () => {
+    const other = await trace(`--policy ${file} -s org=alliance -d class=deathstar --dport 80`);
+    assert.equal(other.code, 1);
+    assert.match(other.stdout, /ingress\[0\] does not match: peer lacks any:org=empire/);
+    const port = await trace(`--policy ${file} -s org=empire -d class=deathstar --dport 443/tcp`);
+    assert.match(port.stdout, /ingress\[0\] does not match: is for 80\/TCP only/);
+  });
+
+  it('prints JSON with both directions', async () => {
+    const { stdout, code } = await trace(
+      `--policy ${file} -s org=alliance -d class=deathstar --dport 80 -o json`,
+    );
+    assert.equal(code, 1);
+    const result = JSON.parse(stdout) as {
+      verdict: string;
+      ingress: { rules: { items: { matches: boolean }[] }[] };
+    };
+    assert.equal(result.verdict, 'denied');
+    assert.equal(result.ingress.rules[0]?.items[0]?.matches, false);
+  });
+
+  it('escapes what a terminal would obey', async () => {
+    const odd = await trace(`--policy ${file} ${SHIPS}`, ['--http', 'GET /\u001b[2J']);
+    assert.equal(odd.code, 1);
+    assert.match(odd.stdout, /^Request GET \\x1b\[2J$/m);
+  });
+
+  const WRONG: Readonly<Record<string, RegExp>> = {
+    '-d a=b': /say whose traffic it is: --src/,
+    '-s a=b --src-ip 1.2.3.4 -d a=b': /say only one way who --src is/,
+    '-s a=b -d a=b --dport 80/xyz': /is no port/,
+    '-s a=b -d a=b --dport 70000': /is no port/,
+    '-s a=b -d a=b --dport icmp/300': /is no type of ICMP/,
+    '--src-endpoint 7 -d a=b': /needs an agent/,
+    '--src-ip 1.2.3 -d a=b': /is not an IP address/,
+    '-s nonsense:a=b -d a=b': /unknown label source/,
+    '-s a=b -d a=b --http GET': /is no request/,
+  };
+  for (const [words, message] of Object.entries(WRONG)) {
+    it(`refuses ${words} with 2`, async () => {
+      const { stderr, code } = await trace(`--policy ${file} ${words}`);
+      assert.match(stderr, message);
+      assert.equal(code, 2);
+    });
+  }
+
+  it('refuses an invalid file with 2 and every error', async () => {
+    const { stderr, code } = await trace('--policy - -s a=b -d a=b', []);
+    assert.equal(code, 2);
+    assert.match(stderr, /the policy is invalid|stdin/);
+  });
+});
+
+describe('policy trace of the rules of an agent', () => {
+  it('takes the whole identity that the labels name, and shows the number of the rule', async () => {
+    const { stdout, code } = await asked('-s class=tiefighter -d class=deathstar --dport 80');
+    assert.equal(code, 0);
+    assert.match(stdout, /^From +k8s:org=empire,k8s:class=tiefighter,.* \(identity 1001\)$/m);
+    assert.match(stdout, /\* rule #42 rule1, number 1 of policy get/);
+  });
+
+  it('takes endpoints, pods of this and other nodes, identities and addresses', async () => {
+    const ways = ['--src-endpoint 1', '--src-k8s-pod default/tiefighter', '-s class=tiefighter'];
+    for (const way of ways) {
+      const { code, stdout } = await asked(`${way} --dst-ip 10.0.0.3 --dport 80`);
+      assert.equal(code, 0, stdout);
+      assert.match(stdout, /^To +10\.0\.0\.3 \(endpoint 3 /m);
+    }
+    for (const way of ['--src-k8s-pod default/xwing', '--src-identity 1002', '--src-ip 10.0.9.9']) {
+      const { code, stdout } = await asked(`${way} --dst-endpoint 3 --dport 80`);
+      assert.equal(code, 1, stdout);
+    }
+    const world = await asked('--src-ip 8.8.8.8 --dst-endpoint 3 --dport 80');
+    assert.match(world.stdout, /Egress of the source: allowed, outside the cluster/);
+    assert.equal(world.code, 1);
+  });
+
+  it('ends with 1 for an endpoint that is not there, 2 for a pod, 4 without an agent', async () => {
+    assert.equal((await asked('--src-endpoint 9 -d a=b')).code, 1);
+    assert.equal((await asked('--src-k8s-pod a/b -d a=b')).code, 2);
+    const dead = await trace('-s a=b -d a=b --state-dir /nonexistent');
+    assert.equal(dead.code, 4);
+    assert.match(dead.stderr, /is the agent running\? start it|or trace files/);
+  });
+});

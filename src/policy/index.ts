@@ -45,6 +45,7 @@ export { PolicyResolver, type ResolverOptions } from './resolver.ts';
 export type { Rule, RuleItem } from './rule.ts';
 export { type RuleJson, ruleJson, rulesText } from './rule-json.ts';
 export { ruleName } from './rule-name.ts';
+export { type RuleRemark, shadowedRules, unselectedRules } from './rule-remarks.ts';
 export type { IdentityChanges, SelectorUse } from './selector-cache.ts';
 export {
   lacksNamespace,
@@ -61,6 +62,7 @@ export {
   formatValidation,
   type PolicyText,
   type ValidatedFile,
+  type ValidateOptions,
   type ValidationReport,
   validatePolicies,
 } from './validate.ts';

@@ -8,6 +8,8 @@ import type { Rule } from './rule.ts';
 export interface ParsedRule {
   readonly rule: Rule;
   readonly object: PolicyObject | undefined;
+  /** Its field in the document: `spec`, `specs[1]`, `[0]` ...; empty for the document itself. */
+  readonly field: string;
   readonly line: number;
   readonly column: number;
 }
@@ -30,7 +32,7 @@ export function addParsedRule(
   rule: Rule,
   object: PolicyObject | undefined,
 ): void {
-  rules.push({ rule, object, ...decoder.positionOf(field.node.at) });
+  rules.push({ rule, object, field: field.path, ...decoder.positionOf(field.node.at) });
 }
 
 /** The field of a map by its name, whatever else the map holds. */

@@ -1,5 +1,11 @@
+import type { Label } from '../model/labels.ts';
+import { childPath } from './decoder.ts';
+import type { ParsedRule } from './parse-context.ts';
 import { parsePolicy } from './parse-policy.ts';
 import { formatProblems, type PolicyProblem } from './problem.ts';
+import type { Rule } from './rule.ts';
+import { ruleName } from './rule-name.ts';
+import { type RuleRemark, shadowedRules, unselectedRules } from './rule-remarks.ts';
 
 export interface PolicyText {
   readonly file: string;
@@ -20,16 +26,81 @@ export interface ValidationReport {
   readonly files: readonly ValidatedFile[];
 }
 
-/** Reads policy texts and says everything that is wrong with them. */
+export interface ValidateOptions {
+  /** Of objects that name none; `default`. */
+  readonly namespace?: string | undefined;
+  /** Labels of the endpoints that there are: rules for none of them are told. Undefined: not known. */
+  readonly endpoints?: readonly (readonly Label[])[] | undefined;
+}
+
+/** A rule of the files, and which file it is of. */
+interface PlacedRule extends ParsedRule {
+  readonly file: string;
+}
+
+function placeText({ rule, file, line }: PlacedRule): string {
+  const name = ruleName(rule.labels);
+  return name === '' ? `the rule at ${file}:${line}` : `rule ${name} at ${file}:${line}`;
+}
+
+interface Remarked {
+  readonly field: string;
+  readonly reason: string;
+  readonly hint: string;
+}
+
+function remarkText(remark: RuleRemark, rules: readonly PlacedRule[]): Remarked | undefined {
+  const field = rules[remark.rule]?.field ?? '';
+  if (remark.kind === 'selects-nothing') {
+    const hint = 'look at the labels with endpoint list';
+    return { field, reason: 'no endpoint has the labels of its subject: it has no effect now', hint };
+  }
+  const by = rules[remark.by];
+  if (by === undefined) return undefined;
+  if (remark.kind === 'covered')
+    return { field, reason: `${placeText(by)} says all of it already`, hint: 'remove one of them' };
+  const item = childPath(field, `${remark.section}[${remark.item}]`);
+  return { field: item, reason: `it allows nothing: ${placeText(by)} denies all of it`, hint: 'remove it' };
+}
+
+function remarkProblem(remark: RuleRemark, rules: readonly PlacedRule[]): PolicyProblem[] {
+  const rule = rules[remark.rule];
+  const text = remarkText(remark, rules);
+  if (rule === undefined || text === undefined) return [];
+  const { file, line, column } = rule;
+  return [{ severity: 'warning', code: 'NO_EFFECT', file, line, column, ...text }];
+}
+
+/** Rules that have no effect beside the other ones, or that no endpoint is subject to. */
+function remarksOf(rules: readonly PlacedRule[], { endpoints }: ValidateOptions): PolicyProblem[] {
+  const bare: readonly Rule[] = rules.map(({ rule }) => rule);
+  const unselected = endpoints === undefined ? [] : unselectedRules(bare, endpoints);
+  return [...unselected, ...shadowedRules(bare)].flatMap((remark) => remarkProblem(remark, rules));
+}
+
+/**
+ * Reads policy texts and says everything that is wrong with them, and which of their rules have no effect. Nothing is
+ * said of effects while a text has errors: it may be the rule with the error that matters.
+ */
 export function validatePolicies(
   texts: readonly PolicyText[],
-  options: { readonly namespace?: string } = {},
+  options: ValidateOptions = {},
 ): ValidationReport {
-  const files = texts.map(({ file, text }) => {
-    const { rules, errors, warnings } = parsePolicy(text, { file, ...options });
-    return { file, rules: rules.length, errors, warnings };
-  });
-  return { valid: files.every(({ errors }) => errors.length === 0), files };
+  const { namespace } = options;
+  const parsed = texts.map(({ file, text }) => ({
+    file,
+    ...parsePolicy(text, { file, ...(namespace !== undefined && { namespace }) }),
+  }));
+  const valid = parsed.every(({ errors }) => errors.length === 0);
+  const placed = parsed.flatMap(({ file, rules }) => rules.map((rule) => ({ ...rule, file })));
+  const remarks = valid ? remarksOf(placed, options) : [];
+  const files = parsed.map(({ file, rules, errors, warnings }) => ({
+    file,
+    rules: rules.length,
+    errors,
+    warnings: [...warnings, ...remarks.filter((remark) => remark.file === file)],
+  }));
+  return { valid, files };
 }
 
 const count = (n: number, word: string): string => `${n} ${word}${n === 1 ? '' : 's'}`;

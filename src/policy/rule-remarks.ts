@@ -1,0 +1,121 @@
+import type { Label } from '../model/labels.ts';
+import { matchesSelector } from '../model/selector.ts';
+import { itemCovers, selectorCovers, selectsPeers } from './coverage.ts';
+import type { Rule, RuleItem } from './rule.ts';
+
+const DIRECTIONS = ['ingress', 'egress'] as const;
+type RuleDirection = (typeof DIRECTIONS)[number];
+
+/** What can be said of a rule beside others. Numbers are those of the list of rules. */
+export type RuleRemark =
+  /** No endpoint has the labels of its subject. */
+  | { readonly kind: 'selects-nothing'; readonly rule: number }
+  /** An item allows nothing: another rule denies all of it. */
+  | {
+      readonly kind: 'denied';
+      readonly rule: number;
+      readonly section: RuleDirection;
+      readonly item: number;
+      readonly by: number;
+    }
+  /** Another rule says all that this one says. */
+  | { readonly kind: 'covered'; readonly rule: number; readonly by: number };
+
+function subjectCovers(wide: Rule, narrow: Rule): boolean {
+  return (
+    (wide.subjectKind ?? 'endpoint') === (narrow.subjectKind ?? 'endpoint') &&
+    selectorCovers(wide.subject, narrow.subject)
+  );
+}
+
+const denySection = (rule: Rule, direction: RuleDirection): readonly RuleItem[] =>
+  (direction === 'ingress' ? rule.ingressDeny : rule.egressDeny) ?? [];
+
+function itemCount(rule: Rule, direction: RuleDirection): number {
+  return (rule[direction]?.length ?? 0) + denySection(rule, direction).length;
+}
+
+/** Whether the rule closes the direction to what nothing allows. */
+function closes(rule: Rule, direction: RuleDirection): boolean {
+  return itemCount(rule, direction) > 0 && (rule.enableDefaultDeny?.[direction] ?? true);
+}
+
+/** A requirement of an item restricts what every rule allows: it says more than the item. */
+const adds = (items: readonly RuleItem[]): boolean => items.some(({ requires }) => requires !== undefined);
+
+function itemsCovered(wide: readonly RuleItem[], narrow: readonly RuleItem[]): boolean {
+  return narrow.every((item) => wide.some((other) => itemCovers(other, item)) || !selectsPeers(item));
+}
+
+/** Whether a subject of `narrow` is treated alike with and without it, `wide` being there. */
+function ruleCovers(wide: Rule, narrow: Rule): boolean {
+  if (narrow.log !== wide.log || !subjectCovers(wide, narrow)) return false;
+  return DIRECTIONS.every((direction) => {
+    const allowed = narrow[direction] ?? [];
+    if (adds(allowed) || (closes(narrow, direction) && !closes(wide, direction))) return false;
+    return (
+      itemsCovered(wide[direction] ?? [], allowed) &&
+      itemsCovered(denySection(wide, direction), denySection(narrow, direction))
+    );
+  });
+}
+
+function hasItems(rule: Rule): boolean {
+  return DIRECTIONS.some((direction) => itemCount(rule, direction) > 0);
+}
+
+/** Of rules that cover each other the first one counts. */
+function coveredBy(rules: readonly Rule[], index: number): number | undefined {
+  const rule = rules[index];
+  if (rule === undefined || !hasItems(rule)) return undefined;
+  const found = rules.findIndex(
+    (other, i) => i !== index && ruleCovers(other, rule) && (i < index || !ruleCovers(rule, other)),
+  );
+  return found < 0 ? undefined : found;
+}
+
+function deniedItems(rules: readonly Rule[], deniers: readonly number[], index: number): RuleRemark[] {
+  const rule = rules[index];
+  if (rule === undefined) return [];
+  return DIRECTIONS.flatMap((section) =>
+    (rule[section] ?? []).flatMap((item, i): RuleRemark[] => {
+      if (!selectsPeers(item)) return [];
+      const by = deniers.find((other) => {
+        const denier = rules[other];
+        return (
+          denier !== undefined &&
+          subjectCovers(denier, rule) &&
+          denySection(denier, section).some((denied) => itemCovers(denied, item))
+        );
+      });
+      return by === undefined ? [] : [{ kind: 'denied', rule: index, section, item: i, by }];
+    }),
+  );
+}
+
+/** Rules whose subject none of the endpoints is. Those of nodes are left out. */
+export function unselectedRules(
+  rules: readonly Rule[],
+  endpoints: readonly (readonly Label[])[],
+): readonly RuleRemark[] {
+  return rules.flatMap((rule, index): RuleRemark[] => {
+    if (rule.subjectKind === 'node') return [];
+    const selected = endpoints.some((labels) => matchesSelector(rule.subject, labels));
+    return selected ? [] : [{ kind: 'selects-nothing', rule: index }];
+  });
+}
+
+/**
+ * Rules that other rules leave without effect, as far as their texts show it: allowances that are denied, and rules
+ * that another one contains.
+ */
+export function shadowedRules(rules: readonly Rule[]): readonly RuleRemark[] {
+  const deniers = rules.flatMap((rule, i) =>
+    DIRECTIONS.some((direction) => denySection(rule, direction).length > 0) ? [i] : [],
+  );
+  return rules.flatMap((_, index): RuleRemark[] => {
+    const by = coveredBy(rules, index);
+    const denied = deniedItems(rules, deniers, index);
+    return by === undefined ? denied : [{ kind: 'covered', rule: index, by }, ...denied];
+  });
+}

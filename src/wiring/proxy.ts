@@ -3,7 +3,7 @@ import type { NodePaths } from '../base/paths.ts';
 import { dialFrom, loadSockets } from '../base/sockets/index.ts';
 import { type FlowLookup, openFlowLookup } from '../datapath/index.ts';
 import { PROXY_MARK, type ProxyDescriptors } from '../model/proxy-protocol.ts';
-import { createProxy, type FlowOf, type L7Proxy } from '../proxy/index.ts';
+import { createDnsPart, createProxy, type FlowOf, type L7Proxy } from '../proxy/index.ts';
 
 export interface ProxyProcessOptions extends ProxyDescriptors {
   readonly paths: NodePaths;
@@ -40,6 +40,7 @@ export function createProxyProcess({
       flowOf: flowsOf(lookup),
       dial: (from, to) => dialFrom(sockets, { from, to, mark: PROXY_MARK }),
       log,
+      parts: [(host) => createDnsPart({ mark: PROXY_MARK }, host)],
     },
   );
 }

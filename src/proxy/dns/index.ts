@@ -6,8 +6,6 @@ import { QueryDesk } from './query-desk.ts';
 import { TcpProxy } from './tcp-proxy.ts';
 import { UdpProxy } from './udp-proxy.ts';
 
-export { DNS_LIMITS, type DnsCounters, type DnsLimits } from './limits.ts';
-
 export interface DnsPartOptions {
   /** SO_MARK of what goes to servers. */
   readonly mark: number;

@@ -6,12 +6,10 @@
 import { silentLog } from '../../../src/base/log.ts';
 import { dialFrom } from '../../../src/base/sockets/dial.ts';
 import { loadSockets } from '../../../src/base/sockets/index.ts';
-import type { ProxyToAgent } from '../../../src/model/proxy-protocol.ts';
-import { createDnsPart, type DnsPart } from '../../../src/proxy/dns/index.ts';
-import { PolicyHolder, systemClock } from '../../../src/proxy/index.ts';
+import { PROXY_MARK, type ProxyToAgent } from '../../../src/model/proxy-protocol.ts';
+import { createDnsPart, type DnsPart, PolicyHolder, systemClock } from '../../../src/proxy/index.ts';
 import { dnsFilter } from './desk-rig.ts';
 
-const MARK = 0xa00;
 const sockets = loadSockets();
 const holder = new PolicyHolder();
 const [addresses = '', ...patterns] = process.argv.slice(2);
@@ -34,12 +32,12 @@ holder.apply(
   [{ endpoint: 7, identity: 300, addresses: addresses.split(',') }],
 );
 part = createDnsPart(
-  { mark: MARK, limits: { applyTimeoutMs: 300 } },
+  { mark: PROXY_MARK, limits: { applyTimeoutMs: 300 } },
   {
     policy: holder,
     clock: systemClock,
     flowOf: () => ({ client: 300, server: 9 }),
-    dial: (from, to) => dialFrom(sockets, { from, to, mark: MARK }),
+    dial: (from, to) => dialFrom(sockets, { from, to, mark: PROXY_MARK }),
     record: (record) => say({ record }),
     send: observed,
     log: silentLog,
@@ -47,7 +45,7 @@ part = createDnsPart(
 );
 for (const family of [4, 6] as const) {
   const bind = { address: family === 4 ? '0.0.0.0' : '::', port: 53 };
-  const common = { family, transparent: true, mark: MARK } as const;
+  const common = { family, transparent: true, mark: PROXY_MARK } as const;
   const open = {
     udp: sockets.openSocket({ ...common, type: 'datagram', bind }),
     tcp: sockets.openSocket({ ...common, type: 'stream', bind, listen: 64 }),

@@ -133,7 +133,8 @@ export class RequestHead extends MessageHead {
   }
 }
 
-const HOST_SHAPE = /^(?:[A-Za-z0-9._~-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?$/;
+/** A `Host` value: name or address, with or without a port; or nothing. */
+export const HOST_SHAPE = /^(?:[A-Za-z0-9._~-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?$/;
 
 function equals(bytes: Buffer, start: number, end: number, text: string): boolean {
   if (end - start !== text.length) return false;

@@ -7,8 +7,10 @@ import type { Clock, Dial, FlowEnd, FlowOf, LogSink } from '../types.ts';
 import { Answers } from './answers.ts';
 import { HttpConnection, type HttpContext } from './connection.ts';
 import { type FlowDeps, HttpFlow } from './flow.ts';
+import { Http2Connection } from './http2-connection.ts';
 import { HttpJudge } from './judge.ts';
 import type { HttpLimits } from './limits.ts';
+import { Opening } from './opening.ts';
 import { HttpRecords } from './records.ts';
 
 const CHECK_EVERY_MS = 1000;
@@ -24,6 +26,12 @@ export interface HttpServerDeps {
   readonly log: Logger;
 }
 
+/** A connection at whatever stage. */
+interface Held {
+  check(nowNs: number): void;
+  destroy(): void;
+}
+
 /** The address without the prefix that an IPv6 socket gives IPv4 ones. */
 function flowEnd(address: string | undefined, port: number | undefined): FlowEnd | undefined {
   if (address === undefined || port === undefined) return undefined;
@@ -36,7 +44,7 @@ export class HttpServer {
   readonly #flowDeps: FlowDeps;
   readonly #context: HttpContext;
   readonly #servers: Server[] = [];
-  readonly #connections = new Set<{ check(nowNs: number): void; destroy(): void }>();
+  readonly #connections = new Set<Held>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(deps: HttpServerDeps) {
@@ -82,9 +90,21 @@ export class HttpServer {
       return;
     }
     const flow = new HttpFlow(this.#flowDeps, client, server, direction);
+    const { limits, clock } = this.#deps;
+    let held: Held = new Opening(socket, limits, clock.monotonicNs(), (kind, bytes) => {
+      this.#connections.delete(held);
+      held = this.#serve(kind, socket, flow, bytes);
+      this.#connections.add(held);
+    });
+    this.#connections.add(held);
+    socket.on('close', () => this.#connections.delete(held));
+  }
+
+  #serve(kind: 'http1' | 'http2', socket: Socket, flow: HttpFlow, bytes: Buffer): Held {
+    if (kind === 'http2') return new Http2Connection(socket, bytes, flow, this.#context);
     const connection = new HttpConnection(socket, flow, this.#context);
-    this.#connections.add(connection);
-    socket.on('close', () => this.#connections.delete(connection));
+    connection.begin(bytes);
+    return connection;
   }
 
   #check(): void {

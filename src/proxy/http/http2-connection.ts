@@ -1,0 +1,194 @@
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect,
+  constants,
+  type IncomingHttpHeaders,
+  performServerHandshake,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
+import type { ByteSocket } from '../types.ts';
+import type { ConnectionFlow, HttpContext } from './connection.ts';
+import type { Exchange } from './exchange.ts';
+import { Http2Request } from './http2-request.ts';
+import { denied, type HttpVerdict } from './judge.ts';
+
+const MAX_STREAMS = 100;
+const END_STREAM = constants.NGHTTP2_FLAG_END_STREAM;
+
+/**
+ * A client connection of HTTP/2 with prior knowledge (gRPC), and the one to its server: each stream is judged when its
+ * headers came, and passed on as a stream of the server's connection, with trailers, flow control and resets.
+ */
+export class Http2Connection {
+  readonly #context: HttpContext;
+  readonly #flow: ConnectionFlow;
+  readonly #client: ByteSocket;
+  readonly #session: ServerHttp2Session;
+  #upstream: ClientHttp2Session | undefined;
+  #socket: ByteSocket | undefined;
+  #connected = false;
+  #dialedNs = 0;
+
+  /** @param opening what was read of the client */
+  constructor(client: ByteSocket, opening: Buffer, flow: ConnectionFlow, context: HttpContext) {
+    this.#client = client;
+    this.#flow = flow;
+    this.#context = context;
+    client.pause();
+    client.unshift(opening);
+    this.#session = performServerHandshake(client, {
+      settings: { maxConcurrentStreams: MAX_STREAMS, maxHeaderListSize: context.limits.headBytes },
+      maxHeaderListPairs: context.limits.fields,
+    });
+    this.#session.setTimeout(context.limits.idleTimeoutMs, () => this.destroy());
+    this.#session.on('error', () => this.destroy());
+    this.#session.on('close', () => this.#upstream?.close());
+    this.#session.on('stream', (stream, headers, flags) => this.#onStream(stream, headers, flags));
+  }
+
+  #onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number): void {
+    stream.on('error', () => undefined);
+    const request = Http2Request.read(headers);
+    if (typeof request === 'string') {
+      const exchange = this.#exchange(undefined, denied(this.#flow.direction, request));
+      this.#context.records.request(this.#flow.ends(), exchange, { verdict: 'error', status: 400 });
+      answer(stream, 400, 'Bad Request\r\n');
+      return;
+    }
+    const verdict = this.#flow.judge(request);
+    const exchange = this.#exchange(request, verdict);
+    const [kind, status] = verdict.allowed ? (['forwarded', 0] as const) : (['denied', 403] as const);
+    this.#context.records.request(this.#flow.ends(), exchange, { verdict: kind, status });
+    if (verdict.allowed) this.#pass(stream, request, exchange, (flags & END_STREAM) !== 0);
+    else answer(stream, 403, request.method === 'HEAD' ? '' : 'Access denied\r\n');
+  }
+
+  #exchange(request: Http2Request | undefined, verdict: HttpVerdict): Exchange {
+    return {
+      ...{
+        method: request?.method ?? '',
+        path: request?.target ?? '',
+        host: request?.hostText ?? '',
+        minor: 2,
+      },
+      ...{ verdict, wantsUpgrade: false, local: undefined, closes: false, sentNs: 0, answered: false },
+    };
+  }
+
+  #connect(): ClientHttp2Session {
+    if (this.#upstream !== undefined) return this.#upstream;
+    const socket = this.#flow.dial();
+    this.#socket = socket;
+    this.#dialedNs = this.#context.clock.monotonicNs();
+    socket.on('connect', () => {
+      this.#connected = true;
+      socket.setNoDelay(true);
+    });
+    // The name is not looked up: the connection is there already. Requests carry their own authority.
+    const upstream = connect('http://upstream', {
+      createConnection: () => socket,
+      settings: { enablePush: false },
+    });
+    upstream.on('error', () => undefined);
+    upstream.on('goaway', () => this.#session.close());
+    upstream.on('close', () => this.#session.close());
+    this.#upstream = upstream;
+    return upstream;
+  }
+
+  #pass(stream: ServerHttp2Stream, request: Http2Request, exchange: Exchange, ended: boolean): void {
+    const upstream = this.#connect();
+    if (upstream.destroyed || upstream.closed) {
+      this.#fail(stream, exchange, 'the server closed the connection');
+      return;
+    }
+    const onward = upstream.request(request.outgoing(exchange.verdict.edits), {
+      endStream: ended,
+      waitForTrailers: !ended,
+    });
+    if (ended) exchange.sentNs = this.#context.clock.monotonicNs();
+    else {
+      stream.on('end', () => {
+        exchange.sentNs = this.#context.clock.monotonicNs();
+      });
+      joinBodies(stream, onward);
+    }
+    onward.on('headers', (headers) => {
+      if (!stream.headersSent && !stream.destroyed) stream.additionalHeaders({ ...headers });
+    });
+    onward.on('response', (headers, flags) => this.#onResponse(stream, onward, { exchange, headers, flags }));
+    onward.on('error', (error) => this.#fail(stream, exchange, error.message));
+    // A reset of either side is one of the other; but one before an answer has become 503.
+    onward.on('close', () => {
+      this.#fail(stream, exchange, 'the server gave no answer');
+      if (exchange.answered && stream.writable && onward.rstCode !== constants.NGHTTP2_NO_ERROR)
+        stream.close(onward.rstCode);
+    });
+    stream.on('close', () => {
+      if (!onward.closed) onward.close(stream.rstCode || constants.NGHTTP2_CANCEL);
+    });
+  }
+
+  #onResponse(
+    stream: ServerHttp2Stream,
+    onward: ClientHttp2Stream,
+    {
+      exchange,
+      headers,
+      flags,
+    }: { readonly exchange: Exchange; readonly headers: IncomingHttpHeaders; readonly flags: number },
+  ): void {
+    if (stream.destroyed) return;
+    exchange.answered = true;
+    const status = Number((headers as Record<string, unknown>)[':status']);
+    this.#context.records.response(this.#flow.ends(), exchange, { status, reason: '' });
+    const ended = (flags & END_STREAM) !== 0;
+    stream.respond(headers, { endStream: ended, waitForTrailers: !ended });
+    if (!ended) joinBodies(onward, stream);
+  }
+
+  /** The server cannot be reached, or ended before it answered. */
+  #fail(stream: ServerHttp2Stream, exchange: Exchange, reason: string): void {
+    if (stream.destroyed || exchange.answered) return;
+    exchange.answered = true;
+    this.#context.records.response(this.#flow.ends(), exchange, { status: 503, reason });
+    answer(stream, 503, 'Upstream cannot be reached\r\n');
+  }
+
+  /** Ends what waits too long. */
+  check(nowNs: number): void {
+    const waiting = this.#socket !== undefined && !this.#connected;
+    if (!waiting || nowNs - this.#dialedNs <= this.#context.limits.connectTimeoutMs * 1e6) return;
+    this.#socket?.destroy(new Error('the server did not accept in time'));
+  }
+
+  /** Ends both connections at once. */
+  destroy(): void {
+    this.#session.destroy();
+    this.#upstream?.destroy();
+    this.#client.destroy();
+  }
+}
+
+/** Passes a body on with the trailers behind it. */
+function joinBodies(
+  from: ServerHttp2Stream | ClientHttp2Stream,
+  to: ServerHttp2Stream | ClientHttp2Stream,
+): void {
+  let trailers: IncomingHttpHeaders = {};
+  from.on('trailers', (headers: IncomingHttpHeaders) => {
+    trailers = headers;
+  });
+  to.on('wantTrailers', () => to.sendTrailers({ ...trailers }));
+  from.pipe(to);
+}
+
+function answer(stream: ServerHttp2Stream, status: number, body: string): void {
+  if (stream.destroyed || stream.headersSent) return;
+  stream.respond({ ':status': status, 'content-type': 'text/plain', 'content-length': body.length });
+  stream.end(body);
+  // What the client still sends is thrown away; it does not have to send it.
+  stream.resume();
+}

@@ -1,110 +1,183 @@
 import type { Identity } from '../model/identity.ts';
-import type { Label } from '../model/labels.ts';
 import type { Direction } from '../model/map-state.ts';
-import type { LabelSelector, SelectorKey } from '../model/selector.ts';
+import type { NamedPort } from '../model/named-port.ts';
+import { DROP_POLICY, DROP_POLICY_DENY } from './evaluate-map-state.ts';
+import {
+  icmpHolds,
+  l7KindOf,
+  l7Speaks,
+  type NaivePeer,
+  type NaivePort,
+  type NaiveWorld,
+  peerHolds,
+  portHolds,
+  portsMeant,
+  selectorHolds,
+  selectsLabels,
+} from './naive-match.ts';
 import type { EnforcementMode } from './resolve.ts';
-import type { Entity, PortSpec, Rule, RuleItem } from './rule.ts';
+import type { PortRule, Rule, RuleItem } from './rule.ts';
 
 /*
  * The policy, rule by rule, as its definition reads. It shares no code with the compiled form on purpose: tests hold
  * one against the other.
  *
  * For a subject and a direction, take all rules with items of that direction whose selector picks the subject.
- * 1. No such rule: allow, unless the mode or the label reserved:init enforces.
- * 2. The peer is the node itself, the direction ingress, and localhost is always allowed: allow.
- * 3. An item of one of them matches peer, protocol and port: allow.
- * 4. Otherwise: deny.
+ * 1. An item that denies matches peer, protocol and port: deny, 181.
+ * 2. The peer fails what an item requires of all peers: deny, 133.
+ * 3. Items that allow match: allow; redirect if one of them has L7 rules.
+ * 4. The peer is the node itself, the direction ingress, and localhost is always allowed: allow.
+ * 5. A rule denies by default, or the mode or the label reserved:init does: deny, 133.
+ * 6. Otherwise: allow.
  */
 
-export interface NaiveOptions {
+export interface NaiveOptions extends NaiveWorld {
   readonly mode: EnforcementMode;
   readonly allowLocalhost: 'always' | 'policy';
-  readonly clusterName: string;
+  /** The named ports of the whole cluster, for egress; default none. */
+  readonly clusterPorts?: readonly NamedPort[] | undefined;
 }
 
 export interface NaiveQuery {
   readonly subject: Identity;
+  /** Named ports of the subject's endpoint, for ingress; default none. */
+  readonly namedPorts?: readonly NamedPort[] | undefined;
   /** Identity 0 for a peer that is not known. */
   readonly peer: Identity;
+  /** Of a peer outside the cluster, see `NaivePeer`. */
+  readonly peerAddress?: NaivePeer['address'];
+  readonly peerNames?: NaivePeer['names'];
   readonly direction: Direction;
   readonly protocol: number;
-  /** Destination port, host order. */
+  /** Destination port, host order; of ICMP the type. */
   readonly port: number;
 }
 
-function valuesOf(labels: readonly Label[], key: SelectorKey): string[] {
-  const same = labels.filter((label) => label.key === key.key);
-  return same
-    .filter((label) => key.source === 'any' || label.source === key.source)
-    .map(({ value }) => value);
+export type NaiveVerdict =
+  | { readonly kind: 'allow' }
+  /** `DROP_POLICY` or `DROP_POLICY_DENY`. */
+  | { readonly kind: 'deny'; readonly reason: number }
+  /** Through the proxy that judges requests of this kind; `sni` is one that nobody has. */
+  | { readonly kind: 'redirect'; readonly l7: string };
+
+const DENY_SECTION = { ingress: 'ingressDeny', egress: 'egressDeny' } as const;
+
+function selectsSubject(rule: Rule, { labels }: Identity): boolean {
+  const isHost = labels.some(({ source, key }) => source === 'reserved' && key === 'host');
+  return isHost === (rule.subjectKind === 'node') && selectsLabels(rule.subject, labels);
 }
 
-function selects(selector: LabelSelector, labels: readonly Label[]): boolean {
-  for (const part of selector.matchLabels) {
-    if (!valuesOf(labels, part).includes(part.value)) return false;
-  }
-  for (const part of selector.matchExpressions) {
-    const values = valuesOf(labels, part);
-    const listed = values.some((value) => part.values.includes(value));
-    if (part.operator === 'In' && !listed) return false;
-    if (part.operator === 'NotIn' && listed) return false;
-    if (part.operator === 'Exists' && values.length === 0) return false;
-    if (part.operator === 'DoesNotExist' && values.length > 0) return false;
-  }
-  return true;
+function hasSection(rule: Rule, direction: Direction): boolean {
+  return (rule[direction]?.length ?? 0) > 0 || (rule[DENY_SECTION[direction]]?.length ?? 0) > 0;
 }
 
-function entityHolds(entity: Entity, peer: Identity, clusterName: string): boolean {
-  if (entity === 'all') return true;
-  if (entity === 'none' || peer.id === 0) return false;
-  const reserved = peer.labels.filter(({ source }) => source === 'reserved').map(({ key }) => key);
-  if (entity === 'world') return reserved.some((name) => name.startsWith('world'));
-  if (entity !== 'cluster') return reserved.includes(entity);
-  const inside = ['host', 'remote-node', 'init', 'health', 'unmanaged', 'ingress'];
-  if (reserved.some((name) => inside.includes(name))) return true;
-  const cluster = valuesOf(peer.labels, { source: 'k8s', key: 'io.cilium.k8s.policy.cluster' })[0];
-  return peer.id > 255 && peer.id < 65536 && (cluster ?? clusterName) === clusterName;
+/** The port rules by which an item matches; undefined when it does not. Empty: it names no ports. */
+function matching(
+  item: RuleItem,
+  peer: NaivePeer,
+  port: NaivePort,
+  world: NaiveWorld,
+): readonly PortRule[] | undefined {
+  if (!peerHolds(item, peer, world)) return undefined;
+  if (item.icmps !== undefined) return item.icmps.some((icmp) => icmpHolds(icmp, port)) ? [] : undefined;
+  if (item.ports === undefined) return [];
+  const rules = item.ports.filter((rule) => portHolds(rule, port));
+  return rules.length === 0 ? undefined : rules;
 }
 
-function peerHolds({ peers, ports }: RuleItem, peer: Identity, clusterName: string): boolean {
-  if (peers === undefined) return ports !== undefined;
-  if (peers.kind === 'entities')
-    return peers.entities.some((entity) => entityHolds(entity, peer, clusterName));
-  if (peers.kind !== 'endpoints') return false;
-  for (const selector of peers.selectors) {
-    if (selector.matchLabels.length + selector.matchExpressions.length === 0) return true;
-    if (peer.id !== 0 && selects(selector, peer.labels)) return true;
-  }
-  return false;
+function requirementsHold(items: readonly RuleItem[], peer: NaivePeer): boolean {
+  return items.every(({ requires }) => (requires ?? []).every((selector) => selectorHolds(selector, peer)));
 }
 
-const PROTOCOL_NAMES: Readonly<Record<number, string>> = { 6: 'TCP', 17: 'UDP', 132: 'SCTP' };
-
-function portHolds(spec: PortSpec, query: NaiveQuery): boolean {
-  const name = PROTOCOL_NAMES[query.protocol];
-  if (name === undefined || (spec.protocol !== 'ANY' && spec.protocol !== name)) return false;
-  if (spec.port === 0) return true;
-  if (typeof spec.port === 'string') return false;
-  return query.port >= spec.port && query.port <= (spec.endPort ?? spec.port);
+function deniesByDefault(rules: readonly Rule[], options: NaiveOptions, query: NaiveQuery): boolean {
+  const init = query.subject.labels.some(({ source, key }) => source === 'reserved' && key === 'init');
+  if (options.mode === 'always' || init) return true;
+  return rules.some((rule) => rule.enableDefaultDeny?.[query.direction] !== false);
 }
 
-function itemAllows(item: RuleItem, query: NaiveQuery, clusterName: string): boolean {
-  if (!peerHolds(item, query.peer, clusterName)) return false;
-  if (item.ports === undefined) return true;
-  return item.ports.some((rule) => rule.ports.some((spec) => portHolds(spec, query)));
+/** Whether a new flow is allowed, read off the rules one by one; for rules that do not contradict each other. */
+export function evaluateNaive(
+  rules: readonly Rule[],
+  options: NaiveOptions,
+  query: NaiveQuery,
+): NaiveVerdict {
+  if (options.mode === 'never') return { kind: 'allow' };
+  const { direction, protocol, port, subject } = query;
+  const selecting = rules.filter((rule) => selectsSubject(rule, subject) && hasSection(rule, direction));
+  const peer = { identity: query.peer, address: query.peerAddress, names: query.peerNames };
+  const names = (direction === 'ingress' ? query.namedPorts : options.clusterPorts) ?? [];
+  const match = (item: RuleItem): readonly PortRule[] | undefined =>
+    matching(item, peer, { protocol, port, names }, options);
+  const denying = selecting.flatMap((rule) => rule[DENY_SECTION[direction]] ?? []);
+  if (denying.some((item) => match(item) !== undefined)) return { kind: 'deny', reason: DROP_POLICY_DENY };
+  const items = selecting.flatMap((rule) => rule[direction] ?? []);
+  if (!requirementsHold(items, peer)) return { kind: 'deny', reason: DROP_POLICY };
+  const matches = items.flatMap((item) => match(item) ?? []);
+  const judged = matches.flatMap((rule) => l7KindOf(rule) ?? []);
+  const kind = judged.find((name) => name !== 'sni') ?? judged[0];
+  if (kind !== undefined) return { kind: 'redirect', l7: kind };
+  if (items.some((item) => match(item) !== undefined)) return { kind: 'allow' };
+  const fromHost = query.peer.labels.some(({ source, key }) => source === 'reserved' && key === 'host');
+  if (direction === 'ingress' && fromHost && options.allowLocalhost === 'always') return { kind: 'allow' };
+  if (deniesByDefault(selecting, options, query)) return { kind: 'deny', reason: DROP_POLICY };
+  return { kind: 'allow' };
 }
 
-/** Whether a new flow is allowed, read off the rules one by one. */
-export function evaluateNaive(rules: readonly Rule[], options: NaiveOptions, query: NaiveQuery): boolean {
-  if (options.mode === 'never') return true;
-  const { subject, peer, direction } = query;
-  const items: RuleItem[] = [];
-  for (const rule of rules) {
-    if (selects(rule.subject, subject.labels)) items.push(...(rule[direction] ?? []));
-  }
-  const init = subject.labels.some(({ source, key }) => source === 'reserved' && key === 'init');
-  if (items.length === 0 && options.mode === 'default' && !init) return true;
-  const fromHost = peer.labels.some(({ source, key }) => source === 'reserved' && key === 'host');
-  if (direction === 'ingress' && fromHost && options.allowLocalhost === 'always') return true;
-  return items.some((item) => itemAllows(item, query, options.clusterName));
+interface Judged {
+  readonly kind: string;
+  readonly protocol: number;
+  readonly range: readonly [number, number];
+}
+
+function judgedPorts(items: readonly RuleItem[], names: readonly NamedPort[]): Judged[] {
+  return items.flatMap(({ ports }) =>
+    (ports ?? []).flatMap((rule) => {
+      const kind = l7KindOf(rule);
+      if (kind === undefined || kind === 'sni') return [];
+      return [6, 17].flatMap((protocol) =>
+        l7Speaks(kind, protocol)
+          ? rule.ports.flatMap((spec) => {
+              const range = portsMeant(spec, protocol, names);
+              return range === undefined ? [] : [{ kind, protocol, range }];
+            })
+          : [],
+      );
+    }),
+  );
+}
+
+function contradict(all: readonly Judged[]): boolean {
+  return all.some((a) =>
+    all.some(
+      (b) =>
+        a.kind !== b.kind &&
+        a.protocol === b.protocol &&
+        a.range[0] <= b.range[1] &&
+        b.range[0] <= a.range[1],
+    ),
+  );
+}
+
+/** Whether two rules ask for different kinds of requests on one port, for one of these peers: then nothing may pass. */
+export function contradictsNaive(
+  rules: readonly Rule[],
+  options: NaiveOptions,
+  query: Pick<NaiveQuery, 'subject' | 'namedPorts'>,
+  peers: readonly NaivePeer[],
+): boolean {
+  if (options.mode === 'never') return false;
+  const selecting = rules.filter((rule) => selectsSubject(rule, query.subject));
+  return (['ingress', 'egress'] as const).some((direction) => {
+    const items = selecting.flatMap((rule) => rule[direction] ?? []);
+    const names = (direction === 'ingress' ? query.namedPorts : options.clusterPorts) ?? [];
+    return peers.some((peer) => {
+      if (!requirementsHold(items, peer)) return false;
+      return contradict(
+        judgedPorts(
+          items.filter((item) => peerHolds(item, peer, options)),
+          names,
+        ),
+      );
+    });
+  });
 }

@@ -1,3 +1,4 @@
+export type { NamedPort } from '../model/named-port.ts';
 export {
   DROP_POLICY,
   DROP_POLICY_DENY,
@@ -5,7 +6,13 @@ export {
   type PolicyQuery,
   type PolicyVerdict,
 } from './evaluate-map-state.ts';
-export { evaluateNaive, type NaiveOptions, type NaiveQuery } from './evaluate-naive.ts';
+export {
+  contradictsNaive,
+  evaluateNaive,
+  type NaiveOptions,
+  type NaiveQuery,
+  type NaiveVerdict,
+} from './evaluate-naive.ts';
 export { inventoryObjects, policyText } from './inventory-json.ts';
 export { type L4RuleSummary, type L4Summary, l4Summary } from './l4-summary.ts';
 export {
@@ -15,7 +22,6 @@ export {
   type PrefixIdentity,
 } from './local-identities.ts';
 export { diffMapState, identitiesWithVerdict, isEmptyDiff } from './map-state.ts';
-export type { NamedPort } from './named-ports.ts';
 export { type PolicyObject, policyObjectLabels } from './namespace.ts';
 export type { ParsedRule } from './parse-context.ts';
 export {

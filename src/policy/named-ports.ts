@@ -1,11 +1,4 @@
-/** A port that an endpoint gave a name. */
-export interface NamedPort {
-  readonly name: string;
-  /** IANA number: 6, 17 or 132. */
-  readonly protocol: number;
-  /** 1..65535, host order. */
-  readonly port: number;
-}
+import type { NamedPort } from '../model/named-port.ts';
 
 /** A text that two lists share exactly when they name the same ports. */
 export function namedPortsText(ports: readonly NamedPort[]): string {

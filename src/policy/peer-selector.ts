@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type Cidr, formatCidr, parseCidr } from '../base/ip.ts';
+import { dnsPatternText } from '../model/dns-pattern.ts';
 import { type Identity, isAllocatedIdentity, isLocalIdentity, ReservedIdentity } from '../model/identity.ts';
 import type { DnsPattern } from '../model/l7.ts';
 import { type Label, LabelKey, labelValue } from '../model/labels.ts';
@@ -53,9 +54,16 @@ function prefixOf({ id, labels }: Identity): Cidr | undefined {
   return hasReserved(labels, ['world-ipv6']) ? WHOLE[6] : WHOLE[4];
 }
 
-/** @throws UsageError CIDR_INVALID for a local identity whose label is no prefix */
+const WORLD: Label = { source: 'reserved', key: 'world', value: '' };
+
+/**
+ * What lies outside is the world to selectors of labels, whether a rule gave its prefix an identity or not.
+ * @throws UsageError CIDR_INVALID for a local identity whose label is no prefix
+ */
 export function knownIdentity(identity: Identity): KnownIdentity {
-  return { ...identity, prefix: prefixOf(identity) };
+  const prefix = prefixOf(identity);
+  const labels = prefix === undefined ? identity.labels : [...identity.labels, WORLD];
+  return { id: identity.id, labels, prefix };
 }
 
 /** The reserved labels by which an entity is known; `cluster` also takes the identities of its workloads. */
@@ -110,12 +118,21 @@ export function matchesPeer(peer: PeerSelector, identity: KnownIdentity, cluster
   }
 }
 
+/** What of `world-ipv4` and `world-ipv6` a selector may tell apart. */
+function familiesNamed(peer: PeerSelector): readonly string[] {
+  if (peer.kind === 'entity') return [peer.entity];
+  if (peer.kind !== 'labels') return [];
+  return [...peer.selector.matchLabels, ...peer.selector.matchExpressions].map(({ key }) => key);
+}
+
 /** The prefixes that must have identities of their own for the selector to pick whole ones. */
 export function prefixesInUse(peer: PeerSelector): readonly Cidr[] {
   if (peer.kind === 'cidr') return [...peer.prefixes, ...peer.except];
-  if (peer.kind !== 'entity') return [];
-  if (peer.entity === 'world-ipv4') return [WHOLE[4]];
-  return peer.entity === 'world-ipv6' ? [WHOLE[6]] : [];
+  const named = familiesNamed(peer);
+  return [
+    ...(named.includes('world-ipv4') ? [WHOLE[4]] : []),
+    ...(named.includes('world-ipv6') ? [WHOLE[6]] : []),
+  ];
 }
 
 export function labelsPeer(selector: LabelSelector): PeerSelector {
@@ -162,7 +179,7 @@ function servicePeers(spec: ServiceSpec, context: RuleContext): PeerSelector[] {
 }
 
 function fqdnPeer(pattern: DnsPattern): PeerSelector {
-  const name = pattern.kind === 'name' ? pattern.name : pattern.pattern;
+  const name = dnsPatternText(pattern);
   return { kind: 'fqdn', text: `fqdn ${name}`, name, pattern };
 }
 

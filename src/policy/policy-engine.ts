@@ -1,9 +1,9 @@
 import type { Identity, NumericIdentity } from '../model/identity.ts';
 import type { DnsPattern, L7Policy } from '../model/l7.ts';
 import type { MapStateDiff } from '../model/map-state.ts';
+import type { NamedPort } from '../model/named-port.ts';
 import type { PolicyInventory } from '../model/policy-inventory.ts';
 import type { LocalIdentitiesJson, PrefixChanges, PrefixIdentity } from './local-identities.ts';
-import type { NamedPort } from './named-ports.ts';
 import type { PolicySnapshot } from './repository.ts';
 import type { ResolvedPolicy, ResolveOptions } from './resolve.ts';
 import type { IdentityChanges, SelectorUse } from './selector-cache.ts';

@@ -86,24 +86,15 @@ function withNumbers(grant: Grant, names: PortNames): Grant {
   return { ...grant, l4: grant.l4.map((match) => withPortNumber(match, names)) };
 }
 
-interface DirectionInput {
-  readonly direction: Direction;
-  /** What nothing allows is dropped. */
-  readonly denies: boolean;
-  /** Peers that do not match what is required are dropped. */
-  readonly restricted: boolean;
-}
-
 /** What a subject is granted in one direction: by the rules that select it, and beside them. */
-function grantsOfDirection(request: ResolveRequest, input: DirectionInput): readonly Grant[] {
-  const { direction, denies, restricted } = input;
+function grantsOfDirection(request: ResolveRequest, direction: Direction, denies: boolean): readonly Grant[] {
   const { mode, allowLocalhost } = request.options;
   if (mode === 'never') return [OPEN[direction]];
   const names = request.portNames[direction];
   const grants = request.rules.flatMap((rule) =>
     rule.grants[direction].map((grant) => withNumbers(grant, names)),
   );
-  const localhost = direction === 'ingress' && allowLocalhost === 'always' && (denies || restricted);
+  const localhost = direction === 'ingress' && allowLocalhost === 'always' && denies;
   return [...(denies ? [] : [OPEN[direction]]), ...grants, ...(localhost ? [LOCALHOST] : [])];
 }
 
@@ -134,11 +125,6 @@ function identitiesOfPeer(peer: PeerSelector, cache: SelectorCache): ReadonlySet
   return peer.kind === 'every' ? WILDCARD : cache.identitiesOf(peer);
 }
 
-/** Whether requirements bind a grant: not a denial, and not the node's own way in. */
-function isBound(grant: Grant): boolean {
-  return grant.verdict.kind !== 'deny' && grant !== LOCALHOST;
-}
-
 function intersection(
   a: ReadonlySet<NumericIdentity>,
   b: ReadonlySet<NumericIdentity>,
@@ -157,7 +143,7 @@ export function grantIdentities(
 ): ReadonlySet<NumericIdentity> {
   const peers = identitiesOfPeer(grant.peer, cache);
   const required = requirements[grant.direction];
-  if (required.length === 0 || !isBound(grant)) return peers;
+  if (required.length === 0 || grant.verdict.kind === 'deny') return peers;
   return required.reduce((left, peer) => intersection(left, identitiesOfPeer(peer, cache)), peers);
 }
 
@@ -229,13 +215,7 @@ export function resolvePolicy(request: ResolveRequest, cache: SelectorCache): Re
     options.mode === 'never' ? [] : rules.flatMap((rule) => rule.requires[direction]);
   const requirements = { ingress: required('ingress'), egress: required('egress') };
   const restricted = (direction: Direction): boolean => requirements[direction].length > 0;
-  const grants = DIRECTIONS.flatMap((direction) =>
-    grantsOfDirection(request, {
-      direction,
-      denies: denies[direction],
-      restricted: restricted(direction),
-    }),
-  );
+  const grants = DIRECTIONS.flatMap((direction) => grantsOfDirection(request, direction, denies[direction]));
   const conflict = findL7Conflict(grants, (grant) => grantIdentities(grant, requirements, cache), grantName);
   if (conflict !== undefined) return { ...lockedPolicy(subject), grants, requirements, conflict };
   return {

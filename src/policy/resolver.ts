@@ -1,6 +1,7 @@
 import type { Identity, NumericIdentity } from '../model/identity.ts';
 import type { DnsPattern, L7Policy, L7SubjectPolicy } from '../model/l7.ts';
 import { labelSetText } from '../model/labels.ts';
+import type { NamedPort } from '../model/named-port.ts';
 import { EMPTY_INVENTORY, type PolicyInventory } from '../model/policy-inventory.ts';
 import { type LabelSelector, matchesSelector, selectorText } from '../model/selector.ts';
 import {
@@ -19,7 +20,7 @@ import {
   type PrefixIdentity,
 } from './local-identities.ts';
 import { diffMapState } from './map-state.ts';
-import { type NamedPort, namedPortsText, PortNames } from './named-ports.ts';
+import { namedPortsText, PortNames } from './named-ports.ts';
 import { patchPolicy } from './patch-policy.ts';
 import type { PeerSelector } from './peer-selector.ts';
 import type { FqdnSelector, PolicyEngine, PolicyUpdate } from './policy-engine.ts';

@@ -166,7 +166,7 @@ export class SelectorCache {
     const known = knownIdentity(identity);
     this.#identities.set(identity.id, known);
     if (known.prefix !== undefined) this.#outside.add(identity.id);
-    for (const { key, value } of identity.labels) {
+    for (const { key, value } of known.labels) {
       const text = labelIndexKey(key, value);
       const having = this.#byLabel.get(text) ?? new Set();
       having.add(identity.id);

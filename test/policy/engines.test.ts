@@ -62,7 +62,7 @@ function compare(
   const policy = resolver.resolve(subject);
   const query = { direction, identity: peer.id, protocol, port };
   const compiled = evaluateMapState(policy.mapState, policy.enforcement, query).kind === 'allow';
-  const naive = evaluateNaive(rules, { ...options, clusterName: 'default' }, packet);
+  const naive = evaluateNaive(rules, { ...options, clusterName: 'default' }, packet).kind === 'allow';
   if (compiled !== naive) assert.equal(compiled, naive, show(rules, packet, policy.mapState));
   return naive;
 }

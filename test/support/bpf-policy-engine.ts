@@ -1,5 +1,5 @@
 import { type BpfMap, loadBpf } from '../../bpf/addon/index.ts';
-import { type Cidr, parseCidr, parseIp } from '../../src/base/ip.ts';
+import { type Cidr, formatCidr, parseCidr, parseIp } from '../../src/base/ip.ts';
 import { encodeAddressKey, encodeIpcacheEntry, encodeIpcacheKey } from '../../src/datapath/address-codec.ts';
 import { encodeEndpoint } from '../../src/datapath/endpoint-codec.ts';
 import { moveEpoch, REMOTE_SLOT } from '../../src/datapath/epochs.ts';
@@ -15,10 +15,9 @@ import {
 import { indexKey, sumPerCpu } from '../../src/datapath/struct-layout.ts';
 import { AddressFlag, DropReason, MetricDirection } from '../../src/model/constants.gen.ts';
 import { type Identity, type NumericIdentity, ReservedIdentity } from '../../src/model/identity.ts';
-import type { MapState } from '../../src/model/map-state.ts';
-import { diffMapState, type PolicyEnforcement } from '../../src/policy/index.ts';
+import type { Direction, MapState } from '../../src/model/map-state.ts';
+import { diffMapState, type PolicyEnforcement, type PrefixIdentity } from '../../src/policy/index.ts';
 import { buildFrame } from './frames.ts';
-import type { PolicyPacket } from './policy-gen.ts';
 
 const SLOT = 1;
 /** The loopback device: BPF_PROG_TEST_RUN runs a program as if on it. */
@@ -29,12 +28,25 @@ const ENDPOINT_MAC = Uint8Array.of(2, 0, 0, 0, 0, 1);
 const LOOPBACK_MAC = new Uint8Array(6);
 const POD_RANGES = ['10.50.0.0/16', 'fd50::/64'];
 const ENDPOINT_HOST = 65_000;
+/** Addresses of the known identities follow each other from here. */
+const FIRST_PEER = 256;
 const REASONS = [DropReason.policy, DropReason.policyDeny, DropReason.proxyLookupFailed];
 
 type Family = 4 | 6;
 
 /** What the shipped programs did: 0 when the packet passed, else the drop reason. */
 export type BpfVerdict = number;
+
+/** Who sends or gets a packet: somebody by the place in the list of known identities, or an address outside. */
+export type BpfPeer = number | Uint8Array;
+
+export interface BpfPacket {
+  readonly peer: BpfPeer;
+  readonly direction: Direction;
+  readonly protocol: number;
+  /** Host order; of ICMP the type. */
+  readonly port: number;
+}
 
 /** The nth address of the range that endpoints take theirs from. */
 function address(family: Family, n: number): Uint8Array {
@@ -49,21 +61,25 @@ export class BpfPolicyEngine {
   readonly #loaded: LoadedPrograms;
   readonly #policies: PolicyMaps;
   readonly #policy: BpfMap;
+  readonly #known: readonly Identity[];
+  /** Text of a prefix -> it, and the identity that the ipcache has for it. */
+  readonly #prefixes = new Map<string, { readonly prefix: Cidr; readonly identity: NumericIdentity }>();
   #mapState: MapState = new Map();
   #packets = 0;
 
-  private constructor(loaded: LoadedPrograms, policies: PolicyMaps) {
+  private constructor(loaded: LoadedPrograms, policies: PolicyMaps, known: readonly Identity[]) {
     this.#loaded = loaded;
     this.#policies = policies;
     this.#policy = policies.get(SLOT, 0);
+    this.#known = known;
   }
 
-  static async create(peers: readonly Identity[]): Promise<BpfPolicyEngine> {
+  static async create(known: readonly Identity[]): Promise<BpfPolicyEngine> {
     const bpf = loadBpf();
     const loaded = loadPrograms({ bpf, conntrackEntries: 65_536 });
     await writeConfig(loaded, DEFAULT_LIFETIMES);
-    const engine = new BpfPolicyEngine(loaded, new PolicyMaps(bpf, loaded.maps.policy));
-    engine.#know(peers);
+    const engine = new BpfPolicyEngine(loaded, new PolicyMaps(bpf, loaded.maps.policy), known);
+    engine.#introduce();
     return engine;
   }
 
@@ -72,18 +88,21 @@ export class BpfPolicyEngine {
     this.#loaded.close();
   }
 
-  #know(peers: readonly Identity[]): void {
+  #introduce(): void {
     const { maps } = this.#loaded;
     maps.devices.update(indexKey(IFINDEX), indexKey(SLOT));
     for (const range of POD_RANGES) this.#tellIdentity(parseCidr(range), ReservedIdentity.unknown);
     for (const family of [4, 6] as const) {
       const own = encodeAddressKey(address(family, ENDPOINT_HOST));
       maps.addresses.update(own, addressEntryLayout.encode({ slot: SLOT }));
-      const host = encodeAddressKey(address(family, ReservedIdentity.host));
-      maps.addresses.update(host, addressEntryLayout.encode({ flags: AddressFlag.fHost }));
-      for (const { id } of peers) {
-        if (id === ReservedIdentity.unknown || id === ReservedIdentity.host) continue;
-        this.#tellIdentity({ family, bytes: address(family, id), length: family === 4 ? 32 : 128 }, id);
+      for (const [i, { id }] of this.#known.entries()) {
+        const bytes = address(family, FIRST_PEER + i);
+        if (id === ReservedIdentity.host) {
+          const host = addressEntryLayout.encode({ flags: AddressFlag.fHost });
+          maps.addresses.update(encodeAddressKey(bytes), host);
+        } else if (id !== ReservedIdentity.unknown) {
+          this.#tellIdentity({ family, bytes, length: bytes.length * 8 }, id);
+        }
       }
     }
   }
@@ -91,6 +110,21 @@ export class BpfPolicyEngine {
   #tellIdentity(prefix: Cidr, identity: NumericIdentity): void {
     const entry = encodeIpcacheEntry({ prefix, identity, tunnelEndpoint: undefined });
     this.#loaded.maps.ipcache.update(encodeIpcacheKey(prefix), entry);
+  }
+
+  /** Makes these the prefixes outside that have identities. */
+  setPrefixes(prefixes: readonly PrefixIdentity[]): void {
+    const wanted = new Map(prefixes.map((item) => [formatCidr(item.prefix), item]));
+    for (const [text, { prefix }] of this.#prefixes) {
+      if (wanted.has(text)) continue;
+      this.#loaded.maps.ipcache.delete(encodeIpcacheKey(prefix));
+      this.#prefixes.delete(text);
+    }
+    for (const [text, { prefix, identity }] of wanted) {
+      if (this.#prefixes.get(text)?.identity === identity.id) continue;
+      this.#tellIdentity(prefix, identity.id);
+      this.#prefixes.set(text, { prefix, identity: identity.id });
+    }
   }
 
   /** Makes the endpoint one of `subject` with this policy, written as the agent writes it. */
@@ -106,8 +140,7 @@ export class BpfPolicyEngine {
       ipv4: address(4, ENDPOINT_HOST),
       ipv6: address(6, ENDPOINT_HOST),
     };
-    const diff = diffMapState(this.#mapState, mapState);
-    await writePolicyDiff(this.#policy, diff);
+    await writePolicyDiff(this.#policy, diffMapState(this.#mapState, mapState));
     this.#mapState = mapState;
     maps.endpoints.update(
       indexKey(SLOT),
@@ -121,12 +154,12 @@ export class BpfPolicyEngine {
    * Judges a packet that opens a flow, between the endpoint and a peer.
    * @throws Error when it was dropped for another reason than policy
    */
-  verdict(packet: PolicyPacket): BpfVerdict {
+  verdict(packet: BpfPacket): BpfVerdict {
     const data = this.#frame(packet);
     const before = this.#drops(packet);
     const { programs } = this.#loaded;
-    const fromHost = packet.peer.id === ReservedIdentity.host;
-    const inbound = fromHost ? programs.to_pod : programs.from_netdev;
+    const id = typeof packet.peer === 'number' ? this.#known[packet.peer]?.id : undefined;
+    const inbound = id === ReservedIdentity.host ? programs.to_pod : programs.from_netdev;
     const { retval } = (packet.direction === 'egress' ? programs.from_pod : inbound).testRun({ data });
     if (retval !== TC_ACT_SHOT) return 0;
     const after = this.#drops(packet);
@@ -135,11 +168,11 @@ export class BpfPolicyEngine {
     return reason;
   }
 
-  #frame({ peer, direction, protocol, port }: PolicyPacket): Uint8Array {
+  #frame({ peer, direction, protocol, port }: BpfPacket): Uint8Array {
     const n = this.#packets++;
-    const family: Family = protocol === 58 || (protocol !== 1 && n % 2 === 1) ? 6 : 4;
-    const own = address(family, ENDPOINT_HOST);
-    const other = address(family, peer.id === ReservedIdentity.unknown ? ENDPOINT_HOST + 1 : peer.id);
+    const either: Family = protocol === 58 || (protocol !== 1 && n % 2 === 1) ? 6 : 4;
+    const other = typeof peer === 'number' ? address(either, FIRST_PEER + peer) : peer;
+    const own = address(other.length === 4 ? 4 : 6, ENDPOINT_HOST);
     const egress = direction === 'egress';
     return buildFrame({
       sourceMac: egress ? ENDPOINT_MAC : LOOPBACK_MAC,
@@ -154,7 +187,7 @@ export class BpfPolicyEngine {
   }
 
   /** Packets dropped so far in the packet's direction, one count for each of REASONS. */
-  #drops({ direction }: PolicyPacket): readonly bigint[] {
+  #drops({ direction }: BpfPacket): readonly bigint[] {
     return REASONS.map((reason) => {
       const value = this.#loaded.maps.metrics.lookup(indexKey((MetricDirection[direction] << 8) | reason));
       return value === undefined ? 0n : sumPerCpu(metricsLayout, value, 'packets');

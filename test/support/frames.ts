@@ -7,6 +7,7 @@ export interface FrameOptions {
   readonly protocol: number;
   /** Of an echo request the identifier. */
   readonly sourcePort: number;
+  /** Of ICMP the type. */
   readonly destinationPort: number;
 }
 
@@ -30,16 +31,16 @@ function portsAndPayload(options: FrameOptions): Buffer {
   return segment;
 }
 
-function echoRequest(options: FrameOptions): Buffer {
+function icmpMessage(options: FrameOptions): Buffer {
   const message = Buffer.alloc(16);
-  message[0] = options.protocol === 58 ? 128 : 8;
+  message[0] = options.destinationPort;
   message.writeUInt16BE(options.sourcePort, 4);
   return message;
 }
 
 function transport(options: FrameOptions): Buffer {
   if (options.protocol === 6) return tcpSegment(options);
-  return options.protocol === 1 || options.protocol === 58 ? echoRequest(options) : portsAndPayload(options);
+  return options.protocol === 1 || options.protocol === 58 ? icmpMessage(options) : portsAndPayload(options);
 }
 
 /** RFC 1071. */

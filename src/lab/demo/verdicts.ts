@@ -51,6 +51,6 @@ export function modelVerdicts(
     const compiled = evaluateMapState(mapState, enforcement, { ...flow, identity: from.identity.id });
     const naive = evaluateNaive(rules, OPTIONS, { ...flow, subject: to.identity, peer: from.identity });
     const allowed = compiled.kind === 'allow';
-    return { from: from.name, to: to.name, port, allowed, agreed: naive === allowed };
+    return { from: from.name, to: to.name, port, allowed, agreed: naive.kind === compiled.kind };
   });
 }

@@ -1,13 +1,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Exit code of a deathstar whose exhaust port was hit. */
 export const EXPLODED = 2;
 export const DEATHSTAR_PORT = 80;
-const RESTART_PAUSE_MS = 200;
+/** Long enough that somebody who looks sees it down. */
+const RESTART_PAUSE_MS = 1000;
 
 const PANIC = `Panic: deathstar exploded
 
@@ -63,23 +63,30 @@ export async function serveDeathstar(port: number, signal: AbortSignal): Promise
   return exploded ? EXPLODED : 0;
 }
 
-/**
- * Keeps `argv` running as a kubelet would: when it ends, counts and starts it again, until `signal` fires.
- * The number of restarts is the content of `countFile`.
- */
+/** What a supervisor writes of the program that it keeps running. */
+export interface PodState {
+  /** How often it was started again. */
+  readonly restarts: number;
+  /** As `kubectl get pod` says it. */
+  readonly status: 'Running' | 'Error' | 'Completed';
+}
+
+/** Keeps `argv` running as a kubelet would: when it ends, counts and starts it again, until `signal` fires. */
 export async function superviseRestarts(
   argv: readonly string[],
-  countFile: string,
+  tell: (state: PodState) => void,
   signal: AbortSignal,
 ): Promise<void> {
   const [program = '', ...rest] = argv;
   for (let restarts = 0; !signal.aborted; restarts++) {
-    writeFileSync(countFile, `${restarts}\n`);
     const child = spawn(program, rest, { stdio: 'inherit' });
+    tell({ restarts, status: 'Running' });
     const end = (): boolean => child.kill();
     signal.addEventListener('abort', end);
     await once(child, 'exit');
     signal.removeEventListener('abort', end);
-    if (!signal.aborted) await sleep(RESTART_PAUSE_MS);
+    if (signal.aborted) return;
+    tell({ restarts, status: child.exitCode === 0 ? 'Completed' : 'Error' });
+    await sleep(RESTART_PAUSE_MS);
   }
 }

@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs';
 import { layoutTabs, trimLines } from '../view/tabwriter.ts';
 import { agentClient } from './agent-process.ts';
+import type { PodState } from './deathstar.ts';
 import type { Lab } from './lab.ts';
 import type { NodeLayout } from './layout.ts';
-import { restartsOf } from './star-wars.ts';
+import { podStateOf } from './star-wars.ts';
 
 export interface LabDescription {
   readonly name: string;
@@ -24,6 +25,7 @@ export interface LabDescription {
     readonly endpoint: number;
     readonly ipv4: string | undefined;
     readonly ipv6: string | undefined;
+    readonly status: PodState['status'];
     readonly restarts: number;
     readonly labels: readonly string[];
   }[];
@@ -54,22 +56,27 @@ export async function describeLab(lab: Lab): Promise<LabDescription> {
       socket: paths.agentSocket,
     })),
     workloads: lab.workloads.map(({ name, node, endpointId, ipv4, ipv6, labels }) => {
-      return { name, node, endpoint: endpointId, ipv4, ipv6, restarts: restartsOf(lab, name), labels };
+      return { name, node, endpoint: endpointId, ipv4, ipv6, ...podStateOf(lab, name), labels };
     }),
   };
+}
+
+/** The workloads' half of `labText`: of each what `kubectl get pod` would say, then what an endpoint has. */
+export function workloadsText(workloads: LabDescription['workloads']): string {
+  const rows = workloads.map(({ name, node, endpoint, ipv4, ipv6, status, restarts, labels }) => {
+    const pod = [name, status === 'Running' ? '1/1' : '0/1', status, restarts];
+    return [...pod, node, endpoint, ipv4 ?? '-', ipv6 ?? '-', labels.join(',')].join('\t');
+  });
+  return table(['WORKLOAD\tREADY\tSTATUS\tRESTARTS\tNODE\tENDPOINT\tIPV4\tIPV6\tLABELS', ...rows]);
+}
+
+function table(lines: readonly string[]): string {
+  return trimLines(layoutTabs(`${lines.join('\n')}\n`, { minWidth: 2 }));
 }
 
 export function labText(lab: LabDescription): string {
   const nodes = lab.nodes.map(({ name, ipv4, ipv6, agent, socket }) =>
     [name, ipv4, ipv6 ?? '-', agent, socket].join('\t'),
   );
-  const workloads = lab.workloads.map(({ name, node, endpoint, ipv4, ipv6, restarts, labels }) =>
-    [name, node, endpoint, ipv4 ?? '-', ipv6 ?? '-', restarts, labels.join(',')].join('\t'),
-  );
-  const table = (lines: readonly string[]): string =>
-    trimLines(layoutTabs(`${lines.join('\n')}\n`, { minWidth: 2 }));
-  return `${table(['NODE\tIPV4\tIPV6\tAGENT\tSOCKET', ...nodes])}\n${table([
-    'WORKLOAD\tNODE\tENDPOINT\tIPV4\tIPV6\tRESTARTS\tLABELS',
-    ...workloads,
-  ])}`;
+  return `${table(['NODE\tIPV4\tIPV6\tAGENT\tSOCKET', ...nodes])}\n${workloadsText(lab.workloads)}`;
 }

@@ -1,9 +1,10 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { packageRoot } from '../base/assets.ts';
+import { writeFileAtomically } from '../base/atomic-file.ts';
 import { makeFolder } from '../base/make-folder.ts';
 import { ciliate } from './agent-process.ts';
-import { DEATHSTAR_PORT } from './deathstar.ts';
+import { DEATHSTAR_PORT, type PodState } from './deathstar.ts';
 import type { Lab } from './lab.ts';
 import { tailOf, waitFor } from './processes.ts';
 import type { WorkloadRecord } from './record.ts';
@@ -30,7 +31,16 @@ const PROCESS_SLACK_MS = 20_000;
  * folder where that is shorter, as somebody would type it.
  */
 export function rule1File(): string {
-  const file = join(packageRoot(), 'deploy/examples/star-wars/sw_l3_l4_policy.yaml');
+  return exampleFile('sw_l3_l4_policy.yaml');
+}
+
+/** Its successor of the same name: of what the empire's ships may ask of port 80, a landing is left. */
+export function l7Rule1File(): string {
+  return exampleFile('sw_l3_l4_l7_policy.yaml');
+}
+
+function exampleFile(name: string): string {
+  const file = join(packageRoot(), 'deploy/examples/star-wars', name);
   const near = relative(process.cwd(), file);
   return near.startsWith('..') ? file : near;
 }
@@ -39,16 +49,23 @@ function podFile(lab: Lab, workload: string, name: string): string {
   return join(lab.layout.dir, 'pods', workload, name);
 }
 
-/** Number of times that a workload's program was started again; 0 for one that runs none. */
-export function restartsOf(lab: Lab, workload: string): number {
-  const file = podFile(lab, workload, 'restarts');
-  return existsSync(file) ? Number(readFileSync(file, 'utf8')) : 0;
+/** Replaces the file whole: somebody may be reading it. */
+export function writePodState(file: string, state: PodState): void {
+  writeFileAtomically(file, `${JSON.stringify(state)}\n`);
+}
+
+/** What a workload's supervisor last wrote; running and never restarted for one that runs no program. */
+export function podStateOf(lab: Lab, workload: string): PodState {
+  const file = podFile(lab, workload, 'state.json');
+  if (!existsSync(file)) return { restarts: 0, status: 'Running' };
+  const { restarts, status }: Partial<PodState> = JSON.parse(readFileSync(file, 'utf8'));
+  return { restarts: restarts ?? 0, status: status ?? 'Error' };
 }
 
 async function startDeathstar(lab: Lab, name: string): Promise<void> {
   const output = podFile(lab, name, 'output');
   makeFolder(join(lab.layout.dir, 'pods', name));
-  const words = ['lab', 'serve', `--port=${DEATHSTAR_PORT}`, `--restarts=${podFile(lab, name, 'restarts')}`];
+  const words = ['lab', 'serve', `--port=${DEATHSTAR_PORT}`, `--state=${podFile(lab, name, 'state.json')}`];
   await lab.runIn(name, ciliate(...words), output);
   await waitFor({ what: `${name} serves\n${tailOf(output)}`, timeoutMs: SERVER_START_MS, everyMs: 50 }, () =>
     tailOf(output).includes('deathstar ready') ? true : undefined,

@@ -16,8 +16,8 @@ import {
   DEATHSTARS,
   deathstarUrl,
   hasLanded,
+  podStateOf,
   requestLandings,
-  restartsOf,
   rule1File,
   SHIPS,
   sendFrom,
@@ -209,6 +209,6 @@ describe('the steps of the demo, seen from outside', { skip: bpfOrSkip() }, () =
       const [landing] = await requestLandings(lab, 'tiefighter');
       return landing !== undefined && hasLanded(landing) ? true : undefined;
     });
-    assert.equal(restartsOf(lab, 'deathstar-1'), 1);
+    assert.deepEqual(podStateOf(lab, 'deathstar-1'), { restarts: 1, status: 'Running' });
   });
 });

@@ -219,6 +219,14 @@ describe('the DNS proxy between namespaces', { skip: rootOrSkip() }, () => {
     );
   });
 
+  it('lets the resolver of the C library try its search domains, though their names are refused', async () => {
+    const script = `mount -t tmpfs none /mnt && printf 'nameserver ${ADDRESS.server[0]}\\nsearch a.corp b.corp\\noptions ndots:5\\n' > /mnt/r &&
+      mount --bind /mnt/r /etc/resolv.conf && getent -s dns ahostsv4 www.x.io`;
+    const { stdout } = await lab.exec(client, ['unshare', '--mount', 'sh', '-c', script]);
+    assert.match(String(stdout), /^192\.0\.2\.[12] +STREAM/);
+    assert.deepEqual([...asked('www.x.io.a.corp'), ...asked('www.x.io.b.corp')], []);
+  });
+
   it('lets an answer go on, counted, when nobody puts its addresses in force', async () => {
     assert.deepEqual(await lookUp('late.x.io'), ['192.0.2.9']);
   });
@@ -229,13 +237,13 @@ describe('the DNS proxy between namespaces', { skip: rootOrSkip() }, () => {
     const { denied, unapplied, foreignAnswers, wrongQuestions, timeouts } = counters ?? {};
     assert.deepEqual(
       { denied, unapplied, foreignAnswers, wrongQuestions, timeouts },
-      { denied: 2, unapplied: 1, foreignAnswers: 1, wrongQuestions: 2, timeouts: 0 },
+      { denied: 4, unapplied: 1, foreignAnswers: 1, wrongQuestions: 2, timeouts: 0 },
     );
     assert.equal(proxy.parsed<{ inFlight: number }>('usage')[0]?.inFlight, 0);
     const records = proxy.parsed<{ type: string; verdict: string }>('record');
     const count = (type: string, verdict: string): number =>
       records.filter((record) => record.type === type && record.verdict === verdict).length;
-    assert.equal(count('request', 'denied'), 2);
+    assert.equal(count('request', 'denied'), 4);
     assert.equal(count('request', 'forwarded'), count('response', 'forwarded'));
   });
 });

@@ -147,7 +147,7 @@ export interface AccessLogRecord {
   readonly destination: L7Peer;
   /** Names of the rules that allowed it; empty when none did. */
   readonly rules: readonly string[];
-  /** Why, for denied and error; empty otherwise. */
+  /** Why, for denied and error; what a rule that allowed it wants logged (mismatch LOG); empty otherwise. */
   readonly reason: string;
   /** From the request's last byte to the answer's first, nanoseconds; 0 in a request's record. */
   readonly latencyNs: number;

@@ -115,13 +115,18 @@ let rigs = 0;
 export class Rig {
   readonly server = new RecordingServer();
   readonly records: AccessLogRecord[] = [];
-  readonly address = `127.${64 + (process.pid % 128)}.${(process.pid >> 7) % 250}.${++rigs}`;
+  readonly address = Rig.addressAt(++rigs);
   readonly folder = mkdtempSync(join(tmpdir(), 'ciliate-proxy-'));
   readonly #proxy: L7Proxy;
   readonly #options: RigOptions;
   #sequence = 0;
   #agent: Socket | undefined;
   readonly messages: ProxyToAgent[] = [];
+
+  /** Address of this process's nth rig. */
+  static addressAt(place: number): string {
+    return `127.${64 + (process.pid % 128)}.${(process.pid >> 7) % 250}.${place}`;
+  }
 
   constructor(options: RigOptions = {}) {
     this.#options = options;

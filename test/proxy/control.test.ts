@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { statSync } from 'node:fs';
+import { describe, it } from 'node:test';
+import type { AccessLogRecord } from '../../src/model/l7.ts';
+import type { ProxyToAgent } from '../../src/model/proxy-protocol.ts';
+import { AccessLog } from '../../src/proxy/access-log.ts';
+import { httpFilter, httpRule, ingressPolicy, Rig, until } from './rig.ts';
+
+const V1 = ingressPolicy([httpFilter([httpRule({ path: '/v1/.*' })])]);
+const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: h\r\n\r\n`;
+
+describe('the control channel of the proxy', () => {
+  it('is open to its own user only, and greets', async () => {
+    await using rig = await new Rig().start();
+    assert.equal(statSync(rig.socketPath).mode & 0o777, 0o600);
+    await rig.connectAgent();
+    await until('hello', () => rig.messages.length > 0);
+    assert.deepEqual(rig.messages[0], { type: 'hello', pid: process.pid, version: 'test' });
+  });
+
+  it('belongs to the newest agent, and the policy outlives the former one', async () => {
+    await using rig = await new Rig().start(V1);
+    const former = await rig.connectAgent();
+    const newer = await rig.connectAgent();
+    await until('the former ended', () => former.closed || former.readableEnded);
+    newer.destroy();
+    const client = await rig.client();
+    client.send(get('/v1/a') + get('/x'));
+    assert.deepEqual(await client.answers(2), [200, 403]);
+    client.destroy();
+  });
+
+  it('ends an agent that speaks nonsense, and keeps the policy', async () => {
+    await using rig = await new Rig().start(V1);
+    const agent = await rig.connectAgent();
+    agent.write('nonsense\n');
+    await until('ended', () => agent.closed || agent.readableEnded);
+    const client = await rig.client();
+    client.send(get('/v1/a'));
+    assert.deepEqual(await client.answers(1), [200]);
+    client.destroy();
+  });
+
+  it('takes messages in any pieces', async () => {
+    await using rig = await new Rig().start();
+    const agent = await rig.connectAgent();
+    const text = `${JSON.stringify({ type: 'policy', sequence: 5, policy: V1, endpoints: [] })}\n`;
+    for (const char of text) {
+      agent.write(char);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await until('applied', () =>
+      rig.messages.some((one) => one.type === 'policy-applied' && one.sequence === 5),
+    );
+  });
+});
+
+describe('the access log', () => {
+  const record = (path: string): AccessLogRecord => ({
+    ...{
+      kind: 'l7',
+      time: '',
+      type: 'request',
+      verdict: 'forwarded',
+      direction: 'ingress',
+      rules: [],
+      reason: '',
+    },
+    source: { address: '', port: 0, identity: 0, endpoint: 0 },
+    destination: { address: '', port: 0, identity: 0, endpoint: 0 },
+    latencyNs: 0,
+    l7: { kind: 'http', method: 'GET', path, host: '', protocol: 'HTTP/1.1', status: 0 },
+  });
+
+  it('keeps the first records for an agent that is away, counts the others, and tells when it comes', () => {
+    const sent: ProxyToAgent[] = [];
+    let there = false;
+    const log = new AccessLog(3, (message) => there && sent.push(message) > 0);
+    for (const path of ['a', 'b', 'c', 'd', 'e']) log.record(record(path));
+    log.flush();
+    assert.deepEqual(sent, []);
+    there = true;
+    log.flush();
+    assert.deepEqual(sent, [
+      { type: 'access-log', records: ['a', 'b', 'c'].map(record) },
+      { type: 'lost', records: 2 },
+    ]);
+    log.record(record('f'));
+    log.flush();
+    assert.deepEqual(sent.at(-1), { type: 'access-log', records: [record('f')] });
+  });
+
+  it('sends in batches, in order', () => {
+    const sent: ProxyToAgent[] = [];
+    const log = new AccessLog(1000, (message) => sent.push(message) > 0);
+    for (let i = 0; i < 600; i++) log.record(record(String(i)));
+    log.flush();
+    const paths = sent.flatMap((message) =>
+      message.type === 'access-log'
+        ? message.records.map(({ l7 }) => (l7.kind === 'http' ? l7.path : ''))
+        : [],
+    );
+    assert.deepEqual(
+      paths,
+      Array.from({ length: 600 }, (_, i) => String(i)),
+    );
+    assert.ok(sent.length > 1);
+  });
+});

@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { L7Filter } from '../../src/model/l7.ts';
+import { PolicyTable } from '../../src/proxy/policy-table.ts';
+import { httpFilter, httpRule, Rig } from './rig.ts';
+
+const get = (path: string, more = ''): string => `GET ${path} HTTP/1.1\r\nHost: h\r\n${more}\r\n`;
+const ENDPOINTS = [
+  { endpoint: 1, identity: 100, addresses: ['10.0.0.1', 'fd00::1'] },
+  { endpoint: 2, identity: 200, addresses: ['10.0.0.2'] },
+];
+
+function tableOf(
+  subjects: readonly { subject: number; ingress?: L7Filter[]; egress?: L7Filter[] }[],
+): PolicyTable {
+  return new PolicyTable(
+    {
+      revision: 1,
+      subjects: subjects.map(({ subject, ingress, egress }) => ({ subject, ingress, egress })),
+    },
+    ENDPOINTS,
+  );
+}
+
+/** Names of the filters of each direction that judge a flow. */
+function judged(table: PolicyTable, client: string, server: string, port = 80): string[] | undefined {
+  const flow = table.flow(
+    { address: client, port: 4000 },
+    { address: server, port },
+    { client: 300, server: 301 },
+  );
+  return table
+    .views(flow, 6)
+    ?.map(({ direction, filters }) => `${direction}:${filters.map(({ ruleName }) => ruleName).join('+')}`);
+}
+
+const filter = (ruleName: string, parts: Partial<L7Filter> = {}): L7Filter =>
+  httpFilter([], { ruleName, ...parts });
+
+describe('the L7 policy of a node', () => {
+  it('judges a flow by the egress policy of its client and the ingress policy of its server', () => {
+    const table = tableOf([
+      { subject: 100, egress: [filter('out')], ingress: [filter('never')] },
+      { subject: 200, ingress: [filter('in')] },
+    ]);
+    assert.deepEqual(judged(table, '10.0.0.1', '10.0.0.2'), ['egress:out', 'ingress:in']);
+    assert.deepEqual(judged(table, '10.0.0.1', '10.9.9.9'), ['egress:out']);
+    assert.deepEqual(judged(table, 'fd00::1', '2001:db8::1'), ['egress:out']);
+    assert.deepEqual(judged(table, '10.9.9.9', '10.0.0.2'), ['ingress:in']);
+  });
+
+  it('judges no flow between others', () => {
+    assert.equal(
+      judged(tableOf([{ subject: 300, egress: [filter('x')] }]), '10.9.9.8', '10.9.9.9'),
+      undefined,
+    );
+  });
+
+  it('leaves out filters of other peers, ports and protocols', () => {
+    const table = tableOf([
+      {
+        subject: 200,
+        ingress: [
+          filter('all'),
+          filter('any-protocol', { protocol: 0 }),
+          filter('udp', { protocol: 17 }),
+          filter('port', { firstPort: 80, lastPort: 80 }),
+          filter('other-port', { firstPort: 81, lastPort: 90 }),
+          filter('peer', { peers: [100] }),
+          filter('other-peer', { peers: [300, 301] }),
+          filter('no-peer', { peers: [] }),
+        ],
+      },
+    ]);
+    assert.deepEqual(judged(table, '10.0.0.1', '10.0.0.2'), ['ingress:all+any-protocol+port+peer']);
+    assert.deepEqual(judged(table, '10.9.9.9', '10.0.0.2', 85), [
+      'ingress:all+any-protocol+other-port+other-peer',
+    ]);
+  });
+});
+
+describe('a request that both ends have a policy for', () => {
+  it('passes only if both allow it', async () => {
+    await using both = await new Rig({
+      // Addresses of the rigs of this process.
+      endpoints: [
+        { endpoint: 1, identity: 100, addresses: ['127.0.0.1'] },
+        ...Array.from({ length: 9 }, (_, i) => ({
+          endpoint: i + 2,
+          identity: 200,
+          addresses: [Rig.addressAt(i + 1)],
+        })),
+      ],
+    }).start();
+    await both.apply({
+      revision: 1,
+      subjects: [
+        {
+          subject: 100,
+          ingress: undefined,
+          egress: [httpFilter([httpRule({ path: '/(a|b)' })], { ruleName: 'out' })],
+        },
+        {
+          subject: 200,
+          egress: undefined,
+          ingress: [httpFilter([httpRule({ path: '/(b|c)' })], { ruleName: 'in' })],
+        },
+      ],
+    });
+    const client = await both.client();
+    client.send(get('/a') + get('/b') + get('/c'));
+    assert.deepEqual(await client.answers(3), [403, 200, 403]);
+    const requests = both.records.filter(({ type }) => type === 'request');
+    assert.deepEqual(
+      requests.map(({ direction, rules }) => ({ direction, rules })),
+      [
+        { direction: 'ingress', rules: [] },
+        { direction: 'ingress', rules: ['out', 'in'] },
+        { direction: 'egress', rules: [] },
+      ],
+    );
+    client.destroy();
+  });
+
+  it('is denied when the kernel does not know its flow', async () => {
+    await using rig = await new Rig({ identities: () => undefined }).start({ revision: 1, subjects: [] });
+    const client = await rig.client();
+    client.send(get('/a'));
+    assert.deepEqual(await client.answers(1), [403]);
+    client.destroy();
+  });
+});
+
+describe('a rule with header matches', () => {
+  it('changes the head that the server gets, and nothing else', async () => {
+    const headerMatches = [
+      { name: 'X-Add', value: '1', mismatch: 'ADD' as const },
+      { name: 'X-Gone', value: 'keep', mismatch: 'DELETE' as const },
+      { name: 'X-New', value: 'new', mismatch: 'REPLACE' as const },
+      { name: 'X-Seen', value: 'y', mismatch: 'LOG' as const },
+    ];
+    await using rig = await new Rig().start({
+      revision: 1,
+      subjects: [{ subject: 200, egress: undefined, ingress: [httpFilter([httpRule({ headerMatches })])] }],
+    });
+    rig.server.answer = (socket, text) => {
+      if (text.endsWith('body')) socket.write('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
+    };
+    const client = await rig.client();
+    const fields = 'X-Gone: other\r\nx-new: old\r\nX-new: older\r\nOther: o\r\nContent-Length: 4\r\n';
+    client.send(`POST /a HTTP/1.1\r\nHost: h\r\n${fields}\r\nbody`);
+    await client.answers(1);
+    assert.equal(
+      rig.server.text,
+      'POST /a HTTP/1.1\r\nHost: h\r\nOther: o\r\nContent-Length: 4\r\nX-Add: 1\r\nX-New: new\r\n\r\nbody',
+    );
+    assert.match(rig.records[0]?.reason ?? '', /X-Seen/);
+    client.destroy();
+  });
+});

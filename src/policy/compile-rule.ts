@@ -2,13 +2,12 @@ import type { Cidr } from '../base/ip.ts';
 import { type L7Rules, NO_PROXY_PORTS, type ProxyPorts } from '../model/l7.ts';
 import type { Label } from '../model/labels.ts';
 import { type Direction, type MapStateVerdict, Protocol } from '../model/map-state.ts';
-import type { LabelSelector } from '../model/selector.ts';
+import { type LabelSelector, selectorText } from '../model/selector.ts';
 import { ALL_L4, icmpMatches, type L4Match, l4Matches } from './l4.ts';
 import { EVERY_PEER, labelsPeer, type PeerSelector, peerSelectors, prefixesInUse } from './peer-selector.ts';
 import type { StoredRule } from './repository.ts';
 import type { PortRule, Rule, RuleItem } from './rule.ts';
 import type { RuleContext } from './rule-context.ts';
-import { ruleName } from './rule-name.ts';
 
 /** One selector of peers with what a rule grants it; an item of a rule makes one for each of its selectors. */
 export interface Grant {
@@ -26,6 +25,18 @@ export interface Grant {
   readonly derivedFrom: readonly Label[];
   /** `log.value` of the rule. */
   readonly log?: string | undefined;
+  /** `grantMeaning` of it, worked out once. */
+  readonly meaning?: string | undefined;
+}
+
+/** A text that two grants share exactly when they make the same entries but for the rule. */
+export function grantMeaning({ direction, peer, verdict, l4 }: Grant): string {
+  const ports = l4.map(({ protocol, prefixes }) => {
+    const all = prefixes.map(({ port, portPrefixLength }) => `${port}/${portPrefixLength}`);
+    return `${protocol}:${all.join(',')}`;
+  });
+  const proxyPort = verdict.kind === 'redirect' ? verdict.proxyPort : 0;
+  return JSON.stringify([direction, peer.kind, peer.text, verdict.kind, proxyPort, ports.join(' ')]);
 }
 
 type ByDirection<T> = Readonly<Record<Direction, T>>;
@@ -34,9 +45,8 @@ type ByDirection<T> = Readonly<Record<Direction, T>>;
 export interface CompiledRule {
   readonly subject: LabelSelector;
   readonly subjectKind: 'endpoint' | 'node';
-  readonly ruleId: number;
-  /** For messages: the name of the rule's object, else its labels, else its number. */
-  readonly name: string;
+  /** A text that two rules share exactly when they select the same subjects by the same words. */
+  readonly subjectText: string;
   /** Whether the rule has items of the direction. */
   readonly names: ByDirection<boolean>;
   /** Whether what nothing allows is dropped. */
@@ -115,7 +125,7 @@ function grantsOfRule({ id, rule }: StoredRule, direction: Direction, options: C
   const allowed = (rule[direction] ?? []).flatMap((item) =>
     partsOf(item, direction, ports).flatMap((part) => grantsOf(item, part)),
   );
-  return [...denied, ...allowed];
+  return [...denied, ...allowed].map((grant) => ({ ...grant, meaning: grantMeaning(grant) }));
 }
 
 function hasItems(rule: Rule, direction: Direction): boolean {
@@ -127,14 +137,13 @@ function eachDirection<T>(of: (direction: Direction) => T): ByDirection<T> {
 }
 
 export function compileRule(stored: StoredRule, options: CompileOptions): CompiledRule {
-  const { id, rule } = stored;
+  const { rule } = stored;
   const names = eachDirection((direction) => hasItems(rule, direction));
   const grants = eachDirection((direction) => grantsOfRule(stored, direction, options));
   return {
     subject: rule.subject,
     subjectKind: rule.subjectKind ?? 'endpoint',
-    ruleId: id,
-    name: ruleName(rule.labels) || `number ${id}`,
+    subjectText: `${rule.subjectKind ?? 'endpoint'} ${selectorText(rule.subject)}`,
     names,
     enforces: eachDirection((direction) => names[direction] && rule.enableDefaultDeny?.[direction] !== false),
     grants,

@@ -2,7 +2,7 @@ import { DatapathLimit } from '../model/constants.gen.ts';
 import { type Identity, type NumericIdentity, ReservedIdentity } from '../model/identity.ts';
 import type { ProxyPorts } from '../model/l7.ts';
 import { type Direction, type MapState, type MapStateVerdict, mapStateKeyText } from '../model/map-state.ts';
-import type { CompiledRule, Grant } from './compile-rule.ts';
+import { type CompiledRule, type Grant, grantMeaning } from './compile-rule.ts';
 import { ALL_L4, withPortNumber } from './l4.ts';
 import { findL7Conflict } from './l7-conflict.ts';
 import { type MapStateItem, makeEntry, pruneShadowed, strongerEntry } from './map-state.ts';
@@ -83,7 +83,8 @@ export type PortNamesByDirection = Readonly<Record<Direction, PortNames>>;
 
 function withNumbers(grant: Grant, names: PortNames): Grant {
   if (grant.l4.every(({ portName }) => portName === undefined)) return grant;
-  return { ...grant, l4: grant.l4.map((match) => withPortNumber(match, names)) };
+  const l4 = grant.l4.map((match) => withPortNumber(match, names));
+  return { ...grant, l4, meaning: undefined };
 }
 
 /** What a subject is granted in one direction: by the rules that select it, and beside them. */
@@ -151,11 +152,7 @@ export function grantIdentities(
 export function distinctGrants(grants: readonly Grant[]): readonly Grant[] {
   const byMeaning = new Map<string, Grant>();
   for (const grant of grants) {
-    const l4 = grant.l4.map(
-      ({ protocol, port, endPort, prefixes }) =>
-        `${protocol}/${port}-${endPort ?? port}/${prefixes[0]?.portPrefixLength ?? 'none'}`,
-    );
-    const meaning = JSON.stringify([grant.direction, grant.peer.kind, grant.peer.text, grant.verdict, l4]);
+    const meaning = grant.meaning ?? grantMeaning(grant);
     const other = byMeaning.get(meaning);
     if (other === undefined || grant.ruleId < other.ruleId) byMeaning.set(meaning, grant);
   }

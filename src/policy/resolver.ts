@@ -3,7 +3,7 @@ import type { DnsPattern, L7Policy, L7SubjectPolicy } from '../model/l7.ts';
 import { labelSetText } from '../model/labels.ts';
 import type { NamedPort } from '../model/named-port.ts';
 import { EMPTY_INVENTORY, type PolicyInventory } from '../model/policy-inventory.ts';
-import { type LabelSelector, matchesSelector, selectorText } from '../model/selector.ts';
+import { type LabelSelector, matchesSelector } from '../model/selector.ts';
 import {
   type CompiledRule,
   type CompileOptions,
@@ -412,11 +412,10 @@ function selects({ subject, subjectKind }: Omit<SubjectGroup, 'rules'>, { labels
 function groupBySubject(rules: readonly CompiledRule[]): readonly SubjectGroup[] {
   const groups = new Map<string, SubjectGroup & { rules: CompiledRule[] }>();
   for (const rule of rules) {
-    const { subject, subjectKind } = rule;
-    const text = `${subjectKind} ${selectorText(subject)}`;
-    const group = groups.get(text) ?? { subject, subjectKind, rules: [] };
+    const { subject, subjectKind, subjectText } = rule;
+    const group = groups.get(subjectText) ?? { subject, subjectKind, rules: [] };
     group.rules.push(rule);
-    groups.set(text, group);
+    groups.set(subjectText, group);
   }
   return [...groups.values()];
 }

@@ -30,6 +30,8 @@ const POD_RANGES = ['10.50.0.0/16', 'fd50::/64'];
 const ENDPOINT_HOST = 65_000;
 /** Addresses of the known identities follow each other from here. */
 const FIRST_PEER = 256;
+/** Source ports that follow each other before the flows are forgotten and the first one comes again. */
+const FLOWS = 40_000;
 const REASONS = [DropReason.policy, DropReason.policyDeny, DropReason.proxyLookupFailed];
 
 type Family = 4 | 6;
@@ -168,8 +170,18 @@ export class BpfPolicyEngine {
     return reason;
   }
 
+  /** A packet of an old flow in the other direction would be its answer. */
+  #forgetFlows(): void {
+    const { ct4, ct6 } = this.#loaded.maps;
+    for (const map of [ct4, ct6]) {
+      const found = [...map.batches(1024)].map(({ keys, count }) => ({ keys: Buffer.from(keys), count }));
+      for (const { keys, count } of found) map.deleteBatch(keys, count);
+    }
+  }
+
   #frame({ peer, direction, protocol, port }: BpfPacket): Uint8Array {
     const n = this.#packets++;
+    if (n % FLOWS === 0) this.#forgetFlows();
     const either: Family = protocol === 58 || (protocol !== 1 && n % 2 === 1) ? 6 : 4;
     const other = typeof peer === 'number' ? address(either, FIRST_PEER + peer) : peer;
     const own = address(other.length === 4 ? 4 : 6, ENDPOINT_HOST);
@@ -181,7 +193,7 @@ export class BpfPolicyEngine {
       destination: egress ? other : own,
       protocol,
       // A port of its own makes every packet the first of a flow.
-      sourcePort: 10_000 + (n % 50_000),
+      sourcePort: 10_000 + (n % FLOWS),
       destinationPort: port,
     });
   }

@@ -161,6 +161,8 @@ function decodeServerNames(decoder: Decoder, field: Field, l7: L7Rules | undefin
     const reason = `serverNames and ${l7.kind} rules cannot stand in one entry: TLS is not opened on its way`;
     decoder.report(field, 'CONFLICT', reason, 'make two entries of toPorts');
   }
+  if (names.length > 0)
+    decoder.warn(field, 'server names are not judged: no connection to these ports passes', 'leave them out');
   return names.filter((name) => name !== undefined);
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
-import { CompiledFixture } from '../support/fixture-judges.ts';
+import { CompiledFixture, naivePacket } from '../support/fixture-judges.ts';
 import { readFixture } from '../support/policy-fixture.ts';
 
 const FOLDER = new URL('../fixtures/policy/fields/', import.meta.url);
@@ -51,6 +51,16 @@ describe('the fixtures of the policy language', () => {
       const compiled = new CompiledFixture(fixture);
       for (const flow of fixture.flows)
         assert.equal(compiled.verdict(flow), flow.verdict, `line ${flow.line}: ${flow.text}`);
+    });
+
+    it(`${file} reads, rule by rule, as it is enforced`, () => {
+      const compiled = new CompiledFixture(fixture);
+      for (const flow of fixture.flows)
+        assert.equal(
+          compiled.packet(flow),
+          naivePacket(fixture, compiled, flow),
+          `line ${flow.line}: ${flow.text}`,
+        );
     });
   }
 });

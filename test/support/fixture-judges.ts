@@ -1,7 +1,7 @@
 import { formatCidr, parseIp } from '../../src/base/ip.ts';
-import { type NumericIdentity, ReservedIdentity } from '../../src/model/identity.ts';
+import { type Identity, RESERVED_IDENTITIES, ReservedIdentity } from '../../src/model/identity.ts';
 import type { L7Peer, ProxyPorts } from '../../src/model/l7.ts';
-import { evaluateMapState, PolicyResolver, Repository } from '../../src/policy/index.ts';
+import { evaluateMapState, evaluateNaive, PolicyResolver, Repository } from '../../src/policy/index.ts';
 import { PrefixSet } from '../../src/policy/prefix-set.ts';
 import { DnsJudge } from '../../src/proxy/dns/judge.ts';
 import { HttpJudge, judgeRequest } from '../../src/proxy/http/judge.ts';
@@ -16,6 +16,11 @@ const PROXY_PORTS: ProxyPorts = {
   'kafka-egress': 11003,
   'dns-ingress': 11004,
   'dns-egress': 11005,
+};
+
+const WORLD: Identity = RESERVED_IDENTITIES.find(({ id }) => id === ReservedIdentity.world) ?? {
+  id: ReservedIdentity.world,
+  labels: [],
 };
 
 function makeResolver({ policy, flows, namedPorts, identities }: PolicyFixture): PolicyResolver {
@@ -50,8 +55,8 @@ export class CompiledFixture {
   }
 
   /** As the ipcache has it: of the longest prefix around an address. */
-  #identityOf({ peer }: FixtureFlow): NumericIdentity {
-    if (!('address' in peer)) return peer.id;
+  identityOf({ peer }: FixtureFlow): Identity {
+    if (!('address' in peer)) return peer;
     const bytes = parseIp(peer.address);
     const prefixes = this.#resolver.prefixes();
     const narrowest = new PrefixSet(prefixes.map(({ prefix }) => prefix)).narrowest({
@@ -60,7 +65,12 @@ export class CompiledFixture {
       length: bytes.length * 8,
     });
     const text = narrowest && formatCidr(narrowest);
-    return prefixes.find(({ prefix }) => formatCidr(prefix) === text)?.identity.id ?? ReservedIdentity.world;
+    return prefixes.find(({ prefix }) => formatCidr(prefix) === text)?.identity ?? WORLD;
+  }
+
+  /** Texts of the FQDN selectors in use that the peer's names match. */
+  selectorsOf({ peer }: FixtureFlow): readonly string[] {
+    return 'address' in peer ? [...selectorsOfNames(this.#resolver.fqdnSelectors(), peer.names)] : [];
   }
 
   /** `allow`, `deny` or `redirect` of the packet, before the proxy. */
@@ -74,7 +84,7 @@ export class CompiledFixture {
       direction,
       protocol,
       port,
-      identity: this.#identityOf(flow),
+      identity: this.identityOf(flow).id,
     }).kind;
   }
 
@@ -88,7 +98,7 @@ export class CompiledFixture {
   #request(flow: FixtureFlow): boolean {
     const ingress = flow.direction === 'ingress';
     const own = { address: '10.0.0.1', identity: flow.subject.id, endpoint: 1 };
-    const other = { address: '192.0.2.1', identity: this.#identityOf(flow), endpoint: 0 };
+    const other = { address: '192.0.2.1', identity: this.identityOf(flow).id, endpoint: 0 };
     const client: L7Peer = { ...(ingress ? other : own), port: 40_000 };
     const server: L7Peer = { ...(ingress ? own : other), port: flow.port };
     const table = new PolicyTable(this.#resolver.l7Policy(), []);
@@ -103,4 +113,34 @@ export class CompiledFixture {
     const joined = (name: string): string | undefined => flow.headers.get(name);
     return judgeRequest(judges, { method, hostText: host, understood, joined }, flow.direction).allowed;
   }
+}
+
+/** What becomes of a flow as the fixture's rules read; requests are not looked at. */
+export function naivePacket(
+  fixture: PolicyFixture,
+  compiled: CompiledFixture,
+  flow: FixtureFlow,
+): 'allow' | 'deny' | 'redirect' {
+  const { policy, namedPorts } = fixture;
+  const { subject, peer, direction, protocol, port } = flow;
+  const outside = 'address' in peer;
+  return evaluateNaive(
+    policy.rules.map(({ rule }) => rule),
+    {
+      mode: 'default',
+      allowLocalhost: 'policy',
+      clusterName: 'default',
+      inventory: policy.inventory,
+      clusterPorts: namedPorts,
+    },
+    {
+      subject,
+      namedPorts,
+      peer: compiled.identityOf(flow),
+      ...(outside && { peerAddress: parseIp(peer.address), peerNames: compiled.selectorsOf(flow) }),
+      direction,
+      protocol,
+      port,
+    },
+  ).kind;
 }

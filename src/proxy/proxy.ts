@@ -1,13 +1,16 @@
 import { performance } from 'node:perf_hooks';
 import type { Logger } from '../base/log.ts';
-import type { L7Kind } from '../model/l7.ts';
 import type { AgentToProxy, ProxyListener } from '../model/proxy-protocol.ts';
-import { AccessLog, type SendToAgent } from './access-log.ts';
+import { AccessLog } from './access-log.ts';
 import { ControlServer } from './control-server.ts';
 import { DEFAULT_LIMITS, type HttpLimits } from './http/limits.ts';
-import { HttpServer } from './http/server.ts';
+import { createHttpPart } from './http/part.ts';
+import { createKafkaPart } from './kafka/part.ts';
+import type { ProxyHost, ProxyPart } from './part.ts';
 import { PolicyHolder } from './policy-holder.ts';
 import type { Clock, Dial, FlowOf, LogSink } from './types.ts';
+
+export type { ProxyHost, ProxyPart } from './part.ts';
 
 export interface ProxyOptions {
   /** Unix socket on which the agent is listened to; its mode is 0600. */
@@ -23,28 +26,6 @@ export interface ProxyOptions {
   readonly logCapacity?: number | undefined;
 }
 
-/** What a part of the proxy that serves another protocol gets. */
-export interface ProxyHost {
-  readonly policy: PolicyHolder;
-  readonly clock: Clock;
-  readonly flowOf: FlowOf;
-  readonly dial: Dial;
-  /** Takes records of the access log. */
-  readonly record: LogSink;
-  /** Sends to the agent; false: it is away or slow, the message was not taken. */
-  readonly send: SendToAgent;
-  readonly log: Logger;
-}
-
-/** Serves one kind of listener. */
-export interface ProxyPart {
-  readonly kind: L7Kind;
-  listen(listener: ProxyListener): Promise<void>;
-  /** A message of the agent other than `policy`. */
-  onMessage?(message: AgentToProxy): void;
-  stop(): Promise<void>;
-}
-
 export interface ProxyDeps {
   readonly flowOf: FlowOf;
   readonly dial: Dial;
@@ -52,7 +33,7 @@ export interface ProxyDeps {
   readonly clock?: Clock | undefined;
   /** Also told each access log record: for tests and tools. */
   readonly record?: LogSink | undefined;
-  /** Parts beside HTTP. */
+  /** Parts beside HTTP and Kafka. */
   readonly parts?: readonly ((host: ProxyHost) => ProxyPart)[] | undefined;
 }
 
@@ -107,7 +88,12 @@ class NodeProxy implements L7Proxy {
       send: (message) => this.#control.send(message),
       log: deps.log,
     };
-    this.#parts = [httpPart(options, host), ...(deps.parts ?? []).map((make) => make(host))];
+    const maxConnections = options.maxConnections ?? MAX_CONNECTIONS;
+    this.#parts = [
+      createHttpPart({ limits: { ...DEFAULT_LIMITS, ...options.http }, maxConnections }, host),
+      createKafkaPart({ maxConnections }, host),
+      ...(deps.parts ?? []).map((make) => make(host)),
+    ];
   }
 
   async start(): Promise<void> {
@@ -130,14 +116,4 @@ class NodeProxy implements L7Proxy {
       this.#control.send({ type: 'policy-applied', sequence: message.sequence });
     } else for (const part of this.#parts) part.onMessage?.(message);
   }
-}
-
-function httpPart(options: ProxyOptions, host: ProxyHost): ProxyPart {
-  const server = new HttpServer({
-    limits: { ...DEFAULT_LIMITS, ...options.http },
-    maxConnections: options.maxConnections ?? MAX_CONNECTIONS,
-    holder: host.policy,
-    ...host,
-  });
-  return { kind: 'http', listen: (listener) => server.listen(listener), stop: () => server.stop() };
 }

@@ -107,6 +107,8 @@ export interface RigOptions {
   readonly identities?: () => FlowIdentities | undefined;
   readonly dialPort?: () => number;
   readonly endpoints?: readonly ProxyEndpoint[];
+  /** Default http. */
+  readonly kind?: 'http' | 'kafka';
 }
 
 let rigs = 0;
@@ -140,7 +142,7 @@ export class Rig {
       {
         socketPath: this.socketPath,
         version: 'test',
-        listeners: [{ name: 'http-ingress', transport: 'tcp4', fd }],
+        listeners: [{ name: `${options.kind ?? 'http'}-ingress`, transport: 'tcp4', fd }],
         http: options.http,
       },
       {

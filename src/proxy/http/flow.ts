@@ -23,7 +23,14 @@ export class HttpFlow implements ConnectionFlow {
   #table: PolicyTable | undefined;
   #judges: readonly DirectionJudge[] | undefined;
 
-  constructor(deps: FlowDeps, client: FlowEnd, server: FlowEnd, direction: Direction) {
+  constructor(
+    deps: FlowDeps,
+    {
+      client,
+      server,
+      direction,
+    }: { readonly client: FlowEnd; readonly server: FlowEnd; readonly direction: Direction },
+  ) {
     this.#deps = deps;
     this.direction = direction;
     this.#tracked = new TrackedFlow(deps, { client, server, protocol: TCP });

@@ -1,0 +1,93 @@
+import { createServer, type Server, type Socket } from 'node:net';
+import type { Logger } from '../base/log.ts';
+import type { Direction } from '../model/map-state.ts';
+import type { ProxyListener } from '../model/proxy-protocol.ts';
+import type { Clock, FlowEnd } from './types.ts';
+
+const CHECK_EVERY_MS = 1000;
+
+/** A connection in work. */
+export interface Held {
+  /** Ends it if it waits too long for something. Called about every second. */
+  check(nowNs: number): void;
+  destroy(): void;
+}
+
+/** One accepted connection: who connected, to whom it wanted to, and which listener took it. */
+export interface Accepted {
+  readonly socket: Socket;
+  readonly client: FlowEnd;
+  readonly server: FlowEnd;
+  /** Of the listener. */
+  readonly direction: Direction;
+}
+
+export interface AcceptorDeps {
+  readonly maxConnections: number;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Takes a connection over. */
+  hold(accepted: Accepted): Held;
+}
+
+/** The address without the prefix that an IPv6 socket gives IPv4 ones. */
+function flowEnd(address: string | undefined, port: number | undefined): FlowEnd | undefined {
+  if (address === undefined || port === undefined) return undefined;
+  return { address: address.startsWith('::ffff:') ? address.slice(7) : address, port };
+}
+
+/** Accepts redirected connections on inherited listeners, whose sockets have the addresses of client and server. */
+export class TcpAcceptor {
+  readonly #deps: AcceptorDeps;
+  readonly #servers: Server[] = [];
+  readonly #held = new Set<Held>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(deps: AcceptorDeps) {
+    this.#deps = deps;
+  }
+
+  /** Begins to accept on a listening socket. */
+  async listen({ fd, name }: ProxyListener): Promise<void> {
+    const direction: Direction = name.endsWith('-ingress') ? 'ingress' : 'egress';
+    const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
+      this.#accept(socket, direction),
+    );
+    server.maxConnections = this.#deps.maxConnections;
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ fd }, resolve);
+    });
+    server.on('error', (error) => this.#deps.log.error({ listener: name, error: error.message }, 'listener'));
+    this.#servers.push(server);
+    this.#timer ??= setInterval(() => this.#check(), CHECK_EVERY_MS);
+  }
+
+  #accept(socket: Socket, direction: Direction): void {
+    const client = flowEnd(socket.remoteAddress, socket.remotePort);
+    const server = flowEnd(socket.localAddress, socket.localPort);
+    if (client === undefined || server === undefined) {
+      socket.destroy();
+      return;
+    }
+    const held = this.#deps.hold({ socket, client, server, direction });
+    this.#held.add(held);
+    socket.on('close', () => this.#held.delete(held));
+  }
+
+  #check(): void {
+    const now = this.#deps.clock.monotonicNs();
+    for (const held of this.#held) held.check(now);
+  }
+
+  /** Closes listeners and connections. */
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    for (const held of this.#held) held.destroy();
+    const closing = this.#servers
+      .splice(0)
+      .map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
+    await Promise.all(closing);
+  }
+}

@@ -66,6 +66,37 @@ static __always_inline int from_pod_ip(struct __sk_buff *ctx, struct judgement *
 	return deliver(ctx, judgement);
 }
 
+/*
+ * What proxy_return sent back in at this device: from the stack to the endpoint, of a flow that passes the
+ * proxy. Returns a verdict or a negative DROP_*.
+ */
+static __always_inline int returned_ip(struct __sk_buff *ctx, struct judgement *judgement)
+{
+	struct flow *flow = &judgement->flow;
+	struct ct_entry *entry;
+	int result;
+
+	judgement->direction = DIR_INGRESS;
+	flow->v6 = ctx->protocol == CTX_IPV6;
+	if (!flow->v6 && ctx->protocol != CTX_IPV4)
+		return -DROP_UNKNOWN_L3;
+	result = parse_flow(ctx, flow);
+	if (result)
+		return result;
+	result = side_of_address(&judgement->destination, &flow->destination, flow->v6);
+	if (result)
+		return result;
+	ct_tuple_fill(&judgement->tuple, flow);
+	entry = ct_lookup(&judgement->tuple);
+	if (!entry || !(entry->flags & CTF_PROXY))
+		return -DROP_PROXY_LOOKUP_FAILED;
+	judgement->reply = judgement->tuple.side != (entry->flags & CTF_INIT_B ? 1 : 0);
+	judgement->proxy_port = entry->proxy_port;
+	/* Its destination address at the link is the endpoint's. */
+	bpf_skb_change_type(ctx, PACKET_HOST);
+	return proxy_take(ctx, judgement);
+}
+
 SUBPROGRAM int slow_from_pod(struct __sk_buff *ctx)
 {
 	struct judgement *judgement = judgement_begin(HOOK_FROM_POD, DIR_EGRESS);
@@ -78,6 +109,8 @@ SUBPROGRAM int slow_from_pod(struct __sk_buff *ctx)
 		return VERDICT_DROP;
 	if (!slot)
 		return finish(ctx, judgement, -DROP_EP_NOT_READY);
+	if ((ctx->mark & MARK_MASK) == MARK_RETURNED)
+		return finish(ctx, judgement, returned_ip(ctx, judgement));
 	result = side_of_slot(&judgement->source, *slot);
 	endpoint = endpoint_get(judgement->source.slot);
 	if (result || !endpoint || judgement->source.ifindex != ifindex)
@@ -132,10 +165,14 @@ static __always_inline int to_pod_ip(struct __sk_buff *ctx, struct judgement *ju
 	result = side_of_address(&judgement->source, &flow->source, flow->v6);
 	if (result)
 		return result;
-	/* An endpoint's packets reach the stack by its own device only. */
-	if (judgement->source.slot && judgement->source.ifindex != ctx->ingress_ifindex)
-		return -DROP_INVALID_SIP;
-	judgement->source.host = from_host;
+	/* The proxy speaks with the addresses of both ends. */
+	judgement->from_proxy = from_host && (ctx->mark & MARK_MASK) == MARK_FROM_PROXY;
+	if (!judgement->from_proxy) {
+		/* An endpoint's packets reach the stack by its own device only. */
+		if (judgement->source.slot && judgement->source.ifindex != ctx->ingress_ifindex)
+			return -DROP_INVALID_SIP;
+		judgement->source.host = from_host;
+	}
 	result = judge(ctx, judgement);
 	return result ? result : deliver(ctx, judgement);
 }

@@ -10,8 +10,9 @@
 #include "parse.h"
 
 #define CTF_CLOSING (CTF_CLOSING_A | CTF_CLOSING_B)
+#define CTF_PROXY   (CTF_PROXY_A | CTF_PROXY_B)
 /* Entries that need more than forwarding. */
-#define CTF_SLOW (CTF_CLOSING | CTF_PROXY_A | CTF_PROXY_B | CTF_NAT | CTF_TUNNEL)
+#define CTF_SLOW (CTF_CLOSING | CTF_PROXY | CTF_NAT | CTF_TUNNEL)
 
 static __always_inline __u32 ct_now(void)
 {
@@ -137,8 +138,12 @@ static __always_inline __u32 ct_lifetime(__u8 protocol, __u16 flags, const struc
 	return flags & CTF_ESTABLISHED ? config->lifetime_tcp : config->lifetime_tcp_syn;
 }
 
-/* Adds what this packet says to the state of its flow. `side` is that of its source. */
-static __always_inline __u16 ct_advance(__u16 flags, const struct flow *flow, __u32 side)
+/*
+ * Adds what this packet says to the state of its flow. `side` is that of its source. Of a proxied flow only
+ * the ends themselves say that they send no more: their words come late on the proxy's other leg, when the
+ * ports may be in use again.
+ */
+static __always_inline __u16 ct_advance(__u16 flags, const struct flow *flow, __u32 side, bool from_proxy)
 {
 	__u32 initiator = flags & CTF_INIT_B ? 1 : 0;
 
@@ -152,7 +157,7 @@ static __always_inline __u16 ct_advance(__u16 flags, const struct flow *flow, __
 		flags |= CTF_ESTABLISHED;
 	if (flow->tcp_flags & TCP_RST)
 		flags |= CTF_CLOSING;
-	else if (flow->tcp_flags & TCP_FIN)
+	else if (flow->tcp_flags & TCP_FIN && !from_proxy)
 		flags |= side ? CTF_CLOSING_B : CTF_CLOSING_A;
 	return flags;
 }

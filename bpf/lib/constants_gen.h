@@ -32,6 +32,8 @@
 #define DROP_FRAG_NOT_FOUND 175
 #define DROP_FORBIDDEN_ICMP6 176
 #define DROP_PROXY_LOOKUP_FAILED 178
+#define DROP_PROXY_ASSIGN_FAILED 179
+#define DROP_PROXY_UNKNOWN_PROTO 180
 #define DROP_POLICY_DENY 181
 #define DROP_VLAN_FILTERED 182
 #define DROP_TTL_EXCEEDED 196
@@ -118,6 +120,12 @@
 #define EP_ENFORCE_INGRESS 2
 #define EP_ENFORCE_EGRESS 4
 #define EP_POLICY_B 8
+
+/* Marks of packets within a node's namespace: bits 8 to 11; workloads cannot set them, a veth between namespaces clears them. */
+#define MARK_MASK 3840
+#define MARK_TO_PROXY 512
+#define MARK_FROM_PROXY 2560
+#define MARK_RETURNED 1024
 
 /* Bits of address_entry.flags. */
 #define ADDRESS_F_HOST 1

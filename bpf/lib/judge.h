@@ -91,25 +91,29 @@ static __always_inline int judge_side(struct __sk_buff *ctx, struct judgement *j
 	int verdict = policy_check(request);
 
 	/* Where no rule has a say there is nothing to tell. */
-	if ((report && request->match != MATCH_NONE) || verdict)
+	if ((report && request->match != MATCH_NONE) || verdict < 0)
 		trace_policy(ctx, judgement, request, verdict);
-	if (verdict) {
+	if (verdict < 0) {
 		judgement->direction = request->direction;
 		judgement->owner = request->slot;
 	}
 	return verdict;
 }
 
-/* Both policies that apply. Returns 0 or a negative DROP_*, and in `direction` whose it was. */
+/*
+ * Both policies that apply. Returns 0, the port of the proxy that the flow has to pass, the initiator's if
+ * both say so, or a negative DROP_*, and in `direction` whose it was.
+ */
 SUBPROGRAM int judge_policies(struct __sk_buff *ctx, struct judgement *judgement, bool reply, bool report)
 {
 	__u32 initiator_slot, initiator_identity, responder_slot, responder_identity;
 	struct scratch *scratch = scratch_get();
 	struct policy_request *request;
-	int verdict = 0;
+	int egress = 0, ingress = 0;
 
 	if (!judgement || !scratch)
 		return -DROP_INVALID;
+	judgement->redirects = 0;
 	request = &scratch->request;
 	request->bytes = ctx->len;
 	request->port = flow_policy_port(&judgement->flow, reply);
@@ -122,17 +126,23 @@ SUBPROGRAM int judge_policies(struct __sk_buff *ctx, struct judgement *judgement
 		request->slot = initiator_slot;
 		request->identity = responder_identity;
 		request->direction = DIR_EGRESS;
-		verdict = judge_side(ctx, judgement, request, report);
-		if (verdict)
-			return verdict;
+		egress = judge_side(ctx, judgement, request, report);
+		if (egress < 0)
+			return egress;
+		if (egress)
+			judgement->redirects |= REDIRECTED_BY_INITIATOR;
 	}
 	if (responder_slot) {
 		request->slot = responder_slot;
 		request->identity = initiator_identity;
 		request->direction = DIR_INGRESS;
-		verdict = judge_side(ctx, judgement, request, report);
+		ingress = judge_side(ctx, judgement, request, report);
+		if (ingress < 0)
+			return ingress;
+		if (ingress)
+			judgement->redirects |= REDIRECTED_BY_RESPONDER;
 	}
-	return verdict;
+	return egress ? egress : ingress;
 }
 
 /*
@@ -168,7 +178,7 @@ static __always_inline bool stays_on_node(struct __sk_buff *ctx, const struct fl
 /*
  * What an endpoint may send to an address, by the identity that the address has, it may send to the node only
  * if it may speak to the host as well: else "the world" would include every address of this node that nobody
- * listed.
+ * listed. Returns as judge_policies does.
  */
 SUBPROGRAM int judge_as_host(struct __sk_buff *ctx, struct judgement *judgement)
 {
@@ -189,8 +199,10 @@ SUBPROGRAM int judge_as_host(struct __sk_buff *ctx, struct judgement *judgement)
 	request->port = judgement->flow.policy_port;
 	request->protocol = judgement->flow.protocol;
 	verdict = judge_side(ctx, judgement, request, false);
-	if (verdict)
+	if (verdict < 0)
 		judgement->destination.identity = IDENTITY_HOST;
+	else if (verdict)
+		judgement->redirects |= REDIRECTED_BY_INITIATOR;
 	return verdict;
 }
 
@@ -229,7 +241,8 @@ SUBPROGRAM int ct_store(const struct judgement *judgement, __u16 flags, __u32 tc
 	flags &= (__u16)~CTF_HOST;
 	if (judgement->source.host || judgement->destination.host)
 		flags |= CTF_HOST;
-	entry.flags = ct_advance(flags, &judgement->flow, side);
+	entry.flags = ct_advance(flags, &judgement->flow, side, judgement->from_proxy);
+	entry.proxy_port = judgement->proxy_port;
 	entry.seen = ct_now();
 	entry.lifetime = ct_lifetime(judgement->flow.protocol, entry.flags, config);
 	entry.tcp_flags[0] = (__u8)tcp_flags;
@@ -273,7 +286,8 @@ static __always_inline bool ct_binds(const struct ct_entry *entry, const struct 
 static __always_inline void ct_touch(struct ct_entry *entry, const struct judgement *judgement)
 {
 	struct config *config = config_get();
-	__u16 flags = ct_advance(entry->flags, &judgement->flow, judgement->tuple.side);
+	__u16 flags =
+		ct_advance(entry->flags, &judgement->flow, judgement->tuple.side, judgement->from_proxy);
 
 	if (judgement->tuple.side)
 		entry->tcp_flags[1] |= judgement->flow.tcp_flags;
@@ -292,8 +306,36 @@ static __always_inline bool ct_reopens(const struct ct_entry *entry, const struc
 		return false;
 	if (entry->flags & CTF_CLOSING)
 		return true;
-	/* Simultaneous open is a SYN of each side before either was answered. */
-	return reply && entry->flags & CTF_SEEN_REPLY;
+	/* Simultaneous open is a SYN of each side before either was answered; not through a proxy. */
+	return reply && entry->flags & (CTF_SEEN_REPLY | CTF_PROXY);
+}
+
+/*
+ * What a flow that may pass has to do with the proxy, by the verdict and by what it had before: `flags` of a
+ * new flow say only who opened it. Returns the flags to keep.
+ *
+ * One that the proxy has stays with it until it ends, also when no policy asks for that any more: its ends
+ * know nobody else. One that the proxy opens is the proxy's.
+ */
+static __always_inline __u16 judge_proxied(struct judgement *judgement, __u16 flags, __be16 old_port,
+					   int verdict)
+{
+	bool from_b = flags & CTF_INIT_B;
+	__u8 redirects = judgement->redirects;
+
+	judgement->proxy_port = old_port;
+	if (verdict > 0) {
+		judgement->proxy_port = bpf_htons((__u16)verdict);
+		flags &= (__u16)~CTF_PROXY;
+		if (redirects & (from_b ? REDIRECTED_BY_RESPONDER : REDIRECTED_BY_INITIATOR))
+			flags |= CTF_PROXY_A;
+		if (redirects & (from_b ? REDIRECTED_BY_INITIATOR : REDIRECTED_BY_RESPONDER))
+			flags |= CTF_PROXY_B;
+	} else if (judgement->from_proxy && judgement->state == CT_NEW) {
+		flags |= from_b ? CTF_PROXY_B : CTF_PROXY_A;
+	}
+	judgement->proxied = (flags & CTF_PROXY) != 0;
+	return flags;
 }
 
 /*
@@ -326,6 +368,7 @@ SUBPROGRAM int judge_related(struct __sk_buff *ctx, struct judgement *outer)
 	entry = ct_lookup(&inner->tuple);
 	if (!entry || ct_expired(entry, ct_now()))
 		return -DROP_UNKNOWN_CT;
+	outer->proxied = (entry->flags & CTF_PROXY) != 0;
 	if (ct_fresh(entry))
 		return 0;
 	initiated = inner->tuple.side == (entry->flags & CTF_INIT_B ? 1 : 0);
@@ -338,10 +381,10 @@ SUBPROGRAM int judge_related(struct __sk_buff *ctx, struct judgement *outer)
 	side_identify(&inner->source, &inner->flow.source, inner->flow.v6, false);
 	side_identify(&inner->destination, &inner->flow.destination, inner->flow.v6, false);
 	result = judge_policies(ctx, inner, !initiated, false);
-	if (result) {
-		outer->direction = inner->direction;
-		outer->owner = inner->owner;
-	}
+	if (result >= 0)
+		return 0;
+	outer->direction = inner->direction;
+	outer->owner = inner->owner;
 	return result;
 }
 
@@ -350,10 +393,11 @@ SUBPROGRAM int judge(struct __sk_buff *ctx, struct judgement *judgement)
 {
 	__u32 tcp_flags = 0;
 	struct ct_entry *entry;
+	__be16 proxy_port = 0;
 	bool reply = false;
 	struct flow *flow;
 	__u16 flags;
-	int verdict;
+	int verdict, as_host;
 
 	if (!judgement)
 		return -DROP_INVALID;
@@ -374,12 +418,13 @@ SUBPROGRAM int judge(struct __sk_buff *ctx, struct judgement *judgement)
 	entry = ct_lookup(&judgement->tuple);
 	if (entry && !ct_expired(entry, ct_now()) && ct_same_endpoints(entry, judgement)) {
 		reply = judgement->tuple.side != (entry->flags & CTF_INIT_B ? 1 : 0);
-		if (ct_reopens(entry, flow, reply)) {
+		if (!judgement->from_proxy && ct_reopens(entry, flow, reply)) {
 			judgement->state = CT_REOPENED;
 			reply = false;
 		} else {
 			judgement->state = reply ? CT_REPLY : CT_ESTABLISHED;
 			flags = entry->flags;
+			proxy_port = entry->proxy_port;
 			/* The node spoke from an address that it has not named: the answer still goes to the
 			 * node. */
 			if (judgement->hook == HOOK_FROM_POD && flags & CTF_HOST &&
@@ -388,11 +433,14 @@ SUBPROGRAM int judge(struct __sk_buff *ctx, struct judgement *judgement)
 			tcp_flags = entry->tcp_flags[0] | (__u32)entry->tcp_flags[1] << 8;
 		}
 	}
+	judgement->reply = reply;
 	side_identify(&judgement->source, &flow->source, flow->v6, true);
 	side_identify(&judgement->destination, &flow->destination, flow->v6, false);
 	if (judgement->state != CT_NEW && judgement->state != CT_REOPENED && entry && ct_fresh(entry) &&
 	    ct_binds(entry, judgement)) {
 		ct_touch(entry, judgement);
+		judgement->proxied = (flags & CTF_PROXY) != 0;
+		judgement->proxy_port = proxy_port;
 		return 0;
 	}
 	if (flow->protocol == IPPROTO_UDP && tunnel_port &&
@@ -402,18 +450,22 @@ SUBPROGRAM int judge(struct __sk_buff *ctx, struct judgement *judgement)
 		return -DROP_ENCAP_PROHIBITED;
 	verdict = judge_policies(ctx, judgement, reply,
 				 judgement->state == CT_NEW || judgement->state == CT_REOPENED);
-	if (!verdict && !reply)
-		verdict = judge_as_host(ctx, judgement);
+	if (verdict >= 0 && !reply) {
+		as_host = judge_as_host(ctx, judgement);
+		if (as_host < 0 || !verdict)
+			verdict = as_host;
+	}
 	/*
 	 * A flow that is denied now keeps its entry, stale: it remembers who opened the flow. Without it the
 	 * other side's next packet would pass as the first of a flow of its own, and let the denied one back
 	 * in as replies. TCP that goes on trying does not outlive the memory: its own SYN would begin anew.
 	 */
-	if (verdict) {
+	if (verdict < 0) {
 		if (flow->protocol == IPPROTO_TCP && entry && (reply || judgement->state == CT_ESTABLISHED))
 			entry->seen = ct_now();
 		return verdict;
 	}
+	flags = judge_proxied(judgement, flags, proxy_port, verdict);
 	return ct_store(judgement, flags, tcp_flags);
 }
 

@@ -117,7 +117,7 @@ static __always_inline void policy_count(const struct policy_request *request,
  * Steps: 1. longest match for the peer, 2. longest match for every peer, 3. greater precedence wins, then the
  * longer match, then the peer's own, 4. without a match the endpoint's enforcement of this direction decides.
  *
- * Returns 0, or a negative DROP_*.
+ * Returns 0, the proxy's port (host order) when the flow has to pass it, or a negative DROP_*.
  */
 SUBPROGRAM int policy_check(struct policy_request *request)
 {
@@ -171,12 +171,11 @@ SUBPROGRAM int policy_check(struct policy_request *request)
 	policy_count(request, chosen, any_peer);
 	if (chosen->flags & POLICY_F_DENY)
 		return -DROP_POLICY_DENY;
-	if (chosen->flags & POLICY_F_REDIRECT) {
-		/* No proxy listens yet: what must pass it cannot pass. */
-		request->proxy_port = chosen->proxy_port;
-		return -DROP_PROXY_LOOKUP_FAILED;
-	}
-	return 0;
+	if (!(chosen->flags & POLICY_F_REDIRECT))
+		return 0;
+	request->proxy_port = chosen->proxy_port;
+	/* Nobody listens at port 0. */
+	return request->proxy_port ? bpf_ntohs(request->proxy_port) : -DROP_PROXY_LOOKUP_FAILED;
 }
 
 #endif

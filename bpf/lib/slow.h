@@ -9,7 +9,27 @@
 #include "forward.h"
 #include "judge.h"
 #include "metrics.h"
+#include "proxy.h"
 #include "trace.h"
+
+/* A flow that passes the proxy, from an end of it. Returns a verdict or a negative DROP_*. */
+static __always_inline int deliver_to_proxy(struct __sk_buff *ctx, struct judgement *judgement)
+{
+	bool fresh = judgement->state == CT_NEW || judgement->state == CT_REOPENED;
+	__u32 length = ctx->len;
+	int verdict;
+
+	if (judgement->hook == HOOK_TO_POD)
+		return proxy_return(ctx);
+	verdict = proxy_take(ctx, judgement);
+	if (verdict < 0)
+		return verdict;
+	if (fresh)
+		trace_forward(ctx, judgement, TRACE_TO_PROXY);
+	if (judgement->hook == HOOK_FROM_POD)
+		count_egress(judgement->source.slot, length);
+	return verdict;
+}
 
 /* Sends on what may pass. Returns a verdict or a negative DROP_*. */
 static __always_inline int deliver(struct __sk_buff *ctx, struct judgement *judgement)
@@ -21,7 +41,14 @@ static __always_inline int deliver(struct __sk_buff *ctx, struct judgement *judg
 
 	if (judgement->flow.first_fragment)
 		fragment_note(&judgement->flow);
-	if (fresh)
+	if (judgement->proxied && !judgement->from_proxy && !proxy_told_by_stack(judgement))
+		return deliver_to_proxy(ctx, judgement);
+	/* With the proxy's mark, but of no flow that the proxy has. */
+	if (judgement->from_proxy && !judgement->proxied && judgement->state != CT_RELATED)
+		return -DROP_INVALID_SIP;
+	if (judgement->from_proxy && (fresh || tcp_pure_syn(judgement->flow.tcp_flags)))
+		trace_forward(ctx, judgement, TRACE_FROM_PROXY);
+	else if (fresh)
 		trace_forward(ctx, judgement, local ? TRACE_TO_LXC : TRACE_TO_STACK);
 	if (local && judgement->hook != HOOK_TO_POD) {
 		verdict = forward_local(ctx, &judgement->flow, judgement->destination.slot);

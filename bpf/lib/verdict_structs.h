@@ -24,12 +24,22 @@ struct judgement {
 	struct side source;
 	struct side destination;
 	struct ct_tuple tuple;
-	__u8 hook;	/* HOOK_* */
-	__u8 direction; /* DIR_*: whose policy dropped it */
-	__u8 state;	/* CT_* */
-	__u8 quiet;	/* counted, not reported */
-	__u32 owner;	/* slot whose policy dropped it; 0: the side that `direction` names */
+	__u8 hook;	   /* HOOK_* */
+	__u8 direction;	   /* DIR_*: whose policy dropped it */
+	__u8 state;	   /* CT_* */
+	__u8 quiet;	   /* counted, not reported */
+	__u32 owner;	   /* slot whose policy dropped it; 0: the side that `direction` names */
+	__be16 proxy_port; /* of the listener, if the flow passes the proxy */
+	__u8 proxied;	   /* the flow passes the proxy */
+	__u8 from_proxy;   /* the packet comes from it */
+	__u8 redirects;	   /* REDIRECTED_* of the last verdict */
+	__u8 reply;	   /* sent by the side that did not open the flow */
+	__u16 pad;
 };
+
+/* Whose policy sends a flow to the proxy. */
+#define REDIRECTED_BY_INITIATOR 1
+#define REDIRECTED_BY_RESPONDER 2
 
 /* The side whose hook, or whose policy, an event is about. */
 static __always_inline const struct side *judgement_owner(const struct judgement *judgement, __u32 slot,

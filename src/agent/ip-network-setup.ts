@@ -2,12 +2,21 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { NotPermittedError, SystemError } from '../base/errors.ts';
 import { type Cidr, formatCidr, parseCidr } from '../base/ip.ts';
 import { type RunResult, run } from '../base/run.ts';
+import { PacketMark } from '../model/constants.gen.ts';
 import type { ClusterNode } from '../model/node.ts';
 import type { EndpointSpec } from './endpoint.ts';
 import type { NetworkSetup } from './network-setup.ts';
 
 /** Marks the routes that are ours in the kernel's table (rtnetlink protocol, 0..255). */
 export const ROUTE_PROTOCOL = 201;
+
+/**
+ * What the programs hand to the proxy is routed to this machine, whatever its address: by a rule for their mark, before
+ * every rule but that of the machine's own addresses, and a table with one route.
+ */
+export const PROXY_ROUTING = { preference: 9, table: 2201 } as const;
+const MARKED = `0x${PacketMark.toProxy.toString(16)}/0x${PacketMark.mask.toString(16)}`;
+const PROXY_RULE = `fwmark ${MARKED} lookup ${PROXY_ROUTING.table} pref ${PROXY_ROUTING.preference}`;
 
 export interface IpNetworkOptions {
   /** Devices to other nodes. */
@@ -26,6 +35,8 @@ export interface IpNetworkDeps {
 const SYSCTL_ROOT = '/proc/sys/';
 /** `ip -force -batch` goes on after these: what is to be removed is gone already. */
 const GONE = /No such (process|file)|Cannot find device|does not exist/;
+/** What was made before is there. */
+const EXISTS = /File exists/;
 
 function writeSysctl(name: string, value: string): void {
   const path = SYSCTL_ROOT + name;
@@ -78,11 +89,25 @@ export class IpNetworkSetup implements NetworkSetup {
     await this.#batch(
       ranges.map((range) => `route replace unreachable ${formatCidr(range)} proto ${ROUTE_PROTOCOL}`),
     );
+    for (const { family } of ranges) await this.#routeToProxy(family);
+    // The proxy speaks with its clients' ports, which may come again before a closed connection is forgotten.
+    this.#setSysctl('net/ipv4/tcp_tw_reuse', '1');
+  }
+
+  async #routeToProxy(family: 4 | 6): Promise<void> {
+    const { table } = PROXY_ROUTING;
+    const lines = [
+      `route replace local default dev lo table ${table} proto ${ROUTE_PROTOCOL}`,
+      `rule add ${PROXY_RULE}`,
+    ];
+    await this.#batchTolerant(lines, EXISTS, [`-${family}`]);
   }
 
   async addEndpoint(spec: EndpointSpec): Promise<void> {
     const { interfaceName: device, mac } = spec;
     this.#setSysctl(`net/ipv4/conf/${device}/rp_filter`, '0');
+    // What the node itself sends to the endpoint comes back in here when a proxy has to see it.
+    this.#setSysctl(`net/ipv4/conf/${device}/accept_local`, '1');
     if (spec.ipv6 !== undefined) this.#enableIpv6(device);
     const lines = [`link set ${device} up`];
     for (const [address, length] of addressesOf(spec)) {
@@ -147,6 +172,10 @@ export class IpNetworkSetup implements NetworkSetup {
       }
     }
     this.#routes.clear();
+    for (const family of ['-4', '-6']) {
+      const lines = [`rule del ${PROXY_RULE}`, `route flush table ${PROXY_ROUTING.table}`];
+      await this.#batchTolerant(lines, GONE, [family]);
+    }
   }
 
   /** A link-local address of the host side is not wanted, and the endpoint's address needs no duplicate detection. */
@@ -186,13 +215,18 @@ export class IpNetworkSetup implements NetworkSetup {
     throw new SystemError(`ip refused: ${stderr.trim().split('\n').join('; ')}`, { code: 'ROUTE_REFUSED' });
   }
 
-  async #batchTolerant(lines: readonly string[]): Promise<void> {
+  async #batchTolerant(
+    lines: readonly string[],
+    tolerated = GONE,
+    options: readonly string[] = [],
+  ): Promise<void> {
     if (lines.length === 0) return;
-    const { stderr, exitCode } = await this.#ip(['-force', '-batch', '-'], `${lines.join('\n')}\n`);
+    const argv = [...options, '-force', '-batch', '-'];
+    const { stderr, exitCode } = await this.#ip(argv, `${lines.join('\n')}\n`);
     if (exitCode === 0) return;
     const others = stderr
       .split('\n')
-      .filter((line) => line.trim() !== '' && !GONE.test(line) && !line.startsWith('Command failed'));
+      .filter((line) => line.trim() !== '' && !tolerated.test(line) && !line.startsWith('Command failed'));
     if (others.length > 0)
       throw new SystemError(`ip refused: ${others.join('; ')}`, { code: 'ROUTE_REFUSED' });
   }

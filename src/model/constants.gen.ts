@@ -29,6 +29,8 @@ export const DropReason = {
   fragNotFound: 175,
   forbiddenIcmp6: 176,
   proxyLookupFailed: 178,
+  proxyAssignFailed: 179,
+  proxyUnknownProto: 180,
   policyDeny: 181,
   vlanFiltered: 182,
   ttlExceeded: 196,
@@ -65,6 +67,8 @@ export const dropReasonText: Readonly<Record<number, string>> = {
   175: 'First logical datagram fragment not found',
   176: 'Forbidden ICMPv6 message',
   178: 'Socket lookup failed',
+  179: 'Socket assign failed',
+  180: 'Proxy redirection not supported for protocol',
   181: 'Policy denied by denylist',
   182: 'VLAN traffic disallowed by VLAN filter',
   196: 'TTL exceeded',
@@ -276,6 +280,22 @@ export const endpointFlagText: Readonly<Record<number, string>> = {
   2: 'enforce-ingress',
   4: 'enforce-egress',
   8: 'policy-b: the second of its two policy maps is in force',
+};
+
+/** Marks of packets within a node's namespace: bits 8 to 11; workloads cannot set them, a veth between namespaces clears them. */
+export const PacketMark = {
+  mask: 3840,
+  toProxy: 512,
+  fromProxy: 2560,
+  returned: 1024,
+} as const;
+
+/** Texts of {@link PacketMark}. */
+export const packetMarkText: Readonly<Record<number, string>> = {
+  3840: 'the bits that are ours',
+  512: 'to be delivered to a socket of the proxy',
+  2560: 'sent by a socket of the proxy',
+  1024: 'met at egress on its way to an endpoint, sent back in because a proxy must see it',
 };
 
 /** Bits of address_entry.flags. */

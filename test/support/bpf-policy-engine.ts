@@ -23,6 +23,7 @@ const SLOT = 1;
 /** The loopback device: BPF_PROG_TEST_RUN runs a program as if on it. */
 const IFINDEX = 1;
 const TC_ACT_SHOT = 2;
+const TC_ACT_REDIRECT = 7;
 const ENDPOINT_MAC = Uint8Array.of(2, 0, 0, 0, 0, 1);
 /** The loopback's own address, so that the packet is for this host. */
 const LOOPBACK_MAC = new Uint8Array(6);
@@ -32,7 +33,13 @@ const ENDPOINT_HOST = 65_000;
 const FIRST_PEER = 256;
 /** Source ports that follow each other before the flows are forgotten and the first one comes again. */
 const FLOWS = 40_000;
-const REASONS = [DropReason.policy, DropReason.policyDeny, DropReason.proxyLookupFailed];
+/** Where no socket of a proxy is, a redirected flow is dropped for one of the last two. */
+const REASONS = [
+  DropReason.policy,
+  DropReason.policyDeny,
+  DropReason.proxyLookupFailed,
+  DropReason.proxyUnknownProto,
+];
 
 type Family = 4 | 6;
 
@@ -162,12 +169,15 @@ export class BpfPolicyEngine {
     const { programs } = this.#loaded;
     const id = typeof packet.peer === 'number' ? this.#known[packet.peer]?.id : undefined;
     const inbound = id === ReservedIdentity.host ? programs.to_pod : programs.from_netdev;
-    const { retval } = (packet.direction === 'egress' ? programs.from_pod : inbound).testRun({ data });
+    const program = packet.direction === 'egress' ? programs.from_pod : inbound;
+    const { retval } = program.testRun({ data });
+    // What the stack sends to an endpoint goes back in at its device, where the proxy's sockets can be given to it.
+    if (program === programs.to_pod && retval === TC_ACT_REDIRECT) return DropReason.proxyLookupFailed;
     if (retval !== TC_ACT_SHOT) return 0;
     const after = this.#drops(packet);
     const reason = REASONS.find((_, i) => after[i] !== before[i]);
     if (reason === undefined) throw new Error(`dropped, but not by policy: ${JSON.stringify(packet)}`);
-    return reason;
+    return reason === DropReason.proxyUnknownProto ? DropReason.proxyLookupFailed : reason;
   }
 
   /** A packet of an old flow in the other direction would be its answer. */

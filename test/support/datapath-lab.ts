@@ -4,10 +4,12 @@ import { join } from 'node:path';
 import { loadBpf } from '../../bpf/addon/index.ts';
 import { createIcmpProbe } from '../../probes/icmp/index.ts';
 import type { ProbeResult } from '../../probes/types.ts';
+import { PROXY_ROUTING } from '../../src/agent/ip-network-setup.ts';
 import { parseCidr, parseIp } from '../../src/base/ip.ts';
 import { loadSockets } from '../../src/base/sockets/index.ts';
 import { createBpfDatapath } from '../../src/datapath/index.ts';
 import type { Datapath, DatapathEndpoint, DatapathNode } from '../../src/datapath/types.ts';
+import { PacketMark } from '../../src/model/constants.gen.ts';
 import type { MonitorEvent } from '../../src/model/event.ts';
 import {
   type MapState,
@@ -59,6 +61,17 @@ export function deny(
   return { key, entry: { ...entry, verdict: { kind: 'deny' }, precedence: 255 } };
 }
 
+export function redirect(
+  direction: 'ingress' | 'egress',
+  identity: number,
+  protocol: number,
+  port: number,
+  proxyPort: number,
+): { key: MapStateKey; entry: MapStateEntry } {
+  const { key, entry } = allow(direction, identity, protocol, port);
+  return { key, entry: { ...entry, verdict: { kind: 'redirect', proxyPort }, precedence: 2, ruleId: 8 } };
+}
+
 export function stateOf(entries: readonly { key: MapStateKey; entry: MapStateEntry }[]): MapState {
   return new Map(entries.map((item) => [mapStateKeyText(item.key), item]));
 }
@@ -92,12 +105,22 @@ export class DatapathLab {
     await this.sysctl(this.node, 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1');
     await this.net.ip('-n', this.remote, 'route', 'add', '10.66.0.0/16', 'via', NODE4);
     await this.net.ip('-n', this.remote, 'route', 'add', 'fd66::/64', 'via', NODE6);
+    for (const family of ['-4', '-6']) await this.#routeToProxy(family);
     this.datapath = this.createDatapath();
     await this.datapath.start(this.nodeFacts);
     await this.datapath.upsertIpcache([
       { prefix: parseCidr(`${REMOTE4}/32`), identity: REMOTE_IDENTITY, tunnelEndpoint: undefined },
       { prefix: parseCidr(`${REMOTE6}/128`), identity: REMOTE_IDENTITY, tunnelEndpoint: undefined },
     ]);
+  }
+
+  /** As the agent's IpNetworkSetup does. */
+  async #routeToProxy(family: string): Promise<void> {
+    const table = ['table', String(PROXY_ROUTING.table)];
+    await this.net.ip('-n', this.node, family, 'route', 'add', 'local', 'default', 'dev', 'lo', ...table);
+    const marked = ['fwmark', `${PacketMark.toProxy}/${PacketMark.mask}`];
+    const preference = ['pref', String(PROXY_ROUTING.preference)];
+    await this.net.ip('-n', this.node, family, 'rule', 'add', ...marked, ...table, ...preference);
   }
 
   get nodeFacts(): DatapathNode {
@@ -134,18 +157,28 @@ export class DatapathLab {
       { name: 'eth0', netns: namespace, addresses: [`${ipv4}/32`, `${ipv6}/128`] },
     );
     const { ip } = this.net;
-    await this.sysctl(this.node, `net.ipv4.conf.${device}.rp_filter=0`);
+    await this.sysctl(
+      this.node,
+      `net.ipv4.conf.${device}.rp_filter=0`,
+      `net.ipv4.conf.${device}.accept_local=1`,
+    );
     await ip('-n', namespace, 'route', 'add', 'default', 'via', ROUTER4, 'dev', 'eth0', 'onlink');
     await ip('-n', namespace, 'route', 'add', ROUTER6, 'dev', 'eth0');
     await ip('-n', namespace, '-6', 'route', 'add', 'default', 'via', ROUTER6, 'dev', 'eth0');
     await ip('-n', this.node, 'route', 'add', ipv4, 'dev', device, 'src', NODE4);
     await ip('-n', this.node, 'route', 'add', ipv6, 'dev', device, 'src', NODE6);
+    const mac = await this.mac(namespace, 'eth0');
+    const lladdr = [...mac].map((byte) => byte.toString(16).padStart(2, '0')).join(':');
+    for (const address of [ipv4, ipv6]) {
+      const permanent = ['lladdr', lladdr, 'dev', device, 'nud', 'permanent'];
+      await ip('-n', this.node, 'neigh', 'replace', address, ...permanent);
+    }
     const endpoint: DatapathEndpoint = {
       id,
       identity,
       ifindex: loadSockets().interfaceIndex(device, this.net.path(this.node)),
       ifname: device,
-      mac: await this.mac(namespace, 'eth0'),
+      mac,
       hostMac: await this.mac(this.node, device),
       ipv4: parseIp(ipv4),
       ipv6: parseIp(ipv6),

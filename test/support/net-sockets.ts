@@ -1,0 +1,99 @@
+import { createSocket, type Socket as UdpSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { createServer, type Server, Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { loadSockets } from '../../src/base/sockets/index.ts';
+
+const CONNECT_MS = 700;
+
+export interface Opened {
+  readonly socket: Socket;
+  /** What the server's end says of the connection; undefined when there is no server of ours. */
+  readonly server: Socket | undefined;
+}
+
+/** Sockets of one test, in any namespace (by its path); all closed at its end. */
+export class NetSockets {
+  readonly #open: { destroy(): void }[] = [];
+
+  #descriptor(
+    netns: string,
+    options: { type: 'stream' | 'datagram'; family: 4 | 6; address?: string; port?: number },
+  ): number {
+    const { type, family, address, port = 0 } = options;
+    return loadSockets().openSocket({
+      family,
+      type,
+      netns,
+      ...(address !== undefined && { bind: { address, port } }),
+    });
+  }
+
+  /** A server whose accepted sockets go to `onSocket`; half-open capable. */
+  async listen(
+    netns: string,
+    address: string,
+    port: number,
+    onSocket: (socket: Socket) => void,
+  ): Promise<Server> {
+    const family = address.includes(':') ? 6 : 4;
+    const server = createServer({ allowHalfOpen: true }, (socket) => {
+      this.#open.push(socket);
+      socket.on('error', () => undefined);
+      onSocket(socket);
+    });
+    const bind = { address, port };
+    server.listen({ fd: loadSockets().openSocket({ family, type: 'stream', netns, bind, listen: 256 }) });
+    await once(server, 'listening');
+    this.#open.push({ destroy: () => server.close() });
+    return server;
+  }
+
+  /** A connected socket, or undefined when nothing answered, or a refusal. */
+  async connect(
+    netns: string,
+    address: string,
+    port: number,
+    from?: { address: string; port: number },
+  ): Promise<Socket | undefined> {
+    const family = address.includes(':') ? 6 : 4;
+    const fd = this.#descriptor(netns, { type: 'stream', family, ...from });
+    const socket = new Socket({ fd, allowHalfOpen: true });
+    this.#open.push(socket);
+    socket.on('error', () => undefined);
+    socket.connect({ host: address, port });
+    const connected = once(socket, 'connect').then(
+      () => true,
+      () => false,
+    );
+    return (await Promise.race([connected, delay(CONNECT_MS, false)])) ? socket : undefined;
+  }
+
+  async udp(netns: string, address: string, port = 0): Promise<UdpSocket> {
+    const family = address.includes(':') ? 6 : 4;
+    const socket = createSocket(family === 4 ? 'udp4' : 'udp6');
+    socket.on('error', () => undefined);
+    const listening = once(socket, 'listening');
+    socket.bind({ fd: this.#descriptor(netns, { type: 'datagram', family, address, port }) });
+    await listening;
+    this.#open.push({ destroy: () => socket.close() });
+    return socket;
+  }
+
+  close(): void {
+    for (const socket of this.#open.splice(0).reverse()) socket.destroy();
+  }
+}
+
+/** The first bytes that come within the time, as text; `closed` when the end or a reset comes first. */
+export async function firstBytes(socket: Socket, waitMs = CONNECT_MS): Promise<string | undefined> {
+  const chunk = once(socket, 'data').then(
+    ([bytes]) => String(bytes),
+    () => 'closed',
+  );
+  const closed = once(socket, 'close').then(
+    () => 'closed',
+    () => 'closed',
+  );
+  return Promise.race([chunk, closed, delay(waitMs, undefined)]);
+}

@@ -79,17 +79,19 @@ const L7_PROTOCOLS: Readonly<Record<L7Rules['kind'], readonly number[]>> = {
   kafka: [Protocol.tcp],
   dns: [Protocol.tcp, Protocol.udp],
 };
+const TLS_PROTOCOLS: readonly number[] = [Protocol.tcp];
 
 function isJudged({ l7, serverNames }: PortRule): boolean {
   return l7 !== undefined || (serverNames?.length ?? 0) > 0;
 }
 
+/** Nobody reads server names: what may pass only by name does not pass. */
 function judgedPart(rule: PortRule, direction: Direction, ports: ProxyPorts): Part {
   const { l7 } = rule;
-  // Nobody reads server names: what may pass only by name does not pass.
-  if (l7 === undefined) return { l4: l4Matches([rule]), verdict: { kind: 'redirect', proxyPort: 0 } };
-  const l4 = l4Matches([rule]).filter(({ protocol }) => L7_PROTOCOLS[l7.kind].includes(protocol));
-  return { l4, verdict: { kind: 'redirect', proxyPort: ports[`${l7.kind}-${direction}`] }, l7 };
+  const protocols = l7 === undefined ? TLS_PROTOCOLS : L7_PROTOCOLS[l7.kind];
+  const l4 = l4Matches([rule]).filter(({ protocol }) => protocols.includes(protocol));
+  const proxyPort = l7 === undefined ? 0 : ports[`${l7.kind}-${direction}`];
+  return { l4, verdict: { kind: 'redirect', proxyPort }, l7 };
 }
 
 function partsOf(item: RuleItem, direction: Direction, ports: ProxyPorts): readonly Part[] {

@@ -1,4 +1,5 @@
 import type { Identity } from '../model/identity.ts';
+import type { L7Rules } from '../model/l7.ts';
 import type { Direction } from '../model/map-state.ts';
 import type { NamedPort } from '../model/named-port.ts';
 import { DROP_POLICY, DROP_POLICY_DENY } from './evaluate-map-state.ts';
@@ -25,7 +26,8 @@ import type { PortRule, Rule, RuleItem } from './rule.ts';
  * For a subject and a direction, take all rules with items of that direction whose selector picks the subject.
  * 1. An item that denies matches peer, protocol and port: deny, 181.
  * 2. The peer fails what an item requires of all peers: deny, 133.
- * 3. Items that allow match: allow; redirect if one of them has L7 rules.
+ * 3. Items that allow match: allow; redirect if one of them has L7 rules. Then a request passes if one of them, or what
+ *    follows here, lets it through.
  * 4. The peer is the node itself, the direction ingress, and localhost is always allowed: allow.
  * 5. A rule denies by default, or the mode or the label reserved:init does: deny, 133.
  * 6. Otherwise: allow.
@@ -58,7 +60,12 @@ export type NaiveVerdict =
   /** `DROP_POLICY` or `DROP_POLICY_DENY`. */
   | { readonly kind: 'deny'; readonly reason: number }
   /** Through the proxy that judges requests of this kind; `sni` is one that nobody has. */
-  | { readonly kind: 'redirect'; readonly l7: string };
+  | {
+      readonly kind: 'redirect';
+      readonly l7: string;
+      /** What lets requests through; undefined lets every request through. */
+      readonly requests: readonly (L7Rules | undefined)[];
+    };
 
 const DENY_SECTION = { ingress: 'ingressDeny', egress: 'egressDeny' } as const;
 
@@ -112,15 +119,33 @@ export function evaluateNaive(
   if (denying.some((item) => match(item) !== undefined)) return { kind: 'deny', reason: DROP_POLICY_DENY };
   const items = selecting.flatMap((rule) => rule[direction] ?? []);
   if (!requirementsHold(items, peer)) return { kind: 'deny', reason: DROP_POLICY };
-  const matches = items.flatMap((item) => match(item) ?? []);
-  const judged = matches.flatMap((rule) => l7KindOf(rule) ?? []);
-  const kind = judged.find((name) => name !== 'sni') ?? judged[0];
-  if (kind !== undefined) return { kind: 'redirect', l7: kind };
-  if (items.some((item) => match(item) !== undefined)) return { kind: 'allow' };
   const fromHost = query.peer.labels.some(({ source, key }) => source === 'reserved' && key === 'host');
-  if (direction === 'ingress' && fromHost && options.allowLocalhost === 'always') return { kind: 'allow' };
-  if (deniesByDefault(selecting, options, query)) return { kind: 'deny', reason: DROP_POLICY };
-  return { kind: 'allow' };
+  const localhost = direction === 'ingress' && fromHost && options.allowLocalhost === 'always';
+  const passes = localhost || !deniesByDefault(selecting, options, query);
+  const kinds = items.flatMap((item) => (match(item) ?? []).flatMap((rule) => l7KindOf(rule) ?? []));
+  const l7 = kinds.find((name) => name !== 'sni') ?? kinds[0];
+  if (l7 !== undefined) {
+    const requests = selecting.flatMap((rule) => requestsOf(rule, direction, match));
+    return { kind: 'redirect', l7, requests: passes ? [...requests, undefined] : requests };
+  }
+  if (passes || items.some((item) => match(item) !== undefined)) return { kind: 'allow' };
+  return { kind: 'deny', reason: DROP_POLICY };
+}
+
+/** What a rule lets through of the requests of a flow that it allows. Without default deny it stops none. */
+function requestsOf(
+  rule: Rule,
+  direction: Direction,
+  match: (item: RuleItem) => readonly PortRule[] | undefined,
+): readonly (L7Rules | undefined)[] {
+  const open = rule.enableDefaultDeny?.[direction] === false;
+  return (rule[direction] ?? []).flatMap((item) => {
+    const ports = match(item);
+    if (ports === undefined) return [];
+    if (ports.length === 0) return [undefined];
+    const known = ports.filter((port) => l7KindOf(port) !== 'sni');
+    return known.flatMap(({ l7 }) => (open ? [l7, undefined] : [l7]));
+  });
 }
 
 interface Judged {

@@ -12,7 +12,7 @@ const PROXIED: readonly number[] = [Protocol.any, Protocol.tcp, Protocol.udp];
 
 /** Whether flows of the policy pass the proxy in this direction. */
 export function redirects(policy: ResolvedPolicy, direction: Direction): boolean {
-  return policy.grants.some((grant) => grant.direction === direction && grant.l7 !== undefined);
+  return policy.grants.some((grant) => grant.direction === direction && grant.verdict.kind === 'redirect');
 }
 
 function filterOf(match: L4Match, grant: Grant, peers: L7Filter['peers']): L7Filter {
@@ -34,6 +34,7 @@ function filtersOf(grant: Grant, identities: ReadonlySet<NumericIdentity>): read
   // Nobody judges server names: such a grant lets no request through.
   if (grant.verdict.kind === 'deny' || (grant.verdict.kind === 'redirect' && grant.l7 === undefined))
     return [];
+  if (identities.size === 0) return [];
   const peers = identities.has(0) ? undefined : [...identities].sort((a, b) => a - b);
   const matches = grant.l4.filter(
     ({ protocol, prefixes }) => PROXIED.includes(protocol) && prefixes.length > 0,

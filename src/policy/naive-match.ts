@@ -216,9 +216,9 @@ export function l7KindOf({ l7, serverNames }: PortRule): string | undefined {
   return serverNames !== undefined && serverNames.length > 0 ? 'sni' : undefined;
 }
 
-/** HTTP and Kafka are spoken over TCP, DNS over UDP too. */
+/** HTTP, Kafka and TLS are spoken over TCP, DNS over UDP too. */
 export function l7Speaks(kind: string | undefined, protocol: number): boolean {
-  if (kind === undefined || kind === 'sni') return true;
+  if (kind === undefined) return true;
   return protocol === 6 || (kind === 'dns' && protocol === 17);
 }
 

@@ -1,10 +1,12 @@
 import { formatCidr, type IpBytes, parseIp } from '../../src/base/ip.ts';
 import type { Identity, NumericIdentity } from '../../src/model/identity.ts';
+import type { L7Rules } from '../../src/model/l7.ts';
 import {
   contradictsNaive,
   evaluateMapState,
   evaluateNaive,
   type NaiveOptions,
+  type NaiveVerdict,
   PolicyResolver,
   Repository,
   type ResolvedPolicy,
@@ -78,6 +80,27 @@ export class CompiledCase {
     const verdict = evaluateMapState(mapState, enforcement, { direction, identity, protocol, port });
     return verdict.kind === 'deny' ? `deny ${verdict.reason}` : verdict.kind;
   }
+
+  /** What the proxy would let through of a flow: the rules of every filter that matches its peer and port. */
+  requests(packet: LanguagePacket): readonly string[] {
+    const { direction, protocol, port } = packet;
+    const subject = subjectOf(packet);
+    const identity = this.identityOf(packet);
+    const policy = this.resolver.l7Policy().subjects.find((one) => one.subject === subject.id);
+    const filters = (policy?.[direction] ?? []).filter(
+      (filter) =>
+        (filter.protocol === 0 || filter.protocol === protocol) &&
+        filter.firstPort <= port &&
+        port <= filter.lastPort &&
+        (filter.peers?.includes(identity) ?? true),
+    );
+    return requestTexts(filters.map(({ l7 }) => l7));
+  }
+}
+
+/** What lets requests of a redirected flow through, as texts; `every` is what lets through all of them. */
+function requestTexts(requests: readonly (L7Rules | undefined)[]): readonly string[] {
+  return [...new Set(requests.map((l7) => (l7 === undefined ? 'every' : JSON.stringify(l7))))].sort();
 }
 
 const PEERS = [
@@ -113,9 +136,20 @@ export class NaiveCase {
 
   outcome(packet: LanguagePacket): Outcome {
     if (this.#contradicts(packet)) return 'contradiction';
+    const verdict = this.#verdict(packet);
+    return verdict.kind === 'deny' ? `deny ${verdict.reason}` : verdict.kind;
+  }
+
+  /** What lets requests of a redirected flow through. */
+  requests(packet: LanguagePacket): readonly string[] {
+    const verdict = this.#verdict(packet);
+    return requestTexts(verdict.kind === 'redirect' ? verdict.requests : []);
+  }
+
+  #verdict(packet: LanguagePacket): NaiveVerdict {
     const { peer, direction, protocol, port } = packet;
     const outside = typeof peer === 'string';
-    const verdict = evaluateNaive(this.#case.rules, this.#options, {
+    return evaluateNaive(this.#case.rules, this.#options, {
       subject: subjectOf(packet),
       namedPorts: at(OWN_PORTS, packet.ports),
       peer: outside ? WORLD : at(KNOWN, peer),
@@ -124,7 +158,6 @@ export class NaiveCase {
       protocol,
       port,
     });
-    return verdict.kind === 'deny' ? `deny ${verdict.reason}` : verdict.kind;
   }
 }
 

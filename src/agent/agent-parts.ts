@@ -271,6 +271,7 @@ export class AgentParts {
       ...this.statusDeps(),
       ipcache: this.ipcache,
       activity: this.activity,
+      fqdn: this.fqdn,
       config: { options, origins, storeSpec, mutable: MUTABLE },
       metricsText: () => this.metrics.text(),
     });

@@ -1,20 +1,22 @@
 import { release } from 'node:os';
 import { dirname, join } from 'node:path';
-import { type AgentOperations, ApiError, type EndpointRef } from '../api/operations.ts';
+import { type AgentOperations, ApiError, type EndpointRef, type FqdnCacheFilter } from '../api/operations.ts';
 import type * as Api from '../api/schema.ts';
 import { formatIp, parseCidr, parseIp } from '../base/ip.ts';
 import { parseOneOf } from '../base/option-parsers.ts';
 import type { MapUsage } from '../datapath/types.ts';
 import type { Identity } from '../model/identity.ts';
-import { RESERVED_IDENTITIES } from '../model/identity.ts';
+import { isLocalIdentity, RESERVED_IDENTITIES } from '../model/identity.ts';
 import { formatLabels, hasLabels, labelsSha256, parseLabels } from '../model/labels.ts';
 import { goSelectorText, matchesSelector, selectorText } from '../model/selector.ts';
+import { fqdnCacheView, fqdnNamesView } from '../policy/fqdn-view.ts';
 import { PolicyInvalidError, peerSelectorApiText, ruleName, rulesText } from '../policy/index.ts';
 import { type ConfigView, configView } from './config-view.ts';
 import type { Endpoint } from './endpoint.ts';
 import { addressesOf } from './endpoint-addresses.ts';
 import { normaliseOptions } from './endpoint-request.ts';
 import { configurationView, endpointView, healthView, labelsView, logView } from './endpoint-view.ts';
+import type { FqdnManager } from './fqdn-manager.ts';
 import { identityById } from './identity-manager.ts';
 import type { Allocation } from './ipam.ts';
 import { ipamAnswer, ipamCall } from './ipam-answers.ts';
@@ -26,6 +28,7 @@ import { briefStatus, fullStatus, nodeView, type StatusDeps } from './status.ts'
 export interface OperationsDeps extends StatusDeps {
   readonly ipcache: Ipcache;
   readonly activity: PolicyActivity;
+  readonly fqdn: FqdnManager;
   readonly config: ConfigView;
   readonly metricsText: () => Promise<string>;
 }
@@ -157,7 +160,11 @@ export class Operations implements AgentOperations {
   async listIdentities(labels: readonly string[]): Promise<readonly Api.Identity[]> {
     const wanted = parseLabels(labels, 'any');
     const reserved = RESERVED_IDENTITIES.filter(({ id }) => id !== 0);
-    const all = [...reserved, ...(await this.#deps.store.listIdentities())];
+    const all = [
+      ...reserved,
+      ...(await this.#deps.store.listIdentities()),
+      ...this.#deps.policy.localIdentities(),
+    ];
     const found = all.filter((identity) => hasLabels(identity.labels, wanted));
     if (labels.length > 0 && found.length === 0)
       throw notFound(`no identity has the labels ${labels.join(', ')}`);
@@ -165,7 +172,7 @@ export class Operations implements AgentOperations {
   }
 
   async getIdentity(id: number): Promise<Api.Identity> {
-    const identity = await identityById(id, this.#deps.store);
+    const identity = await this.#identity(id);
     if (identity === undefined) throw notFound(`no identity ${id}`);
     return identityView(identity);
   }
@@ -255,21 +262,23 @@ export class Operations implements AgentOperations {
     return this.#deps.activity.flows();
   }
 
-  async listFqdnCache(): Promise<readonly Api.DNSLookup[]> {
-    throw notFound('no name was looked up');
+  async listFqdnCache(filter: FqdnCacheFilter): Promise<readonly Api.DNSLookup[]> {
+    return this.#fqdnLookups(filter, undefined);
   }
 
-  async listEndpointFqdnCache(ref: EndpointRef): Promise<readonly Api.DNSLookup[]> {
-    this.#deps.manager.get(ref);
-    return [];
+  async listEndpointFqdnCache(ref: EndpointRef, filter: FqdnCacheFilter): Promise<readonly Api.DNSLookup[]> {
+    return this.#fqdnLookups(filter, this.#deps.manager.get(ref).id);
   }
 
-  async deleteFqdnCache(): Promise<void> {
-    // No name was looked up, so there is none to forget.
+  async deleteFqdnCache(pattern: string | undefined): Promise<void> {
+    await this.#deps.fqdn.clean(pattern);
   }
 
   async getFqdnNames(): Promise<Api.NameManager> {
-    return { DNSPollNames: [], FQDNPolicySelectors: [] };
+    const { FQDNPolicySelectors } = fqdnNamesView(
+      this.#deps.policy.fqdnSelectors().map(({ pattern }) => pattern),
+    );
+    return { DNSPollNames: [], FQDNPolicySelectors: [...FQDNPolicySelectors] };
   }
 
   async listIps(filter: {
@@ -370,6 +379,19 @@ export class Operations implements AgentOperations {
     return this.#deps.metricsText();
   }
 
+  #fqdnLookups(filter: FqdnCacheFilter, endpoint: number | undefined): readonly Api.DNSLookup[] {
+    const { pattern: matchPattern, cidr, source } = filter;
+    const found = fqdnCacheView(this.#deps.fqdn.lookups(), { matchPattern, cidr, source, endpoint });
+    if (found.length === 0 && endpoint === undefined) throw notFound('no name that was looked up matches');
+    return found.map((lookup) => ({ ...lookup, ips: [...lookup.ips] }));
+  }
+
+  /** Also those that only this node has: of prefixes and names. */
+  async #identity(id: number): Promise<Identity | undefined> {
+    if (!isLocalIdentity(id)) return identityById(id, this.#deps.store);
+    return this.#deps.policy.localIdentities().find((identity) => identity.id === id);
+  }
+
   get #enforcing(): boolean {
     return this.#deps.datapath.kind === 'bpf';
   }
@@ -391,7 +413,7 @@ export class Operations implements AgentOperations {
   }
 
   async #identityHas(line: IpcacheLine, wanted: ReturnType<typeof parseLabels>): Promise<boolean> {
-    const identity = await identityById(line.identity, this.#deps.store);
+    const identity = await this.#identity(line.identity);
     return identity !== undefined && hasLabels(identity.labels, wanted);
   }
 

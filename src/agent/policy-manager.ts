@@ -1,22 +1,25 @@
+import { isDeepStrictEqual } from 'node:util';
 import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Identity, NumericIdentity } from '../model/identity.ts';
 import type { L7Policy, ProxyPorts } from '../model/l7.ts';
 import { formatLabels, type Label } from '../model/labels.ts';
 import type { NamedPort } from '../model/named-port.ts';
+import { EMPTY_INVENTORY, mergeInventory, type PolicyInventory } from '../model/policy-inventory.ts';
 import type { FqdnChange } from '../policy/fqdn.ts';
 import {
   type EnforcementMode,
   type FqdnSelector,
   type IdentityChanges,
   type PolicyEngine,
+  PolicyInvalidError,
   PolicyResolver,
   type PolicyUpdate,
   type PrefixChanges,
+  parsePolicy,
   Repository,
   type RepositoryChange,
   type RepositoryJson,
-  readPolicy,
   type SelectorUse,
   type StoredRule,
 } from '../policy/index.ts';
@@ -64,6 +67,7 @@ export class PolicyManager {
   #engine: PolicyEngine;
   #mode: EnforcementMode;
   #repository = Repository.empty();
+  #inventory: PolicyInventory = EMPTY_INVENTORY;
   #needsProxy = false;
   #lost: string | undefined;
   #damage: string | undefined;
@@ -122,8 +126,9 @@ export class PolicyManager {
   /** Reads the rules of the last run, and the numbers of its prefixes and names. The ipcache waits for `endpointsFound`. */
   load(): void {
     this.#engine = new PolicyResolver({ ...this.#options, localIdentities: this.#deps.prefixes.load() });
-    const { repository, lost, damage } = this.#files.load();
+    const { repository, inventory, lost, damage } = this.#files.load();
     this.#repository = repository;
+    this.#inventory = inventory;
     this.#lost = lost;
     this.#damage = damage;
     this.#begin(this.#follow(), 'rules of the last run');
@@ -150,13 +155,18 @@ export class PolicyManager {
   }
 
   /**
-   * Takes a text of rules; rules with the same labels as present ones replace them.
+   * Takes a text of rules, and of groups and services that they name; rules with the same labels as present ones replace
+   * them.
    * @throws PolicyInvalidError (nothing changed), SystemError STATE_UNWRITABLE (nothing changed)
    */
   import(text: string, file: string): RepositoryChange {
     try {
-      const rules = readPolicy(text, { file });
-      const change = this.#change((repository) => repository.upsert(rules));
+      const { rules, inventory, errors } = parsePolicy(text, { file });
+      if (errors.length > 0) throw new PolicyInvalidError(errors);
+      const change = this.#change(
+        (repository) => repository.upsert(rules.map(({ rule }) => rule)),
+        mergeInventory(this.#inventory, inventory),
+      );
       this.#announce(AgentEventType.policyUpdated, change, change.added);
       return change;
     } catch (error) {
@@ -233,14 +243,19 @@ export class PolicyManager {
     this.#order.stop();
   }
 
-  #change(apply: (repository: Repository) => RepositoryChange): RepositoryChange {
-    const before = this.#repository.toJSON();
+  #change(
+    apply: (repository: Repository) => RepositoryChange,
+    inventory: PolicyInventory = this.#inventory,
+  ): RepositoryChange {
+    const before = { rules: this.#repository.toJSON(), inventory: this.#inventory };
     const change = apply(this.#repository);
     const wasLost = this.#lost !== undefined;
-    if (change.added.length === 0 && change.removed.length === 0 && !wasLost) return change;
+    const same = isDeepStrictEqual(inventory, this.#inventory);
+    if (change.added.length === 0 && change.removed.length === 0 && same && !wasLost) return change;
+    this.#inventory = inventory;
     let updates: readonly PolicyUpdate[];
     try {
-      this.#files.write(this.#repository.toJSON());
+      this.#files.write(this.#repository.toJSON(), inventory);
       updates = this.#follow();
       this.#deps.prefixes.keep(this.#engine.localIdentities());
     } catch (error) {
@@ -254,9 +269,10 @@ export class PolicyManager {
   }
 
   /** Its rules are other objects than those that the engine follows, though they say the same. */
-  #takeBack(before: RepositoryJson): void {
-    this.#repository = Repository.fromJSON(before);
-    this.#files.takeBack(before);
+  #takeBack(before: { readonly rules: RepositoryJson; readonly inventory: PolicyInventory }): void {
+    this.#repository = Repository.fromJSON(before.rules);
+    this.#inventory = before.inventory;
+    this.#files.takeBack(before.rules, before.inventory);
     this.#begin(this.#follow(), `policy revision ${this.revision}`);
   }
 
@@ -264,7 +280,7 @@ export class PolicyManager {
   #follow(): readonly PolicyUpdate[] {
     const snapshot = this.#repository.snapshot();
     this.#needsProxy = snapshot.rules.some(({ rule }) => needsProxy(rule));
-    const updates = this.#engine.setRules(snapshot);
+    const updates = [...this.#engine.setInventory(this.#inventory), ...this.#engine.setRules(snapshot)];
     const names = this.#deps.selectNames(this.#engine.fqdnSelectors());
     return names.length === 0 ? updates : [...updates, ...this.#applyNames(names)];
   }

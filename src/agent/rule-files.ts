@@ -2,16 +2,38 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { setFileAside, writeFileAtomically } from '../base/atomic-file.ts';
 import { errorText } from '../base/errors.ts';
-import { Repository, type RepositoryJson } from '../policy/index.ts';
+import { EMPTY_INVENTORY, type PolicyInventory } from '../model/policy-inventory.ts';
+import {
+  inventoryObjects,
+  PolicyInvalidError,
+  parsePolicy,
+  Repository,
+  type RepositoryJson,
+} from '../policy/index.ts';
 import type { StateFileDeps } from './state-file.ts';
 
 /** What an earlier agent left of the rules. */
 export interface SavedRules {
   readonly repository: Repository;
+  /** The groups and services that the rules may name. */
+  readonly inventory: PolicyInventory;
   /** Why the rules are unknown; undefined when they are not. */
   readonly lost: string | undefined;
   /** What was corrupt where the other copy could be read. */
   readonly damage: string | undefined;
+}
+
+function fileText(rules: RepositoryJson, inventory: PolicyInventory): string {
+  return `${JSON.stringify({ ...rules, inventory: inventoryObjects(inventory) })}\n`;
+}
+
+/** @throws PolicyInvalidError */
+function savedInventory(saved: unknown, file: string): PolicyInventory {
+  const { inventory } = (saved ?? {}) as { readonly inventory?: unknown };
+  if (!Array.isArray(inventory) || inventory.length === 0) return EMPTY_INVENTORY;
+  const parsed = parsePolicy(JSON.stringify(inventory), { file });
+  if (parsed.errors.length > 0) throw new PolicyInvalidError(parsed.errors);
+  return parsed.inventory;
 }
 
 /** The rules on disk, twice: without them an endpoint would be open to everybody, so one damaged file must not lose them. */
@@ -28,27 +50,27 @@ export class RuleFiles {
   load(): SavedRules {
     const problems: string[] = [];
     for (const file of this.#files) {
-      const repository = this.#read(file, problems);
-      if (repository === undefined) continue;
-      if (problems.length > 0) this.#repair(repository);
+      const saved = this.#read(file, problems);
+      if (saved === undefined) continue;
+      if (problems.length > 0) this.#repair(saved);
       const damage = problems.length === 0 ? undefined : problems.join('; ');
-      return { repository, lost: undefined, damage };
+      return { ...saved, lost: undefined, damage };
     }
     problems.push(...this.#setAsideEarlier(problems));
     const lost = problems.length === 0 ? undefined : problems.join('; ');
-    return { repository: Repository.empty(), lost, damage: undefined };
+    return { repository: Repository.empty(), inventory: EMPTY_INVENTORY, lost, damage: undefined };
   }
 
   /** @throws SystemError STATE_UNWRITABLE; the first of the two files may have been written already */
-  write(rules: RepositoryJson): void {
-    const text = `${JSON.stringify(rules)}\n`;
+  write(rules: RepositoryJson, inventory: PolicyInventory): void {
+    const text = fileText(rules, inventory);
     for (const file of this.#files) writeFileAtomically(file, text);
   }
 
   /** Puts the first file back after `write` threw; if it cannot be, the next change writes it. */
-  takeBack(rules: RepositoryJson): void {
+  takeBack(rules: RepositoryJson, inventory: PolicyInventory): void {
     try {
-      writeFileAtomically(this.#files[0], `${JSON.stringify(rules)}\n`);
+      writeFileAtomically(this.#files[0], fileText(rules, inventory));
     } catch (error) {
       this.#deps.log.error({ error: errorText(error) }, 'policy file could not be put back');
     }
@@ -64,10 +86,11 @@ export class RuleFiles {
     return [`the rules were set aside as ${names.sort().join(', ')}, and none were imported since`];
   }
 
-  #read(file: string, problems: string[]): Repository | undefined {
+  #read(file: string, problems: string[]): Pick<SavedRules, 'repository' | 'inventory'> | undefined {
     if (!existsSync(file)) return undefined;
     try {
-      return Repository.fromJSON(JSON.parse(readFileSync(file, 'utf8')), file);
+      const saved: unknown = JSON.parse(readFileSync(file, 'utf8'));
+      return { repository: Repository.fromJSON(saved, file), inventory: savedInventory(saved, file) };
     } catch (error) {
       const aside = setFileAside(file, this.#deps.now());
       problems.push(`${file} is corrupt (${errorText(error)}), set aside as ${aside}`);
@@ -77,9 +100,9 @@ export class RuleFiles {
   }
 
   /** The rules are known all the same: a full disk is no reason to doubt them. */
-  #repair(repository: Repository): void {
+  #repair({ repository, inventory }: Pick<SavedRules, 'repository' | 'inventory'>): void {
     try {
-      this.write(repository.toJSON());
+      this.write(repository.toJSON(), inventory);
     } catch (error) {
       this.#deps.log.error(
         { error: errorText(error) },

@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { AgentToProxy, ProxyListener } from '../model/proxy-protocol.ts';
 import { AccessLog } from './access-log.ts';
@@ -79,7 +80,7 @@ class NodeProxy implements L7Proxy {
     const host: ProxyHost = {
       policy: this.#policy,
       clock: deps.clock ?? systemClock,
-      flowOf: deps.flowOf,
+      flowOf: guarded(deps.flowOf, deps.log),
       dial: deps.dial,
       record: (record) => {
         deps.record?.(record);
@@ -116,4 +117,16 @@ class NodeProxy implements L7Proxy {
       this.#control.send({ type: 'policy-applied', sequence: message.sequence });
     } else for (const part of this.#parts) part.onMessage?.(message);
   }
+}
+
+/** A look-up that fails tells of no flow: its requests are denied, and the log says why. */
+function guarded(flowOf: FlowOf, log: Logger): FlowOf {
+  return (client, server, protocol) => {
+    try {
+      return flowOf(client, server, protocol);
+    } catch (error) {
+      log.error({ client, server, error: errorText(error) }, 'flow not looked up');
+      return undefined;
+    }
+  };
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer } from 'node:net';
+import { connect as connectHttp2 } from 'node:http2';
+import { createServer, Socket } from 'node:net';
 import { describe, it } from 'node:test';
 import { httpFilter, httpRule, ingressPolicy, Rig, until } from './rig.ts';
 
@@ -21,6 +22,33 @@ describe('a proxied connection', () => {
     assert.deepEqual(await client.answers(1), [503]);
     await client.end();
     assert.equal(rig.records.at(-1)?.verdict, 'error');
+    client.destroy();
+  });
+
+  it('that cannot even be begun is answered with 503', async () => {
+    const dial = (): Socket => new Socket().destroy(new Error('EADDRINUSE'));
+    await using rig = await new Rig({ dial, http: { lingerMs: 50 } }).start(V1);
+    const client = await rig.client();
+    client.send(get('/v1/a') + get('/v1/b'));
+    assert.deepEqual(await client.answers(1), [503]);
+    await client.end();
+    client.destroy();
+    const session = connectHttp2(`http://${rig.address}:18080`);
+    session.on('error', () => undefined);
+    const stream = session.request({ ':path': '/v1/a' });
+    const [headers] = await once(stream, 'response');
+    assert.equal(headers[':status'], 503);
+    session.destroy();
+  });
+
+  it('that the server does not accept is answered with 503 in time', async () => {
+    // Never connected, never refused.
+    const dial = (): Socket => Object.assign(new Socket(), { connecting: true });
+    await using rig = await new Rig({ dial, http: { connectTimeoutMs: 50, lingerMs: 50 } }).start(V1);
+    const client = await rig.client();
+    client.send(get('/v1/a'));
+    assert.deepEqual(await client.answers(1), [503]);
+    await client.end();
     client.destroy();
   });
 

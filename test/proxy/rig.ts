@@ -106,6 +106,7 @@ export interface RigOptions {
   readonly log?: Logger;
   readonly identities?: () => FlowIdentities | undefined;
   readonly dialPort?: () => number;
+  readonly dial?: () => Socket;
   readonly endpoints?: readonly ProxyEndpoint[];
   /** Default http. */
   readonly kind?: 'http' | 'kafka';
@@ -148,6 +149,7 @@ export class Rig {
       {
         flowOf: () => (options.identities ?? (() => ({ client: CLIENT, server: SERVER })))(),
         dial: () =>
+          options.dial?.() ??
           connect({ host: '127.0.0.1', port: options.dialPort?.() ?? this.server.port, allowHalfOpen: true }),
         log: options.log ?? silentLog,
         record: (record) => this.records.push(record),

@@ -34,6 +34,7 @@ export interface ConnectionFlow {
 const FORWARD: HeadAction = { kind: 'forward' };
 const DISCARD: HeadAction = { kind: 'discard' };
 const STOP: HeadAction = { kind: 'stop' };
+const CONTINUE = Buffer.from('HTTP/1.1 100 Continue\r\n\r\n', 'latin1');
 
 /**
  * One client connection and the one to its server, which is opened when the first request may pass.
@@ -41,7 +42,9 @@ const STOP: HeadAction = { kind: 'stop' };
  * 1. Each request is judged when its head is whole, by the policy of that moment, and joins the queue.
  * 2. A request that may pass goes on at once; one that may not leaves an answer of the proxy's own in the queue.
  * 3. Answers leave in the queue's order: the server's as they come, the proxy's own when their turn is.
- * 4. Each side is read only as fast as the other takes; ends and resets are carried over.
+ * 4. `Expect: 100-continue` is answered here and not passed on: a server that refuses without reading the body, and takes
+ *    it for the next request, would see one that nobody judged.
+ * 5. Each side is read only as fast as the other takes; ends and resets are carried over.
  */
 export class HttpConnection implements IntakeHost, RelayHost {
   readonly #context: HttpContext;
@@ -157,7 +160,12 @@ export class HttpConnection implements IntakeHost, RelayHost {
     this.#context.records.request(this.#flow.ends(), exchange, { verdict: 'forwarded', status: 0 });
     this.#upgrading = head.wantsUpgrade;
     this.#connect();
-    if (!head.understood.rewritten && !head.stripsH2c && verdict.edits.length === 0) return FORWARD;
+    if (head.expect >= 0 && head.hasBody) {
+      exchange.awaitsContinue = true;
+      this.answerLocals();
+    }
+    const { rewritten } = head.understood;
+    if (!rewritten && !head.stripsH2c && head.expect < 0 && verdict.edits.length === 0) return FORWARD;
     return { kind: 'rewrite', head: rewriteHead(head, verdict.edits) };
   }
 
@@ -171,6 +179,7 @@ export class HttpConnection implements IntakeHost, RelayHost {
       wantsUpgrade: head.wantsUpgrade,
       local,
       closes,
+      awaitsContinue: false,
       sentNs: 0,
       answered: false,
     };
@@ -212,7 +221,7 @@ export class HttpConnection implements IntakeHost, RelayHost {
     };
     const exchange: Exchange = {
       ...{ method: '', path: '', host: '', minor: 1, verdict, wantsUpgrade: false },
-      ...{ local: answer, closes: true, sentNs: 0, answered: false },
+      ...{ local: answer, closes: true, awaitsContinue: false, sentNs: 0, answered: false },
     };
     this.#queue.push(exchange);
     this.#context.records.request(this.#flow.ends(), exchange, { verdict: 'error', status: status });
@@ -312,7 +321,8 @@ export class HttpConnection implements IntakeHost, RelayHost {
   onAnswerEnd(): boolean {
     const ended = this.#queue.shift();
     if (ended?.wantsUpgrade === true) this.#upgrading = false;
-    if (this.#queue[0]?.local !== undefined) return true;
+    const next = this.#queue[0];
+    if (next !== undefined && (next.local !== undefined || next.awaitsContinue)) return true;
     // Later: what is read on may be answered at once, and this answer's bytes have yet to be delivered.
     if (this.#intake.waiting) queueMicrotask(() => this.#readOn());
     return false;
@@ -327,6 +337,11 @@ export class HttpConnection implements IntakeHost, RelayHost {
         return;
       }
       if (this.#client.writable) this.#client.write(first.local);
+    }
+    const [first] = this.#queue;
+    if (first?.awaitsContinue === true) {
+      first.awaitsContinue = false;
+      if (this.#client.writable) this.#client.write(CONTINUE);
     }
     if (this.#intake.waiting) queueMicrotask(() => this.#readOn());
     if (this.#clientEnded) this.#passClientEnd();

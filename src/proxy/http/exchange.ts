@@ -13,6 +13,8 @@ export interface Exchange {
   readonly local: Buffer | undefined;
   /** Whether the connection ends behind the answer of the proxy's own. */
   readonly closes: boolean;
+  /** Whether the client waits to be told to go on with its body. */
+  awaitsContinue: boolean;
   /** When the request's last byte went on, monotonic; 0: not yet. */
   sentNs: number;
   /** Whether bytes of the final answer came. */

@@ -73,12 +73,21 @@ export class Http2Connection {
         host: request?.hostText ?? '',
         minor: 2,
       },
-      ...{ verdict, wantsUpgrade: false, local: undefined, closes: false, sentNs: 0, answered: false },
+      ...{
+        verdict,
+        wantsUpgrade: false,
+        local: undefined,
+        closes: false,
+        awaitsContinue: false,
+        sentNs: 0,
+        answered: false,
+      },
     };
   }
 
-  #connect(): ClientHttp2Session {
-    if (this.#upstream !== undefined) return this.#upstream;
+  /** @returns undefined when there is no way to the server */
+  #connect(): ClientHttp2Session | undefined {
+    if (this.#upstream !== undefined || this.#socket !== undefined) return this.#upstream;
     const socket = this.#flow.dial();
     this.#socket = socket;
     this.#dialedNs = this.#context.clock.monotonicNs();
@@ -86,6 +95,9 @@ export class Http2Connection {
       this.#connected = true;
       socket.setNoDelay(true);
     });
+    // The session says so too, where there is one.
+    socket.on('error', () => undefined);
+    if (socket.destroyed) return undefined;
     // The name is not looked up: the connection is there already. Requests carry their own authority.
     const upstream = connect('http://upstream', {
       createConnection: () => socket,
@@ -100,10 +112,11 @@ export class Http2Connection {
 
   #pass(stream: ServerHttp2Stream, request: Http2Request, exchange: Exchange, ended: boolean): void {
     const upstream = this.#connect();
-    if (upstream.destroyed || upstream.closed) {
+    if (upstream === undefined || upstream.destroyed || upstream.closed) {
       this.#fail(stream, exchange, 'the server closed the connection');
       return;
     }
+    if (request.awaitsContinue) stream.additionalHeaders({ ':status': 100 });
     const onward = upstream.request(request.outgoing(exchange.verdict.edits), {
       endStream: ended,
       waitForTrailers: !ended,

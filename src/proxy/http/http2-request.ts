@@ -41,6 +41,10 @@ export class Http2Request implements JudgedRequest {
     return typeof understood === 'string' ? understood : new Http2Request(headers, understood, host);
   }
 
+  get awaitsContinue(): boolean {
+    return this.#headers.expect !== undefined;
+  }
+
   joined(lower: string): string | undefined {
     const value = this.#headers[lower];
     return Array.isArray(value) ? value.join(',') : value;
@@ -49,6 +53,7 @@ export class Http2Request implements JudgedRequest {
   /** The headers for the server: with the path as it is understood, changed as rules want it. */
   outgoing(edits: readonly HeaderEdit[]): OutgoingHttpHeaders {
     const headers: OutgoingHttpHeaders = { ...this.#headers, ':path': this.understood.path };
+    delete headers.expect;
     for (const { action, lower, value } of edits) {
       const before = headers[lower];
       if (action === 'DELETE') delete headers[lower];

@@ -11,12 +11,13 @@ export interface HeaderEdit {
 }
 
 /**
- * Writes a request head anew: with the target as it is understood, without an upgrade to HTTP/2, and with the fields
+ * Writes a request head anew: with the target as it is understood, without an upgrade to HTTP/2 or an expectation, and with the fields
  * changed as rules want it. What does not change keeps its bytes and order.
  */
 export function rewriteHead(head: RequestHead, edits: readonly HeaderEdit[]): Buffer {
   const lines = [`${head.method} ${head.understood.path} HTTP/1.${head.minor}`];
   const gone = new Set(edits.filter(({ action }) => action !== 'ADD').map(({ lower }) => lower));
+  gone.add('expect');
   for (let place = 0; place < head.count; place++) {
     const name = head.bytes.toString('latin1', head.nameStart(place), head.nameEnd(place));
     if (gone.has(name.toLowerCase())) continue;

@@ -5,7 +5,7 @@ import { type Cidr, cidrContains, formatCidr, ipFamily, parseCidr, parseIp } fro
 import { foldDnsName } from '../../src/model/dns-pattern.ts';
 import { isLocalIdentity, RESERVED_IDENTITIES } from '../../src/model/identity.ts';
 import { formatLabels, labelSet, parseLabels } from '../../src/model/labels.ts';
-import type { TraceNamedPort, TraceParty } from '../../src/policy/index.ts';
+import type { NamedPort, TraceParty } from '../../src/policy/index.ts';
 
 /** The ways to name one end of the traffic; exactly one is given. */
 export interface PartyWords {
@@ -205,7 +205,8 @@ function endpointParty(endpoint: Api.Endpoint): TraceParty {
   };
 }
 
-function namedPort(port: Api.Port): readonly TraceNamedPort[] {
+/** A named port of the API; one that is not whole is none. */
+export function namedPort(port: Api.Port): readonly NamedPort[] {
   const protocol = PROTOCOLS[(port.protocol ?? 'TCP').toUpperCase()];
   if (protocol === undefined || port.name === undefined || port.port === undefined) return [];
   return [{ name: port.name, protocol, port: port.port }];

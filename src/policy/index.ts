@@ -13,6 +13,14 @@ export {
   type NaiveQuery,
   type NaiveVerdict,
 } from './evaluate-naive.ts';
+export {
+  type EndpointImpact,
+  type FlowImpact,
+  type Impact,
+  type ImpactFlow,
+  type ImpactInput,
+  policyImpact,
+} from './impact.ts';
 export { inventoryObjects, policyText } from './inventory-json.ts';
 export { type L4RuleSummary, type L4Summary, l4Summary } from './l4-summary.ts';
 export {
@@ -62,7 +70,7 @@ export {
   tracePolicy,
 } from './trace.ts';
 export { l4Text } from './trace-ports.ts';
-export type { TraceL4, TraceNamedPort, TraceParty } from './trace-types.ts';
+export type { TraceL4, TraceParty } from './trace-types.ts';
 export { traceView } from './trace-view.ts';
 export {
   formatValidation,

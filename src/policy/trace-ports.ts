@@ -1,7 +1,8 @@
 import type { L7Rules } from '../model/l7.ts';
 import { Protocol } from '../model/map-state.ts';
+import type { NamedPort } from './named-ports.ts';
 import type { IcmpSpec, PortRule, PortSpec, RuleItem } from './rule.ts';
-import type { TraceL4, TraceNamedPort } from './trace-types.ts';
+import type { TraceL4 } from './trace-types.ts';
 
 /** Whether ports or icmps of an item hold for the traffic, and with which L7 rules. */
 export interface L4Match {
@@ -37,7 +38,7 @@ export function l4Text(l4: TraceL4): string {
   }
 }
 
-function portHolds(spec: PortSpec, l4: TraceL4, named: readonly TraceNamedPort[]): boolean {
+function portHolds(spec: PortSpec, l4: TraceL4, named: readonly NamedPort[]): boolean {
   if (l4.kind !== 'port') return false;
   if (spec.protocol !== 'ANY' && spec.protocol !== NAMES[l4.protocol]) return false;
   if (typeof spec.port === 'string') {
@@ -48,14 +49,14 @@ function portHolds(spec: PortSpec, l4: TraceL4, named: readonly TraceNamedPort[]
   return spec.port === 0 || (l4.port >= spec.port && l4.port <= (spec.endPort ?? spec.port));
 }
 
-function unknownNames(rules: readonly PortRule[], named: readonly TraceNamedPort[]): string {
+function unknownNames(rules: readonly PortRule[], named: readonly NamedPort[]): string {
   const specs = rules.flatMap(({ ports }) => ports);
   const names = specs.flatMap(({ port }) => (typeof port === 'string' ? [port] : []));
   const unknown = names.filter((name) => !named.some((one) => one.name === name));
   return unknown.length === 0 ? '' : `; the destination has no port named ${unknown.join(', ')}`;
 }
 
-function portsMatch(rules: readonly PortRule[], l4: TraceL4, named: readonly TraceNamedPort[]): L4Match {
+function portsMatch(rules: readonly PortRule[], l4: TraceL4, named: readonly NamedPort[]): L4Match {
   const held = rules.filter(({ ports }) => ports.some((spec) => portHolds(spec, l4, named)));
   const texts = rules.flatMap(({ ports }) => ports.map(portText)).join(', ');
   if (held.length === 0) {
@@ -70,7 +71,7 @@ function portsMatch(rules: readonly PortRule[], l4: TraceL4, named: readonly Tra
 }
 
 /** Whether an item is for this traffic, as far as protocol and port go. */
-export function matchL4(item: RuleItem, l4: TraceL4, named: readonly TraceNamedPort[]): L4Match {
+export function matchL4(item: RuleItem, l4: TraceL4, named: readonly NamedPort[]): L4Match {
   if (item.ports !== undefined) return portsMatch(item.ports, l4, named);
   if (item.icmps === undefined) return { matches: true, reason: 'every protocol and port', l7: [undefined] };
   const held = item.icmps.find(

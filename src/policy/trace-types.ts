@@ -1,13 +1,7 @@
 import type { Cidr } from '../base/ip.ts';
 import type { NumericIdentity } from '../model/identity.ts';
 import type { Label } from '../model/labels.ts';
-
-export interface TraceNamedPort {
-  readonly name: string;
-  /** IANA number. */
-  readonly protocol: number;
-  readonly port: number;
-}
+import type { NamedPort } from './named-ports.ts';
 
 /** One end of the traffic. */
 export interface TraceParty {
@@ -22,7 +16,7 @@ export interface TraceParty {
   readonly prefix?: Cidr | undefined;
   /** Names under which the address was looked up; lower case, without the final dot. */
   readonly names?: readonly string[] | undefined;
-  readonly namedPorts?: readonly TraceNamedPort[] | undefined;
+  readonly namedPorts?: readonly NamedPort[] | undefined;
 }
 
 export type TraceL4 =

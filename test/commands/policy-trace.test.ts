@@ -50,6 +50,24 @@ const ANSWERS: Readonly<Record<string, unknown>> = {
     { cidr: '10.0.9.9/32', identity: 1002, metadata: { namespace: 'default', name: 'xwing' } },
   ],
   '/v1/fqdn/cache': [],
+  '/v1/policy/flows': {
+    flows: [
+      {
+        endpoint: 3,
+        identity: 1003,
+        direction: 'ingress',
+        'remote-identity': 1001,
+        protocol: 6,
+        'destination-port': 80,
+        verdict: 'redirect',
+        'rule-id': 42,
+        count: 9,
+        'last-seen': '2026-11-29T08:00:00Z',
+        source: '10.0.0.1:4000',
+        destination: '10.0.0.3:80',
+      },
+    ],
+  },
   '/v1/config': { status: { realized: { 'policy-enforcement': 'default' } } },
 };
 
@@ -151,7 +169,7 @@ describe('policy trace of files', () => {
   it('escapes what a terminal would obey', async () => {
     const odd = await trace(`--policy ${file} ${SHIPS}`, ['--http', 'GET /\u001b[2J']);
     assert.equal(odd.code, 1);
-    assert.match(odd.stdout, /^Request GET \\x1b\[2J$/m);
+    assert.match(odd.stdout, /^Request GET \/\\x1b\[2J$/m);
   });
 
   const WRONG: Readonly<Record<string, RegExp>> = {
@@ -210,5 +228,46 @@ describe('policy trace of the rules of an agent', () => {
     const dead = await trace('-s a=b -d a=b --state-dir /nonexistent');
     assert.equal(dead.code, 4);
     assert.match(dead.stderr, /is the agent running\? start it|or trace files/);
+  });
+});
+
+describe('policy impact', () => {
+  const impact = (...words: string[]) => cli(['policy', 'impact', ...words, '--state-dir', node.stateDir]);
+
+  it('shows the flows that a deletion would open, and exits 0', async () => {
+    const { stdout, stderr, code } = await impact('--delete', 'io.cilium.k8s.policy.name=rule1');
+    assert.equal(stderr, '');
+    assert.equal(code, 0, stdout);
+    assert.match(stdout, /^0 rules added, 1 rule removed; 1 endpoint of this node would change\n/);
+    assert.match(stdout, /^3 +Enabled -> Disabled +Disabled +\+1 -\d, L7 /m);
+    assert.match(
+      stdout,
+      /^redirected -> allowed +3 +ingress +k8s:class=tiefighter,.* 80\/TCP +9 +2026-11-29T08:00:00Z +not enforced/m,
+    );
+    assert.match(stdout, /^Nothing that passes now is cut off$/m);
+  });
+
+  it('exits 1 when something that passes now would be cut off', async () => {
+    const text = RULES.replace('{name: rule1,', '{name: rule2,').replace(
+      / {2}ingress:[\s\S]*$/,
+      '  ingressDeny: [{fromEntities: [all]}]\n',
+    );
+    const child = await cli(['policy', 'impact', '-', '--state-dir', node.stateDir], { stdin: text });
+    assert.equal(child.code, 1, child.stdout + child.stderr);
+    assert.match(child.stdout, /^redirected -> denied +3 .* a rule denies it: default\/rule2$/m);
+    const json = await cli(['policy', 'impact', '-', '-o', 'json', '--state-dir', node.stateDir], {
+      stdin: text,
+    });
+    assert.equal((JSON.parse(json.stdout) as { cutsOff: boolean }).cutsOff, true);
+  });
+
+  it('refuses nothing at all and an invalid file with 2, and a dead agent with 4', async () => {
+    assert.equal((await impact()).code, 2);
+    const bad = await cli(['policy', 'impact', '-', '--state-dir', node.stateDir], {
+      stdin: 'kind: Nothing\n',
+    });
+    assert.equal(bad.code, 2);
+    assert.match(bad.stderr, /^Error: the policy is invalid:/);
+    assert.equal((await cli(['policy', 'impact', file, '--state-dir', '/nonexistent'])).code, 4);
   });
 });

@@ -1,0 +1,127 @@
+import type { AgentClient } from '../../src/api/client.ts';
+import type * as Api from '../../src/api/schema.ts';
+import { parseCidr } from '../../src/base/ip.ts';
+import { type Identity, isLocalIdentity, ReservedIdentity } from '../../src/model/identity.ts';
+import { formatLabels, type Label, labelSet, parseLabels } from '../../src/model/labels.ts';
+import { mergeInventory } from '../../src/model/policy-inventory.ts';
+import {
+  type ImpactFlow,
+  type ImpactInput,
+  type PolicySnapshot,
+  Repository,
+  type TraceL4,
+  type TraceParty,
+} from '../../src/policy/index.ts';
+import { namedPort } from './trace-party.ts';
+import { rulesOfAgent, settingsOf, type TraceRules } from './trace-rules.ts';
+
+/** What would be done to the rules of the agent. */
+export interface PolicyChange {
+  /** Rules that would be imported, each in the place of those with the same labels. */
+  readonly added: TraceRules;
+  /** Rules with all of these labels would be deleted; undefined: none. */
+  readonly deleted: readonly Label[] | undefined;
+}
+
+function identityOf(view: Api.Identity | undefined): Identity | undefined {
+  if (view?.id === undefined) return undefined;
+  return { id: view.id, labels: labelSet(parseLabels(view.labels ?? [])) };
+}
+
+function l4Of({ protocol, 'destination-port': port }: Api.PolicyFlow): TraceL4 {
+  if (protocol === 1) return { kind: 'icmp', family: 4, type: port };
+  if (protocol === 58) return { kind: 'icmp', family: 6, type: port };
+  return { kind: 'port', protocol, port };
+}
+
+/** `10.0.0.1:80`, `[fd00::1]:80` or an address alone as a prefix of one address. */
+function hostPrefix(text: string | undefined) {
+  const address = /^\[(.*)\](?::\d+)?$/.exec(text ?? '')?.[1] ?? (text ?? '').replace(/^([^:]*):\d+$/, '$1');
+  if (address === '') return undefined;
+  return parseCidr(`${address}/${address.includes(':') ? 128 : 32}`);
+}
+
+function isOutside(id: number): boolean {
+  const { world, worldIpv4, worldIpv6 } = ReservedIdentity;
+  return isLocalIdentity(id) || id === world || id === worldIpv4 || id === worldIpv6;
+}
+
+function peerOf(flow: Api.PolicyFlow, identities: ReadonlyMap<number, Identity>): TraceParty {
+  const id = flow['remote-identity'];
+  const labels = identities.get(id)?.labels ?? [];
+  const address = flow.direction === 'ingress' ? flow.source : flow.destination;
+  const prefix = isOutside(id) ? hostPrefix(address) : undefined;
+  const known = formatLabels(labels).join(',');
+  return {
+    title: prefix !== undefined || known === '' ? (address ?? `identity ${id}`) : known,
+    labels,
+    identity: id,
+    prefix,
+  };
+}
+
+function flowsOf(
+  flows: readonly Api.PolicyFlow[],
+  endpoints: ReadonlyMap<number, TraceParty>,
+  identities: ReadonlyMap<number, Identity>,
+): readonly ImpactFlow[] {
+  return flows.flatMap((flow) => {
+    const own = endpoints.get(flow.endpoint);
+    if (own === undefined || (flow.direction !== 'ingress' && flow.direction !== 'egress')) return [];
+    const peer = peerOf(flow, identities);
+    return [
+      {
+        endpoint: flow.endpoint,
+        direction: flow.direction as 'ingress' | 'egress',
+        subject: own,
+        peer,
+        l4: l4Of(flow),
+        count: flow.count,
+        lastSeen: flow['last-seen'] ?? '',
+      },
+    ];
+  });
+}
+
+function snapshots(before: TraceRules, change: PolicyChange): readonly [PolicySnapshot, PolicySnapshot] {
+  const repository = Repository.empty();
+  repository.add(before.rules.map(({ rule }) => rule));
+  const now = repository.snapshot();
+  if (change.deleted !== undefined) repository.delete(change.deleted);
+  repository.upsert(change.added.rules.map(({ rule }) => rule));
+  return [now, repository.snapshot()];
+}
+
+/** Everything that the impact of a change is worked out from, as the agent has it now. */
+export async function impactInput(agent: AgentClient, change: PolicyChange): Promise<ImpactInput> {
+  const [rules, settings, endpointViews, identityViews, flows] = await Promise.all([
+    rulesOfAgent(agent),
+    settingsOf(agent),
+    agent.endpoints(),
+    agent.identities(),
+    agent.policyFlows(),
+  ]);
+  const identities = new Map(
+    identityViews.flatMap((view) => identityOf(view) ?? []).map((one) => [one.id, one]),
+  );
+  const endpoints = endpointViews.flatMap(({ id, status }) => {
+    const identity = identityOf(status?.identity);
+    if (id === undefined || identity === undefined) return [];
+    return [{ id, identity, namedPorts: (status?.namedPorts ?? []).flatMap(namedPort) }];
+  });
+  const parties = new Map(
+    endpoints.map(({ id, identity, namedPorts }): [number, TraceParty] => [
+      id,
+      { title: `endpoint ${id}`, labels: identity.labels, identity: identity.id, endpoint: id, namedPorts },
+    ]),
+  );
+  const [now, then] = snapshots(rules, change);
+  return {
+    before: { snapshot: now, inventory: rules.inventory },
+    after: { snapshot: then, inventory: mergeInventory(rules.inventory, change.added.inventory) },
+    endpoints,
+    identities: [...identities.values()],
+    flows: flowsOf(flows.flows ?? [], parties, identities),
+    options: settings,
+  };
+}

@@ -1,0 +1,95 @@
+import { row, tableText } from './tabwriter.ts';
+
+interface EnforcementView {
+  readonly ingress: boolean;
+  readonly egress: boolean;
+}
+
+/** What the layout reads of an impact (see src/policy/impact.ts). */
+export interface ImpactView {
+  readonly rulesAdded: number;
+  readonly rulesRemoved: number;
+  readonly endpoints: readonly {
+    readonly endpoint: number;
+    readonly labels: readonly string[];
+    readonly before: EnforcementView;
+    readonly after: EnforcementView;
+    readonly entriesGained: number;
+    readonly entriesLost: number;
+    readonly requestsChanged: boolean;
+    readonly locked?: string | undefined;
+  }[];
+  readonly flows: readonly {
+    readonly endpoint: number;
+    readonly direction: string;
+    readonly peer: string;
+    /** `80/TCP`. */
+    readonly traffic: string;
+    readonly count: number;
+    readonly lastSeen: string;
+    readonly before: string;
+    readonly after: string;
+    readonly reason: string;
+    readonly rules: readonly string[];
+  }[];
+  readonly flowsSeen: number;
+  readonly cutsOff: boolean;
+}
+
+const word = (enforced: boolean): string => (enforced ? 'Enabled' : 'Disabled');
+
+function change(before: boolean, after: boolean): string {
+  return before === after ? word(after) : `${word(before)} -> ${word(after)}`;
+}
+
+function endpointRows(impact: ImpactView): string {
+  const rows = impact.endpoints.map((one) =>
+    row([
+      one.endpoint,
+      change(one.before.ingress, one.after.ingress),
+      change(one.before.egress, one.after.egress),
+      `+${one.entriesGained} -${one.entriesLost}${one.requestsChanged ? ', L7' : ''}`,
+      one.locked === undefined ? one.labels.join(',') : `LOCKED: ${one.locked}`,
+    ]),
+  );
+  return row(['ENDPOINT', 'INGRESS', 'EGRESS', 'ENTRIES', 'LABELS']) + rows.join('');
+}
+
+function flowRows(impact: ImpactView): string {
+  const worstFirst = [...impact.flows].sort(
+    (a, b) => Number(b.after === 'denied') - Number(a.after === 'denied') || b.count - a.count,
+  );
+  const rows = worstFirst.map((flow) =>
+    row([
+      `${flow.before} -> ${flow.after}`,
+      flow.endpoint,
+      flow.direction,
+      flow.peer,
+      flow.traffic,
+      flow.count,
+      flow.lastSeen === '' ? 'unknown' : flow.lastSeen,
+      flow.rules.length === 0 ? flow.reason : `${flow.reason}: ${flow.rules.join(', ')}`,
+    ]),
+  );
+  const names = ['VERDICT', 'ENDPOINT', 'DIRECTION', 'PEER', 'PORT/PROTO', 'COUNT', 'LAST SEEN', 'WHY'];
+  return row(names) + rows.join('');
+}
+
+const plural = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`;
+
+/** `policy impact`: which endpoints change, which flows that were seen would have another verdict, and the sum. */
+export function impactText(impact: ImpactView): string {
+  const rules = `${plural(impact.rulesAdded, 'rule')} added, ${plural(impact.rulesRemoved, 'rule')} removed`;
+  const seen = `${impact.flows.length} of ${plural(impact.flowsSeen, 'kind')} of flows seen would change their verdict`;
+  const denied = impact.flows.filter(({ after }) => after === 'denied').length;
+  const parts = [
+    `${rules}; ${plural(impact.endpoints.length, 'endpoint')} of this node would change\n`,
+    ...(impact.endpoints.length > 0 ? [tableText(endpointRows(impact), 5, true)] : []),
+    `${seen}\n`,
+    ...(impact.flows.length > 0 ? [tableText(flowRows(impact), 5, true)] : []),
+    impact.cutsOff
+      ? `Cut off: ${plural(denied, 'kind')} of flows that pass now\n`
+      : 'Nothing that passes now is cut off\n',
+  ];
+  return parts.join('\n');
+}

@@ -1,6 +1,6 @@
 import { UsageError } from '../../src/base/errors.ts';
 import { compileDnsPattern, foldDnsName } from '../../src/model/dns-pattern.ts';
-import type { L7Rules } from '../../src/model/l7.ts';
+import type { TraceL7 } from '../../src/policy/index.ts';
 import { readTarget } from '../../src/proxy/http/path.ts';
 import { HttpRuleSet, type JudgedRequest } from '../../src/proxy/http/rule-set.ts';
 
@@ -54,11 +54,12 @@ function readRequest(text: string, headers: ReadonlyMap<string, string>): Judged
  * protocol never allow it.
  * @throws UsageError TRACE_REQUEST
  */
-export function traceRequest(words: RequestWords): ((l7: L7Rules) => boolean) | undefined {
+export function traceRequest(words: RequestWords): ((l7: TraceL7) => boolean) | undefined {
   const { http, headers, dns } = words;
   if (http !== undefined) {
     const request = readRequest(http, readHeaders(headers));
     return (l7) => {
+      if (l7.kind === 'tls') return false;
       const filter = {
         protocol: 6,
         firstPort: 0,

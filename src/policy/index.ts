@@ -70,7 +70,7 @@ export {
   tracePolicy,
 } from './trace.ts';
 export { l4Text } from './trace-ports.ts';
-export type { TraceL4, TraceParty } from './trace-types.ts';
+export type { TraceL4, TraceL7, TraceParty } from './trace-types.ts';
 export { traceView } from './trace-view.ts';
 export {
   formatValidation,

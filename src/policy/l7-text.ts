@@ -1,5 +1,6 @@
 import { dnsPatternText } from '../model/dns-pattern.ts';
-import type { HttpRule, KafkaRule, L7Rules } from '../model/l7.ts';
+import type { HttpRule, KafkaRule } from '../model/l7.ts';
+import type { TraceL7 } from './trace-types.ts';
 
 function httpText(rule: HttpRule): string {
   const parts = [
@@ -26,13 +27,15 @@ function kafkaText(rule: KafkaRule): string {
 }
 
 /** What L7 rules let through, for people, one text a rule: `http: PUT /v1/.*`. An empty list lets nothing through. */
-export function l7Texts(l7: L7Rules): readonly string[] {
+export function l7Texts(l7: TraceL7): readonly string[] {
   if (l7.rules.length === 0) return [`${l7.kind}: no request (the list is empty)`];
   switch (l7.kind) {
     case 'http':
       return l7.rules.map(httpText);
     case 'kafka':
       return l7.rules.map(kafkaText);
+    case 'tls':
+      return l7.rules.map((name) => `tls: server ${name}, which nothing judges yet: the flow is dropped`);
     case 'dns':
       return l7.rules.map((pattern) => `dns: ${dnsPatternText(pattern)}`);
   }

@@ -138,17 +138,19 @@ function serviceMatch(
   { inventory }: PeerContext,
 ): PeerMatch {
   const wanted = inventory.services.filter((service) =>
-    specs.some(
-      (spec) =>
-        (spec.namespace === '' || spec.namespace === service.namespace) &&
-        (spec.kind === 'name' ? spec.name === service.name : matchesSelector(spec.selector, service.labels)),
+    specs.some((spec) =>
+      spec.kind === 'name'
+        ? spec.name === service.name && spec.namespace === service.namespace
+        : (spec.namespace === '' || spec.namespace === service.namespace) &&
+          matchesSelector(spec.selector, service.labels),
     ),
   );
   if (wanted.length === 0) return no('none of the services that it names is known here');
   for (const { name, namespace, selector } of wanted) {
     const title = `${namespace}/${name}`;
     if (selector !== undefined) {
-      const inside = labelValue(party.labels, 'k8s', LabelKey.podNamespace) === namespace;
+      const inside =
+        party.identity !== 0 && labelValue(party.labels, 'k8s', LabelKey.podNamespace) === namespace;
       if (inside && matchesSelector(selector, party.labels)) return yes(`peer serves ${title}`);
       continue;
     }
@@ -175,6 +177,17 @@ function fqdnMatch(peers: Peers & { readonly kind: 'fqdns' }, party: TraceParty)
   return no(`the names ${names.join(', ')} match none of ${texts}`);
 }
 
+function nodeMatch(selectors: readonly LabelSelector[], party: TraceParty): PeerMatch {
+  const isNode = party.labels.some(
+    ({ source, key }) => source === 'reserved' && (key === 'host' || key === 'remote-node'),
+  );
+  if (!isNode) return no('peer is no node');
+  const found = selectors.find((selector) => matchesSelector(selector, party.labels));
+  return found === undefined
+    ? no(`node lacks ${selectors.map((selector) => missingParts(selector, party.labels)).join(' | ')}`)
+    : yes(`node matches ${shown(found)}`);
+}
+
 /** Whether the peers of an item hold for a party; undefined is everybody. */
 export function matchPeers(peers: Peers | undefined, party: TraceParty, context: PeerContext): PeerMatch {
   if (peers === undefined) return yes('every peer');
@@ -195,6 +208,6 @@ export function matchPeers(peers: Peers | undefined, party: TraceParty, context:
     case 'fqdns':
       return fqdnMatch(peers, party);
     case 'nodes':
-      return no('it asks for labels of nodes, which are not traced');
+      return nodeMatch(peers.selectors, party);
   }
 }

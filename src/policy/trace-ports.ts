@@ -1,15 +1,14 @@
-import type { L7Rules } from '../model/l7.ts';
 import { Protocol } from '../model/map-state.ts';
-import type { NamedPort } from './named-ports.ts';
+import type { PortNames } from './named-ports.ts';
 import type { IcmpSpec, PortRule, PortSpec, RuleItem } from './rule.ts';
-import type { TraceL4 } from './trace-types.ts';
+import type { TraceL4, TraceL7 } from './trace-types.ts';
 
 /** Whether ports or icmps of an item hold for the traffic, and with which L7 rules. */
 export interface L4Match {
   readonly matches: boolean;
   readonly reason: string;
   /** Of each entry of `toPorts` that holds: what requests must look like; undefined is anything. */
-  readonly l7: readonly (L7Rules | undefined)[];
+  readonly l7: readonly (TraceL7 | undefined)[];
 }
 
 const NAMES: Readonly<Record<number, PortSpec['protocol']>> = {
@@ -38,40 +37,52 @@ export function l4Text(l4: TraceL4): string {
   }
 }
 
-function portHolds(spec: PortSpec, l4: TraceL4, named: readonly NamedPort[]): boolean {
+function portHolds(spec: PortSpec, l4: TraceL4, named: PortNames): boolean {
   if (l4.kind !== 'port') return false;
   if (spec.protocol !== 'ANY' && spec.protocol !== NAMES[l4.protocol]) return false;
   if (typeof spec.port === 'string') {
-    return named.some(
-      (one) => one.name === spec.port && one.protocol === l4.protocol && one.port === l4.port,
-    );
+    return named.number(spec.port, l4.protocol) === l4.port;
   }
   return spec.port === 0 || (l4.port >= spec.port && l4.port <= (spec.endPort ?? spec.port));
 }
 
-function unknownNames(rules: readonly PortRule[], named: readonly NamedPort[]): string {
+function unknownNames(rules: readonly PortRule[], l4: TraceL4, named: PortNames): string {
+  if (l4.kind !== 'port') return '';
   const specs = rules.flatMap(({ ports }) => ports);
   const names = specs.flatMap(({ port }) => (typeof port === 'string' ? [port] : []));
-  const unknown = names.filter((name) => !named.some((one) => one.name === name));
+  const unknown = names.filter((name) => named.number(name, l4.protocol) === undefined);
   return unknown.length === 0 ? '' : `; the destination has no port named ${unknown.join(', ')}`;
 }
 
-function portsMatch(rules: readonly PortRule[], l4: TraceL4, named: readonly NamedPort[]): L4Match {
-  const held = rules.filter(({ ports }) => ports.some((spec) => portHolds(spec, l4, named)));
+/** HTTP and Kafka are spoken over TCP, DNS over UDP too: on other protocols such an entry is for nothing. */
+function isSpoken({ l7 }: PortRule, l4: TraceL4): boolean {
+  if (l7 === undefined || l4.kind !== 'port') return true;
+  return l4.protocol === Protocol.tcp || (l7.kind === 'dns' && l4.protocol === Protocol.udp);
+}
+
+function conditionOf({ l7, serverNames }: PortRule): TraceL7 | undefined {
+  if (l7 !== undefined || serverNames === undefined || serverNames.length === 0) return l7;
+  return { kind: 'tls', rules: serverNames };
+}
+
+function portsMatch(rules: readonly PortRule[], l4: TraceL4, named: PortNames): L4Match {
+  const held = rules.filter(
+    (rule) => isSpoken(rule, l4) && rule.ports.some((spec) => portHolds(spec, l4, named)),
+  );
   const texts = rules.flatMap(({ ports }) => ports.map(portText)).join(', ');
   if (held.length === 0) {
-    return { matches: false, reason: `is for ${texts} only${unknownNames(rules, named)}`, l7: [] };
+    return { matches: false, reason: `is for ${texts} only${unknownNames(rules, l4, named)}`, l7: [] };
   }
   const spec = held[0]?.ports.find((one) => portHolds(one, l4, named));
   return {
     matches: true,
     reason: `port ${spec === undefined ? texts : portText(spec)}`,
-    l7: held.map((rule) => rule.l7),
+    l7: held.map(conditionOf),
   };
 }
 
 /** Whether an item is for this traffic, as far as protocol and port go. */
-export function matchL4(item: RuleItem, l4: TraceL4, named: readonly NamedPort[]): L4Match {
+export function matchL4(item: RuleItem, l4: TraceL4, named: PortNames): L4Match {
   if (item.ports !== undefined) return portsMatch(item.ports, l4, named);
   if (item.icmps === undefined) return { matches: true, reason: 'every protocol and port', l7: [undefined] };
   const held = item.icmps.find(

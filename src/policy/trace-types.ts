@@ -1,7 +1,8 @@
 import type { Cidr } from '../base/ip.ts';
 import type { NumericIdentity } from '../model/identity.ts';
+import type { L7Rules } from '../model/l7.ts';
 import type { Label } from '../model/labels.ts';
-import type { NamedPort } from './named-ports.ts';
+import type { NamedPort } from '../model/named-port.ts';
 
 /** One end of the traffic. */
 export interface TraceParty {
@@ -25,3 +26,6 @@ export type TraceL4 =
   /** IANA number, host order. */
   | { readonly kind: 'port'; readonly protocol: number; readonly port: number }
   | { readonly kind: 'icmp'; readonly family: 4 | 6; readonly type: number };
+
+/** What a connection's requests must look like: L7 rules, or names of TLS servers, which the proxy does not judge yet. */
+export type TraceL7 = L7Rules | { readonly kind: 'tls'; readonly rules: readonly string[] };

@@ -1,22 +1,23 @@
-import type { L7Rules } from '../model/l7.ts';
 import { type Label, LabelKey } from '../model/labels.ts';
 import type { Direction } from '../model/map-state.ts';
-import { matchesSelector } from '../model/selector.ts';
+import type { NamedPort } from '../model/named-port.ts';
+import { isEmptySelector, type LabelSelector, matchesSelector } from '../model/selector.ts';
+import { PortNames } from './named-ports.ts';
 import type { EnforcementMode } from './resolve.ts';
 import type { Rule, RuleItem } from './rule.ts';
 import { ruleName } from './rule-name.ts';
 import { matchPeers, missingParts, type PeerContext } from './trace-peers.ts';
 import { matchL4 } from './trace-ports.ts';
-import type { TraceL4, TraceParty } from './trace-types.ts';
+import type { TraceL4, TraceL7, TraceParty } from './trace-types.ts';
 
 /*
  * What the rules say of one kind of traffic, and why: rule by rule and item by item, like evaluate-naive.ts, but with
  * every reason. For the egress of the source and the ingress of the destination:
- * 1. The party is no workload of this cluster, or nothing is enforced (mode never): allowed.
+ * 1. The party is no workload of this cluster and not this node, or nothing is enforced (mode never): allowed.
  * 2. A deny item of a rule that selects it matches, or it fails the requirements of one: denied.
- * 3. The peer is the node itself, on ingress, where localhost is always allowed: allowed.
- * 4. Allow items match: allowed; where one of them has L7 rules, through the proxy, which passes a request that any of
+ * 3. Allow items match: allowed; where one of them has L7 rules, through the proxy, which passes a request that any of
  *    them allows.
+ * 4. The peer is the node itself, on ingress, where localhost is always allowed: allowed.
  * 5. Otherwise denied if one of the rules that select it denies by default, or the mode or `reserved:init` does.
  */
 
@@ -31,8 +32,10 @@ export interface TraceRule {
 export interface TraceOptions extends PeerContext {
   readonly mode: EnforcementMode;
   readonly allowLocalhost: 'always' | 'policy';
+  /** Named ports of the whole cluster, by which egress rules go; undefined: those of the destination. */
+  readonly clusterPorts?: readonly NamedPort[] | undefined;
   /** Whether L7 rules allow the request that is traced; undefined: none is. */
-  readonly requestAllowed?: ((l7: L7Rules) => boolean) | undefined;
+  readonly requestAllowed?: ((l7: TraceL7) => boolean) | undefined;
 }
 
 export interface TraceQuery {
@@ -49,7 +52,9 @@ export interface TracedItem {
   /** What matched, or what did not. */
   readonly reasons: readonly string[];
   /** What requests must look like; empty when anything goes or the item does not match. */
-  readonly l7: readonly L7Rules[];
+  readonly l7: readonly TraceL7[];
+  /** Some of its ports let every request pass. */
+  readonly open: boolean;
   /** Whether the item lets the traced request through; undefined without one, or when the item does not match. */
   readonly requestAllowed?: boolean | undefined;
 }
@@ -113,23 +118,27 @@ function isReserved(party: TraceParty, name: string): boolean {
 function traceItem(item: RuleItem, field: string, effect: 'allow' | 'deny', judged: Judgement): TracedItem {
   const { query, options, peer } = judged;
   const nobody = item.peers === undefined && item.ports === undefined && item.icmps === undefined;
-  if (nobody) return { field, effect, matches: false, reasons: ['{} selects nobody'], l7: [] };
+  if (nobody) return { field, effect, matches: false, reasons: ['{} selects nobody'], l7: [], open: false };
   const peers = matchPeers(item.peers, peer, options);
-  const l4 = matchL4(item, query.l4, query.destination.namedPorts ?? []);
+  const own = query.destination.namedPorts ?? [];
+  const named = judged.direction === 'egress' ? (options.clusterPorts ?? own) : own;
+  const l4 = matchL4(item, query.l4, new PortNames(named));
   const matches = peers.matches && l4.matches;
   // Of an item that does not match only what failed is of interest.
   const reasons = [peers, l4].filter((part) => part.matches === matches).map(({ reason }) => reason);
-  if (!matches) return { field, effect, matches, reasons, l7: [] };
+  if (!matches) return { field, effect, matches, reasons, l7: [], open: false };
   const open = l4.l7.includes(undefined);
-  const l7 = open ? [] : l4.l7.filter((rules) => rules !== undefined);
+  const l7 = l4.l7.filter((rules) => rules !== undefined);
   const { requestAllowed: judge } = options;
   const requestAllowed = judge === undefined ? undefined : open || l7.some(judge);
-  return { field, effect, matches, reasons, l7, requestAllowed };
+  return { field, effect, matches, reasons, l7, open, requestAllowed };
 }
 
 function failedRequirements(rule: Rule, { direction, peer }: Judgement): string | undefined {
   const all = (rule[direction] ?? []).flatMap((item) => item.requires ?? []);
-  const failed = all.filter((selector) => !matchesSelector(selector, peer.labels));
+  const met = (selector: LabelSelector): boolean =>
+    isEmptySelector(selector) || (peer.identity !== 0 && matchesSelector(selector, peer.labels));
+  const failed = all.filter((selector) => !met(selector));
   if (failed.length === 0) return undefined;
   return failed.map((selector) => missingParts(selector, peer.labels)).join(', ');
 }
@@ -178,7 +187,7 @@ function decideAllowed(rules: readonly TracedRule[], openByDefault: boolean): De
     return { verdict: 'redirected', reason: 'through the proxy, which lets the request pass', by };
   }
   if (allows.every(({ requestAllowed }) => requestAllowed === undefined)) {
-    const some = allows.some(({ l7 }) => l7.length === 0);
+    const some = allows.some(({ open }) => open);
     const reason = some
       ? 'through the proxy, where every request passes'
       : 'through the proxy, which judges each request';
@@ -196,10 +205,10 @@ function decide(rules: readonly TracedRule[], enforced: boolean, judged: Judgeme
     const reason = 'the peer does not meet what a rule requires';
     return { verdict: 'denied', reason, by: (rule) => rule.requires !== undefined };
   }
+  if (matching(rules, 'allow').length > 0) return decideAllowed(rules, !enforced);
   if (direction === 'ingress' && isReserved(peer, 'host') && options.allowLocalhost === 'always') {
     return { verdict: 'allowed', reason: "the node's own processes reach its endpoints", by: nobody };
   }
-  if (matching(rules, 'allow').length > 0) return decideAllowed(rules, !enforced);
   return enforced
     ? { verdict: 'denied', reason: 'nothing allows it', by: nobody }
     : { verdict: 'allowed', reason: notEnforced(rules, direction), by: nobody };
@@ -216,8 +225,8 @@ function unpoliced(party: TraceParty, mode: EnforcementMode): string | undefined
   if (mode === 'never') return 'policy enforcement is switched off';
   if (party.prefix !== undefined) return 'outside the cluster: no policy is enforced there';
   const reserved = party.labels.find(({ source, key }) => source === 'reserved' && key !== 'init');
-  const isEndpoint = reserved === undefined || reserved.key === 'health';
-  return isEndpoint ? undefined : `${reserved.key} is no endpoint: no policy is enforced there`;
+  const isPoliced = reserved === undefined || ['health', 'host'].includes(reserved.key);
+  return isPoliced ? undefined : `${reserved.key} is no endpoint: no policy is enforced there`;
 }
 
 function lacksOf(rule: Rule, subject: TraceParty): string {
@@ -235,8 +244,9 @@ function traceDirection(rules: readonly TraceRule[], judged: Judgement): TracedD
   const ofDirection = rules
     .map((traced, index) => ({ traced, index }))
     .filter(({ traced }) => namesDirection(traced.rule, direction));
+  const isHost = isReserved(subject, 'host');
   const selects = ({ rule }: TraceRule): boolean =>
-    rule.subjectKind !== 'node' && matchesSelector(rule.subject, subject.labels);
+    isHost === (rule.subjectKind === 'node') && matchesSelector(rule.subject, subject.labels);
   const selecting = ofDirection.filter(({ traced }) => selects(traced));
   const traced = selecting.map((one) => traceRule(one.traced, one.index, judged));
   const always = options.mode === 'always' || isReserved(subject, 'init');

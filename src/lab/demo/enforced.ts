@@ -1,71 +1,24 @@
-import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { run } from '../../base/run.ts';
 import { createLab, isAbandoned, type Lab, openLab, takeDown } from '../lab.ts';
 import { labLayout } from '../layout.ts';
 import { waitFor } from '../processes.ts';
-import {
-  DEATHSTARS,
-  hasLanded,
-  type Landing,
-  requestLandings,
-  rule1File,
-  SHIPS,
-  startStarWars,
-} from '../star-wars.ts';
-import { type Follower, followOn, runOn, showOn } from './cli.ts';
-import { endpointOf, healthSettled, identityOf, policyDrops, policyRealized, scrape } from './observe.ts';
+import { DEATHSTARS, hasLanded, requestLandings, rule1File, SHIPS, startStarWars } from '../star-wars.ts';
+import { type Follower, runOn, showOn } from './cli.ts';
+import { showL7 } from './l7.ts';
+import { endpointOf, healthSettled, identityOf, policyDrops, scrape } from './observe.ts';
 import type { DemoReport } from './report.ts';
+import { type DemoOptions, importPolicy, landingText, startMonitors } from './steps.ts';
 
-export interface DemoOptions {
-  readonly name: string;
-  readonly labsDir: string;
-  readonly report: DemoReport;
-  readonly signal: AbortSignal;
-}
-
-const MONITOR_READY_MS = 10_000;
 const MONITOR_SEES_MS = 10_000;
 const METRICS_SHOWN =
   /^(cilium_drop_count_total|cilium_forward_count_total|cilium_endpoint_state|cilium_policy_max_revision|cilium_policy|cilium_identity)[{ ]/;
-
-function landingText({ from, to, family, outcome }: Landing): string {
-  const flight = `${from} -> ${to} over IPv${family}`;
-  if (outcome.kind === 'answer') return `${flight}: ${outcome.body.trim()}`;
-  if (outcome.kind === 'timeout') return `${flight}: no answer within ${outcome.timeoutMs / 1000} s`;
-  return `${flight}: ${outcome.code}`;
-}
-
-async function startMonitors(lab: Lab): Promise<readonly Follower[]> {
-  const monitors = await Promise.all(
-    lab.layout.nodes.map((node) => followOn(node, ['monitor', '--type', 'drop'])),
-  );
-  await Promise.all(
-    monitors.map((monitor) =>
-      waitFor({ what: 'monitor listens', timeoutMs: MONITOR_READY_MS }, () =>
-        /listening|press ctrl-c/i.test(monitor.text()) ? true : undefined,
-      ),
-    ),
-  );
-  return monitors;
-}
 
 /** Step 3a: before any policy, every ship lands everywhere. */
 async function beforePolicy(lab: Lab, report: DemoReport): Promise<void> {
   for (const ship of SHIPS) {
     for (const landing of await requestLandings(lab, ship))
       report.check(hasLanded(landing), landingText(landing));
-  }
-}
-
-async function importPolicy(lab: Lab, { report, signal }: DemoOptions): Promise<void> {
-  const file = rule1File();
-  report.output(`\n${readFileSync(file, 'utf8')}\n`);
-  for (const node of lab.layout.nodes) {
-    const text = await showOn(report, node, ['policy', 'import', file]);
-    const revision = Number(/Revision: (\d+)/.exec(text)?.[1] ?? 0);
-    report.check(revision > 0, `${node.name} took rule1 as revision ${revision}`);
-    await policyRealized(node, revision, signal);
   }
 }
 
@@ -76,7 +29,7 @@ function deniedLines(monitors: readonly Follower[], identities: string): readonl
 
 /** Step 3b: with rule1, the empire lands and the rebel's packets are dropped, which monitor and counters show. */
 async function afterPolicy(lab: Lab, report: DemoReport): Promise<void> {
-  const monitors = await startMonitors(lab);
+  const monitors = await startMonitors(lab, 'drop');
   try {
     const dropsBefore = await policyDrops(lab);
     for (const landing of await requestLandings(lab, 'tiefighter'))
@@ -105,7 +58,7 @@ async function afterPolicy(lab: Lab, report: DemoReport): Promise<void> {
   }
 }
 
-/** Step 4: the same by the commands that an operator has. */
+/** Step 5: the same by the commands that an operator has. */
 async function showCommands(lab: Lab, report: DemoReport): Promise<void> {
   const [first] = lab.layout.nodes;
   if (first === undefined) return;
@@ -158,7 +111,7 @@ function archiveOverview(entries: readonly string[]): string {
   return `${entries.length} files\n${lines.join('')}`;
 }
 
-/** Step 5: one archive with everything; exit 5 says that parts of it could not be had. */
+/** Step 6: one archive with everything; exit 5 says that parts of it could not be had. */
 export async function packArchive(
   lab: Lab,
   report: DemoReport,
@@ -203,7 +156,7 @@ export async function clearAbandoned({ name, labsDir, report }: DemoOptions): Pr
 }
 
 /**
- * Steps 1 to 5 with namespaces and BPF.
+ * Steps 1 to 6 with namespaces and BPF.
  * @returns the lab, for the caller to keep or take down
  */
 export async function runEnforced(options: DemoOptions, onLab: (lab: Lab) => void): Promise<void> {
@@ -226,9 +179,10 @@ export async function runEnforced(options: DemoOptions, onLab: (lab: Lab) => voi
   report.step('Policy: before it every ship lands, after it only those of the empire');
   await beforePolicy(lab, report);
   signal.throwIfAborted();
-  await importPolicy(lab, options);
+  await importPolicy(lab, options, rule1File());
   await afterPolicy(lab, report);
   signal.throwIfAborted();
+  await showL7(lab, options);
   report.step('What an operator sees');
   await showCommands(lab, report);
   signal.throwIfAborted();

@@ -5,8 +5,9 @@ import { type Lab, takeDown } from '../lab.ts';
 import { labLayout, netnsPrefix } from '../layout.ts';
 import { missingForBpf, missingForNamespaces } from '../requirements.ts';
 import { SHIPS } from '../star-wars.ts';
-import { type DemoOptions, runEnforced } from './enforced.ts';
+import { runEnforced } from './enforced.ts';
 import { LEFT_OUT, runLoopback } from './loopback.ts';
+import type { DemoOptions } from './steps.ts';
 
 export { DemoReport } from './report.ts';
 

@@ -3,9 +3,10 @@ import type { Identity } from '../../model/identity.ts';
 import { createLab, type Lab } from '../lab.ts';
 import { DEATHSTARS, rule1File, SHIPS, startStarWars } from '../star-wars.ts';
 import { showOn } from './cli.ts';
-import { clearAbandoned, type DemoOptions, packArchive } from './enforced.ts';
+import { clearAbandoned, packArchive } from './enforced.ts';
 import { endpointOf, healthSettled, policyRealized, scrape } from './observe.ts';
 import type { DemoReport } from './report.ts';
+import type { DemoOptions } from './steps.ts';
 import { modelIdentity, modelVerdicts } from './verdicts.ts';
 
 const METRICS_SHOWN =

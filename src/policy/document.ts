@@ -9,6 +9,7 @@ import {
   type Node,
   Parser,
 } from 'yaml';
+import { readJsonText } from './json-text.ts';
 import type { ProblemCode } from './problem.ts';
 
 /** Offset into the text, from 0. */
@@ -259,6 +260,12 @@ export function parseText(
       'split it into several files',
     );
     return { documents: [], position };
+  }
+  const json = readJsonText(text, limits);
+  if (json !== undefined) {
+    lines.addNewLine(0);
+    for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) lines.addNewLine(at + 1);
+    return { documents: [json], position };
   }
   try {
     return { documents: convert(text, report, lines, limits), position };

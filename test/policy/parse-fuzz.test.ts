@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { stringify } from 'yaml';
 import { parsePolicy, type Rule, rulesText } from '../../src/policy/index.ts';
 import { ruleSetArbitrary, testSeed } from '../support/policy-gen.ts';
+import { languageRule } from '../support/rule-arbitrary.ts';
 
 /** Whatever the text, the answer is rules or errors with a place in the text, never a throw. */
 function checkAnswer(text: string): void {
@@ -26,7 +27,7 @@ function checkAnswer(text: string): void {
 
 /** A valid text of rules, as YAML or JSON. */
 const ruleText = fc
-  .tuple(ruleSetArbitrary, fc.boolean())
+  .tuple(fc.oneof(ruleSetArbitrary, fc.array(languageRule, { maxLength: 2 })), fc.boolean())
   .map(([rules, yaml]) => (yaml ? stringify(JSON.parse(rulesText(rules))) : rulesText(rules)));
 
 const SNIPPETS = [
@@ -63,6 +64,12 @@ const SNIPPETS = [
     '__proto__',
     'ingress',
     'toFQDNs',
+    'toPorts',
+    'rules',
+    'http',
+    '"("',
+    '::/0',
+    '10.0.0.0/33',
     '---\n',
     '...\n',
     '%YAML 1.1\n',
@@ -107,5 +114,49 @@ describe('parsePolicy on random texts', () => {
       { seed, numRuns: 1000 },
     );
     t.diagnostic(`seed ${seed}`);
+  });
+});
+
+describe('parsePolicy on hostile texts', () => {
+  const rule = (item: string): string => `[{"endpointSelector":{},"egress":[${item}]}]`;
+
+  it('reads long lists', () => {
+    const cidrs = Array.from({ length: 40_000 }, (_, i) => `"10.${i >> 8}.${i & 255}.0/24"`);
+    assert.deepEqual(parsePolicy(rule(`{"toCIDR":[${cidrs.join()}]}`), { file: 'long' }).errors, []);
+    const names = Array.from({ length: 20_000 }, (_, i) => `{"matchName":"n${i}.example.org"}`);
+    assert.deepEqual(parsePolicy(rule(`{"toFQDNs":[${names.join()}]}`), { file: 'long' }).errors, []);
+  });
+
+  it('names every one of many errors', () => {
+    const entities = Array.from({ length: 20_000 }, () => '"wrold"').join();
+    const { errors } = parsePolicy(rule(`{"toEntities":[${entities}]}`), { file: 'many' });
+    assert.equal(errors.length, 20_000);
+    assert.equal(errors[19_999]?.field, '[0].egress[0].toEntities[19999]');
+  });
+
+  it('takes no key for one of its own that only every object has', () => {
+    const keys = ['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'valueOf'];
+    const places: readonly ((key: string) => string)[] = [
+      (key) => rule(`{"${key}":[]}`),
+      (key) => rule(`{"toPorts":[{"ports":[{"port":"80"}],"${key}":{}}]}`),
+      (key) => rule(`{"toPorts":[{"ports":[{"port":"80","protocol":"TCP"}],"rules":{"${key}":[{}]}}]}`),
+      (key) => rule(`{"icmps":[{"fields":[{"type":"${key}"}]}]}`),
+      (key) => rule(`{"toPorts":[{"ports":[{"port":"80","protocol":"${key}"}]}]}`),
+      (key) => `{"kind":"${key}"}`,
+      (key) => `{"kind":"${key}List","items":[{}]}`,
+      (key) =>
+        `{"apiVersion":"networking.k8s.io/v1","kind":"NetworkPolicy","metadata":{"name":"p"},"spec":{"${key}":{}}}`,
+    ];
+    for (const key of keys) {
+      for (const place of places)
+        assert.notEqual(parsePolicy(place(key), { file: 'x' }).errors.length, 0, place(key));
+    }
+  });
+
+  it('keeps labels that are named as what every object has', () => {
+    const text = '[{"endpointSelector":{"matchLabels":{"constructor":"a","toString":"b"}},"ingress":[{}]}]';
+    const [parsed] = parsePolicy(text, { file: 'x' }).rules;
+    assert.equal(parsed?.rule.subject.matchLabels.length, 2);
+    assert.match(rulesText([parsed.rule]), /"any:constructor": "a"/);
   });
 });

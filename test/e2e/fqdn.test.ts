@@ -1,0 +1,187 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { agentClient } from '../../src/lab/agent-process.ts';
+import { policyRealized } from '../../src/lab/demo/observe.ts';
+import { addNetns, inNetns, ip, ipBatch } from '../../src/lab/host.ts';
+import type { Lab } from '../../src/lab/lab.ts';
+import { netnsPrefix } from '../../src/lab/layout.ts';
+import { readPolicy, rulesText } from '../../src/policy/index.ts';
+import type { Zone } from '../support/dns-server.ts';
+import { bpfOrSkip } from '../support/privilege.ts';
+import { eventually, type StartedProcess, startProcess } from '../support/process.ts';
+import { startTestLab, type TestLab } from './lab-support.ts';
+
+const HERE = import.meta.dirname;
+const PORT = 80;
+/** A machine outside the cluster, on the wire of the nodes: a name server and web servers. */
+const OUTSIDE = { 4: '172.30.0.200', 6: 'fd30::200' } as const;
+const ADDRESSES = ['192.0.2.1', '192.0.2.2', '192.0.2.3', '192.0.2.4', '2001:db8::1'] as const;
+
+const ZONE: Zone = {
+  'www.x.io': { a: ['192.0.2.1'], aaaa: ['2001:db8::1'], ttl: 2 },
+  'other.x.io': { a: ['192.0.2.2'] },
+  'short.x.io': { cname: 'edge.cdn.net' },
+  'edge.cdn.net': { a: ['192.0.2.3'], ttl: 1 },
+  'sbig.x.io': { a: Array.from({ length: 60 }, () => '192.0.2.2').concat('192.0.2.3'), big: true },
+  'evil.io': { a: ['192.0.2.4'] },
+};
+
+const POLICY = `apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: { name: names, namespace: default }
+spec:
+  endpointSelector: { matchLabels: { class: client } }
+  egress:
+  - toCIDR: [${OUTSIDE[4]}/32, "${OUTSIDE[6]}/128"]
+    toPorts:
+    - ports: [{ port: "53", protocol: ANY }]
+      rules: { dns: [{ matchPattern: "*.x.io" }] }
+  - toFQDNs: [{ matchName: www.x.io }, { matchPattern: "s*.x.io" }]
+    toPorts:
+    - ports: [{ port: "${PORT}", protocol: TCP }]
+`;
+
+async function makeOutside(lab: Lab): Promise<string> {
+  const { fabricNetns, name, nodes } = lab.layout;
+  const netns = `${netnsPrefix(name)}outside`;
+  await addNetns(netns);
+  await ip(
+    '-n',
+    fabricNetns,
+    'link',
+    'add',
+    'outside',
+    'type',
+    'veth',
+    'peer',
+    'name',
+    'eth0',
+    'netns',
+    netns,
+  );
+  await ipBatch(['link set outside master br0', 'link set outside up'], fabricNetns);
+  await ipBatch(
+    [
+      'link set lo up',
+      `address add ${OUTSIDE[4]}/24 dev eth0`,
+      `address add ${OUTSIDE[6]}/64 dev eth0 nodad`,
+      'link set eth0 up',
+      ...ADDRESSES.map((address) => `address add ${address}/${address.includes(':') ? 128 : 32} dev lo`),
+      ...nodes.flatMap((node) => [
+        `route add ${node.ipv4AllocRange} via ${node.ipv4}`,
+        `route add ${node.ipv6AllocRange} via ${node.ipv6}`,
+      ]),
+    ],
+    netns,
+  );
+  for (const { netns: node } of nodes)
+    await ipBatch(
+      [`route add 192.0.2.0/24 via ${OUTSIDE[4]}`, `route add 2001:db8::/32 via ${OUTSIDE[6]}`],
+      node,
+    );
+  return netns;
+}
+
+describe('names in toFQDNs, enforced', { skip: bpfOrSkip() }, () => {
+  let testLab: TestLab;
+  let lab: Lab;
+  let servers: readonly StartedProcess[] = [];
+  const started: StartedProcess[] = [];
+
+  before(async () => {
+    testLab = await startTestLab(1);
+    lab = testLab.lab;
+    const outside = await makeOutside(lab);
+    const zone = [join(HERE, '../support/dns-server.ts'), JSON.stringify(ZONE)];
+    const web = [join(HERE, 'outside-server.mjs'), String(PORT)];
+    servers = await Promise.all(
+      [zone, web].map((words) => startProcess(inNetns(outside, [process.execPath, ...words]))),
+    );
+    for (const server of servers) await server.waitForLine(/^ready$/);
+    await lab.addWorkload({ name: 'client', node: 'node1', labels: ['k8s:class=client'] });
+    const node = lab.node('node1');
+    const { revision = 0 } = await agentClient(node).putPolicy(
+      rulesText(readPolicy(POLICY, { file: 'names' })),
+    );
+    await policyRealized(node, revision);
+  });
+
+  after(async () => {
+    for (const child of [...started, ...servers]) await child.stop('SIGKILL');
+    await testLab?.tearDown();
+  });
+
+  const words = (...rest: readonly string[]): readonly string[] => [
+    process.execPath,
+    join(HERE, 'look-up-and-connect.mjs'),
+    ...rest,
+  ];
+
+  /** @returns the lines of a look-up and connect in the pod */
+  async function visit(name: string, type = 'A', server: string = OUTSIDE[4]): Promise<string[]> {
+    const { stdout } = await lab.exec('client', words(server, type, name, String(PORT)));
+    return stdout.trim().split('\n');
+  }
+
+  it('let the very first connection after the answer through, over IPv4 and IPv6', async () => {
+    assert.deepEqual(await visit('www.x.io'), ['answer 192.0.2.1', 'connected']);
+    assert.deepEqual(await visit('www.x.io', 'AAAA', OUTSIDE[6]), ['answer 2001:db8::1', 'connected']);
+  });
+
+  it('let the address at the end of a CNAME through', async () => {
+    assert.deepEqual(await visit('short.x.io'), ['answer 192.0.2.3', 'connected']);
+  });
+
+  it('deny the address of a name that may be asked for and is in no toFQDNs', async () => {
+    assert.deepEqual(await visit('other.x.io'), ['answer 192.0.2.2', 'TIMEOUT']);
+  });
+
+  it('deny an address that no name led to, and refuse the name', async () => {
+    assert.deepEqual(await visit('192.0.2.4', 'none'), ['answer 192.0.2.4', 'TIMEOUT']);
+    assert.deepEqual(await visit('evil.io'), ['EREFUSED']);
+    const [dns] = servers;
+    assert.doesNotMatch(dns?.output() ?? '', /evil/);
+  });
+
+  it('are in the cache of names and the selectors', async () => {
+    const client = agentClient(lab.node('node1'));
+    const lookups = await eventually('the cache', async () => {
+      const found = (await client.fqdnCache({})) ?? [];
+      return found.length > 0 ? found : undefined;
+    });
+    const www = lookups.filter(({ fqdn }) => fqdn === 'www.x.io.').flatMap(({ ips }) => ips ?? []);
+    assert.deepEqual([...new Set(www)].sort(), ['192.0.2.1', '2001:db8::1']);
+    const names = await client.fqdnNames();
+    assert.equal(names.FQDNPolicySelectors?.length, 2);
+  });
+
+  it('are learned from an answer that came by TCP too', async () => {
+    assert.deepEqual(await visit('sbig.x.io'), ['answer 192.0.2.2', 'connected']);
+    const [dns] = servers;
+    assert.match(dns?.output() ?? '', /sbig.x.io.*"tcp","from":"10\.10\.1\./);
+  });
+
+  it('keep a connection past the TTL, and over a restart of the agent that is killed', async () => {
+    const stay = words(OUTSIDE[4], 'A', 'www.x.io', String(PORT), 'stay');
+    const stream = await startProcess(inNetns(lab.workload('client').netns, stay));
+    started.push(stream);
+    await stream.waitForLine(/^connected$/);
+    await stream.waitForLine(/^echo 15$/, 15_000);
+    const agent = lab.record.agents.node1;
+    assert.ok(agent !== undefined);
+    process.kill(agent.pid, 'SIGKILL');
+    await stream.waitForLine(/^echo 20$/, 15_000);
+    assert.deepEqual(await visit('www.x.io'), ['answer 192.0.2.1', 'connected'], 'without agent');
+    await lab.startAgent('node1', { datapath: 'bpf' });
+    assert.deepEqual(
+      await visit('192.0.2.1', 'none'),
+      ['answer 192.0.2.1', 'connected'],
+      'from the saved cache',
+    );
+    assert.deepEqual(await visit('short.x.io'), ['answer 192.0.2.3', 'connected']);
+    const echoes = (): number => stream.output().split('\n').length;
+    const before = echoes();
+    await eventually('more echoes', () => (echoes() > before + 5 ? true : undefined));
+  });
+});

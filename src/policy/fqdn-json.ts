@@ -1,6 +1,5 @@
 import { isIP } from 'node:net';
 import { SystemError } from '../base/errors.ts';
-import { foldDnsName } from '../model/dns-pattern.ts';
 import type { FqdnLookup } from './fqdn-lookups.ts';
 
 /** Endpoint, name, address, time of the lookup, TTL, time of expiry, 1 when it was kept for a connection. */
@@ -26,7 +25,7 @@ function parseRow(row: unknown, index: number): FqdnLookup {
   const [endpoint, name, address, lookupMs, ttlSeconds, expiresMs, retired] = Array.isArray(row) ? row : [];
   const numbers =
     [endpoint, lookupMs, ttlSeconds, expiresMs].every(isCount) && (retired === 0 || retired === 1);
-  const isName = typeof name === 'string' && name.length <= LONGEST_NAME && foldDnsName(name) === name;
+  const isName = typeof name === 'string' && name.length <= LONGEST_NAME && !/[A-Z]/.test(name);
   if (!numbers || !isName || typeof address !== 'string' || isIP(address) === 0)
     throw corrupt(`entry ${index} is none`);
   return { endpoint, name, address, lookupMs, ttlSeconds, expiresMs, retired: retired === 1 };

@@ -144,18 +144,6 @@ describe('names in toFQDNs, enforced', { skip: bpfOrSkip() }, () => {
     assert.doesNotMatch(dns?.output() ?? '', /evil/);
   });
 
-  it('are in the cache of names and the selectors', async () => {
-    const client = agentClient(lab.node('node1'));
-    const lookups = await eventually('the cache', async () => {
-      const found = (await client.fqdnCache({})) ?? [];
-      return found.length > 0 ? found : undefined;
-    });
-    const www = lookups.filter(({ fqdn }) => fqdn === 'www.x.io.').flatMap(({ ips }) => ips ?? []);
-    assert.deepEqual([...new Set(www)].sort(), ['192.0.2.1', '2001:db8::1']);
-    const names = await client.fqdnNames();
-    assert.equal(names.FQDNPolicySelectors?.length, 2);
-  });
-
   it('are learned from an answer that came by TCP too', async () => {
     assert.deepEqual(await visit('sbig.x.io'), ['answer 192.0.2.2', 'connected']);
     const [dns] = servers;

@@ -233,6 +233,14 @@ describe('a restart', () => {
     });
   });
 
+  it('keeps names that no host has, with escapes and at the root', () => {
+    const old = cacheWith({ selectors: ['*'] });
+    answer(old, { names: ['', 'a\\.', '\\032.x\\\\'] });
+    const cache = cacheWith({ selectors: ['*'] });
+    cache.restore(json(old));
+    assert.deepEqual([...cache.lookups()], [...old.lookups()]);
+  });
+
   it('drops endpoints that are gone', () => {
     const cache = cacheWith();
     answer(cache, { endpoint: 5 });

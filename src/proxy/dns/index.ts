@@ -1,3 +1,4 @@
+import type { Logger } from '../../base/log.ts';
 import { Datagrams } from '../../base/sockets/datagrams.ts';
 import type { ProxyHost, ProxyPart } from '../proxy.ts';
 import { DNS_LIMITS, type DnsCounters, type DnsLimits, newDnsCounters } from './limits.ts';
@@ -17,6 +18,28 @@ export interface DnsPart extends ProxyPart {
   readonly counters: Readonly<DnsCounters>;
   /** Open sockets to servers, connections, queries that wait. */
   usage(): { readonly udpFlows: number; readonly tcpConnections: number; readonly inFlight: number };
+}
+
+const REPORT_EVERY_MS = 10_000;
+/** What should not happen, and is not in the access log. */
+const TROUBLE = [
+  'oversizedQueries',
+  'limitedQueries',
+  'foreignAnswers',
+  'wrongQuestions',
+  'malformedAnswers',
+  'unapplied',
+] as const satisfies readonly (keyof DnsCounters)[];
+
+/** @returns what writes a line to the log when trouble was counted since the last time */
+function reportTrouble(counters: Readonly<DnsCounters>, log: Logger): () => void {
+  let last = { ...counters };
+  return () => {
+    const grown = TROUBLE.filter((name) => counters[name] > last[name]);
+    last = { ...counters };
+    if (grown.length === 0) return;
+    log.warn(Object.fromEntries(grown.map((name) => [name, counters[name]])), 'DNS: counted since the start');
+  };
 }
 
 /** Serves listeners named `dns-...`, which belong to it from then on. @throws SystemError when the addon is missing */
@@ -41,6 +64,7 @@ export function createDnsPart(options: DnsPartOptions, host: ProxyHost): DnsPart
   const datagrams = (handlers: ConstructorParameters<typeof Datagrams>[0]) => new Datagrams(handlers);
   const udp = new UdpProxy(options.mark, { ...shared, datagrams });
   const tcp = new TcpProxy({ ...shared, dial, log });
+  const watching = setInterval(reportTrouble(counters, log), REPORT_EVERY_MS).unref();
   return {
     kind: 'dns',
     async listen({ fd, transport, name }) {
@@ -55,6 +79,7 @@ export function createDnsPart(options: DnsPartOptions, host: ProxyHost): DnsPart
     counters,
     usage: () => ({ udpFlows: udp.flows, tcpConnections: tcp.connections, inFlight: desk.inFlight }),
     async stop() {
+      clearInterval(watching);
       udp.close();
       await tcp.close();
       observations.agentGone();

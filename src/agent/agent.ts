@@ -8,6 +8,7 @@ import { AgentParts } from './agent-parts.ts';
 import { type ApiServer, createApiServer } from './api/index.ts';
 import type { EndpointManager } from './endpoint-manager.ts';
 import { AgentEventType, agentEvent } from './events.ts';
+import type { FqdnManager } from './fqdn-manager.ts';
 import type { Ipam } from './ipam.ts';
 import { listenAddressOf } from './node-facts.ts';
 import { datapathNode } from './own-node.ts';
@@ -67,6 +68,10 @@ export class Agent {
 
   get policy(): PolicyManager {
     return this.#parts.policy;
+  }
+
+  get fqdn(): FqdnManager {
+    return this.#parts.fqdn;
   }
 
   get ipam(): Ipam {

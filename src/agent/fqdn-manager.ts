@@ -140,9 +140,8 @@ export class FqdnManager {
     await this.#follow(this.#cache.recheck());
   }
 
-  /** Drops what is past its time and has no connection. */
-  async collect(): Promise<void> {
-    const now = this.#deps.now().getTime();
+  /** Drops what is past its time and has no connection. @param now realtime in milliseconds */
+  async collect(now = this.#deps.now().getTime()): Promise<void> {
     if (!this.#cache.hasExpired(now)) return;
     const connected = await this.#deps.connections();
     const { changes, dropped } = this.#cache.collect(now, (endpoint, address) =>

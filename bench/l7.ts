@@ -183,6 +183,11 @@ async function measureWrk(): Promise<void> {
       aim: '<= 100',
     },
     { what: 'p50 added by nginx', value: at('nginx', 'p50Us') - at('direct', 'p50Us'), unit: 'us' },
+    {
+      what: 'p50 added, proxy / nginx',
+      value: (at('ours', 'p50Us') - at('direct', 'p50Us')) / (at('nginx', 'p50Us') - at('direct', 'p50Us')),
+      unit: 'x',
+    },
     { what: 'p99 added by the proxy', value: at('ours', 'p99Us') - at('direct', 'p99Us'), unit: 'us' },
     { what: 'p99 added by nginx', value: at('nginx', 'p99Us') - at('direct', 'p99Us'), unit: 'us' },
   ]);

@@ -36,9 +36,18 @@ export interface DocumentLimits {
   readonly maxDepth: number;
   /** Values, counted as often as aliases repeat them. */
   readonly maxNodes: number;
+  /** Of JSON, which takes far less time for each than YAML. */
+  readonly maxJsonBytes: number;
+  readonly maxJsonNodes: number;
 }
 
-export const DEFAULT_DOCUMENT_LIMITS: DocumentLimits = { maxBytes: 1 << 20, maxDepth: 32, maxNodes: 200_000 };
+export const DEFAULT_DOCUMENT_LIMITS: DocumentLimits = {
+  maxBytes: 1 << 20,
+  maxDepth: 32,
+  maxNodes: 200_000,
+  maxJsonBytes: 8 << 20,
+  maxJsonNodes: 2_000_000,
+};
 
 export type ReportAt = (at: Offset, code: ProblemCode, reason: string, hint?: string) => void;
 
@@ -236,6 +245,11 @@ function convert(text: string, report: ReportAt, lines: LineCounter, limits: Doc
   return documents;
 }
 
+function countLines(text: string, lines: LineCounter): void {
+  lines.addNewLine(0);
+  for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) lines.addNewLine(at + 1);
+}
+
 /**
  * Reads YAML 1.2 (JSON is a subset of it), several documents allowed, into values with their places. Duplicate keys,
  * unknown anchors, deep nesting and texts beyond the limits are reported, not thrown; a document with a syntax error
@@ -252,6 +266,11 @@ export function parseText(
     return { line: Math.max(1, line), column: Math.max(1, col) };
   };
   const bytes = Buffer.byteLength(text);
+  const json = bytes > limits.maxJsonBytes ? undefined : readJsonText(text, limits);
+  if (json !== undefined) {
+    countLines(text, lines);
+    return { documents: [json], position };
+  }
   if (bytes > limits.maxBytes) {
     report(
       0,
@@ -260,12 +279,6 @@ export function parseText(
       'split it into several files',
     );
     return { documents: [], position };
-  }
-  const json = readJsonText(text, limits);
-  if (json !== undefined) {
-    lines.addNewLine(0);
-    for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) lines.addNewLine(at + 1);
-    return { documents: [json], position };
   }
   try {
     return { documents: convert(text, report, lines, limits), position };

@@ -52,7 +52,7 @@ class JsonReader {
   }
 
   #value(depth: number): TextNode {
-    if (++this.#nodes > this.#limits.maxNodes || depth > this.#limits.maxDepth) throw new NotPlainJson();
+    if (++this.#nodes > this.#limits.maxJsonNodes || depth > this.#limits.maxDepth) throw new NotPlainJson();
     this.#space();
     const at = this.#at;
     switch (this.#text[at]) {

@@ -57,10 +57,19 @@ describe('readJsonText', () => {
     ['an open list', '[[1]'],
     ['depth without end', '['.repeat(100_000)],
     ['depth beyond the limit', `${'['.repeat(40)}${']'.repeat(40)}`],
-    ['values beyond the limit', `[${'1,'.repeat(DEFAULT_DOCUMENT_LIMITS.maxNodes)}1]`],
+    ['values beyond the limit', `[${'1,'.repeat(DEFAULT_DOCUMENT_LIMITS.maxJsonNodes)}1]`],
   ];
   for (const [name, text] of others) {
     it(`leaves ${name} to the reader of YAML`, () =>
       assert.equal(readJsonText(text, DEFAULT_DOCUMENT_LIMITS), undefined));
   }
+
+  it('takes texts that would be too long as YAML', () => {
+    const text = `[${'"0123456789",'.repeat(300_000)}1]`;
+    const problems: string[] = [];
+    const { documents } = parseText(text, (_, code) => problems.push(code));
+    assert.deepEqual([documents.length, problems], [1, []]);
+    assert.deepEqual(parseText(`# YAML\n${text}`, (_, code) => problems.push(code)).documents, []);
+    assert.deepEqual(problems, ['LIMIT']);
+  });
 });

@@ -12,6 +12,7 @@ import {
 } from '../src/view/monitor.ts';
 import { printable } from '../src/view/printable.ts';
 import { BaseCommand } from './base.ts';
+import { EventNames } from './support/event-names.ts';
 import { interfaceNames } from './support/interface-names.ts';
 import { interruptSignal } from './support/interrupt.ts';
 
@@ -31,6 +32,7 @@ export default class Monitor extends BaseCommand<typeof Monitor> {
     'Ends at Ctrl-C. Events that were lost are counted and always shown. With -o json every line is one JSON object.';
   static override examples = [
     '<%= config.bin %> monitor -t drop',
+    '<%= config.bin %> monitor -t l7 --to 5023',
     '<%= config.bin %> monitor --related-to 5023 -o json',
   ];
   static override flags = {
@@ -46,7 +48,10 @@ export default class Monitor extends BaseCommand<typeof Monitor> {
     'related-to': endpointFlag({ description: 'only packets from or to an endpoint' }),
     verbose: Flags.boolean({ char: 'v', description: 'more about each packet, with its headers' }),
     hex: Flags.boolean({ description: 'the head of each packet in hexadecimal' }),
-    numeric: Flags.boolean({ char: 'n', description: "interfaces' numbers instead of names" }),
+    numeric: Flags.boolean({
+      char: 'n',
+      description: 'numbers of interfaces, identities and rules instead of names',
+    }),
     count: Flags.integer({ char: 'c', description: 'end after so many events', min: 1 }),
   };
 
@@ -65,12 +70,15 @@ export default class Monitor extends BaseCommand<typeof Monitor> {
     const byNumber = numeric || format.kind === 'json';
     const agentPid = readAgentRecord(this.paths.stateDir)?.pid;
     const ifname = byNumber ? undefined : await interfaceNames(await this.source(), agentPid);
-    const options = { compat: this.compat, verbose, hex, ifname };
+    const names = byNumber ? undefined : new EventNames((await this.clients()).agent);
+    const named = { labelsOf: names?.labels.of, ruleName: names?.rules.of };
+    const options = { compat: this.compat, verbose, hex, ifname, ...named };
     let left = flags.count ?? Number.POSITIVE_INFINITY;
     if (format.kind === 'text') process.stderr.write('Press Ctrl-C to quit\n');
     const stream = { socketPath: this.paths.eventsSocket, signal: interruptSignal() };
     for await (const event of monitorEvents(stream)) {
       if (!monitorMatches(event, filter)) continue;
+      await names?.prepare(event);
       const text = format.kind === 'json' ? monitorJson(event) : printable(monitorText(event, options));
       if (!process.stdout.write(text)) await once(process.stdout, 'drain');
       left -= 1;

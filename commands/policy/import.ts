@@ -1,12 +1,13 @@
 import * as Flags from '@oclif/core/flags';
 import { UsageError } from '../../src/base/errors.ts';
+import { EMPTY_INVENTORY, mergeInventory } from '../../src/model/policy-inventory.ts';
 import { BaseCommand } from '../base.ts';
 import { readPolicyFiles } from '../support/policy-files.ts';
 
 export default class PolicyImport extends BaseCommand<typeof PolicyImport> {
   static override summary = 'Add the rules of policy files; rules with the same labels are replaced';
   static override description =
-    'Files are CiliumNetworkPolicy objects or rules, as YAML or JSON. They are checked first: with any error in any file nothing is changed.';
+    'Files hold CiliumNetworkPolicy, CiliumClusterwideNetworkPolicy, NetworkPolicy and CiliumCIDRGroup objects, services that rules name, or bare rules, as YAML or JSON. They are checked first: with any error in any file nothing is changed.';
   static override usage = 'policy import FILE|FOLDER|-... [flags]';
   static override examples = [
     '<%= config.bin %> policy import rule1.yaml',
@@ -19,7 +20,7 @@ export default class PolicyImport extends BaseCommand<typeof PolicyImport> {
   };
 
   async run(): Promise<void> {
-    const [{ parsePolicy, formatProblems, rulesText }, texts] = await Promise.all([
+    const [{ parsePolicy, formatProblems, policyText: importText }, texts] = await Promise.all([
       import('../../src/policy/index.ts'),
       readPolicyFiles(this.words),
     ]);
@@ -37,7 +38,8 @@ export default class PolicyImport extends BaseCommand<typeof PolicyImport> {
     }
     const { agent } = await this.clients();
     const rules = parsed.flatMap((file) => file.rules.map(({ rule }) => rule));
-    const answer = await agent.putPolicy(rulesText(rules));
+    const inventory = parsed.map((file) => file.inventory).reduce(mergeInventory, EMPTY_INVENTORY);
+    const answer = await agent.putPolicy(importText(rules, inventory));
     const policy = this.flags.print ? await agent.policy() : answer;
     const { policyText } = await import('../../src/view/listing.ts');
     await this.print(policy, () =>

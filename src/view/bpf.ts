@@ -56,6 +56,8 @@ export interface BpfOptions extends ViewOptions {
   readonly labelsOf?: ((identity: number) => readonly string[] | undefined) | undefined;
   /** Numbers instead of labels. */
   readonly numeric?: boolean | undefined;
+  /** Name of a rule by its number; undefined where it is not known. */
+  readonly ruleName?: ((id: number) => string | undefined) | undefined;
 }
 
 const PROTOCOLS: Readonly<Record<number, string>> = {
@@ -114,6 +116,12 @@ function capital(word: string): string {
   return word.charAt(0).toUpperCase() + word.slice(1);
 }
 
+/** Number and name of a rule; 0 is none. */
+function ruleText(id: number, options: BpfOptions): string {
+  const name = options.ruleName?.(id);
+  return name === undefined ? String(id) : `${id} ${name}`;
+}
+
 function policyRow(entry: PolicyRow, options: BpfOptions): string {
   const labels = options.numeric === true ? undefined : options.labelsOf?.(entry.identity);
   const [first = String(entry.identity), ...rest] = [...(labels ?? [])].sort();
@@ -122,7 +130,8 @@ function policyRow(entry: PolicyRow, options: BpfOptions): string {
   const old = options.compat === '2018';
   const head = old ? [] : [entry.deny ? 'Deny' : 'Allow'];
   const tail = old ? [...counts] : ['disabled', ...counts, prefixBits(entry), entry.ruleId];
-  const ours = options.compat === undefined ? [...counts, prefixBits(entry), entry.ruleId] : tail;
+  const ours =
+    options.compat === undefined ? [...counts, prefixBits(entry), ruleText(entry.ruleId, options)] : tail;
   const cells = [...head, capital(entry.direction), first, portText(entry), proxy, ...ours];
   const more = (label: string): string =>
     row(

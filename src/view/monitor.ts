@@ -9,6 +9,7 @@ import { type NumericIdentity, reservedIdentityName } from '../model/identity.ts
 import { accessLogText } from './access-log.ts';
 import { toJsonLine } from './json.ts';
 import { packetLayersText } from './packet-layers.ts';
+import { printableField } from './printable.ts';
 import type { Compat } from './types.ts';
 
 export interface MonitorOptions {
@@ -17,6 +18,10 @@ export interface MonitorOptions {
   readonly verbose?: boolean;
   /** The captured head of each packet in hexadecimal. */
   readonly hex?: boolean;
+  /** Labels of an identity; undefined where they are not known. */
+  readonly labelsOf?: ((identity: NumericIdentity) => readonly string[] | undefined) | undefined;
+  /** Name of a rule by its number; undefined where it is not known. */
+  readonly ruleName?: ((ruleId: number) => string | undefined) | undefined;
   /** Name of an interface; undefined where it is not known here, and then its number is shown. */
   readonly ifname?: ((ifindex: number) => string | undefined) | undefined;
 }
@@ -104,13 +109,20 @@ function actionText(verdict: number): string {
   return verdict === 0 ? 'allow' : 'redirect';
 }
 
+/** The rule that decided; none where nothing allowed it, and in recorded layouts. */
+function ruleText({ ruleId }: PolicyVerdictEvent, options: MonitorOptions): string {
+  if (options.compat !== undefined || ruleId === 0) return '';
+  const name = options.ruleName?.(ruleId);
+  return name === undefined ? `rule #${ruleId}, ` : `rule #${ruleId} ${printableField(name)}, `;
+}
+
 function verdictLine(event: PolicyVerdictEvent, options: MonitorOptions): string {
   const auth = options.compat === undefined ? '' : 'auth: disabled, ';
   const proxy = options.compat === undefined && event.verdict > 0 ? ` to proxy port ${event.verdict}` : '';
   const local = `local EP ID ${event.source}, remote ID ${identityText(event.remoteIdentity)}`;
   const what = `proto ${event.protocol}, ${event.direction}, action ${actionText(event.verdict)}${proxy}`;
   const match = `match ${policyMatchText[event.match] ?? event.match}`;
-  return `Policy verdict log: flow ${hexNumber(event.hash)} ${local}, ${what}, ${auth}${match}, ${event.summary}`;
+  return `Policy verdict log: flow ${hexNumber(event.hash)} ${local}, ${what}, ${auth}${match}, ${ruleText(event, options)}${event.summary}`;
 }
 
 const LOST_WHERE: Readonly<Record<LostEvent['source'], string>> = {
@@ -159,7 +171,7 @@ export function monitorText(event: MonitorEvent, options: MonitorOptions = {}): 
       ? `Lost ${event.count} events: ${LOST_WHERE[event.source]}\n`
       : `CPU 00: Lost ${event.count} events\n`;
   }
-  if (event.kind === 'l7') return `${accessLogText(event)}\n`;
+  if (event.kind === 'l7') return `${accessLogText(event, options)}\n`;
   const more = options.verbose === true ? detail(event, options) : '';
   return `${more}${packetLine(event, options)}\n${options.hex === true ? hexDump(event.capture) : ''}`;
 }

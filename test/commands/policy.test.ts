@@ -81,3 +81,46 @@ describe('fqdn', () => {
     assert.equal((await run(['fqdn', 'cache', 'list', '-s', 'dns'])).code, 2);
   });
 });
+
+describe('policy validate', () => {
+  const POLICY = (name: string, value: string): string =>
+    `apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: ${name}}\nspec:\n  endpointSelector: {matchLabels: {org: ${value}}}\n  ingress: [{fromEntities: [cluster]}]\n`;
+  const validate = (stdin: string, ...words: string[]) =>
+    cli(['policy', 'validate', '-', '--state-dir', node.stateDir, ...words], { stdin });
+
+  it('warns of rules that select nothing where an agent tells who there is, and passes', async () => {
+    const { stdout, code } = await validate(POLICY('a', 'nobody'));
+    assert.equal(code, 0);
+    assert.match(stdout, /^stdin:\d+:\d+: .*no endpoint has the labels of its subject/m);
+    assert.doesNotMatch((await validate(POLICY('a', 'nobody'), '--offline')).stdout, /no endpoint/);
+  });
+
+  it('needs no agent, and warns of a rule that another one covers', async () => {
+    const text = `${POLICY('a', 'x')}---\n${POLICY('b', 'x')}`;
+    const { stdout, stderr, code } = await cli(['policy', 'validate', '-', '--state-dir', '/nonexistent'], {
+      stdin: text,
+    });
+    assert.deepEqual([code, stderr], [0, '']);
+    assert.match(stdout, /rule default\/a at stdin:\d+ says all of it already/);
+  });
+
+  it('says every error at once and exits 1, also as JSON', async () => {
+    const text = POLICY('a', 'x').replace('cluster', 'clutser').replace('kind: Cil', 'bogus: 1\nkind: Cil');
+    const { stdout, code } = await validate(text);
+    assert.equal(code, 1);
+    assert.match(stdout, /bogus/);
+    assert.match(stdout, /clutser/);
+    const json = JSON.parse((await validate(text, '-o', 'json')).stdout) as { valid: boolean };
+    assert.equal(json.valid, false);
+  });
+
+  it('refuses a file that is too large, one that is no text, and one that is not there', async () => {
+    const large = await validate(`# ${'x'.repeat(20 * 1024 * 1024)}\n`);
+    assert.notEqual(large.code, 0);
+    assert.doesNotMatch(large.stdout + large.stderr, /^ {4}at /m);
+    assert.notEqual((await validate('\u0000\u0001')).code, 0);
+    const missing = await cli(['policy', 'validate', '/nonexistent.yaml']);
+    assert.equal(missing.code, 2);
+    assert.match(missing.stderr, /^Error: cannot read the policy file \/nonexistent\.yaml/);
+  });
+});

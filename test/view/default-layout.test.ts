@@ -67,6 +67,8 @@ const CASES: Readonly<Record<string, () => string>> = {
   'health-status-verbose.txt': () => healthStatus(health, { verbose: true }),
   'bpf-policy.txt': () =>
     bpfPolicy(policyRows('07415'), { labelsOf: (id) => (id === 0 ? ['ANY'] : undefined) }),
+  'bpf-policy-names.txt': () =>
+    bpfPolicy(policyRows('07415'), { ruleName: (id) => (id === 7 ? 'default/rule\u001b1' : undefined) }),
   'bpf-ipcache.txt': () => bpfIpcache(ipcacheRows()),
   'bpf-endpoint.txt': () => bpfEndpoints(endpointRows()),
   'bpf-metrics.txt': () => bpfMetrics(metricRows()),

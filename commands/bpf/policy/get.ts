@@ -3,6 +3,7 @@ import * as Flags from '@oclif/core/flags';
 import { UsageError } from '../../../src/base/errors.ts';
 import { bpfPolicy, bpfPolicyList, type PolicyRow, sortPolicy } from '../../../src/view/bpf.ts';
 import { BaseCommand } from '../../base.ts';
+import { ruleNames } from '../../support/event-names.ts';
 import { identityLabels } from '../../support/identity-labels.ts';
 import { policyRow } from '../../support/map-rows.ts';
 import { withMaps } from '../../support/maps.ts';
@@ -10,12 +11,12 @@ import { withMaps } from '../../support/maps.ts';
 export default class BpfPolicyGet extends BaseCommand<typeof BpfPolicyGet> {
   static override summary = "Show an endpoint's policy map as the kernel holds it, with counters";
   static override description =
-    'Reads the pinned map; the agent is asked only for the labels of identities, and their numbers are shown if it is away.';
+    'Reads the pinned map; the agent is asked only for the labels of identities and the names of rules, and numbers are shown if it is away.';
   static override usage = 'bpf policy get ENDPOINT | --all [-n]';
   static override args = { id: Args.string({ description: 'id of the endpoint' }) };
   static override flags = {
     all: Flags.boolean({ description: 'every endpoint' }),
-    numeric: Flags.boolean({ char: 'n', description: "show identities' numbers" }),
+    numeric: Flags.boolean({ char: 'n', description: 'show the numbers of identities and rules' }),
   };
 
   async run(): Promise<void> {
@@ -31,7 +32,12 @@ export default class BpfPolicyGet extends BaseCommand<typeof BpfPolicyGet> {
         rows: sortPolicy([...maps.policy(endpoint)].map(policyRow)),
       }));
     });
-    const options = { ...this.view, numeric: this.flags.numeric, labelsOf: await this.#labels(found) };
+    const options = {
+      ...this.view,
+      numeric: this.flags.numeric,
+      labelsOf: await this.#labels(found),
+      ...(await this.#rules(found)),
+    };
     const only = found[0]?.rows ?? [];
     const path = `${this.paths.bpfDir}/maps`;
     await this.print(all ? found : only, () =>
@@ -49,5 +55,12 @@ export default class BpfPolicyGet extends BaseCommand<typeof BpfPolicyGet> {
     const wanted = found.flatMap(({ rows }) => rows.map(({ identity }) => identity));
     const known = await identityLabels(await this.source(), wanted);
     return (identity: number): readonly string[] | undefined => (identity === 0 ? ['ANY'] : known(identity));
+  }
+
+  async #rules(found: readonly { readonly rows: readonly PolicyRow[] }[]) {
+    if (this.flags.numeric || this.format.kind !== 'text' || this.compat !== undefined) return {};
+    const names = ruleNames((await this.clients()).agent);
+    await names.know(found.flatMap(({ rows }) => rows.map(({ ruleId }) => ruleId)));
+    return { ruleName: names.of };
   }
 }

@@ -29,8 +29,34 @@ static __always_inline bool proxy_mark(__u32 mark)
 	return (mark & MARK_MASK) == MARK_FROM_PROXY;
 }
 
+/*
+ * Whether somebody of the node listens where a packet goes. A SYN that finds the remains of a closed
+ * connection is given to such a listener by the stack; without one it is acknowledged, reset by its sender,
+ * and accepted when it comes again: the kernel takes no new connection beside the remains.
+ */
+static __always_inline bool proxy_stranger_listens(struct __sk_buff *ctx, const struct flow *flow)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *socket;
+
+	if (flow->v6) {
+		__builtin_memcpy(tuple.ipv6.daddr, &flow->destination, 16);
+		tuple.ipv6.dport = flow->destination_port;
+		socket = bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+	} else {
+		tuple.ipv4.daddr = flow->destination.word[0];
+		tuple.ipv4.dport = flow->destination_port;
+		socket = bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	}
+	if (!socket)
+		return false;
+	bpf_sk_release(socket);
+	return true;
+}
+
 /* Whether a TCP socket that has the packet's tuple may take it. */
-static __always_inline bool proxy_owns(struct bpf_sock *socket, const struct flow *flow)
+static __always_inline bool proxy_owns(struct __sk_buff *ctx, struct bpf_sock *socket,
+				       const struct flow *flow)
 {
 	struct tcp_request_sock *request;
 	struct bpf_sock *full;
@@ -39,8 +65,7 @@ static __always_inline bool proxy_owns(struct bpf_sock *socket, const struct flo
 	case BPF_TCP_LISTEN:
 		return false;
 	case BPF_TCP_TIME_WAIT:
-		/* It only acknowledges. To a SYN it would look for a listener of its own. */
-		return !(flow->tcp_flags & TCP_SYN);
+		return !(flow->tcp_flags & TCP_SYN) || !proxy_stranger_listens(ctx, flow);
 	case BPF_TCP_NEW_SYN_RECV:
 		request = bpf_skc_to_tcp_request_sock(socket);
 		return request && proxy_mark(request->req.ir_mark);
@@ -111,7 +136,7 @@ SUBPROGRAM int proxy_take_tcp(struct __sk_buff *ctx, const struct judgement *jud
 	socket = v6 ? bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0)
 		    : bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
 	if (socket) {
-		if (proxy_owns(socket, &judgement->flow))
+		if (proxy_owns(ctx, socket, &judgement->flow))
 			return proxy_give(ctx, socket, fragment);
 		bpf_sk_release(socket);
 	}

@@ -55,6 +55,7 @@ export class NetSockets {
     address: string,
     port: number,
     from?: { address: string; port: number },
+    waitMs = CONNECT_MS,
   ): Promise<Socket | undefined> {
     const family = address.includes(':') ? 6 : 4;
     const fd = this.#descriptor(netns, { type: 'stream', family, ...from });
@@ -66,7 +67,7 @@ export class NetSockets {
       () => true,
       () => false,
     );
-    return (await Promise.race([connected, delay(CONNECT_MS, false)])) ? socket : undefined;
+    return (await Promise.race([connected, delay(waitMs, false)])) ? socket : undefined;
   }
 
   async udp(netns: string, address: string, port = 0): Promise<UdpSocket> {
@@ -85,15 +86,22 @@ export class NetSockets {
   }
 }
 
+/** Settles when the socket is closed, however it ended. */
+export function closed(socket: Socket): Promise<void> {
+  return new Promise((resolve) => socket.once('close', () => resolve()));
+}
+
 /** The first bytes that come within the time, as text; `closed` when the end or a reset comes first. */
-export async function firstBytes(socket: Socket, waitMs = CONNECT_MS): Promise<string | undefined> {
-  const chunk = once(socket, 'data').then(
-    ([bytes]) => String(bytes),
-    () => 'closed',
-  );
-  const closed = once(socket, 'close').then(
-    () => 'closed',
-    () => 'closed',
-  );
-  return Promise.race([chunk, closed, delay(waitMs, undefined)]);
+export function firstBytes(socket: Socket, waitMs = CONNECT_MS): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const end = (result: string | undefined): void => {
+      clearTimeout(timer);
+      socket.off('data', onData).off('close', onClose);
+      resolve(result);
+    };
+    const onData = (chunk: Buffer): void => end(String(chunk));
+    const onClose = (): void => end('closed');
+    const timer = setTimeout(() => end(undefined), waitMs);
+    socket.once('data', onData).once('close', onClose);
+  });
 }

@@ -98,8 +98,14 @@ export class RedirectLab {
     return accepted;
   }
 
-  connect(namespace: string, address: string, port: number, from?: { address: string; port: number }) {
-    return this.sockets.connect(this.path(namespace), address, port, from);
+  connect(
+    namespace: string,
+    address: string,
+    port: number,
+    from?: { readonly address: string; readonly port: number },
+    waitMs?: number,
+  ) {
+    return this.sockets.connect(this.path(namespace), address, port, from, waitMs);
   }
 }
 

@@ -3,10 +3,9 @@ import type { Datapath, DatapathCounter, MapUsage } from '../datapath/types.ts';
 import { reservedIdentityName } from '../model/identity.ts';
 import type { Controllers } from './controllers.ts';
 import type { Endpoint } from './endpoint.ts';
-import type { EndpointManager } from './endpoint-manager.ts';
 import { ENDPOINT_STATES } from './endpoint-state.ts';
 import type { Ipam } from './ipam.ts';
-import type { PolicyManager } from './policy-manager.ts';
+import { addPolicyMetrics, type PolicyMetricsDeps } from './policy-metrics.ts';
 
 /** A finished call of the REST API. */
 export interface ApiCall {
@@ -17,11 +16,9 @@ export interface ApiCall {
   readonly durationMs: number;
 }
 
-export interface AgentMetricsDeps {
+export interface AgentMetricsDeps extends PolicyMetricsDeps {
   readonly version: string;
   readonly datapath: Datapath;
-  readonly manager: EndpointManager;
-  readonly policy: PolicyManager;
   readonly ipam: Ipam;
   readonly controllers: Controllers;
   /** Identities that the cluster has. */
@@ -91,6 +88,7 @@ export class AgentMetrics {
     for (const outcome of ['success', 'fail']) this.#regenerations.inc({ outcome }, 0);
     this.#addGauges();
     this.#addDatapath();
+    addPolicyMetrics(this.#registry, deps);
   }
 
   regenerated(durationMs: number, failed: boolean): void {

@@ -72,6 +72,7 @@ export class PolicyManager {
   #lost: string | undefined;
   #damage: string | undefined;
   #importErrors = 0;
+  #changes = 0;
   /** Changes of the ipcache that wait: until the endpoints of the last run are found, or their numbers are on disk. */
   #held: readonly PrefixChanges[] = [];
   #starting = true;
@@ -95,6 +96,11 @@ export class PolicyManager {
 
   get ruleCount(): number {
     return this.#repository.snapshot().rules.length;
+  }
+
+  /** Changes of the rules that were taken, since the start. */
+  get changes(): number {
+    return this.#changes;
   }
 
   get importErrors(): number {
@@ -264,6 +270,7 @@ export class PolicyManager {
     }
     this.#lost = undefined;
     this.#damage = undefined;
+    this.#changes++;
     this.#begin(updates, `policy revision ${change.revision}`, undefined, true);
     return change;
   }

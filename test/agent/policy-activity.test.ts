@@ -87,7 +87,7 @@ describe('the activity of rules', () => {
       rulesOf,
     );
     assert.deepEqual(activity.counts(3).requests, { allowed: 1, denied: 1 });
-    assert.deepEqual(activity.requests, { received: 3, forwarded: 1, denied: 1, error: 1 });
+    assert.deepEqual(activity.requests.http, { received: 3, forwarded: 1, denied: 1, error: 1 });
     activity.retainRules(new Set([4]));
     assert.deepEqual(activity.counts(3).requests, { allowed: 0, denied: 0 });
   });

@@ -171,6 +171,10 @@ describe('a change of policy', () => {
     );
     const status = await node.client.healthz();
     assert.equal(status.proxy?.['total-redirects'], 1);
+    const metrics = await node.client.metrics();
+    assert.match(metrics, /^cilium_proxy_redirects\{protocol="http"\} 1$/m);
+    assert.match(metrics, /^cilium_policy_change_total\{outcome="success"\} 1$/m);
+    assert.match(metrics, /^cilium_policy_l7_total\{rule="denied",proxy_type="fqdn"\} 0$/m);
     assert.deepEqual(status.proxy?.redirects?.[0], {
       name: '10:ingress:TCP:80',
       proxy: 'http',

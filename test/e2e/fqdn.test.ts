@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { agentClient } from '../../src/lab/agent-process.ts';
 import { policyRealized } from '../../src/lab/demo/observe.ts';
-import { addNetns, inNetns, ip, ipBatch } from '../../src/lab/host.ts';
+import { addNetns, inNetns, ip, ipBatch, netnsPids } from '../../src/lab/host.ts';
 import type { Lab } from '../../src/lab/lab.ts';
 import { netnsPrefix } from '../../src/lab/layout.ts';
 import { readPolicy, rulesText } from '../../src/policy/index.ts';
@@ -37,6 +38,10 @@ spec:
     toPorts:
     - ports: [{ port: "53", protocol: ANY }]
       rules: { dns: [{ matchPattern: "*.x.io" }] }
+  - toEndpoints: [{ matchLabels: { class: dns } }]
+    toPorts:
+    - ports: [{ port: "53", protocol: ANY }]
+      rules: { dns: [{ matchName: www.x.io }, { matchName: sbig.x.io }] }
   - toFQDNs: [{ matchName: www.x.io }, { matchPattern: "s*.x.io" }]
     toPorts:
     - ports: [{ port: "${PORT}", protocol: TCP }]
@@ -83,14 +88,21 @@ async function makeOutside(lab: Lab): Promise<string> {
   return netns;
 }
 
+/** Processes of `ciliate proxy` in a node's namespace. */
+async function proxiesOf(netns = ''): Promise<readonly number[]> {
+  const pids = await netnsPids(netns);
+  return pids.filter((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').includes('proxy'));
+}
+
 describe('names in toFQDNs, enforced', { skip: bpfOrSkip() }, () => {
   let testLab: TestLab;
   let lab: Lab;
   let servers: readonly StartedProcess[] = [];
   const started: StartedProcess[] = [];
+  const nameServers = new Map<string, StartedProcess>();
 
   before(async () => {
-    testLab = await startTestLab(1);
+    testLab = await startTestLab(2);
     lab = testLab.lab;
     const outside = await makeOutside(lab);
     const zone = [join(HERE, '../support/dns-server.ts'), JSON.stringify(ZONE)];
@@ -100,15 +112,26 @@ describe('names in toFQDNs, enforced', { skip: bpfOrSkip() }, () => {
     );
     for (const server of servers) await server.waitForLine(/^ready$/);
     await lab.addWorkload({ name: 'client', node: 'node1', labels: ['k8s:class=client'] });
-    const node = lab.node('node1');
-    const { revision = 0 } = await agentClient(node).putPolicy(
-      rulesText(readPolicy(POLICY, { file: 'names' })),
-    );
-    await policyRealized(node, revision);
+    for (const node of ['node1', 'node2']) await startNameServer(node);
+    for (const node of lab.layout.nodes) {
+      const { revision = 0 } = await agentClient(node).putPolicy(
+        rulesText(readPolicy(POLICY, { file: 'names' })),
+      );
+      await policyRealized(node, revision);
+    }
   });
 
+  /** A pod that is a name server, as clusters have them. */
+  async function startNameServer(node: string): Promise<void> {
+    const { name, netns } = await lab.addWorkload({ name: `dns-${node}`, node, labels: ['k8s:class=dns'] });
+    const argv = [process.execPath, join(HERE, '../support/dns-server.ts'), JSON.stringify(ZONE)];
+    const server = await startProcess(inNetns(netns, argv));
+    nameServers.set(name, server);
+    await server.waitForLine(/^ready$/);
+  }
+
   after(async () => {
-    for (const child of [...started, ...servers]) await child.stop('SIGKILL');
+    for (const child of [...started, ...servers, ...nameServers.values()]) await child.stop('SIGKILL');
     await testLab?.tearDown();
   });
 
@@ -148,6 +171,29 @@ describe('names in toFQDNs, enforced', { skip: bpfOrSkip() }, () => {
     assert.deepEqual(await visit('sbig.x.io'), ['answer 192.0.2.2', 'connected']);
     const [dns] = servers;
     assert.match(dns?.output() ?? '', /sbig.x.io.*"tcp","from":"10\.10\.1\./);
+  });
+
+  for (const where of ['dns-node1', 'dns-node2'])
+    it(`are learned from a name server that is a pod, ${where}, by UDP and TCP`, async () => {
+      const { ipv4 = '', ipv6 = '' } = lab.workload(where);
+      assert.deepEqual(await visit('www.x.io', 'A', ipv4), ['answer 192.0.2.1', 'connected']);
+      assert.deepEqual(await visit('www.x.io', 'AAAA', `[${ipv6}]`), ['answer 2001:db8::1', 'connected']);
+      assert.deepEqual(await visit('sbig.x.io', 'A', ipv4), ['answer 192.0.2.2', 'connected']);
+      assert.deepEqual(await visit('other.x.io', 'A', ipv4), ['EREFUSED']);
+      const output = nameServers.get(where)?.output() ?? '';
+      const { ipv4: client = '' } = lab.workload('client');
+      assert.match(output, new RegExp(`"transport":"udp","from":"${client} `));
+      assert.match(output, new RegExp(`"transport":"tcp","from":"${client} `));
+      assert.doesNotMatch(output, /other/);
+    });
+
+  it('are learned again by a proxy that was killed and started anew', async () => {
+    const ofNode1 = await proxiesOf(lab.node('node1').netns);
+    assert.equal(ofNode1.length, 1);
+    for (const pid of ofNode1) process.kill(pid, 'SIGKILL');
+    await eventually('an answer through the new proxy', async () =>
+      (await visit('www.x.io'))[1] === 'connected' ? true : undefined,
+    );
   });
 
   it('keep a connection past the TTL, and over a restart of the agent that is killed', async () => {

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { agentClient } from '../../src/lab/agent-process.ts';
+import { runChecked } from '../../src/base/run.ts';
+import { agentClient, ciliate } from '../../src/lab/agent-process.ts';
 import { policyRealized } from '../../src/lab/demo/observe.ts';
 import { addNetns, inNetns, ip, ipBatch, netnsPids } from '../../src/lab/host.ts';
 import type { Lab } from '../../src/lab/lab.ts';
@@ -186,6 +187,23 @@ describe('names in toFQDNs, enforced', { skip: bpfOrSkip() }, () => {
       assert.match(output, new RegExp(`"transport":"tcp","from":"${client} `));
       assert.doesNotMatch(output, /other/);
     });
+
+  it('are shown, and forgotten when told, by fqdn cache', async () => {
+    const node = lab.node('node1');
+    const client = agentClient(node);
+    await visit('www.x.io');
+    await visit('www.x.io', 'AAAA');
+    const listed = await runChecked(
+      ciliate('fqdn', 'cache', 'list', '-H', `unix://${node.paths.agentSocket}`),
+    );
+    assert.match(listed, /^\d+ +lookup +www\.x\.io\. +2 +\S+ +192\.0\.2\.1/m);
+    assert.equal((await client.fqdnNames()).FQDNPolicySelectors?.length, 2);
+    const www = (await client.fqdnCache({ pattern: 'www.x.io' })).flatMap(({ ips }) => ips ?? []);
+    assert.deepEqual([...new Set(www)].sort(), ['192.0.2.1', '2001:db8::1']);
+    await client.cleanFqdnCache('www.x.io');
+    assert.deepEqual(await visit('192.0.2.1', 'none'), ['answer 192.0.2.1', 'TIMEOUT']);
+    assert.deepEqual(await visit('192.0.2.3', 'none'), ['answer 192.0.2.3', 'connected']);
+  });
 
   it('are learned again by a proxy that was killed and started anew', async () => {
     const ofNode1 = await proxiesOf(lab.node('node1').netns);

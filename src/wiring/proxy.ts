@@ -1,7 +1,9 @@
 import type { Logger } from '../base/log.ts';
 import type { NodePaths } from '../base/paths.ts';
 import { dialFrom, loadSockets } from '../base/sockets/index.ts';
-import { type FlowLookup, openFlowLookup } from '../datapath/index.ts';
+import { type FlowAddress, type FlowLookup, openFlowLookup } from '../datapath/index.ts';
+import { ReservedIdentity } from '../model/identity.ts';
+import { Protocol } from '../model/map-state.ts';
 import { PROXY_MARK, type ProxyDescriptors } from '../model/proxy-protocol.ts';
 import { createDnsPart, createProxy, type FlowOf, type L7Proxy } from '../proxy/index.ts';
 
@@ -22,6 +24,20 @@ function flowsOf(lookup: FlowLookup | undefined): FlowOf {
 }
 
 /**
+ * Where the connection to the server comes from: the client, but where the node itself is an end. Its own sockets, in
+ * this namespace, have the same addresses and ports already.
+ */
+export function sourceOf(
+  lookup: FlowLookup | undefined,
+  client: FlowAddress,
+  server: FlowAddress,
+): FlowAddress | undefined {
+  const flow = lookup?.find(client, server, Protocol.tcp);
+  if (flow?.server.identity === ReservedIdentity.host) return undefined;
+  return flow?.client.identity === ReservedIdentity.host ? { address: client.address, port: 0 } : client;
+}
+
+/**
  * Builds the L7 proxy of a node from its parts, around the descriptors that this process inherited.
  * @throws SystemError when an addon is missing, BpfError when a descriptor is of no map
  */
@@ -38,7 +54,8 @@ export function createProxyProcess({
     { socketPath: paths.proxySocket, version, listeners },
     {
       flowOf: flowsOf(lookup),
-      dial: (from, to) => dialFrom(sockets, { from, to, mark: PROXY_MARK }),
+      dial: (client, server) =>
+        dialFrom(sockets, { from: sourceOf(lookup, client, server), to: server, mark: PROXY_MARK }),
       log,
       parts: [(host) => createDnsPart({ mark: PROXY_MARK }, host)],
     },

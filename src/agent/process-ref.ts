@@ -27,6 +27,17 @@ export function processRef(pid: number): ProcessRef | undefined {
   return startTicks === undefined || state === 'Z' || state === 'X' ? undefined : { pid, startTicks };
 }
 
+/** The words that a process was started with; none when it is gone. */
+export function wordsOf(pid: number): readonly string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ESRCH'))
+      return [];
+    throw error;
+  }
+}
+
 export function isRunning(ref: ProcessRef): boolean {
   return processRef(ref.pid)?.startTicks === ref.startTicks;
 }

@@ -6,6 +6,8 @@ import type { AgentToProxy, DnsObservation, ProxyEndpoint, ProxyToAgent } from '
 
 export interface ProxyClientDeps {
   readonly log: Logger;
+  /** Which process answers. */
+  readonly onHello?: ((pid: number) => void) | undefined;
   readonly onRecords: (records: readonly AccessLogRecord[]) => void;
   /** Log records that the proxy had to throw away. */
   readonly onLost: (records: number) => void;
@@ -154,6 +156,7 @@ export class ProxyClient {
     switch (message.type) {
       case 'hello':
         this.#deps.log.info({ pid: message.pid, version: message.version }, 'connected to the proxy');
+        this.#deps.onHello?.(message.pid);
         return;
       case 'policy-applied':
         this.#onApplied(message.sequence);

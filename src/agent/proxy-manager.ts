@@ -8,6 +8,7 @@ import type { Datapath } from '../datapath/types.ts';
 import type { L7Policy, ProxyPorts } from '../model/l7.ts';
 import type { ProxyEndpoint } from '../model/proxy-protocol.ts';
 import type { Controllers } from './controllers.ts';
+import { processRef, signalProcess, wordsOf } from './process-ref.ts';
 import { ProxyClient, type ProxyClientDeps } from './proxy-client.ts';
 import { inheritedByProxy, withReducedRights } from './proxy-launch.ts';
 import { ProxyListeners } from './proxy-listeners.ts';
@@ -32,6 +33,7 @@ export interface ProxyManagerDeps extends Omit<ProxyClientDeps, 'log'> {
 
 const CONTROLLER = 'l7-proxy';
 const CHECK_INTERVAL_MS = 5_000;
+const RETRY_MS = 100;
 /** Time that a started process has before its silence is told. */
 const START_MS = 5_000;
 
@@ -74,7 +76,7 @@ export class ProxyManager implements ProxyPart {
     this.#listeners = new ProxyListeners(join(paths.stateDir, 'proxy-ports.json'), deps);
     const command = setpriv === undefined ? options.command : withReducedRights(setpriv, options.command);
     this.#process = createProxyProcess({ paths, command }, deps.log, () => void this.#check?.trigger());
-    this.#client = new ProxyClient(paths.proxySocket, deps);
+    this.#client = new ProxyClient(paths.proxySocket, { ...deps, onHello: (pid) => this.#onHello(pid) });
   }
 
   get ports(): ProxyPorts {
@@ -150,6 +152,20 @@ export class ProxyManager implements ProxyPart {
     }
     this.#client.start();
     this.#client.hurry();
+  }
+
+  /**
+   * An agent that dies between the start of its proxy and the record of it leaves one that nobody knows of, with the
+   * socket and the ports of the one that is to be.
+   */
+  #onHello(pid: number): void {
+    const { stateDir } = this.#options.paths;
+    if (pid === this.#process.pid || !wordsOf(pid).includes(stateDir)) return;
+    const ref = processRef(pid);
+    if (ref === undefined) return;
+    this.#deps.log.warn({ pid }, 'a proxy that nobody knows of answers: it is ended');
+    signalProcess(ref, 'SIGKILL');
+    setTimeout(() => void this.#check?.trigger(), RETRY_MS).unref();
   }
 
   #args(): readonly string[] {

@@ -67,6 +67,11 @@ export class SurvivingProcess {
     return this.#current !== undefined && isRunning(this.#current);
   }
 
+  /** Of the process that was started or taken over last. */
+  get pid(): number | undefined {
+    return this.#current?.pid;
+  }
+
   /** Takes over the process of an earlier agent. @returns whether there is one that runs */
   find(): boolean {
     this.#current ??= this.#readSaved();

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -179,6 +180,19 @@ describe('the proxy manager', { skip: rootOrSkip() }, () => {
       readFileSync(join(folder, 'log', 'proxy.out'), 'utf8'),
     );
     assert.equal(await one.apply(policy(6), [], 5_000), true);
+  });
+
+  it('takes the place of a proxy that nobody knows of, as an agent leaves that dies in the middle of its start', async () => {
+    const orphan = spawn(process.execPath, [FAKE, '--state-dir', folder], { stdio: 'ignore' });
+    pids.add(orphan.pid ?? 0);
+    await until('it listens', () => existsSync(join(folder, 'proxy.sock')));
+    const one = make();
+    await one.start();
+    await one.need();
+    await until('it is gone', () => processRef(orphan.pid ?? 0) === undefined, 10_000);
+    assert.equal(await one.apply(policy(8), [], 10_000), true);
+    assert.equal(one.status().state, 'Warning');
+    assert.ok(starts().at(-1)?.words?.includes('--listener'));
   });
 
   it('is given up on for a while when it keeps dying, with the reason in its status', async () => {

@@ -13,7 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, beforeEach, describe, it } from 'node:test';
-import { processRef } from '../../src/agent/process-ref.ts';
+import { processRef, wordsOf } from '../../src/agent/process-ref.ts';
 import { type ProcessSettings, SurvivingProcess } from '../../src/agent/surviving-process.ts';
 import { silentLog } from '../../src/base/log.ts';
 import { until } from './agent-fixture.ts';
@@ -34,17 +34,7 @@ setInterval(() => undefined, 1000);
 function runsWith(path: string): boolean {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name) && processRef(Number(name)) !== undefined)
-    .some((pid) => wordsOf(pid).some((word) => word.startsWith(`${path}/`)));
-}
-
-function wordsOf(pid: string): readonly string[] {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ESRCH'))
-      return [];
-    throw error;
-  }
+    .some((pid) => wordsOf(Number(pid)).some((word) => word.startsWith(`${path}/`)));
 }
 
 describe('SurvivingProcess', () => {

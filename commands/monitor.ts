@@ -15,6 +15,7 @@ import { BaseCommand } from './base.ts';
 import { EventNames } from './support/event-names.ts';
 import { interfaceNames } from './support/interface-names.ts';
 import { interruptSignal } from './support/interrupt.ts';
+import type { OutputFormat } from './support/output.ts';
 
 const endpointFlag = Flags.custom<number>({
   multiple: true,
@@ -52,11 +53,13 @@ export default class Monitor extends BaseCommand<typeof Monitor> {
       char: 'n',
       description: 'numbers of interfaces, identities and rules instead of names',
     }),
+    json: Flags.boolean({ char: 'j', description: 'the same as -o json', exclusive: ['output'] }),
     count: Flags.integer({ char: 'c', description: 'end after so many events', min: 1 }),
   };
 
   async run(): Promise<void> {
-    const { format, flags } = this;
+    const { flags } = this;
+    const format: OutputFormat = flags.json ? { kind: 'json' } : this.format;
     if (format.kind !== 'text' && format.kind !== 'json') {
       throw new UsageError('monitor prints text or -o json', { code: 'OUTPUT_FORMAT' });
     }

@@ -48,7 +48,8 @@ export function proxyView(
   proxy: ProxyPart,
   endpoints: readonly Endpoint[],
 ): Pick<Api.StatusResponse, 'proxy'> {
-  if (proxy.status().state === 'Off') return {};
+  const { state, message } = proxy.status();
+  if (state === 'Off') return {};
   const redirects = redirectsOf(endpoints, proxy.ports);
   const { first, last } = PROXY_PORT_RANGE;
   return {
@@ -58,6 +59,8 @@ export function proxyView(
       'total-redirects': redirects.length,
       'total-ports': Object.values(proxy.ports).filter((port) => port !== 0).length,
       redirects: [...redirects],
+      state,
+      msg: message,
     },
   };
 }

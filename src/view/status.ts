@@ -57,12 +57,18 @@ function addresses(ipam: NonNullable<StatusView['ipam']>): string {
   return `Allocated addresses:\n${(known.length > 0 ? known : bare).join('')}`;
 }
 
+function proxyHead(proxy: NonNullable<StatusView['proxy']>, count: number): string {
+  const where = `ip ${proxy.ip ?? ''}, ${count} redirects active on ports ${proxy['port-range'] ?? ''}`;
+  // Ours says how its process is; Cilium's, who runs it.
+  if (proxy.state == null) return `OK, ${where}, Envoy: ${proxy['envoy-deployment-mode'] ?? 'none'}`;
+  const problem = (proxy.msg ?? '') === '' ? '' : ` (${proxy.msg})`;
+  return `${proxy.state === 'Ok' ? 'OK' : proxy.state}${problem}, ${where}`;
+}
+
 function proxyLines(proxy: StatusView['proxy'], all: boolean): string {
   if (!proxy) return row(['Proxy Status:', 'No managed proxy redirect']);
   const redirects = proxy.redirects ?? [];
-  const count = proxy['total-redirects'] ?? redirects.length;
-  const mode = `Envoy: ${proxy['envoy-deployment-mode'] ?? 'none'}`;
-  const text = `OK, ip ${proxy.ip ?? ''}, ${count} redirects active on ports ${proxy['port-range'] ?? ''}, ${mode}`;
+  const text = proxyHead(proxy, proxy['total-redirects'] ?? redirects.length);
   if (!all || redirects.length === 0) return row(['Proxy Status:', text]);
   const rows = redirects.map((r) => row([`  ${r.proxy ?? ''}`, r.name ?? '', r['proxy-port'] ?? 0]));
   return row(['Proxy Status:', text]) + nested(row(['  Protocol', 'Redirect', 'Proxy Port']) + rows.join(''));

@@ -275,6 +275,9 @@ export interface StatusView {
     readonly 'port-range'?: Opt<string>;
     readonly 'total-redirects'?: Opt<number>;
     readonly 'envoy-deployment-mode'?: Opt<string>;
+    /** Ours. */
+    readonly state?: Opt<string>;
+    readonly msg?: Opt<string>;
     readonly redirects?: Opt<
       readonly {
         readonly name?: Opt<string>;

@@ -25,6 +25,12 @@ const CASES: Readonly<Record<string, () => string>> = {
   'status.txt': () => statusText({ status, health }, { nowMs }),
   'status-verbose.txt': () => statusText({ status, health }, { nowMs, verbose: true }),
   'status-empty.txt': () => statusText({ status: {}, health: 'unreachable' }, { nowMs }),
+  'status-proxy.txt': () => {
+    const redirects = [{ name: '7415:ingress:TCP:80', proxy: 'http', 'proxy-port': 10_000 }];
+    const where = { ip: '127.0.0.1', 'port-range': '10000-10999', 'total-redirects': 1, redirects };
+    const proxy = { ...where, state: 'Failure', msg: 'its process ends again and again' };
+    return statusText({ status: { proxy }, health: 'unreachable' }, { nowMs, allRedirects: true });
+  },
   'endpoint-list.txt': () => endpointList(agentAnswer('/v1/endpoint')),
   'endpoint-list-odd.txt': () =>
     endpointList([{ id: 9 }, { id: 1, status: { networking: { addressing: [] }, state: 'creating' } }]),

@@ -68,6 +68,9 @@ export const ProxyStatus = model('ProxyStatus', {
   'total-ports': opt(int),
   redirects: opt(list(ProxyRedirect)),
   'envoy-deployment-mode': opt(known('embedded', 'external')),
+  /** Ours: of the proxy process, with what is wrong. */
+  state: opt(State),
+  msg: opt(str),
 });
 export type ProxyStatus = ModelOf<typeof ProxyStatus>;
 

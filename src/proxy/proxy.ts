@@ -21,7 +21,7 @@ export interface ProxyOptions {
   /** Inherited sockets. Those of a kind that nothing serves are left alone. */
   readonly listeners: readonly ProxyListener[];
   readonly http?: Partial<HttpLimits> | undefined;
-  /** Client connections of one listener at most; further ones are closed. Default 16384. */
+  /** Client connections of one listener at most, a quarter of them of one address; further ones are closed. Default 16384. */
   readonly maxConnections?: number | undefined;
   /** Access log records kept for an agent that is away or slow. Default 8192. */
   readonly logCapacity?: number | undefined;

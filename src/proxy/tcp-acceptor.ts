@@ -5,6 +5,8 @@ import type { ProxyListener } from '../model/proxy-protocol.ts';
 import type { Clock, FlowEnd } from './types.ts';
 
 const CHECK_EVERY_MS = 1000;
+/** Of the connections that a listener may have, for one client address. */
+const CLIENT_SHARE = 0.25;
 
 /** A connection in work. */
 export interface Held {
@@ -41,6 +43,7 @@ export class TcpAcceptor {
   readonly #deps: AcceptorDeps;
   readonly #servers: Server[] = [];
   readonly #held = new Set<Held>();
+  readonly #byClient = new Map<string, number>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(deps: AcceptorDeps) {
@@ -70,9 +73,30 @@ export class TcpAcceptor {
       socket.destroy();
       return;
     }
+    if (!this.#admit(client.address)) {
+      socket.resetAndDestroy();
+      return;
+    }
     const held = this.#deps.hold({ socket, client, server, direction });
     this.#held.add(held);
-    socket.on('close', () => this.#held.delete(held));
+    socket.on('close', () => {
+      this.#held.delete(held);
+      this.#release(client.address);
+    });
+  }
+
+  /** One client must not take the connections of all others. */
+  #admit(address: string): boolean {
+    const open = this.#byClient.get(address) ?? 0;
+    if (open >= this.#deps.maxConnections * CLIENT_SHARE) return false;
+    this.#byClient.set(address, open + 1);
+    return true;
+  }
+
+  #release(address: string): void {
+    const open = this.#byClient.get(address) ?? 0;
+    if (open > 1) this.#byClient.set(address, open - 1);
+    else this.#byClient.delete(address);
   }
 
   #check(): void {

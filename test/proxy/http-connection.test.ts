@@ -52,6 +52,30 @@ describe('a proxied connection', () => {
     client.destroy();
   });
 
+  it('without a first byte is ended in time', async () => {
+    await using rig = await new Rig({ http: { openingTimeoutMs: 50 } }).start(V1);
+    const client = await rig.client();
+    await client.end();
+    client.destroy();
+  });
+
+  it('beyond the share of its client is reset, until one of the others ends', async () => {
+    await using rig = await new Rig({ maxConnections: 8 }).start(V1);
+    const first = await rig.client();
+    const second = await rig.client();
+    for (const client of [first, second]) client.send(get('/v1/a'));
+    await Promise.all([first.answers(1), second.answers(1)]);
+    // Whether the reset comes before or behind the client's notice of having connected.
+    const third = await rig.client().catch(() => undefined);
+    await until('reset', () => third === undefined || third.closed);
+    first.destroy();
+    await until('room again', () => rig.server.connections.some(({ closed }) => closed));
+    const fourth = await rig.client();
+    fourth.send(get('/v1/a'));
+    assert.deepEqual(await fourth.answers(1), [200]);
+    for (const client of [second, fourth]) client.destroy();
+  });
+
   it('carries the FIN of a client that still waits for its answer', async () => {
     await using rig = await new Rig().start(V1);
     const client = await rig.client();

@@ -108,6 +108,7 @@ export interface RigOptions {
   readonly dialPort?: () => number;
   readonly dial?: () => Socket;
   readonly endpoints?: readonly ProxyEndpoint[];
+  readonly maxConnections?: number;
   /** Default http. */
   readonly kind?: 'http' | 'kafka';
 }
@@ -145,6 +146,7 @@ export class Rig {
         version: 'test',
         listeners: [{ name: `${options.kind ?? 'http'}-ingress`, transport: 'tcp4', fd }],
         http: options.http,
+        maxConnections: options.maxConnections,
       },
       {
         flowOf: () => (options.identities ?? (() => ({ client: CLIENT, server: SERVER })))(),

@@ -1,5 +1,6 @@
 import type { Direction } from '../../model/map-state.ts';
 import type { Flow } from '../policy-table.ts';
+import { reset } from '../reset.ts';
 import type { ByteSocket, Clock } from '../types.ts';
 import type { Answers } from './answers.ts';
 import type { Exchange } from './exchange.ts';
@@ -139,7 +140,7 @@ export class HttpConnection implements IntakeHost, RelayHost {
     this.#relay.stop();
     const upstream = this.#upstream;
     if (upstream === undefined || upstream.destroyed) return;
-    if (this.#connected && busy) upstream.resetAndDestroy();
+    if (this.#connected && busy) reset(upstream);
     else upstream.destroy();
   }
 
@@ -203,7 +204,7 @@ export class HttpConnection implements IntakeHost, RelayHost {
   onRequestProblem(status: number, reason: string, begun: boolean): void {
     if (begun) {
       // The server has the beginning of a request whose end it must never see.
-      this.#upstream?.resetAndDestroy();
+      if (this.#upstream !== undefined) reset(this.#upstream);
       const answered = this.#queue.at(-1)?.answered !== false;
       if (!answered && this.#queue.length === 1) this.#queue.pop();
       else {
@@ -303,7 +304,7 @@ export class HttpConnection implements IntakeHost, RelayHost {
     this.#noteUnanswered('the server reset the connection');
     this.#intake.stop();
     if (this.#client.writableLength > 0) this.#finish(undefined);
-    else this.#client.resetAndDestroy();
+    else reset(this.#client);
   }
 
   // ResponseRelay's questions

@@ -44,7 +44,7 @@ export class Http2Connection {
     });
     this.#session.setTimeout(context.limits.idleTimeoutMs, () => this.destroy());
     this.#session.on('error', () => this.destroy());
-    this.#session.on('close', () => this.#upstream?.close());
+    this.#session.on('close', () => this.#upstream?.destroy());
     this.#session.on('stream', (stream, headers, flags) => this.#onStream(stream, headers, flags));
   }
 

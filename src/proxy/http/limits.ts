@@ -5,6 +5,8 @@ export interface HttpLimits {
   readonly fields: number;
   /** From a head's first byte to its last. */
   readonly headTimeoutMs: number;
+  /** From accepting a connection to its first byte. */
+  readonly openingTimeoutMs: number;
   /** Without a byte in either direction. */
   readonly idleTimeoutMs: number;
   readonly connectTimeoutMs: number;
@@ -20,6 +22,7 @@ export const DEFAULT_LIMITS: HttpLimits = {
   headBytes: 65_536,
   fields: 100,
   headTimeoutMs: 10_000,
+  openingTimeoutMs: 60_000,
   idleTimeoutMs: 3_600_000,
   connectTimeoutMs: 5_000,
   pipelined: 64,

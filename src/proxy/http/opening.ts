@@ -9,14 +9,14 @@ export type Opened = (kind: 'http1' | 'http2', bytes: Buffer) => void;
 /** A connection whose first bytes are awaited: they tell which HTTP it is. */
 export class Opening {
   readonly #socket: ByteSocket;
-  readonly #limits: { readonly headTimeoutMs: number; readonly idleTimeoutMs: number };
+  readonly #limits: { readonly headTimeoutMs: number; readonly openingTimeoutMs: number };
   readonly #opened: Opened;
   readonly #sinceNs: number;
   #bytes: Buffer = Buffer.alloc(0);
 
   constructor(
     socket: ByteSocket,
-    limits: { readonly headTimeoutMs: number; readonly idleTimeoutMs: number },
+    limits: { readonly headTimeoutMs: number; readonly openingTimeoutMs: number },
     nowNs: number,
     opened: Opened,
   ) {
@@ -54,7 +54,7 @@ export class Opening {
 
   /** Ends what waits too long. */
   check(nowNs: number): void {
-    const limitMs = this.#bytes.length > 0 ? this.#limits.headTimeoutMs : this.#limits.idleTimeoutMs;
+    const limitMs = this.#bytes.length > 0 ? this.#limits.headTimeoutMs : this.#limits.openingTimeoutMs;
     if (nowNs - this.#sinceNs > limitMs * 1e6) this.destroy();
   }
 

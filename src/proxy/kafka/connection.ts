@@ -3,6 +3,7 @@ import type { AccessLogRecord } from '../../model/l7.ts';
 import type { Direction } from '../../model/map-state.ts';
 import type { ProxyHost } from '../part.ts';
 import { TrackedFlow } from '../policy-holder.ts';
+import { reset } from '../reset.ts';
 import type { Accepted, Held } from '../tcp-acceptor.ts';
 import type { ByteSocket } from '../types.ts';
 import { denialOf, TOPIC_AUTHORIZATION_FAILED } from './denial.ts';
@@ -170,7 +171,7 @@ export class KafkaConnection implements Held {
       if (!this.#connected) this.#end(`broker: ${error.message}`);
     });
     upstream.on('close', () => {
-      if (!this.#client.writableEnded) this.#client.resetAndDestroy();
+      if (!this.#client.writableEnded) reset(this.#client);
     });
     return upstream;
   }

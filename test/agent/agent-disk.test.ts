@@ -54,6 +54,26 @@ describe('an agent whose state folder is full', { skip: rootOrSkip() }, () => {
     await until('10 is ready', () => node.agent.manager.list().every(({ state }) => state === 'ready'));
   });
 
+  it('names no prefix whose number cannot be kept: a rule is refused, a name waits until there is room', async () => {
+    const body = (egress: object) =>
+      JSON.stringify([{ endpointSelector: { matchLabels: { 'k8s:app': 'web' } }, egress: [egress] }]);
+    const { revision } = await node.client.putPolicy(body({ toFQDNs: [{ matchName: 'www.example.com' }] }));
+    fill();
+    await assert.rejects(node.client.putPolicy(body({ toCIDR: ['198.51.100.0/24'] })), /no space left/i);
+    assert.equal((await node.client.policy()).revision, revision);
+    const observation = { endpoint: 9, identity: 0, addresses: ['203.0.113.7'], ttlSeconds: 60 };
+    await node.agent.fqdn.observe(1, { ...observation, names: ['www.example.com'] });
+    assert.deepEqual(
+      [...node.kernel.ipcache.keys()].filter(
+        (cidr) => !cidr.startsWith('10.0.1.') && !cidr.startsWith('192.0.2.'),
+      ),
+      [],
+    );
+    rmSync(ballast);
+    await node.agent.policy.tidy();
+    assert.ok(node.kernel.ipcache.has('203.0.113.7/32'));
+  });
+
   it('starts again from what is there while it is full', async () => {
     await node.stop();
     fill();

@@ -124,9 +124,9 @@ export class ProgramRig {
   }
 
   /** @param ingressIfindex device by which it reached this machine; 0 when the machine itself sent it */
-  run(hook: AttachedHook, data: Uint8Array, ingressIfindex: number = LOOPBACK): RunResult {
+  run(hook: AttachedHook, data: Uint8Array, ingressIfindex: number = LOOPBACK, mark = 0): RunResult {
     const ctx = Buffer.alloc(SKB_BYTES);
-    ctx.writeUInt32LE(0, SKB_MARK);
+    ctx.writeUInt32LE(mark, SKB_MARK);
     ctx.writeUInt32LE(ingressIfindex, SKB_INGRESS_IFINDEX);
     ctx.writeUInt32LE(LOOPBACK, SKB_IFINDEX);
     this.#events = [];

@@ -42,12 +42,25 @@ function maskPort(port: number, length: number): number {
   return port & (0xffff << (16 - length)) & 0xffff;
 }
 
-/** The keys of the same peer and direction that also match whatever `key` matches, nearest first. */
-function* broaderKeys(key: MapStateKey): Generator<MapStateKey> {
-  for (let length = key.portPrefixLength - 1; length >= 0; length--) {
-    yield { ...key, port: maskPort(key.port, length), portPrefixLength: length };
+/** Lengths of a key's protocol and port: 0 for every protocol, else 1 and the bits of the port. */
+function lengthOf(key: MapStateKey): number {
+  return key.protocol === 0 ? 0 : 1 + key.portPrefixLength;
+}
+
+/** The key of the same peer and direction and the given length that also matches whatever `key` matches. */
+function broaderKey(key: MapStateKey, length: number): MapStateKey {
+  if (length === 0) return { ...key, protocol: 0, port: 0, portPrefixLength: 0 };
+  return { ...key, port: maskPort(key.port, length - 1), portPrefixLength: length - 1 };
+}
+
+/** By length of the key, the greatest precedence of the entries that have it; 0 for none. */
+function strongestByLength(items: ReadonlyMap<string, MapStateItem>): readonly number[] {
+  const strongest = Array<number>(18).fill(0);
+  for (const { key, entry } of items.values()) {
+    const length = lengthOf(key);
+    strongest[length] = Math.max(strongest[length] ?? 0, entry.precedence);
   }
-  if (key.protocol !== 0) yield { ...key, protocol: 0, port: 0, portPrefixLength: 0 };
+  return strongest;
 }
 
 /**
@@ -55,19 +68,16 @@ function* broaderKeys(key: MapStateKey): Generator<MapStateKey> {
  * after this the entry that it finds is the strongest of those that match.
  */
 export function pruneShadowed(items: Map<string, MapStateItem>): void {
-  const first = items.values().next().value;
-  if (first === undefined) return;
-  let mixed = false;
-  for (const { entry } of items.values()) mixed ||= entry.precedence !== first.entry.precedence;
-  if (!mixed) return;
+  const strongest = strongestByLength(items);
   const shadowed: string[] = [];
   for (const [text, { key, entry }] of items) {
-    for (const broader of broaderKeys(key)) {
-      const other = items.get(mapStateKeyText(broader));
-      if (other !== undefined && other.entry.precedence > entry.precedence) {
-        shadowed.push(text);
-        break;
-      }
+    for (let length = lengthOf(key) - 1; length >= 0; length--) {
+      // Most lengths have no entry that could beat this one: that costs no look-up.
+      if ((strongest[length] ?? 0) <= entry.precedence) continue;
+      const other = items.get(mapStateKeyText(broaderKey(key, length)));
+      if (other === undefined || other.entry.precedence <= entry.precedence) continue;
+      shadowed.push(text);
+      break;
     }
   }
   for (const text of shadowed) items.delete(text);

@@ -19,6 +19,17 @@ function entriesOf({ grants }: ResolvedPolicy, peers: ReadonlySet<NumericIdentit
   return each * peers.size;
 }
 
+function notePresent(
+  mapState: MapState,
+  possible: ReadonlyMap<string, MapStateItem>,
+  present: Map<string, MapStateItem>,
+): void {
+  for (const text of possible.keys()) {
+    const item = mapState.get(text);
+    if (item !== undefined) present.set(text, item);
+  }
+}
+
 function patchMapState(
   old: ResolvedPolicy,
   peers: ReadonlySet<NumericIdentity>,
@@ -33,14 +44,12 @@ function patchMapState(
   for (const id of peers) {
     const items = new Map<string, MapStateItem>();
     for (const { grant, identities } of grants) {
-      const possible = new Map<string, MapStateItem>();
-      addGrant(possible, grant, id);
-      for (const text of possible.keys()) {
-        const item = old.mapState.get(text);
-        if (item !== undefined) present.set(text, item);
-      }
-      if (identities.has(id)) addGrant(items, grant, id);
+      // What the policy has of the peer can only be what its grants make.
+      const made = identities.has(id) ? items : new Map<string, MapStateItem>();
+      addGrant(made, grant, id);
+      if (made !== items) notePresent(old.mapState, made, present);
     }
+    notePresent(old.mapState, items, present);
     pruneShadowed(items);
     for (const [text, item] of items) wanted.set(text, item);
   }

@@ -12,7 +12,7 @@ import {
   prefixesOfRule,
   usesInventory,
 } from './compile-rule.ts';
-import { l7SubjectPolicy, mergeL7 } from './l7-policy.ts';
+import { l7SubjectPolicy, mergeL7, redirects } from './l7-policy.ts';
 import {
   LocalIdentities,
   type LocalIdentitiesJson,
@@ -66,7 +66,8 @@ interface Followed {
   readonly variants: Map<string, Variant>;
   /** Texts of the selectors that the policies depend on. */
   readonly selectors: ReadonlySet<string>;
-  l7: L7SubjectPolicy | undefined;
+  /** What the proxy must know; `stale` until somebody asks for it. */
+  l7: L7SubjectPolicy | undefined | 'stale';
 }
 
 const BOTH = ['ingress', 'egress'] as const;
@@ -111,7 +112,7 @@ export class PolicyResolver implements PolicyEngine {
       if (variant !== undefined) return variant.policy;
       const policy = this.#sharedPolicy(known) ?? this.#resolve(known.identity, namedPorts);
       known.variants.set(text, { namedPorts, policy });
-      known.l7 = this.#l7Of(known);
+      known.l7 = 'stale';
       return policy;
     }
     const policy = this.#resolve(subject, namedPorts);
@@ -203,7 +204,7 @@ export class PolicyResolver implements PolicyEngine {
   }
 
   l7Policy(): L7Policy {
-    const subjects = [...this.#followed.values()].flatMap(({ l7 }) => l7 ?? []);
+    const subjects = [...this.#followed.values()].flatMap((followed) => this.#l7Of(followed) ?? []);
     return { revision: this.revision, subjects };
   }
 
@@ -284,8 +285,7 @@ export class PolicyResolver implements PolicyEngine {
   #follow(identity: Identity, variants: readonly (readonly [string, Variant])[]): Followed {
     this.forget(identity.id);
     const selectors = new Set(variants.flatMap(([, { policy }]) => selectorTexts(policy)));
-    const followed: Followed = { identity, variants: new Map(variants), selectors, l7: undefined };
-    followed.l7 = this.#l7Of(followed);
+    const followed: Followed = { identity, variants: new Map(variants), selectors, l7: 'stale' };
     this.#followed.set(identity.id, followed);
     for (const text of selectors) {
       const users = this.#users.get(text) ?? new Set();
@@ -295,10 +295,12 @@ export class PolicyResolver implements PolicyEngine {
     return followed;
   }
 
-  #l7Of({ variants }: Pick<Followed, 'variants'>): L7SubjectPolicy | undefined {
-    const policies = new Set([...variants.values()].map(({ policy }) => policy));
+  #l7Of(followed: Followed): L7SubjectPolicy | undefined {
+    if (followed.l7 !== 'stale') return followed.l7;
+    const policies = new Set([...followed.variants.values()].map(({ policy }) => policy));
     let merged: L7SubjectPolicy | undefined;
     for (const policy of policies) merged = mergeL7(merged, l7SubjectPolicy(policy, this.#cache));
+    followed.l7 = merged;
     return merged;
   }
 
@@ -325,18 +327,24 @@ export class PolicyResolver implements PolicyEngine {
     } catch (failure) {
       const policy = lockedPolicy(identity);
       return [...variants.values()].map((variant) => ({
-        ...updateOf(variant, policy, old.l7 !== undefined),
+        ...updateOf(variant, policy, isJudged(old)),
         failure,
       }));
     }
   }
 
   #updates(old: Followed, next: Followed): PolicyUpdate[] {
-    const l7Changed = JSON.stringify(old.l7) !== JSON.stringify(next.l7);
+    const l7Changed = this.#l7Differs(old, next);
     return [...old.variants].flatMap(([text, variant]) => {
       const policy = next.variants.get(text)?.policy;
       return policy === undefined ? [] : [updateOf(variant, policy, l7Changed)];
     });
+  }
+
+  /** Of what was never asked for nobody can tell: it counts as changed. */
+  #l7Differs(old: Followed, next: Followed): boolean {
+    if (!isJudged(old) && !isJudged(next)) return false;
+    return old.l7 === 'stale' || JSON.stringify(old.l7) !== JSON.stringify(this.#l7Of(next));
   }
 
   /** Works out anew what selectors gained and lost, in the policies that depend on them. */
@@ -368,19 +376,25 @@ export class PolicyResolver implements PolicyEngine {
       if (patch === undefined) return this.#again(followed);
       patched.set(policy, patch);
     }
-    const l7Before = followed.l7;
+    // The rules by which a peer's requests are judged may change where no entry of a map does.
+    const l7Changed = isJudged(followed);
+    if (l7Changed) followed.l7 = 'stale';
     const changed: PolicyUpdate[] = [];
     for (const variant of followed.variants.values()) {
       const patch = patched.get(variant.policy);
-      if (patch === undefined || patch.policy === variant.policy) continue;
+      if (patch === undefined || (patch.policy === variant.policy && !l7Changed)) continue;
       variant.policy = patch.policy;
-      changed.push({ subject, namedPorts: variant.namedPorts, ...patch, l7Changed: false });
+      changed.push({ subject, namedPorts: variant.namedPorts, ...patch, l7Changed });
     }
-    if (l7Before === undefined || changed.length === 0) return changed;
-    followed.l7 = this.#l7Of(followed);
-    const l7Changed = JSON.stringify(l7Before) !== JSON.stringify(followed.l7);
-    return changed.map((update) => ({ ...update, l7Changed }));
+    return changed;
   }
+}
+
+/** Whether flows of the subject pass the proxy. */
+function isJudged({ variants }: Followed): boolean {
+  return [...variants.values()].some(
+    ({ policy }) => redirects(policy, 'ingress') || redirects(policy, 'egress'),
+  );
 }
 
 function updateOf(old: Variant, policy: ResolvedPolicy, l7Changed: boolean): PolicyUpdate {

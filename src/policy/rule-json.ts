@@ -73,7 +73,8 @@ function kafkaJson({ role, apiKey, apiVersion, clientId, topic }: KafkaRule): ob
   };
 }
 
-function l7Json(l7: L7Rules): object {
+/** `{"http":[...]}`, as in `rules` of `toPorts`. */
+export function l7Json(l7: L7Rules): Readonly<Record<string, readonly object[]>> {
   switch (l7.kind) {
     case 'http':
       return { http: l7.rules.map(httpJson) };

@@ -54,10 +54,11 @@ function unknownNames(rules: readonly PortRule[], l4: TraceL4, named: PortNames)
   return unknown.length === 0 ? '' : `; the destination has no port named ${unknown.join(', ')}`;
 }
 
-/** HTTP and Kafka are spoken over TCP, DNS over UDP too: on other protocols such an entry is for nothing. */
-function isSpoken({ l7 }: PortRule, l4: TraceL4): boolean {
-  if (l7 === undefined || l4.kind !== 'port') return true;
-  return l4.protocol === Protocol.tcp || (l7.kind === 'dns' && l4.protocol === Protocol.udp);
+/** HTTP, Kafka and TLS are spoken over TCP, DNS over UDP too: on other protocols such an entry is for nothing. */
+function isSpoken({ l7, serverNames }: PortRule, l4: TraceL4): boolean {
+  const judged = l7 !== undefined || (serverNames?.length ?? 0) > 0;
+  if (!judged || l4.kind !== 'port') return true;
+  return l4.protocol === Protocol.tcp || (l7?.kind === 'dns' && l4.protocol === Protocol.udp);
 }
 
 function conditionOf({ l7, serverNames }: PortRule): TraceL7 | undefined {

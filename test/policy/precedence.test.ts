@@ -6,7 +6,13 @@ import { NO_PROXY_PORTS, type ProxyPorts } from '../../src/model/l7.ts';
 import { parseLabels } from '../../src/model/labels.ts';
 import type { Direction } from '../../src/model/map-state.ts';
 import type { NamedPort } from '../../src/model/named-port.ts';
-import { evaluateMapState, PolicyResolver, Repository, readPolicy } from '../../src/policy/index.ts';
+import {
+  evaluateMapState,
+  l4Summary,
+  PolicyResolver,
+  Repository,
+  readPolicy,
+} from '../../src/policy/index.ts';
 import { PrefixSet } from '../../src/policy/prefix-set.ts';
 
 const workload = (id: number, ...labels: readonly string[]): Identity => ({
@@ -149,6 +155,18 @@ describe('L7 rules', () => {
     assert.deepEqual([judge({}), judge({ peer: b })], ['deny 181', 'redirect 10001']);
   });
 
+  it('that come to bind a peer tell of a change for the proxy, though no entry changes', () => {
+    const { resolver } = policyOf(
+      `${rule(`ingress: [{fromEndpoints: [{matchExpressions: [{key: app, operator: Exists}]}], ${http('/v1')}}]`)}${rule(`ingress: [{fromEndpoints: [{matchLabels: {user: "1"}}], ${http('/v2')}}]`)}`,
+    );
+    resolver.resolve(web);
+    resolver.l7Policy();
+    const [update] = resolver.updateIdentities({ upserts: [workload(b.id, 'k8s:app=b', 'k8s:user=1')] });
+    assert.deepEqual([update?.diff, update?.l7Changed], [{ upserts: [], deletes: [] }, true]);
+    const filters = resolver.l7Policy().subjects[0]?.ingress ?? [];
+    assert.ok(filters.some(({ peers, ruleId }) => ruleId === 2 && peers?.includes(b.id)));
+  });
+
   it('drop everything where nobody listens', () => {
     const { judge, resolver } = policyOf(rule(`ingress: [{${http('/v1')}}]`));
     resolver.resolve(web);
@@ -285,5 +303,29 @@ describe('names of toFQDNs', () => {
     assert.equal(out('192.0.2.2'), 'allow');
     resolver.setFqdnAddresses(new Map([['192.0.2.1', new Set<string>()]]));
     assert.deepEqual([out('192.0.2.1'), out('192.0.2.2')], ['deny 133', 'allow']);
+  });
+});
+
+describe('the summary of a policy port by port', () => {
+  it('shows what requests must look like, what is denied, ranges and names', () => {
+    const http =
+      'toPorts: [{ports: [{port: "80", protocol: TCP}], rules: {http: [{method: GET, path: /v1}]}}]';
+    const ranges =
+      'toPorts: [{ports: [{port: "90", endPort: 99, protocol: TCP}, {port: web, protocol: UDP}]}]';
+    const { resolver } = policyOf(
+      rule(
+        `ingress: [{${FROM_A}, ${http}}, {${FROM_A}, ${ranges}}]\n  ingressDeny: [{${FROM_A}, ${tcp('85')}}]`,
+      ),
+    );
+    const texts = l4Summary(resolver.resolve(web)).ingress.map((summary) => {
+      const { 'l7-rules': uses, ...port } = JSON.parse(summary.rule);
+      return [port, ...uses.flatMap((use: object) => Object.values(use))];
+    });
+    assert.deepEqual(texts, [
+      [{ port: 0, 'port-name': 'web', protocol: 'UDP' }, null],
+      [{ port: 80, protocol: 'TCP' }, { http: [{ path: '/v1', method: 'GET' }] }],
+      [{ port: 85, protocol: 'TCP' }, { isDeny: true }],
+      [{ port: 90, endPort: 99, protocol: 'TCP' }, null],
+    ]);
   });
 });

@@ -12,15 +12,19 @@ export interface WorkloadSpec {
   readonly node: NodeLayout;
   /** `k8s:class=xwing`; those that Kubernetes would add are added. */
   readonly labels: readonly string[];
+  /** Namespace as Kubernetes has them; `default`. */
+  readonly namespace?: string | undefined;
+  /** No label at all, as a pod has whose labels are not known yet: its identity is reserved:init. */
+  readonly unlabelled?: boolean | undefined;
 }
 
 const NAMESPACE = 'default';
 
 /** The labels of a pod as Kubernetes would give them: its own, its namespace and its service account. */
-export function podLabels(own: readonly string[]): readonly string[] {
+export function podLabels(own: readonly string[], namespace = NAMESPACE): readonly string[] {
   return [
     ...own,
-    `k8s:io.kubernetes.pod.namespace=${NAMESPACE}`,
+    `k8s:io.kubernetes.pod.namespace=${namespace}`,
     'k8s:io.cilium.k8s.policy.serviceaccount=default',
   ].sort();
 }
@@ -33,6 +37,10 @@ function containerId(labName: string, name: string): string {
 /** At most 15 characters, as the kernel wants, and unique on a node. */
 function hostInterface(id: string): string {
   return `lxc${id.slice(0, 12)}`;
+}
+
+function labelsOf({ labels, namespace, unlabelled }: WorkloadSpec): readonly string[] {
+  return unlabelled === true ? [] : podLabels(labels, namespace);
 }
 
 interface EndpointParts {
@@ -48,11 +56,11 @@ function endpointRequest({ spec, id, ipam, netns, link }: EndpointParts): Api.En
   return {
     'container-id': id,
     'container-name': spec.name,
-    labels: [...podLabels(spec.labels)],
+    labels: [...labelsOf(spec)],
     state: 'waiting-for-identity',
     addressing: { ...(ipv4 === undefined ? {} : { ipv4 }), ...(ipv6 === undefined ? {} : { ipv6 }) },
     'k8s-pod-name': spec.name,
-    'k8s-namespace': NAMESPACE,
+    'k8s-namespace': spec.namespace ?? NAMESPACE,
     'sync-build-endpoint': true,
     ...(netns === undefined ? {} : { 'container-netns-path': netnsPath(netns) }),
     ...(link === undefined
@@ -106,7 +114,7 @@ export async function createWorkload(labName: string, spec: WorkloadSpec): Promi
     node: spec.node.name,
     netns,
     ifname: link?.ifname,
-    labels: podLabels(spec.labels),
+    labels: labelsOf(spec),
     endpointId: endpoint.id,
     ipv4,
     ipv6,

@@ -10,6 +10,8 @@ export interface Metadata {
   readonly namespace: string;
 }
 
+const isEmptyText = ({ node }: Field): boolean => node.kind === 'text' && node.value === '';
+
 /**
  * Reads `metadata` of `parent`.
  * @returns undefined when there is no name or a wrong one; that is reported
@@ -33,8 +35,8 @@ export function decodeMetadata(
       decoder.warn(namespaceField, 'the object is clusterwide: its namespace has no effect', 'remove it');
     return name === undefined ? undefined : { name, namespace: '' };
   }
-  const namespace =
-    namespaceField === undefined ? context.namespace : decodeNamespaceName(decoder, namespaceField);
+  const isNamed = namespaceField !== undefined && !isEmptyText(namespaceField);
+  const namespace = isNamed ? decodeNamespaceName(decoder, namespaceField) : context.namespace;
   return name === undefined || namespace === undefined ? undefined : { name, namespace };
 }
 

@@ -64,28 +64,57 @@ function hasItems(rule: Rule): boolean {
   return DIRECTIONS.some((direction) => itemCount(rule, direction) > 0);
 }
 
-/** Of rules that cover each other the first one counts. */
-function coveredBy(rules: readonly Rule[], index: number): number | undefined {
-  const rule = rules[index];
-  if (rule === undefined || !hasItems(rule)) return undefined;
-  const found = rules.findIndex(
-    (other, i) => i !== index && ruleCovers(other, rule) && (i < index || !ruleCovers(rule, other)),
-  );
-  return found < 0 ? undefined : found;
+const labelText = (key: string, value: string): string => `${key}=${value}`;
+
+/** Finds the rules whose subject may contain another's: each has a label that the other has too, or none at all. */
+class SubjectIndex {
+  readonly #byLabel = new Map<string, number[]>();
+
+  constructor(rules: readonly Rule[], numbers: Iterable<number>) {
+    for (const index of numbers) {
+      const [first] = rules[index]?.subject.matchLabels ?? [];
+      const text = first === undefined ? '' : labelText(first.key, first.value);
+      const list = this.#byLabel.get(text);
+      if (list === undefined) this.#byLabel.set(text, [index]);
+      else list.push(index);
+    }
+  }
+
+  /** Ascending. */
+  candidates({ subject }: Rule): readonly number[] {
+    const texts = subject.matchLabels.map(({ key, value }) => labelText(key, value));
+    for (const { operator, key, values } of subject.matchExpressions)
+      if (operator === 'In') texts.push(...values.map((value) => labelText(key, value)));
+    const found = new Set(['', ...texts].flatMap((text) => this.#byLabel.get(text) ?? []));
+    return [...found].sort((a, b) => a - b);
+  }
 }
 
-function deniedItems(rules: readonly Rule[], deniers: readonly number[], index: number): RuleRemark[] {
+/** Of rules that cover each other the first one counts. */
+function coveredBy(rules: readonly Rule[], all: SubjectIndex, index: number): number | undefined {
+  const rule = rules[index];
+  if (rule === undefined || !hasItems(rule)) return undefined;
+  return all.candidates(rule).find((i) => {
+    const other = rules[i];
+    if (i === index || other === undefined || !ruleCovers(other, rule)) return false;
+    return i < index || !ruleCovers(rule, other);
+  });
+}
+
+function deniedItems(rules: readonly Rule[], deniers: SubjectIndex, index: number): RuleRemark[] {
   const rule = rules[index];
   if (rule === undefined) return [];
+  const around = deniers.candidates(rule).filter((other) => {
+    const denier = rules[other];
+    return denier !== undefined && subjectCovers(denier, rule);
+  });
   return DIRECTIONS.flatMap((section) =>
     (rule[section] ?? []).flatMap((item, i): RuleRemark[] => {
       if (!selectsPeers(item)) return [];
-      const by = deniers.find((other) => {
+      const by = around.find((other) => {
         const denier = rules[other];
         return (
-          denier !== undefined &&
-          subjectCovers(denier, rule) &&
-          denySection(denier, section).some((denied) => itemCovers(denied, item))
+          denier !== undefined && denySection(denier, section).some((denied) => itemCovers(denied, item))
         );
       });
       return by === undefined ? [] : [{ kind: 'denied', rule: index, section, item: i, by }];
@@ -110,11 +139,15 @@ export function unselectedRules(
  * that another one contains.
  */
 export function shadowedRules(rules: readonly Rule[]): readonly RuleRemark[] {
-  const deniers = rules.flatMap((rule, i) =>
-    DIRECTIONS.some((direction) => denySection(rule, direction).length > 0) ? [i] : [],
+  const denies = (rule: Rule): boolean =>
+    DIRECTIONS.some((direction) => denySection(rule, direction).length > 0);
+  const all = new SubjectIndex(rules, rules.keys());
+  const deniers = new SubjectIndex(
+    rules,
+    rules.flatMap((rule, i) => (denies(rule) ? [i] : [])),
   );
   return rules.flatMap((_, index): RuleRemark[] => {
-    const by = coveredBy(rules, index);
+    const by = coveredBy(rules, all, index);
     const denied = deniedItems(rules, deniers, index);
     return by === undefined ? denied : [{ kind: 'covered', rule: index, by }, ...denied];
   });

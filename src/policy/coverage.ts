@@ -176,10 +176,14 @@ function portCovers(wide: PortSpec, narrow: PortSpec): boolean {
   return narrow.port !== 0 && wide.port <= narrow.port && last(narrow, narrow.port) <= last(wide, wide.port);
 }
 
-/** Without L7 rules everything passes; else only the same rules are known to let as much pass. */
+/**
+ * Without L7 rules everything passes; else only the same rules are known to let as much pass. Names of TLS servers close
+ * the port whatever else allows: no other rule says that.
+ */
 function l7Covers(wide: PortRule, narrow: PortRule): boolean {
   const text = ({ l7, serverNames }: PortRule): string => JSON.stringify([l7, serverNames]);
-  return (wide.l7 === undefined && wide.serverNames === undefined) || text(wide) === text(narrow);
+  const open = wide.l7 === undefined && wide.serverNames === undefined && narrow.serverNames === undefined;
+  return open || text(wide) === text(narrow);
 }
 
 function l4Covers(wide: RuleItem, narrow: RuleItem): boolean {

@@ -85,6 +85,7 @@ export class AgentParts {
       proxy: this.proxy,
       policy: () => this.policy.l7Policy(),
       endpoints: () => this.manager.list(),
+      isUnknown: () => this.policy.isUnknown,
     });
     this.gate = new ProxyGate({ ...this, log: deps.log });
     this.manager = this.#createManager();

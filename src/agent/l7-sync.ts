@@ -11,6 +11,8 @@ export interface L7SyncDeps {
   /** What the rules ask of the proxy, for the subjects that have endpoints here. */
   readonly policy: () => L7Policy;
   readonly endpoints: () => readonly Endpoint[];
+  /** Whether the rules are not known, or not yet whose they are: the proxy keeps what it has then. */
+  readonly isUnknown: () => boolean;
 }
 
 /** How long the proxy may take to acknowledge a policy: while it answers, while it starts, and when it is down. */
@@ -65,7 +67,7 @@ export class L7Sync {
   /** Tells the proxy of changes that nobody waits for, as of endpoints that came or went. */
   touchLater(): void {
     this.#dirty = true;
-    if (this.#deps.proxy.status().state === 'Off') return;
+    if (this.#deps.proxy.status().state === 'Off' || this.#deps.isUnknown()) return;
     this.#soon ??= setTimeout(() => {
       this.#soon = undefined;
       void this.settle();
@@ -81,6 +83,7 @@ export class L7Sync {
    * @returns whether the proxy judges by the policy of now; false when it did not say so in time
    */
   async settle(subject?: NumericIdentity): Promise<boolean> {
+    if (this.#deps.isUnknown()) return false;
     if (subject !== undefined && !this.#dirty) {
       const wanted = this.#deps.policy().subjects.find((one) => one.subject === subject);
       this.#dirty = wanted !== this.#wanted.get(subject);

@@ -112,6 +112,11 @@ export class PolicyManager {
     return this.#lost;
   }
 
+  /** Whether the rules, or the endpoints that they are for, are not known. */
+  get isUnknown(): boolean {
+    return this.#starting || this.#lost !== undefined;
+  }
+
   /** Which file of the rules was corrupt when the other one was taken, until the next import; or that of the local identities. */
   get damage(): string | undefined {
     const rules = this.#damage === undefined ? undefined : `${this.#damage}: the other copy was taken`;

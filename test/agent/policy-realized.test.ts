@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ProxyContext } from '../../src/agent/agent-deps.ts';
 import type { ProxyPart } from '../../src/agent/proxy-part.ts';
 import { parseIp } from '../../src/base/ip.ts';
@@ -219,6 +220,22 @@ describe('a change of policy', () => {
     const web = node.agent.manager.list()[0]?.identity?.id;
     for (const { subjects } of proxy.policies)
       assert.ok(subjects.some(({ subject, ingress }) => subject === web && ingress?.[0]?.l7 !== undefined));
+  });
+
+  it('leaves the proxy what it has where the rules are lost', async () => {
+    await add(10, 'web');
+    await add(11, 'db');
+    await put(httpRule);
+    await node.stop();
+    for (const file of ['policy.json', 'policy.backup.json']) writeFileSync(join(node.folder, file), '{');
+    await node.start();
+    await until('both are built', () => node.agent.manager.list().every(({ builds }) => builds > 0));
+    await node.client.endpoints();
+    await add(12, 'web');
+    await sleep(50);
+    assert.equal(proxy.policies.length, 0);
+    await put(httpRule);
+    assert.equal(proxy.policies.at(-1)?.subjects.length, 1);
   });
 
   it('puts the addresses of a name in force before the answer goes on, and they survive a restart', async () => {

@@ -1,4 +1,4 @@
-import type { DocumentLimits, TextEntry, TextNode } from './document.ts';
+import type { DocumentLimits, TextEntry, TextNode } from './text-node.ts';
 
 const SPACE = /[ \t\r\n]*/y;
 const STRING = /"(?:[^"\\\p{Cc}]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/uy;

@@ -21,7 +21,6 @@ import { TEST_PROXY_PORTS } from '../support/policy-language.ts';
 const NS = 'k8s:io.kubernetes.pod.namespace';
 export const TCP = 6;
 export const UDP = 17;
-export const SCTP = 132;
 export const ICMP = 1;
 
 const identity = (id: number, ...labels: readonly string[]): Identity => ({

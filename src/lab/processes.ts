@@ -97,9 +97,9 @@ function wordsOf(pid: number): readonly string[] {
   }
 }
 
-const DAEMONS = new Set(['agent', 'health-agent']);
+const DAEMONS = new Set(['agent', 'health-agent', 'proxy']);
 
-/** Whether these are the words of an agent or a health agent whose state lies inside `folder`: a path alone may be anybody's. */
+/** Whether these are the words of an agent, a health agent or a proxy whose state lies inside `folder`: a path alone may be anybody's. */
 function isDaemonOf(folder: string, words: readonly string[]): boolean {
   return (
     words.some((word) => DAEMONS.has(word)) &&
@@ -111,7 +111,7 @@ function isDaemonOf(folder: string, words: readonly string[]): boolean {
   );
 }
 
-/** The agents and health agents whose state lies inside `folder`: what a lab without namespaces consists of. */
+/** The agents, health agents and proxies whose state lies inside `folder`: what a lab without namespaces consists of. */
 export function processesOf(folder: string): readonly ProcessRef[] {
   const pids = readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -154,6 +154,26 @@ describe('a real agent on the real kernel, killed at any moment', { skip: bpfOrS
     await until('all are ready', allReady, START_MS);
     assert.deepEqual(await list(), endpoints);
     assert.deepEqual(await client.policy(), policy);
+  });
+
+  it('finds its proxy and the numbers of prefixes again after a kill', async () => {
+    const port = { ports: [{ port: '80', protocol: 'TCP' }], rules: { http: [{ method: 'GET' }] } };
+    const rule = { ingress: [{ toPorts: [port] }], egress: [{ toCIDR: ['198.51.100.0/24'] }] };
+    await client.endpoints();
+    await client.putPolicy(
+      JSON.stringify([{ endpointSelector: { matchLabels: { 'k8s:app': 'web' } }, ...rule }]),
+    );
+    const number = async (): Promise<number | undefined> =>
+      (await client.ips({ cidr: '198.51.100.0/24' }))[0]?.identity;
+    const proxy = (): unknown => JSON.parse(readFileSync(join(paths.pidDir, 'proxy.started.json'), 'utf8'));
+    await until('the prefix is named', async () => (await number()) !== undefined, START_MS);
+    await until('all are ready', allReady, START_MS);
+    const before = [await number(), proxy()];
+    await kill();
+    await start();
+    await until('all are ready', allReady, START_MS);
+    assert.deepEqual([await number(), proxy()], before);
+    assert.equal((await client.healthz()).cilium?.state, 'Ok');
   });
 
   it('refuses a second one on the same state with exit code 4 and its pid', async () => {

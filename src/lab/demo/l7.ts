@@ -87,7 +87,7 @@ async function recordsOf(lab: Lab, monitors: readonly Follower[]): Promise<reado
       monitor
         .text()
         .split('\n')
-        .filter((line) => line.includes(pair) && line.startsWith('-> Request')),
+        .filter((line) => line.includes(pair) && line.startsWith('<- Request')),
     );
   // Four landings and four attempts; then a moment for what should not be there.
   const options = { what: 'records', timeoutMs: MONITOR_SEES_MS };
@@ -101,9 +101,9 @@ function checkRecords(lines: readonly string[], report: DemoReport): void {
   report.output(`\n$ ciliate monitor -t l7\n${lines.slice(0, LINES_SHOWN).join('\n')}\n`);
   const count = (verdict: string, request: string): number =>
     lines.filter((line) => line.includes(`verdict ${verdict}`) && line.includes(request)).length;
-  const forwarded = count('forwarded', 'POST http://');
+  const forwarded = count('Forwarded', 'POST http://');
   report.check(forwarded === 4, `monitor shows ${forwarded} landings as forwarded`);
-  const denied = count('denied', 'PUT http://');
+  const denied = count('Denied', 'PUT http://');
   report.check(denied === 4, `monitor shows ${denied} hits of the exhaust port as denied`);
   report.check(lines.length === 8, `monitor shows ${lines.length} requests in all`);
 }

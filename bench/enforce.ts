@@ -29,8 +29,9 @@ import { DatapathLab, NODE4 } from '../test/support/datapath-lab.ts';
 import { whyNoBpf } from '../test/support/privilege.ts';
 import { type BenchRow, median, report } from './support/measure.ts';
 
-const ROUNDS = 25;
-const MANY = 50;
+const ROUNDS = 100;
+/** Beside the one that the stream goes to. */
+const MANY = 99;
 const REST_MS = 60;
 const PORT = 9000;
 const RULE = JSON.stringify([
@@ -179,11 +180,16 @@ async function toggle(client: AgentClient, stream: Stream): Promise<Times> {
   return times;
 }
 
-function rowsOf(what: string, times: readonly number[], aim?: string): BenchRow[] {
+function rowsOf(what: string, times: readonly number[], aims: { p50?: string; p99?: string }): BenchRow[] {
   const sorted = [...times].sort((a, b) => a - b);
   const p99 = sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * 0.99))] ?? 0;
-  const p50 = { what: `${what}, p50`, value: median(times), unit: 'ms' };
-  return [aim === undefined ? p50 : { ...p50, aim }, { what: `${what}, p99`, value: p99, unit: 'ms' }];
+  const row = (name: string, value: number, aim: string | undefined): BenchRow => ({
+    what: `${what}, ${name}`,
+    value,
+    unit: 'ms',
+    ...(aim !== undefined && { aim }),
+  });
+  return [row('p50', median(times), aims.p50), row('p99', p99, aims.p99)];
 }
 
 /** More endpoints that the rule selects: their far ends stay on the node, for nobody speaks to them. */
@@ -220,11 +226,11 @@ async function run(lab: DatapathLab, folder: string): Promise<void> {
     const ready = await addMany(lab, client);
     const many = await toggle(client, stream);
     report('From a change of policy to its effect, and from PUT /endpoint to ready', [
-      ...rowsOf('deny, 1 endpoint selected', one.deny, '<= 7'),
-      ...rowsOf('allow, 1 endpoint selected', one.allow, '<= 7'),
-      ...rowsOf(`deny, ${MANY + 1} selected`, many.deny, '<= 45'),
-      ...rowsOf(`allow, ${MANY + 1} selected`, many.allow, '<= 45'),
-      ...rowsOf('endpoint, PUT to ready', ready, '<= 265'),
+      ...rowsOf('deny, 1 endpoint selected', one.deny, { p50: '<= 7' }),
+      ...rowsOf('allow, 1 endpoint selected', one.allow, { p50: '<= 7' }),
+      ...rowsOf(`deny, ${MANY + 1} selected`, many.deny, { p99: '<= 5' }),
+      ...rowsOf(`allow, ${MANY + 1} selected`, many.allow, { p99: '<= 5' }),
+      ...rowsOf('endpoint, PUT to ready', ready, { p50: '<= 265' }),
     ]);
   } finally {
     await stream?.stop();

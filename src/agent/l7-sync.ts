@@ -1,6 +1,7 @@
 import type { NumericIdentity } from '../model/identity.ts';
 import type { L7Filter, L7Policy, L7SubjectPolicy } from '../model/l7.ts';
 import type { Direction } from '../model/map-state.ts';
+import type { ProxyEndpoint } from '../model/proxy-protocol.ts';
 import type { Endpoint } from './endpoint.ts';
 import { addressesOf } from './endpoint-addresses.ts';
 import type { ProxyPart } from './proxy-part.ts';
@@ -34,6 +35,8 @@ export class L7Sync {
   #acknowledged: Promise<boolean> = Promise.resolve(true);
   #sent: L7Policy = { revision: 0, subjects: [] };
   #late = false;
+  /** The endpoints that the proxy was told of last, as text. */
+  #told = '';
   /** The subjects of `#sent` as the rules asked for them. */
   #wanted: ReadonlyMap<NumericIdentity, L7SubjectPolicy> = new Map();
   /** Whether `#sent` holds what the rules no longer ask for. */
@@ -61,7 +64,8 @@ export class L7Sync {
 
   /** A change is in force: the proxy may forget what it only had to know on the way. */
   done(): void {
-    if (this.#dirty || this.#retains) this.touchLater();
+    if (this.#dirty || this.#retains || this.#told !== JSON.stringify(this.#endpointsNow()))
+      this.touchLater();
   }
 
   /** Tells the proxy of changes that nobody waits for, as of endpoints that came or went. */
@@ -94,17 +98,26 @@ export class L7Sync {
 
   async #push(): Promise<boolean> {
     this.#dirty = false;
-    const { proxy, endpoints } = this.#deps;
+    const { proxy } = this.#deps;
     this.#sent = this.#compose();
     const { state } = proxy.status();
     const waitMs = this.#late ? Math.min(LATE_WAIT_MS, WAIT_MS[state]) : WAIT_MS[state];
-    const told = endpoints().flatMap(({ id, identity, spec }) =>
-      identity === undefined ? [] : [{ endpoint: id, identity: identity.id, addresses: addressesOf(spec) }],
-    );
+    const told = this.#endpointsNow();
+    this.#told = JSON.stringify(told);
     const inTime = await proxy.apply(this.#sent, told, waitMs);
     this.#late = !inTime;
     if (!inTime) this.#dirty = true;
     return inTime;
+  }
+
+  /** By the identity that its policy map is for: to a newer one that map, and its redirects, say nothing yet. */
+  #endpointsNow(): readonly ProxyEndpoint[] {
+    return this.#deps.endpoints().flatMap(({ id, identity, datapathIdentity, spec }) => {
+      const judgedAs = datapathIdentity ?? identity?.id;
+      return judgedAs === undefined
+        ? []
+        : [{ endpoint: id, identity: judgedAs, addresses: addressesOf(spec) }];
+    });
   }
 
   #compose(): L7Policy {

@@ -5,11 +5,18 @@ import { decodeSelector } from './parse-selector.ts';
 import { decodeServices } from './parse-services.ts';
 import { ENTITIES, type Entity, type Peers } from './rule.ts';
 
+/** Entities whose identities this version gives to nobody: a node names no API server and no ingress. */
+const UNASSIGNED: ReadonlySet<Entity> = new Set<Entity>(['kube-apiserver', 'unmanaged', 'ingress']);
+const NOBODY = 'nobody has this identity in this version: the rule matches nobody by it';
+
 function decodeEntity(decoder: Decoder, field: Field): Entity | undefined {
   const text = decoder.text(field);
   if (text === undefined) return undefined;
   const known = ENTITIES.find((entity) => entity === text);
-  if (known !== undefined) return known;
+  if (known !== undefined) {
+    if (UNASSIGNED.has(known)) decoder.warn(field, NOBODY, 'name its addresses with a CIDR rule');
+    return known;
+  }
   return decoder.report(
     field,
     'VALUE',
@@ -25,6 +32,8 @@ function each<T>(items: readonly Field[], decode: (item: Field) => T | undefined
 }
 
 /** How the entries of each kind of peers are read; the name of the field is `from` or `to` and this suffix. */
+const NODES_UNLABELLED = 'nodes have no labels of their own in this version: none is picked by them';
+
 const DECODE: readonly (readonly [suffix: string, decode: DecodeList])[] = [
   [
     'Endpoints',
@@ -52,7 +61,10 @@ const DECODE: readonly (readonly [suffix: string, decode: DecodeList])[] = [
   ['FQDNs', (decoder, items) => ({ kind: 'fqdns', names: each(items, (item) => decodeFqdn(decoder, item)) })],
   [
     'Nodes',
-    (decoder, items) => ({ kind: 'nodes', selectors: each(items, (item) => decodeSelector(decoder, item)) }),
+    (decoder, items) => {
+      for (const item of items) decoder.warn(item, NODES_UNLABELLED, 'name the addresses with a CIDR rule');
+      return { kind: 'nodes', selectors: each(items, (item) => decodeSelector(decoder, item)) };
+    },
   ],
 ];
 

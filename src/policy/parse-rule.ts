@@ -79,6 +79,10 @@ function decodeSubject(
     const reason = 'endpointSelector and nodeSelector cannot stand in one rule';
     decoder.report(nodes, 'CONFLICT', reason, 'make two rules of it');
   }
+  if (nodes !== undefined) {
+    const reason = 'policies of nodes are kept and shown, but nothing enforces them in this version';
+    decoder.warn(nodes, reason, 'filter the host by other means until then');
+  }
   const selector = decodeSelector(decoder, field);
   return selector && { selector, kind: endpoints === undefined ? 'node' : 'endpoint' };
 }

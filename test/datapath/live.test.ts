@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
-import { createServer, type Server, Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -21,6 +21,7 @@ import {
   REMOTE4,
   REMOTE6,
 } from '../support/datapath-lab.ts';
+import { NetSockets } from '../support/net-sockets.ts';
 import { bpfOrSkip } from '../support/privilege.ts';
 import { eventually } from '../support/process.ts';
 
@@ -28,70 +29,31 @@ const OPEN = { ingress: false, egress: false };
 const INGRESS = { ingress: true, egress: false };
 const CONNECT_MS = 700;
 
-/** Sockets of one test, in any namespace; all closed at its end. */
+/** Sockets of one test, in any namespace of the lab (by its name); all closed at its end. */
 class Sockets {
   readonly #lab: DatapathLab;
-  readonly #open: { destroy(): void }[] = [];
+  readonly #net = new NetSockets();
 
   constructor(lab: DatapathLab) {
     this.#lab = lab;
   }
 
-  #descriptor(
-    namespace: string,
-    options: { type: 'stream' | 'datagram'; family: 4 | 6; address?: string; port?: number },
-  ) {
-    const { type, family, address, port = 0 } = options;
-    return loadSockets().openSocket({
-      family,
-      type,
-      netns: this.#lab.net.path(namespace),
-      ...(address !== undefined && { bind: { address, port } }),
-      ...(type === 'stream' && address !== undefined && { listen: 16 }),
-    });
-  }
-
   /** An echo server on TCP. */
-  async serve(namespace: string, address: string, port: number): Promise<Server> {
-    const family = address.includes(':') ? 6 : 4;
-    const server = createServer((socket) => {
-      this.#open.push(socket);
-      socket.on('error', () => undefined);
-      socket.pipe(socket);
-    });
-    server.listen({ fd: this.#descriptor(namespace, { type: 'stream', family, address, port }) });
-    await once(server, 'listening');
-    this.#open.push({ destroy: () => server.close() });
-    return server;
+  serve(namespace: string, address: string, port: number): Promise<Server> {
+    return this.#net.listen(this.#lab.net.path(namespace), address, port, (socket) => socket.pipe(socket));
   }
 
   /** A connected socket, or undefined when nothing answered. */
-  async connect(namespace: string, address: string, port: number): Promise<Socket | undefined> {
-    const family = address.includes(':') ? 6 : 4;
-    const socket = new Socket({ fd: this.#descriptor(namespace, { type: 'stream', family }) });
-    this.#open.push(socket);
-    socket.on('error', () => undefined);
-    socket.connect({ host: address, port });
-    const connected = once(socket, 'connect').then(
-      () => true,
-      () => false,
-    );
-    return (await Promise.race([connected, delay(CONNECT_MS, false)])) ? socket : undefined;
+  connect(namespace: string, address: string, port: number): Promise<Socket | undefined> {
+    return this.#net.connect(this.#lab.net.path(namespace), address, port);
   }
 
-  async udp(namespace: string, address: string, port = 0): Promise<UdpSocket> {
-    const family = address.includes(':') ? 6 : 4;
-    const socket = createSocket(family === 4 ? 'udp4' : 'udp6');
-    socket.on('error', () => undefined);
-    const listening = once(socket, 'listening');
-    socket.bind({ fd: this.#descriptor(namespace, { type: 'datagram', family, address, port }) });
-    await listening;
-    this.#open.push({ destroy: () => socket.close() });
-    return socket;
+  udp(namespace: string, address: string, port = 0): Promise<UdpSocket> {
+    return this.#net.udp(this.#lab.net.path(namespace), address, port);
   }
 
   close(): void {
-    for (const socket of this.#open.splice(0).reverse()) socket.destroy();
+    this.#net.close();
   }
 }
 

@@ -132,6 +132,7 @@
 
 /* Bits of ipcache_entry.flags. */
 #define IPCACHE_F_RANGE 1
+#define IPCACHE_F_HELD 2
 
 /* Reserved identities that the programs know. */
 #define IDENTITY_UNKNOWN 0

@@ -21,7 +21,8 @@ struct ipcache_entry {
 
 /*
  * Longest prefix -> identity. Written by user space, read by slow paths. The ranges of endpoints lie in it
- * with identity 0, so that an address in them which nobody has announced is unknown and never the world.
+ * with identity 0, so that an address in them which nobody has announced is unknown and never the world. One
+ * whose identity is held speaks to no endpoint: not every policy map knows that identity yet.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
@@ -31,16 +32,16 @@ struct {
 	__type(value, struct ipcache_entry);
 } MAP_IPCACHE SEC(".maps");
 
-static __always_inline __u32 ipcache_identity(const union address *address, bool v6)
+/* NULL: the world. */
+static __always_inline const struct ipcache_entry *ipcache_lookup(const union address *address, bool v6)
 {
 	struct ipcache_key key = {
 		.prefix_bits = 32 + (v6 ? 128 : 32),
 		.family = v6 ? 6 : 4,
 		.address = *address,
 	};
-	struct ipcache_entry *entry = bpf_map_lookup_elem(&MAP_IPCACHE, &key);
 
-	return entry ? entry->identity : IDENTITY_WORLD;
+	return bpf_map_lookup_elem(&MAP_IPCACHE, &key);
 }
 
 #endif

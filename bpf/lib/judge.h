@@ -62,13 +62,17 @@ static __always_inline int side_of_address(struct side *side, const union addres
 static __always_inline void side_identify(struct side *side, const union address *address, bool v6,
 					  bool is_source)
 {
+	const struct ipcache_entry *entry;
+
 	if (side->slot)
 		return;
 	if (side->host) {
 		side->identity = IDENTITY_HOST;
 		return;
 	}
-	side->identity = ipcache_identity(address, v6);
+	entry = ipcache_lookup(address, v6);
+	side->identity = entry ? entry->identity : IDENTITY_WORLD;
+	side->held = entry && entry->flags & IPCACHE_F_HELD ? 1 : 0;
 	if (side->identity == IDENTITY_HOST && is_source)
 		side->identity = IDENTITY_WORLD;
 	else if (side->identity == IDENTITY_HOST)
@@ -122,6 +126,11 @@ SUBPROGRAM int judge_policies(struct __sk_buff *ctx, struct judgement *judgement
 	initiator_identity = reply ? judgement->destination.identity : judgement->source.identity;
 	responder_slot = reply ? judgement->source.slot : judgement->destination.slot;
 	responder_identity = reply ? judgement->source.identity : judgement->destination.identity;
+	if ((judgement->source.held || judgement->destination.held) && (initiator_slot || responder_slot)) {
+		judgement->direction = initiator_slot ? DIR_EGRESS : DIR_INGRESS;
+		judgement->owner = initiator_slot ? initiator_slot : responder_slot;
+		return -DROP_INVALID_IDENTITY;
+	}
 	if (initiator_slot) {
 		request->slot = initiator_slot;
 		request->identity = responder_identity;

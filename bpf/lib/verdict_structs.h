@@ -16,7 +16,7 @@ struct side {
 	__u32 ifindex;
 	__u16 id;  /* of the endpoint */
 	__u8 host; /* this node itself */
-	__u8 pad;
+	__u8 held; /* its identity is not to be judged by yet */
 };
 
 struct judgement {

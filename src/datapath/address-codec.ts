@@ -1,4 +1,5 @@
 import type { Cidr, IpBytes, IpFamily } from '../base/ip.ts';
+import { IpcacheFlag } from '../model/constants.gen.ts';
 import { addressKeyLayout, ipcacheEntryLayout, ipcacheKeyLayout } from './map-layouts.ts';
 import type { IpcacheEntry } from './types.ts';
 
@@ -29,7 +30,7 @@ function decodePrefix(buffer: Uint8Array, offset: number): Cidr {
 export function encodeIpcacheEntry(entry: IpcacheEntry, flags = 0): Buffer {
   return ipcacheEntryLayout.encode({
     identity: entry.identity,
-    flags,
+    flags: entry.held === true ? flags | IpcacheFlag.fHeld : flags,
     tunnel: entry.tunnelEndpoint ?? new Uint8Array(),
   });
 }
@@ -42,7 +43,8 @@ export function decodeIpcache(
 ): { readonly entry: IpcacheEntry; readonly flags: number } {
   const prefix = decodePrefix(keys, index * ipcacheKeyLayout.bytes);
   const { identity, flags, tunnel } = ipcacheEntryLayout.decode(values, index * ipcacheEntryLayout.bytes);
-  return { entry: { prefix, identity, tunnelEndpoint: tunnelAddress(tunnel) }, flags };
+  const held = (flags & IpcacheFlag.fHeld) !== 0;
+  return { entry: { prefix, identity, tunnelEndpoint: tunnelAddress(tunnel), ...(held && { held }) }, flags };
 }
 
 function tunnelAddress(bytes: Uint8Array): IpBytes | undefined {

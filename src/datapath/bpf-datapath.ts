@@ -156,6 +156,10 @@ class BpfDatapath implements Datapath {
     return this.#counted(MapName.policy, () => this.#started().endpoints.applyPolicy(...args));
   }
 
+  lockEndpoint(id: number): Promise<void> {
+    return this.#counted(MapName.endpoints, () => this.#started().endpoints.lock(id));
+  }
+
   async readPolicy(id: number): ReturnType<Datapath['readPolicy']> {
     return this.#started().endpoints.readPolicy(id);
   }

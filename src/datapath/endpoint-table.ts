@@ -3,7 +3,7 @@ import type { MapState, MapStateDiff } from '../model/map-state.ts';
 import { encodeAddressKey } from './address-codec.ts';
 import { decodeEndpoint, type EndpointRecord, encodeEndpoint } from './endpoint-codec.ts';
 import { moveEpoch } from './epochs.ts';
-import { PolicyWriteError, UnknownEndpointError } from './errors.ts';
+import { EndpointLockedError, PolicyWriteError, UnknownEndpointError } from './errors.ts';
 import type { Links } from './links.ts';
 import { addressEntryLayout, endpointLayout } from './map-layouts.ts';
 import { PolicyMaps } from './policy-maps.ts';
@@ -18,6 +18,8 @@ interface Slot {
   readonly slot: number;
   record: EndpointRecord;
   readonly policy: PolicyPair;
+  /** How often it was locked: what began to be written before that does not unlock it. */
+  locks: number;
 }
 
 /** An attachment under way; detaching its endpoint makes it a thing of the past. */
@@ -60,7 +62,12 @@ export class EndpointTable {
         const record = decodeEndpoint(values, i * endpointLayout.bytes);
         if (record === undefined) continue;
         const slot = readIndex(keys, i * 4);
-        const entry = { slot, record, policy: new PolicyPair(this.#policies, slot, record.policySide) };
+        const entry = {
+          slot,
+          record,
+          policy: new PolicyPair(this.#policies, slot, record.policySide),
+          locks: 0,
+        };
         const { ifindex, ifname } = record.endpoint;
         this.#slots.add(slot);
         const guarded = attached.from_pod.has(ifindex) && attached.to_pod.has(ifindex);
@@ -147,7 +154,7 @@ export class EndpointTable {
     }
     const slot = this.#policies.freeSlot(this.#slots);
     const record: EndpointRecord = { endpoint, locked: true, enforcement: UNENFORCED, policySide: 0 };
-    const entry: Slot = { slot, record, policy: new PolicyPair(this.#policies, slot, 0) };
+    const entry: Slot = { slot, record, policy: new PolicyPair(this.#policies, slot, 0), locks: 0 };
     this.#slots.add(slot);
     try {
       await clear(entry.policy);
@@ -207,11 +214,12 @@ export class EndpointTable {
 
   /**
    * Writes the policy where nothing is judged by it yet, then switches to it, with identity and enforcement, as one.
-   * @throws PolicyWriteError when the map does not take it: the endpoint is locked then
+   * @throws PolicyWriteError when the map does not take it: the endpoint is locked then; EndpointLockedError when it was
+   * locked meanwhile, and stays so
    */
   async applyPolicy(id: number, diff: MapStateDiff, wanted: PolicySwitch): Promise<void> {
     const entry = this.#entry(id);
-    const { policy } = entry;
+    const { policy, locks } = entry;
     let switched: (() => void) | undefined;
     try {
       if (entry.record.locked) await policy.writeInPlace(diff);
@@ -221,12 +229,20 @@ export class EndpointTable {
       throw new PolicyWriteError(id, cause);
     }
     if (this.#byId.get(id) !== entry) throw new UnknownEndpointError(id);
+    if (entry.locks !== locks) throw new EndpointLockedError(id);
     const policySide = switched === undefined ? policy.side : policy.otherSide;
     const { identity = entry.record.endpoint.identity, ...enforcement } = wanted;
     const endpoint = { ...entry.record.endpoint, identity };
     this.#write(entry, { endpoint, locked: false, enforcement, policySide });
     switched?.();
     this.#policies.refill(this.#slots);
+  }
+
+  /** @throws UnknownEndpointError */
+  lock(id: number): void {
+    const entry = this.#entry(id);
+    entry.locks++;
+    this.#lock(entry);
   }
 
   #lock(entry: Slot): void {

@@ -11,6 +11,13 @@ export class PolicyWriteError extends SystemError {
   }
 }
 
+/** The endpoint was locked while its policy was written: that may lack what it was locked for. */
+export class EndpointLockedError extends SystemError {
+  constructor(endpointId: number) {
+    super(`endpoint ${endpointId} was closed while its policy was written`, { code: 'ENDPOINT_LOCKED' });
+  }
+}
+
 export class UnknownEndpointError extends SystemError {
   constructor(endpointId: number) {
     super(`endpoint ${endpointId} is not in the datapath`, { code: 'DATAPATH_NO_ENDPOINT' });

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Bpf, type BpfMap, loadBpf } from '../../bpf/addon/index.ts';
 import { SystemError } from '../base/errors.ts';
-import { MapName, PolicyDirection } from '../model/constants.gen.ts';
+import { IpcacheFlag, MapName, PolicyDirection } from '../model/constants.gen.ts';
 import type { MapStateEntry, MapStateKey } from '../model/map-state.ts';
 import { type ConntrackFlow, readConntrackMap, ticksOfJiffies } from './conntrack-table.ts';
 import { readCounters } from './counters.ts';
@@ -135,7 +135,8 @@ class PinnedMapReader implements MapReader {
   }
 
   *ipcache(): Iterable<IpcacheEntry> {
-    for (const { entry, flags } of readIpcacheMap(this.#map(MapName.ipcache))) if (flags === 0) yield entry;
+    for (const { entry, flags } of readIpcacheMap(this.#map(MapName.ipcache)))
+      if ((flags & IpcacheFlag.fRange) === 0) yield entry;
   }
 
   *conntrack(family: 4 | 6): Iterable<ConntrackFlow> {

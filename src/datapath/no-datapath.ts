@@ -47,6 +47,10 @@ class NoDatapath implements Datapath {
     entry.policy = policy;
   }
 
+  async lockEndpoint(id: number): Promise<void> {
+    this.#entry(id);
+  }
+
   async readPolicy(id: number): Promise<MapState> {
     return this.#entry(id).policy;
   }

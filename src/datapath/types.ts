@@ -39,6 +39,8 @@ export interface IpcacheEntry {
   readonly identity: NumericIdentity;
   /** Address of the node behind which the prefix lies; undefined for local and outside prefixes. */
   readonly tunnelEndpoint: IpBytes | undefined;
+  /** No endpoint speaks with the prefix: not every policy map knows its identity yet. Default: they do. */
+  readonly held?: boolean | undefined;
 }
 
 /** The node's own facts, load-time constants of the programs or map entries. */
@@ -106,6 +108,11 @@ export interface Datapath {
    * endpoint's epoch: established flows are judged anew.
    */
   applyPolicy(id: number, diff: MapStateDiff, wanted: PolicySwitch): Promise<void>;
+  /**
+   * Nothing passes the endpoint until an `applyPolicy` that begins after this call; one under way does not open it.
+   * @throws UnknownEndpointError, BpfError
+   */
+  lockEndpoint(id: number): Promise<void>;
   /** The whole map state as the kernel holds it: what a restarted agent takes the difference against. */
   readPolicy(id: number): Promise<MapState>;
   upsertIpcache(entries: readonly IpcacheEntry[]): Promise<void>;

@@ -311,11 +311,13 @@ export const addressFlagText: Readonly<Record<number, string>> = {
 /** Bits of ipcache_entry.flags. */
 export const IpcacheFlag = {
   fRange: 1,
+  fHeld: 2,
 } as const;
 
 /** Texts of {@link IpcacheFlag}. */
 export const ipcacheFlagText: Readonly<Record<number, string>> = {
   1: 'range of endpoints: what it holds beyond longer prefixes is unknown',
+  2: 'not every policy map knows the identity yet: no endpoint speaks with the prefix',
 };
 
 /** Reserved identities that the programs know. */

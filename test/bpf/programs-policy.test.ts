@@ -168,6 +168,22 @@ describePrograms('policy', (cases) => {
       assert.equal(result.events[0]?.kind === 'policy-verdict' && result.events[0].remoteIdentity, 0);
     });
 
+    it('lets nobody speak with an address whose identity is held, on running flows too, until it is not', async () => {
+      const prefix = `${address.peer}/${family === 4 ? 32 : 128}`;
+      assert.equal(receive(address.peer, udp(1, 2)).verdict, 'redirect');
+      await cases.rig.setIdentity(prefix, PEER, true);
+      try {
+        assertDropped(receive(address.peer, udp(1, 2)), DropReason.invalidIdentity);
+        assertDropped(receive(address.peer, udp(3, 4)), DropReason.invalidIdentity);
+        assertDropped(send(address.peer, udp(5, 6)), DropReason.invalidIdentity);
+        assertDropped(send(address.peer, udp(2, 1)), DropReason.invalidIdentity);
+      } finally {
+        await cases.rig.setIdentity(prefix, PEER);
+      }
+      assert.equal(receive(address.peer, udp(1, 2)).verdict, 'redirect');
+      assert.equal(send(address.peer, udp(2, 1)).verdict, 'pass');
+    });
+
     it('takes the node for the host only when the packet comes from itself', async () => {
       await cases.rig.setPolicy(A.id, stateOf([item('ingress', 1)]), { ingress: true, egress: false });
       assert.equal(deliver(address.node, udp(1, 2), 0).verdict, 'pass');

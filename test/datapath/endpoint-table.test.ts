@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { loadBpf } from '../../bpf/addon/index.ts';
+import { decodeEndpoint } from '../../src/datapath/endpoint-codec.ts';
 import { EndpointTable } from '../../src/datapath/endpoint-table.ts';
+import { endpointLayout } from '../../src/datapath/map-layouts.ts';
 import { type LoadedPrograms, loadPrograms } from '../../src/datapath/programs.ts';
+import type { MapStateDiff } from '../../src/model/map-state.ts';
+import { allow } from '../support/datapath-lab.ts';
 import { bpfOrSkip } from '../support/privilege.ts';
 import { testEndpoint } from '../support/program-rig.ts';
 
+const stateDiff = (upserts: MapStateDiff['upserts']): MapStateDiff => ({ upserts, deletes: [] });
 const UNKNOWN = { code: 'DATAPATH_NO_ENDPOINT' };
 
 describe('the endpoint table', { skip: bpfOrSkip() }, () => {
@@ -93,5 +98,29 @@ describe('the endpoint table', { skip: bpfOrSkip() }, () => {
       order.filter((text) => text.endsWith('_pod')),
       ['2 from_pod', '2 to_pod'],
     );
+  });
+
+  it('stays locked after a policy that began to be written before it was locked, and opens with the next', async () => {
+    await drain(table.attach(testEndpoint(1, { identity: 1, ifindex: 1 })));
+    const open = { ingress: false, egress: false };
+    const lockedNow = (): boolean | undefined => {
+      for (const { values, count } of loaded.maps.endpoints.batches())
+        for (let i = 0; i < count; i++) {
+          const record = decodeEndpoint(values, i * endpointLayout.bytes);
+          if (record?.endpoint.id === 1) return record.locked;
+        }
+      return undefined;
+    };
+    await table.applyPolicy(1, stateDiff([allow('ingress', 7)]), open);
+    assert.equal(lockedNow(), false);
+    const late = table.applyPolicy(1, stateDiff([allow('ingress', 8)]), open);
+    table.lock(1);
+    assert.equal(lockedNow(), true);
+    await assert.rejects(late, { code: 'ENDPOINT_LOCKED' });
+    assert.equal(lockedNow(), true);
+    assert.equal(table.readPolicy(1).size, 1, 'the map in force is as it was');
+    await table.applyPolicy(1, stateDiff([allow('ingress', 8)]), open);
+    assert.equal(lockedNow(), false);
+    assert.equal(table.readPolicy(1).size, 2);
   });
 });

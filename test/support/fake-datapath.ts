@@ -1,4 +1,5 @@
 import { type Cidr, formatCidr } from '../../src/base/ip.ts';
+import { EndpointLockedError } from '../../src/datapath/errors.ts';
 import type {
   Datapath,
   DatapathEndpoint,
@@ -15,6 +16,8 @@ export interface FakeKernelEndpoint {
   endpoint: DatapathEndpoint;
   policy: MapState;
   enforcement: Enforcement | undefined;
+  /** Nothing passes: no policy yet, or closed since. */
+  locked: boolean;
 }
 
 /** What outlives an agent: pinned maps and links. Give the same one to the next `FakeDatapath`. */
@@ -31,6 +34,10 @@ export class FakeDatapath implements Datapath {
   readonly kernel: FakeKernel;
   /** Call name -> error that its next calls reject with; removed by the test. */
   readonly failures = new Map<keyof Datapath, Error>();
+  /** Called before each write of a policy, for a test that fails or delays those of one endpoint. */
+  beforePolicy: (id: number) => Promise<void> | void = () => undefined;
+  /** How often endpoints were locked. */
+  readonly #locks = new Map<number, number>();
 
   constructor(kernel: FakeKernel = new FakeKernel()) {
     this.kernel = kernel;
@@ -52,7 +59,12 @@ export class FakeDatapath implements Datapath {
 
   async attachEndpoint(endpoint: DatapathEndpoint): Promise<void> {
     this.#fail('attachEndpoint');
-    this.kernel.endpoints.set(endpoint.id, { endpoint, policy: new Map(), enforcement: undefined });
+    this.kernel.endpoints.set(endpoint.id, {
+      endpoint,
+      policy: new Map(),
+      enforcement: undefined,
+      locked: true,
+    });
     this.kernel.calls.push(`attach ${endpoint.id}`);
   }
 
@@ -68,7 +80,11 @@ export class FakeDatapath implements Datapath {
     { identity, ...enforcement }: PolicySwitch,
   ): Promise<void> {
     this.#fail('applyPolicy');
+    const locks = this.#locks.get(id);
+    await this.beforePolicy(id);
     const held = this.#endpoint(id);
+    if (this.#locks.get(id) !== locks) throw new EndpointLockedError(id);
+    held.locked = false;
     const policy = new Map(held.policy);
     for (const key of diff.deletes) policy.delete(mapStateKeyText(key));
     for (const item of diff.upserts) policy.set(mapStateKeyText(item.key), item);
@@ -86,6 +102,13 @@ export class FakeDatapath implements Datapath {
     );
   }
 
+  async lockEndpoint(id: number): Promise<void> {
+    this.#fail('lockEndpoint');
+    this.#endpoint(id).locked = true;
+    this.#locks.set(id, (this.#locks.get(id) ?? 0) + 1);
+    this.kernel.calls.push(`lock ${id}`);
+  }
+
   async readPolicy(id: number): Promise<MapState> {
     this.#fail('readPolicy');
     return this.#endpoint(id).policy;
@@ -95,7 +118,8 @@ export class FakeDatapath implements Datapath {
     this.#fail('upsertIpcache');
     for (const entry of entries) {
       this.kernel.ipcache.set(formatCidr(entry.prefix), entry);
-      this.kernel.calls.push(`ipcache + ${formatCidr(entry.prefix)} ${entry.identity}`);
+      const held = entry.held === true ? ' held' : '';
+      this.kernel.calls.push(`ipcache + ${formatCidr(entry.prefix)} ${entry.identity}${held}`);
     }
   }
 

@@ -111,8 +111,8 @@ export class ProgramRig {
     );
   }
 
-  async setIdentity(prefix: string, identity: number): Promise<void> {
-    const entry: IpcacheEntry = { prefix: parseCidr(prefix), identity, tunnelEndpoint: undefined };
+  async setIdentity(prefix: string, identity: number, held = false): Promise<void> {
+    const entry: IpcacheEntry = { prefix: parseCidr(prefix), identity, tunnelEndpoint: undefined, held };
     await this.ipcache.upsert([entry]);
   }
 

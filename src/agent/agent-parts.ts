@@ -210,8 +210,9 @@ export class AgentParts {
   }
 
   #createManager(): EndpointManager {
-    const { datapath, network, store, log, node } = this.#deps;
+    const { datapath, network, store, log, node, options } = this.#deps;
     return new EndpointManager({
+      labelFilter: options.labels,
       datapath,
       devices: node.devices,
       holderOf: (ip) => this.cluster.holderOf(ip),

@@ -3,6 +3,7 @@ import { parseIp } from '../base/ip.ts';
 import type { Logger } from '../base/log.ts';
 import type { Datapath, DatapathEndpoint, MacBytes } from '../datapath/types.ts';
 import type { Identity } from '../model/identity.ts';
+import type { LabelFilter } from '../model/label-filter.ts';
 import { formatLabels } from '../model/labels.ts';
 import type { MapState } from '../model/map-state.ts';
 import { diffMapState, isEmptyDiff, lockedPolicy, type ResolvedPolicy } from '../policy/index.ts';
@@ -21,6 +22,7 @@ export interface EndpointBuilderDeps {
   readonly network: NetworkSetup;
   readonly policy: PolicyManager;
   readonly gate: ProxyGate;
+  readonly labelFilter: LabelFilter;
   readonly store: Store;
   readonly emit: EmitEvent;
   readonly log: Logger;
@@ -132,8 +134,9 @@ export class EndpointBuilder {
   /** With the store away a restored endpoint keeps the identity of its record, until it can be asked for again. */
   async #identityOf(endpoint: Endpoint): Promise<{ identity: Identity; certain: boolean }> {
     const restored = endpoint.identityFor === undefined ? endpoint.identity : undefined;
+    const { labelFilter: filter, store } = this.#deps;
     try {
-      return { identity: await identityOfLabels(endpoint.labels, this.#deps.store), certain: true };
+      return { identity: await identityOfLabels(endpoint.labels, { filter, store }), certain: true };
     } catch (error) {
       if (restored === undefined) throw error;
       endpoint.note(`Identity could not be confirmed: ${errorText(error)}`, 'Failed');

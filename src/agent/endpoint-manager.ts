@@ -4,6 +4,7 @@ import type * as Api from '../api/schema.ts';
 import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Identity, NumericIdentity } from '../model/identity.ts';
+import type { LabelFilter } from '../model/label-filter.ts';
 import { formatLabels, hasLabels, type Label, labelSetText, parseLabels } from '../model/labels.ts';
 import type { Store } from '../store/types.ts';
 import { Endpoint, type EndpointPolicy } from './endpoint.ts';
@@ -23,6 +24,7 @@ import { Regenerator } from './regenerator.ts';
 export interface EndpointManagerDeps extends EndpointIntakeDeps {
   readonly policy: PolicyManager;
   readonly gate: ProxyGate;
+  readonly labelFilter: LabelFilter;
   readonly store: Store;
   readonly ipcache: Ipcache;
   readonly directory: EndpointDirectory;

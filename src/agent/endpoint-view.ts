@@ -1,5 +1,6 @@
 import type * as Api from '../api/schema.ts';
-import { formatLabels, splitIdentityLabels } from '../model/labels.ts';
+import type { LabelFilter } from '../model/label-filter.ts';
+import { formatLabels } from '../model/labels.ts';
 import { Protocol } from '../model/map-state.ts';
 import { identitiesWithVerdict, l4Summary } from '../policy/index.ts';
 import type { Endpoint, EndpointPolicy } from './endpoint.ts';
@@ -10,6 +11,8 @@ import type { StatusLogEntry } from './status-log.ts';
 export interface EndpointViewOptions {
   /** Without a datapath nothing is enforced, whatever the rules say. */
   readonly enforcing: boolean;
+  /** Which labels make identities here. */
+  readonly labelFilter: LabelFilter;
 }
 
 function enabledText(policy: EndpointPolicy | undefined, enforcing: boolean): Api.EndpointPolicyEnabled {
@@ -58,7 +61,10 @@ export function logView(entries: readonly StatusLogEntry[]): readonly Api.Endpoi
 }
 
 /** `policy` is OK only when what the rules ask now is what is enforced. */
-export function healthView(endpoint: Endpoint, { enforcing }: EndpointViewOptions): Api.EndpointHealth {
+export function healthView(
+  endpoint: Endpoint,
+  { enforcing }: Pick<EndpointViewOptions, 'enforcing'>,
+): Api.EndpointHealth {
   if (endpoint.isEnding)
     return { overallHealth: 'Disabled', bpf: 'Disabled', policy: 'Disabled', connected: false };
   const bpf = !enforcing ? 'Disabled' : endpoint.attached ? 'OK' : 'Bootstrap';
@@ -74,8 +80,8 @@ export function healthView(endpoint: Endpoint, { enforcing }: EndpointViewOption
   return { overallHealth: overall, bpf, policy, connected: endpoint.attached };
 }
 
-export function labelsView(endpoint: Endpoint): Api.LabelConfiguration {
-  const { identity, informational } = splitIdentityLabels(endpoint.labels);
+export function labelsView(endpoint: Endpoint, filter: LabelFilter): Api.LabelConfiguration {
+  const { identity, informational } = filter.split(endpoint.labels);
   const user = formatLabels(endpoint.labels);
   return {
     spec: { user },
@@ -139,7 +145,7 @@ export function endpointView(endpoint: Endpoint, options: EndpointViewOptions): 
     status: {
       'external-identifiers': identifiersView(endpoint, endpoint),
       ...(identity !== undefined && { identity: { id: identity.id, labels: formatLabels(identity.labels) } }),
-      labels: labelsView(endpoint).status,
+      labels: labelsView(endpoint, options.labelFilter).status,
       realized: configuration,
       networking: networkingView(endpoint),
       policy: {

@@ -4,7 +4,8 @@ import {
   ReservedIdentity,
   reservedIdentityOfLabels,
 } from '../model/identity.ts';
-import { type Label, splitIdentityLabels } from '../model/labels.ts';
+import type { LabelFilter } from '../model/label-filter.ts';
+import type { Label } from '../model/labels.ts';
 import type { Store } from '../store/types.ts';
 
 function reserved(id: number): Identity {
@@ -21,8 +22,11 @@ export const INIT_IDENTITY = reserved(ReservedIdentity.init);
  * number of that label set.
  * @throws StoreUnavailableError, IdentityRangeFullError
  */
-export async function identityOfLabels(labels: readonly Label[], store: Store): Promise<Identity> {
-  const { identity: relevant } = splitIdentityLabels(labels);
+export async function identityOfLabels(
+  labels: readonly Label[],
+  { filter, store }: { readonly filter: LabelFilter; readonly store: Store },
+): Promise<Identity> {
+  const { identity: relevant } = filter.split(labels);
   if (relevant.length === 0) return INIT_IDENTITY;
   return reservedIdentityOfLabels(relevant) ?? (await store.allocateIdentity(relevant));
 }

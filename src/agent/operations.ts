@@ -141,7 +141,7 @@ export class Operations implements AgentOperations {
   }
 
   async getEndpointLabels(ref: EndpointRef): Promise<Api.LabelConfiguration> {
-    return labelsView(this.#deps.manager.get(ref));
+    return labelsView(this.#deps.manager.get(ref), this.#deps.config.options.labels);
   }
 
   async patchEndpointLabels(ref: EndpointRef, spec: Api.LabelConfigurationSpec): Promise<void> {
@@ -397,7 +397,10 @@ export class Operations implements AgentOperations {
   }
 
   #view(endpoint: Endpoint): Api.Endpoint {
-    return endpointView(endpoint, { enforcing: this.#enforcing });
+    return endpointView(endpoint, {
+      enforcing: this.#enforcing,
+      labelFilter: this.#deps.config.options.labels,
+    });
   }
 
   /** Policy maps of endpoints lie in one pinned map of maps: each is shown beside it, under its own name. */

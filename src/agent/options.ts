@@ -17,6 +17,7 @@ import {
   parseRange,
 } from '../base/option-parsers.ts';
 import { DEFAULT_BPF_DIR, DEFAULT_STATE_DIR } from '../base/paths.ts';
+import { LabelFilter } from '../model/label-filter.ts';
 import { FQDN_DEFAULTS, type FqdnOptions } from '../policy/fqdn.ts';
 import { formatDuration, parseDuration } from '../view/duration.ts';
 
@@ -123,6 +124,14 @@ export const AGENT_OPTIONS = {
     parse: parseList((text) => text),
     fallback: [] as readonly string[],
     placeholder: 'NAME,...',
+  }),
+  labels: option({
+    description:
+      'which labels make identities: [source:][!]REGEX between blanks or commas, added to the defaults; ! leaves out',
+    parse: LabelFilter.parse,
+    fallback: LabelFilter.parse(''),
+    format: ({ text }) => text,
+    placeholder: 'PATTERN,...',
   }),
   'enable-policy': option({
     description: 'default enforces where a rule selects an endpoint, always everywhere, never nowhere',

@@ -4,14 +4,12 @@ import {
   formatLabel,
   formatLabels,
   hasLabels,
-  isIdentityLabel,
   labelSet,
   labelSetText,
   labelsSha256,
   makeLabel,
   parseLabel,
   parseLabels,
-  splitIdentityLabels,
 } from '../../src/model/labels.ts';
 
 describe('parseLabel', () => {
@@ -115,33 +113,5 @@ describe('label sets', () => {
     const given = [parseLabel('k8s:b'), parseLabel('k8s:a')];
     labelSet(given);
     assert.equal(given[0]?.key, 'b');
-  });
-});
-
-describe('identity labels', () => {
-  const cases: readonly [label: string, counts: boolean][] = [
-    ['k8s:app=web', true],
-    ['k8s:io.kubernetes.pod.namespace=default', true],
-    ['k8s:io.cilium.k8s.policy.serviceaccount=default', true],
-    ['k8s:io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name=x', true],
-    ['k8s:app.kubernetes.io/name=x', true],
-    ['k8s:eks.amazonaws.com/component=coredns', true],
-    ['reserved:init', true],
-    ['k8s:pod-template-hash=5d8c', false],
-    ['k8s:controller-revision-hash=5d8c', false],
-    ['k8s:statefulset.kubernetes.io/pod-name=db-0', false],
-    ['k8s:io.kubernetes.container.name=x', false],
-    ['k8s:kubernetes.io/arch=amd64', false],
-    ['k8s:batch.kubernetes.io/job-completion-index=3', false],
-  ];
-  for (const [text, counts] of cases) {
-    it(`${counts ? 'keep' : 'leave out'} ${text}`, () =>
-      assert.equal(isIdentityLabel(parseLabel(text)), counts));
-  }
-
-  it('are split from those that only inform', () => {
-    const split = splitIdentityLabels([parseLabel('k8s:pod-template-hash=1'), parseLabel('k8s:app=web')]);
-    assert.deepEqual(formatLabels(split.identity), ['k8s:app=web']);
-    assert.deepEqual(formatLabels(split.informational), ['k8s:pod-template-hash=1']);
   });
 });

@@ -17,6 +17,7 @@
 #include "endpoint_maps.h"
 #include "ipcache.h"
 #include "policy.h"
+#include "rule_stats.h"
 #include "trace.h"
 #include "verdict_structs.h"
 
@@ -89,6 +90,16 @@ static __always_inline __be16 flow_policy_port(const struct flow *flow, bool rep
 	return flow->source_port;
 }
 
+/* Whether the packet opens a flow, as far as this node can tell. */
+static __always_inline bool opens_flow(const struct judgement *judgement)
+{
+	return judgement->state == CT_NEW || judgement->state == CT_REOPENED;
+}
+
+/*
+ * Asks one policy. With `report` it is told of; a refusal always is. Counted for its rule is what opens a
+ * flow and is reported or refused.
+ */
 static __always_inline int judge_side(struct __sk_buff *ctx, struct judgement *judgement,
 				      struct policy_request *request, bool report)
 {
@@ -97,6 +108,8 @@ static __always_inline int judge_side(struct __sk_buff *ctx, struct judgement *j
 	/* Where no rule has a say there is nothing to tell. */
 	if ((report && request->match != MATCH_NONE) || verdict < 0)
 		trace_policy(ctx, judgement, request, verdict);
+	if (report || (verdict < 0 && opens_flow(judgement)))
+		rule_stats_count(request, verdict);
 	if (verdict < 0) {
 		judgement->direction = request->direction;
 		judgement->owner = request->slot;
@@ -366,6 +379,7 @@ SUBPROGRAM int judge_related(struct __sk_buff *ctx, struct judgement *outer)
 	inner->hook = outer->hook;
 	inner->flow.v6 = outer->flow.v6;
 	outer->state = CT_RELATED;
+	inner->state = CT_RELATED;
 	result = parse_embedded(ctx, &outer->flow, &inner->flow);
 	if (result || inner->flow.icmp_error)
 		return -DROP_UNKNOWN_CT;
@@ -457,8 +471,7 @@ SUBPROGRAM int judge(struct __sk_buff *ctx, struct judgement *judgement)
 	    (judgement->destination.identity == IDENTITY_HOST ||
 	     judgement->destination.identity == IDENTITY_REMOTE_NODE))
 		return -DROP_ENCAP_PROHIBITED;
-	verdict = judge_policies(ctx, judgement, reply,
-				 judgement->state == CT_NEW || judgement->state == CT_REOPENED);
+	verdict = judge_policies(ctx, judgement, reply, opens_flow(judgement));
 	if (verdict >= 0 && !reply) {
 		as_host = judge_as_host(ctx, judgement);
 		if (as_host < 0 || !verdict)

@@ -15,7 +15,7 @@
 /* A flow that passes the proxy, from an end of it. Returns a verdict or a negative DROP_*. */
 static __always_inline int deliver_to_proxy(struct __sk_buff *ctx, struct judgement *judgement)
 {
-	bool fresh = judgement->state == CT_NEW || judgement->state == CT_REOPENED;
+	bool fresh = opens_flow(judgement);
 	__u32 length = ctx->len;
 	int verdict;
 
@@ -34,7 +34,7 @@ static __always_inline int deliver_to_proxy(struct __sk_buff *ctx, struct judgem
 /* Sends on what may pass. Returns a verdict or a negative DROP_*. */
 static __always_inline int deliver(struct __sk_buff *ctx, struct judgement *judgement)
 {
-	bool fresh = judgement->state == CT_NEW || judgement->state == CT_REOPENED;
+	bool fresh = opens_flow(judgement);
 	bool local = judgement->destination.slot != 0;
 	__u32 length = ctx->len;
 	int verdict = VERDICT_PASS;

@@ -216,6 +216,9 @@ export class Agent {
         GARBAGE_INTERVAL_MS,
         async () => void (await datapath.collectGarbage()),
       );
+      add('rule-counters-garbage-collection', GARBAGE_INTERVAL_MS, async () =>
+        datapath.retainRuleConnections(new Set(policy.rules([]).map(({ id }) => id))),
+      );
     }
     add('tidy-local-identities', TIDY_INTERVAL_MS, () => policy.tidy());
     fqdn.start();

@@ -1,5 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { Datapath, DatapathCounter, MapUsage } from '../datapath/types.ts';
+import type { DatapathCounter, MapUsage } from '../datapath/types.ts';
 import { reservedIdentityName } from '../model/identity.ts';
 import type { Controllers } from './controllers.ts';
 import type { Endpoint } from './endpoint.ts';
@@ -18,7 +18,6 @@ export interface ApiCall {
 
 export interface AgentMetricsDeps extends PolicyMetricsDeps {
   readonly version: string;
-  readonly datapath: Datapath;
   readonly ipam: Ipam;
   readonly controllers: Controllers;
   /** Identities that the cluster has. */

@@ -4,7 +4,7 @@ import { type AgentOperations, ApiError, type EndpointRef, type FqdnCacheFilter 
 import type * as Api from '../api/schema.ts';
 import { formatIp, parseCidr, parseIp } from '../base/ip.ts';
 import { parseOneOf } from '../base/option-parsers.ts';
-import type { MapUsage } from '../datapath/types.ts';
+import { type MapUsage, NO_CONNECTIONS } from '../datapath/types.ts';
 import type { Identity } from '../model/identity.ts';
 import { isLocalIdentity, RESERVED_IDENTITIES } from '../model/identity.ts';
 import { formatLabels, hasLabels, labelsSha256, parseLabels } from '../model/labels.ts';
@@ -244,7 +244,8 @@ export class Operations implements AgentOperations {
   }
 
   async listPolicyRules(): Promise<readonly Api.PolicyRuleStatus[]> {
-    const { policy, manager, activity } = this.#deps;
+    const { policy, manager, activity, datapath } = this.#deps;
+    const connections = await datapath.readRuleConnections();
     const endpoints = manager.list();
     return policy.rules([]).map(({ id, rule }) => ({
       id,
@@ -254,7 +255,8 @@ export class Operations implements AgentOperations {
       endpoints: endpoints
         .filter(({ identity }) => identity !== undefined && matchesSelector(rule.subject, identity.labels))
         .map((endpoint) => endpoint.id),
-      ...activity.counts(id),
+      connections: connections.get(id) ?? NO_CONNECTIONS,
+      requests: activity.requestsOf(id),
     }));
   }
 

@@ -6,9 +6,9 @@ import { Protocol } from '../model/map-state.ts';
 /** Kinds of flows that are remembered; the one seen longest ago goes first. */
 const FLOWS_KEPT = 4096;
 
-interface RuleCounts {
-  readonly connections: { allowed: number; denied: number; redirected: number };
-  readonly requests: { allowed: number; denied: number };
+interface RuleRequests {
+  allowed: number;
+  denied: number;
 }
 
 type RequestCounts = Record<'received' | AccessLogRecord['verdict'], number>;
@@ -17,16 +17,10 @@ const noRequests = (): RequestCounts => ({ received: 0, forwarded: 0, denied: 0,
 
 type Flow = { -readonly [K in keyof Api.PolicyFlow]: Api.PolicyFlow[K] };
 
-function emptyCounts(): RuleCounts {
-  return { connections: { allowed: 0, denied: 0, redirected: 0 }, requests: { allowed: 0, denied: 0 } };
-}
-
 function verdictOf(event: PolicyVerdictEvent): 'allow' | 'deny' | 'redirect' {
   if (event.verdict < 0) return 'deny';
   return event.verdict > 0 ? 'redirect' : 'allow';
 }
-
-const COUNTED = { allow: 'allowed', deny: 'denied', redirect: 'redirected' } as const;
 
 /** Both addresses of `src:port -> dst:port tcp SYN`. */
 function endsOf(summary: string): { readonly source?: string; readonly destination?: string } {
@@ -63,12 +57,12 @@ export function rulesOfRecord(record: AccessLogRecord, policy: L7Policy): readon
 }
 
 /**
- * What rules did of late, by the events of the datapath and the proxy's log: counts of each rule, and the kinds of flows
- * that were judged. Events that were lost are not in it.
+ * What was judged of late: the kinds of flows, by the events of the datapath, and the requests of each rule, by the
+ * proxy's log. What was lost on the way is not in it. (Connections of each rule are counted in the kernel.)
  */
 export class PolicyActivity {
   readonly #now: () => Date;
-  readonly #rules = new Map<number, RuleCounts>();
+  readonly #rules = new Map<number, RuleRequests>();
   /** In the order in which they were last seen. */
   readonly #flows = new Map<string, Flow>();
   readonly #requests: Record<L7Kind, RequestCounts> = {
@@ -106,12 +100,13 @@ export class PolicyActivity {
       counts[record.verdict]++;
       if (record.verdict === 'error') continue;
       const what = record.verdict === 'forwarded' ? 'allowed' : 'denied';
-      for (const id of rulesOf(record)) this.#countsOf(id).requests[what]++;
+      for (const id of rulesOf(record)) this.#requestsOf(id)[what]++;
     }
   }
 
-  counts(ruleId: number): Readonly<RuleCounts> {
-    return this.#rules.get(ruleId) ?? emptyCounts();
+  /** Requests that a rule decided. */
+  requestsOf(ruleId: number): Readonly<RuleRequests> {
+    return this.#rules.get(ruleId) ?? { allowed: 0, denied: 0 };
   }
 
   /** Forgets the rules that are no more. */
@@ -126,15 +121,14 @@ export class PolicyActivity {
     return { flows, ...(oldest !== undefined && { since: oldest }) };
   }
 
-  #countsOf(ruleId: number): RuleCounts {
-    const known = this.#rules.get(ruleId) ?? emptyCounts();
+  #requestsOf(ruleId: number): RuleRequests {
+    const known = this.#rules.get(ruleId) ?? { allowed: 0, denied: 0 };
     this.#rules.set(ruleId, known);
     return known;
   }
 
   #addVerdict(event: PolicyVerdictEvent): void {
     const verdict = verdictOf(event);
-    if (event.ruleId !== 0) this.#countsOf(event.ruleId).connections[COUNTED[verdict]]++;
     const { source: endpoint, direction, remoteIdentity, protocol, destinationPort } = event;
     const key = `${endpoint} ${direction} ${remoteIdentity} ${protocol} ${destinationPort} ${verdict}`;
     const before = this.#flows.get(key);

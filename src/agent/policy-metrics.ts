@@ -1,4 +1,5 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
+import { type Datapath, NO_CONNECTIONS } from '../datapath/types.ts';
 import type { EndpointManager } from './endpoint-manager.ts';
 import type { FqdnManager } from './fqdn-manager.ts';
 import type { PolicyActivity } from './policy-activity.ts';
@@ -7,6 +8,7 @@ import type { ProxyPart } from './proxy-part.ts';
 import { redirectsOf } from './proxy-view.ts';
 
 export interface PolicyMetricsDeps {
+  readonly datapath: Datapath;
   readonly policy: PolicyManager;
   readonly activity: PolicyActivity;
   readonly fqdn: FqdnManager;
@@ -30,16 +32,16 @@ export function addPolicyMetrics(registry: Registry, deps: PolicyMetricsDeps): v
     name: string,
     help: string,
     labelNames: string[],
-    collect: (counter: Counter) => void,
+    collect: (counter: Counter) => void | Promise<void>,
   ): void => {
     const made: Counter = new Counter({
       name,
       help,
       labelNames,
       registers,
-      collect() {
+      async collect() {
         made.reset();
-        collect(made);
+        await collect(made);
       },
     });
   };
@@ -85,7 +87,12 @@ export function addPolicyMetrics(registry: Registry, deps: PolicyMetricsDeps): v
 }
 
 type AddGauge = (name: string, help: string, labels: string[], collect: (gauge: Gauge) => void) => void;
-type AddCounter = (name: string, help: string, labels: string[], collect: (counter: Counter) => void) => void;
+type AddCounter = (
+  name: string,
+  help: string,
+  labels: string[],
+  collect: (counter: Counter) => void | Promise<void>,
+) => void;
 
 function addSelectorGauges(gauge: AddGauge, policy: PolicyManager): void {
   gauge('cilium_policy_selector_cache_selectors', 'Selectors of peers in use', [], (made) =>
@@ -96,21 +103,22 @@ function addSelectorGauges(gauge: AddGauge, policy: PolicyManager): void {
   );
 }
 
-function addRuleCounters(counter: AddCounter, { policy, activity }: PolicyMetricsDeps): void {
+function addRuleCounters(counter: AddCounter, { policy, activity, datapath }: PolicyMetricsDeps): void {
   const labels = ['rule_id', 'verdict'];
   counter(
     'ciliate_policy_rule_connections_total',
     'New flows by the rule that decided them',
     labels,
-    (made) => {
+    async (made) => {
+      const connections = await datapath.readRuleConnections();
       for (const { id } of policy.rules([]))
-        for (const [verdict, count] of Object.entries(activity.counts(id).connections))
+        for (const [verdict, count] of Object.entries(connections.get(id) ?? NO_CONNECTIONS))
           made.inc({ rule_id: String(id), verdict }, count);
     },
   );
   counter('ciliate_policy_rule_requests_total', 'Requests by the rule that decided them', labels, (made) => {
     for (const { id } of policy.rules([]))
-      for (const [verdict, count] of Object.entries(activity.counts(id).requests))
+      for (const [verdict, count] of Object.entries(activity.requestsOf(id)))
         made.inc({ rule_id: String(id), verdict }, count);
   });
 }

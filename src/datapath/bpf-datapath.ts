@@ -21,6 +21,7 @@ import {
   readClocks,
   writeConfig,
 } from './programs.ts';
+import { readRuleStats, retainRuleStats } from './rule-stats.ts';
 import type { ConntrackDescriptors, Datapath, DatapathNode, DatapathStartResult, MapUsage } from './types.ts';
 
 export interface BpfDatapathOptions {
@@ -43,7 +44,16 @@ interface Running {
   readonly ipcache: IpcacheTable;
 }
 
-const COUNTED_MAPS = ['ct4', 'ct6', 'fragments', 'ipcache', 'addresses', 'devices', 'policyStats'] as const;
+const COUNTED_MAPS = [
+  'ct4',
+  'ct6',
+  'fragments',
+  'ipcache',
+  'addresses',
+  'devices',
+  'policyStats',
+  'ruleStats',
+] as const;
 
 function countEntries(map: BpfMap): number {
   let entries = 0;
@@ -178,6 +188,14 @@ class BpfDatapath implements Datapath {
 
   async readCounters(): ReturnType<Datapath['readCounters']> {
     return readCounters(this.#started().loaded.maps);
+  }
+
+  async readRuleConnections(): ReturnType<Datapath['readRuleConnections']> {
+    return readRuleStats(this.#started().loaded.maps.ruleStats);
+  }
+
+  retainRuleConnections(ids: ReadonlySet<number>): void {
+    if (this.#running !== undefined) retainRuleStats(this.#running.loaded.maps.ruleStats, ids);
   }
 
   async readMapUsage(): Promise<readonly MapUsage[]> {

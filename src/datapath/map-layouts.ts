@@ -76,6 +76,13 @@ export const policyStatsKeyLayout = structLayout('policy_stats_key', 12, {
 });
 export const policyStatsLayout = structLayout('policy_stats', 16, { packets: [0, u64], bytes: [8, u64] });
 
+/** Key: the rule's id, u32. */
+export const ruleStatsLayout = structLayout('rule_stats', 24, {
+  allowed: [0, u64],
+  denied: [8, u64],
+  redirected: [16, u64],
+});
+
 export const ct4KeyLayout = structLayout('ct4_key', 16, {
   address: [0, pair(bytes(4))],
   port: [8, pair(be16)],
@@ -145,6 +152,7 @@ export const sharedLayouts = [
   policyEntryLayout,
   policyStatsKeyLayout,
   policyStatsLayout,
+  ruleStatsLayout,
   ct4KeyLayout,
   ct6KeyLayout,
   ctEntryLayout,

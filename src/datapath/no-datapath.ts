@@ -2,7 +2,13 @@ import { formatCidr } from '../base/ip.ts';
 import type { MapState } from '../model/map-state.ts';
 import { mapStateKeyText } from '../model/map-state.ts';
 import { UnknownEndpointError } from './errors.ts';
-import type { Datapath, DatapathEndpoint, DatapathStartResult, IpcacheEntry } from './types.ts';
+import type {
+  Datapath,
+  DatapathEndpoint,
+  DatapathStartResult,
+  IpcacheEntry,
+  RuleConnections,
+} from './types.ts';
 
 /** Keeps what it is told, enforces nothing, and says so by its kind. */
 class NoDatapath implements Datapath {
@@ -69,6 +75,14 @@ class NoDatapath implements Datapath {
 
   async readCounters(): Promise<readonly []> {
     return [];
+  }
+
+  async readRuleConnections(): Promise<ReadonlyMap<number, RuleConnections>> {
+    return new Map();
+  }
+
+  retainRuleConnections(): void {
+    // No flow is judged, so none is counted.
   }
 
   async readMapUsage(): Promise<readonly []> {

@@ -72,6 +72,16 @@ export interface DatapathCounter {
   readonly bytes: bigint;
 }
 
+/** New flows that a rule decided, by what it said of them; a denied one counts with every packet that tries to open it. */
+export interface RuleConnections {
+  readonly allowed: number;
+  readonly denied: number;
+  readonly redirected: number;
+}
+
+/** Of a rule that decided nothing yet. */
+export const NO_CONNECTIONS: RuleConnections = { allowed: 0, denied: 0, redirected: 0 };
+
 export interface MapUsage {
   readonly name: string;
   readonly path: string;
@@ -119,6 +129,10 @@ export interface Datapath {
   deleteIpcache(prefixes: readonly Cidr[]): Promise<void>;
   readIpcache(): Promise<readonly IpcacheEntry[]>;
   readCounters(): Promise<readonly DatapathCounter[]>;
+  /** By rule id; a rule that decided nothing yet is missing. Counted in the kernel: a restart forgets nothing. */
+  readRuleConnections(): Promise<ReadonlyMap<number, RuleConnections>>;
+  /** Forgets what was counted for every rule but these. */
+  retainRuleConnections(ids: ReadonlySet<number>): void;
   readMapUsage(): Promise<readonly MapUsage[]>;
   /** Events in batches, one call a wake-up; at most one listener. Lost ones arrive as `lost` events. */
   onEvents(listener: (events: readonly MonitorEvent[]) => void): void;

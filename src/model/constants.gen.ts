@@ -340,6 +340,7 @@ export const programIdentityText: Readonly<Record<number, string>> = {
 export const DatapathLimit = {
   endpointSlots: 4096,
   policyEntries: 16384,
+  ruleStats: 65536,
   policyMaps: 8192,
   eventCaptureBytes: 128,
   eventVersion: 1,
@@ -353,6 +354,7 @@ export const DatapathLimit = {
 export const datapathLimitText: Readonly<Record<number, string>> = {
   4096: 'slots of endpoints; slot 0 stands for what is not local',
   16384: 'entries of one endpoint\'s policy map',
+  65536: 'rules whose connections are counted',
   8192: 'policy maps: two a slot, at 2 * slot and 2 * slot + 1',
   128: 'most packet bytes in an event',
   1: 'layout of an event',
@@ -373,6 +375,7 @@ export const MapName = {
   epochs: 'ciliate_epochs_v1',
   policy: 'ciliate_policy_v2',
   policyStats: 'ciliate_policystats_v1',
+  ruleStats: 'ciliate_rulestats_v1',
   ipcache: 'ciliate_ipcache_v1',
   metrics: 'ciliate_metrics_v1',
   endpointCounters: 'ciliate_epcounters_v1',

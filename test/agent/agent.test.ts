@@ -247,6 +247,21 @@ describe('a restarted agent', () => {
     await assert.rejects(create(node, 'late', ip(9)), /already in use by endpoint 7/);
   });
 
+  it('shows what each rule decided before it, and makes the datapath forget rules that are gone', async () => {
+    await node.client.putPolicy(allowRule('r', 'web', 'db'));
+    const [rule] = await node.client.policyRules();
+    assert.ok(rule);
+    const connections = { allowed: 5, denied: 1, redirected: 2 };
+    await node.stop();
+    node.kernel.ruleConnections.set(rule.id, connections).set(99, connections);
+    await node.start();
+    assert.deepEqual((await node.client.policyRules())[0]?.connections, connections);
+    const metric = `ciliate_policy_rule_connections_total{rule_id="${rule.id}",verdict="redirected"} 2`;
+    assert.ok((await node.client.metrics()).includes(metric));
+    await until('99 is forgotten', () => !node.kernel.ruleConnections.has(99));
+    assert.ok(node.kernel.ruleConnections.has(rule.id));
+  });
+
   it('sets a corrupt state file aside, says so, and rebuilds the endpoint from the datapath', async () => {
     await create(node, 'web', ip(9), 7);
     await create(node, 'db', ip(10), 8);

@@ -283,6 +283,18 @@ describe('the BPF datapath in network namespaces', { skip: bpfOrSkip(), timeout:
     assert.equal(await sockets.connect(a.namespace, b.ipv4, 81), undefined, 'denied as before');
   });
 
+  it('counts the connections of a rule also while nobody is there', async () => {
+    await setPolicy(b, [allow('ingress', a.endpoint.identity, 6, 80)]);
+    await sockets.serve(b.namespace, b.ipv4, 80);
+    const before = (await lab.datapath.readRuleConnections()).get(7)?.allowed ?? 0;
+    await sockets.connect(a.namespace, b.ipv4, 80);
+    await lab.datapath.stop();
+    await sockets.connect(a.namespace, b.ipv4, 80);
+    lab.datapath = lab.createDatapath();
+    await lab.datapath.start(lab.nodeFacts);
+    assert.equal((await lab.datapath.readRuleConnections()).get(7)?.allowed, before + 2);
+  });
+
   it('shows to a reader without agent what the kernel holds', async () => {
     await setPolicy(b, [allow('ingress', a.endpoint.identity, 6, 80)]);
     await sockets.serve(b.namespace, b.ipv4, 80);

@@ -8,6 +8,7 @@ import type {
   IpcacheEntry,
   MapUsage,
   PolicySwitch,
+  RuleConnections,
 } from '../../src/datapath/types.ts';
 import { type MapState, type MapStateDiff, mapStateKeyText } from '../../src/model/map-state.ts';
 
@@ -24,6 +25,7 @@ export interface FakeKernelEndpoint {
 export class FakeKernel {
   readonly endpoints = new Map<number, FakeKernelEndpoint>();
   readonly ipcache = new Map<string, IpcacheEntry>();
+  readonly ruleConnections = new Map<number, RuleConnections>();
   /** Every call that changed something, in order: `attach 7`, `policy 7 +2 -0 ingress`. */
   readonly calls: string[] = [];
 }
@@ -136,6 +138,15 @@ export class FakeDatapath implements Datapath {
 
   async readCounters(): Promise<readonly []> {
     return [];
+  }
+
+  async readRuleConnections(): Promise<ReadonlyMap<number, RuleConnections>> {
+    return this.kernel.ruleConnections;
+  }
+
+  retainRuleConnections(ids: ReadonlySet<number>): void {
+    for (const id of this.kernel.ruleConnections.keys())
+      if (!ids.has(id)) this.kernel.ruleConnections.delete(id);
   }
 
   /** One map of maps, and in it a policy map for each endpoint, as the real one tells them. */

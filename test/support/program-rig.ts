@@ -13,8 +13,14 @@ import {
   loadPrograms,
   writeConfig,
 } from '../../src/datapath/programs.ts';
+import { readRuleStats, retainRuleStats } from '../../src/datapath/rule-stats.ts';
 import { indexKey } from '../../src/datapath/struct-layout.ts';
-import type { DatapathEndpoint, Enforcement, IpcacheEntry } from '../../src/datapath/types.ts';
+import type {
+  DatapathEndpoint,
+  Enforcement,
+  IpcacheEntry,
+  RuleConnections,
+} from '../../src/datapath/types.ts';
 import type { MonitorEvent } from '../../src/model/event.ts';
 import type { MapState } from '../../src/model/map-state.ts';
 
@@ -150,6 +156,15 @@ export class ProgramRig {
       (counter) => counter.direction === direction && counter.reason === reason,
     );
     return Number(found?.packets ?? 0n);
+  }
+
+  ruleConnections(): ReadonlyMap<number, RuleConnections> {
+    return readRuleStats(this.loaded.maps.ruleStats);
+  }
+
+  /** Forgets what the other rules decided. */
+  retainRuleConnections(ids: ReadonlySet<number>): void {
+    retainRuleStats(this.loaded.maps.ruleStats, ids);
   }
 
   close(): void {

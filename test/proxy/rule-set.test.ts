@@ -57,6 +57,18 @@ describe('HTTP rules', () => {
     assert.equal(judged({ 'x-token': 'secret,secret', 'x-any': '1' }), false);
   });
 
+  it('let one rule change a header where another one denies because of it', () => {
+    const denies = httpRule({ headers: ['X-A: 1'] });
+    const changes = httpRule({ headerMatches: [{ name: 'X-A', value: '2', mismatch: 'REPLACE' }] });
+    for (const rules of [
+      [denies, changes],
+      [changes, denies],
+    ]) {
+      const verdict = new HttpRuleSet([httpFilter(rules)]).judge(request('/', { headers: { 'x-a': '3' } }));
+      assert.deepEqual([verdict.allowed, verdict.edits.length], [true, 1]);
+    }
+  });
+
   it('change headers that do not match as they are told to, and prefer a rule that changes none', () => {
     const actions = ['LOG', 'ADD', 'DELETE', 'REPLACE'] as const;
     const headerMatches = actions.map((mismatch) => ({ name: `X-${mismatch}`, value: 'v', mismatch }));

@@ -100,7 +100,7 @@ export class HttpRuleSet {
       if (rule.host !== undefined && !rule.host(request.hostText)) continue;
       const verdict = rule.conditions.length === 0 ? rule.allows : judgeHeaders(rule, request);
       if (verdict === rule.allows) return verdict;
-      changed ??= verdict;
+      if (verdict.allowed) changed ??= verdict;
     }
     return changed ?? DENIED;
   }

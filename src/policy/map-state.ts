@@ -16,6 +16,13 @@ export interface MapStateItem {
 
 /** Precedence of the verdicts at one priority: deny beats redirect beats allow. */
 const VERDICT_RANK: Record<MapStateVerdict['kind'], number> = { allow: 1, redirect: 2, deny: 255 };
+/** Of a redirect to somebody who listens: it beats one to nobody, which lets nothing through. */
+const LISTENED_RANK = 3;
+
+function rankOf(verdict: MapStateVerdict): number {
+  const listened = verdict.kind === 'redirect' && verdict.proxyPort !== 0;
+  return listened ? LISTENED_RANK : VERDICT_RANK[verdict.kind];
+}
 const MAX_PRIORITY = 0xffffff;
 
 /**
@@ -24,7 +31,7 @@ const MAX_PRIORITY = 0xffffff;
  * @param priority 0 (strongest) .. 2^24-1
  */
 export function precedenceOf(verdict: MapStateVerdict, priority = 0): number {
-  return (MAX_PRIORITY - priority) * 256 + VERDICT_RANK[verdict.kind];
+  return (MAX_PRIORITY - priority) * 256 + rankOf(verdict);
 }
 
 export function makeEntry(verdict: MapStateVerdict, ruleId: number): MapStateEntry {

@@ -15,7 +15,10 @@ const FILE_LIMIT_MS = { unit: 150_000, e2e: 15 * 60_000, nightly: 30 * 60_000 } 
 /** Tests of the datapath and the lab make namespaces and processes: more at once only makes them wait for each other. */
 const CONCURRENCY = { unit: 2, e2e: 1, nightly: 1 } as const;
 /** Random tests that find more the longer they run: the nightly suite is these, with so many (policy, packet) pairs. */
-const NIGHTLY = { files: ['test/policy/three-engines.test.ts'], pairs: 1_000_000 } as const;
+const NIGHTLY = {
+  files: ['test/policy/language-engines.test.ts', 'test/policy/three-engines.test.ts'],
+  pairs: 1_000_000,
+} as const;
 
 type Suite = keyof typeof SUITE_LIMIT_MS;
 type TestEvent = { type: string; data: Record<string, unknown> };

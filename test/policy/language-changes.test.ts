@@ -15,8 +15,9 @@ import {
 } from '../../src/policy/index.ts';
 import { namedPortsText } from '../../src/policy/named-ports.ts';
 import { SUBJECTS, testSeed, WORKLOADS } from '../support/policy-gen.ts';
-import { languageCase, Random, TEST_PROXY_PORTS } from '../support/policy-language.ts';
+import { languageCase, TEST_PROXY_PORTS } from '../support/policy-language.ts';
 import { CLUSTER_PORTS, INVENTORY, KNOWN, NAMES_OF, OWN_PORTS } from '../support/policy-world.ts';
+import { Random } from '../support/random.ts';
 
 const RUNS = 25;
 const STEPS = 10;

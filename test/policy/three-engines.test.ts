@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
 import { type MapStateVerdict, Protocol } from '../../src/model/map-state.ts';
@@ -9,39 +11,24 @@ import { type MapStateItem, pruneShadowed } from '../../src/policy/map-state.ts'
 import { EVERY_PEER } from '../../src/policy/peer-selector.ts';
 import { addGrant } from '../../src/policy/resolve.ts';
 import { BpfPolicyEngine } from '../support/bpf-policy-engine.ts';
+import { disagreement, nothingSeen } from '../support/engine-comparison.ts';
 import { packetArbitrary, testSeed, WORKLOADS } from '../support/policy-gen.ts';
-import { addressOf, CompiledCase, NaiveCase, type Outcome, subjectOf } from '../support/policy-judges.ts';
-import { type LanguageCase, type LanguagePacket, languageCase } from '../support/policy-language.ts';
-import { caseText, shrinkCase } from '../support/policy-shrink.ts';
+import { type LanguageCase, languageCase, TEST_PROXY_PORTS } from '../support/policy-language.ts';
+import { caseText, parseCase, shrinkCase } from '../support/policy-shrink.ts';
 import { KNOWN } from '../support/policy-world.ts';
 import { whyNoBpf } from '../support/privilege.ts';
 
-const PACKETS = 200;
+const PACKETS = 125;
+const DROP_PROXY_LOOKUP = 178;
 /** Pairs of policy and packet; `npm test -- --suite nightly` asks for a million. */
 const PAIRS = Number(process.env.CILIATE_POLICY_PAIRS ?? 50_000);
 /** Protocols that the datapath carries at all; others it drops before any policy. */
 const CARRIED: readonly number[] = Object.values(Protocol).filter((protocol) => protocol !== Protocol.any);
-const DROP_PROXY_LOOKUP = 178;
-
-/** What the programs say where an outcome is one that they see. */
-const BPF_OUTCOMES: Readonly<Record<number, Outcome>> = {
-  0: 'allow',
-  133: 'deny 133',
-  181: 'deny 181',
-  [DROP_PROXY_LOOKUP]: 'redirect',
-};
-
-/** Packets by subject and named ports: the endpoint changes its policy once for all of them. */
-function bySubject(packets: readonly LanguagePacket[]): readonly (readonly LanguagePacket[])[] {
-  const groups = new Map<string, LanguagePacket[]>();
-  for (const packet of packets) {
-    const key = `${packet.subject} ${packet.ports}`;
-    const group = groups.get(key) ?? [];
-    group.push(packet);
-    groups.set(key, group);
-  }
-  return [...groups.values()];
-}
+/** What the proxy's judges can say of a request, by its kind. */
+const REQUEST_VERDICTS = [
+  ...['http as it is', 'http changed', 'http deny', 'kafka allow', 'kafka deny', 'dns allow', 'dns deny'],
+];
+const REGRESSIONS = join(import.meta.dirname, '../fixtures/policy-regressions');
 
 const skip = whyNoBpf();
 
@@ -52,53 +39,45 @@ describe('naive rules, interpreted map state and the BPF programs', { skip: skip
   });
   after(() => engine?.close());
 
-  /** What the engines say where they do not agree; counts outcomes where they do. */
-  async function disagreement(
-    policyCase: LanguageCase,
-    seen = new Map<Outcome, number>(),
-  ): Promise<string | undefined> {
-    assert.ok(engine !== undefined);
-    const compiled = new CompiledCase(policyCase);
-    const naive = new NaiveCase(policyCase);
-    engine.setPrefixes(compiled.resolver.prefixes());
-    for (const group of bySubject(policyCase.packets)) {
-      const [first] = group;
-      assert.ok(first !== undefined);
-      const { mapState, enforcement, conflict } = compiled.policyOf(first);
-      await engine.setPolicy(subjectOf(first), mapState, enforcement);
-      for (const packet of group) {
-        const peer = typeof packet.peer === 'string' ? addressOf(packet.peer) : packet.peer;
-        const bpf = BPF_OUTCOMES[engine.verdict({ ...packet, peer })];
-        const said = [naive.outcome(packet), compiled.outcome(packet)];
-        // Where rules contradict each other the programs only know that nothing passes.
-        const expected = conflict === undefined ? said[0] : 'deny 133';
-        if (said[0] !== said[1] || bpf !== expected)
-          return `rules: ${said[0]}, map state: ${said[1]}, BPF: ${bpf}`;
-        seen.set(String(said[0]), (seen.get(String(said[0])) ?? 0) + 1);
-      }
-    }
-    return undefined;
-  }
-
   async function failWith(policyCase: LanguageCase, seed: number): Promise<never> {
-    const smallest = await shrinkCase(policyCase, async (one) => (await disagreement(one)) !== undefined);
+    const fails = async (one: LanguageCase) => (await disagreement(one, engine)) !== undefined;
+    const smallest = await shrinkCase(policyCase, fails);
     return assert.fail(
-      `seed ${seed}: ${await disagreement(smallest)}; keep this in test/fixtures/policy-regressions:\n${caseText(smallest)}`,
+      `seed ${seed}: ${await disagreement(smallest, engine)}; keep this in test/fixtures/policy-regressions:\n${caseText(smallest)}`,
     );
   }
 
-  it('agree on random policies and packets over the whole language', async (t) => {
+  it('agree on random policies, packets and requests over the whole language', async (t) => {
+    assert.ok(engine !== undefined);
     const seed = testSeed();
-    const seen = new Map<Outcome, number>();
+    const seen = nothingSeen();
     for (let i = 0; i < PAIRS / PACKETS; i++) {
       const policyCase = languageCase(seed + i, PACKETS);
-      if ((await disagreement(policyCase, seen)) !== undefined) await failWith(policyCase, seed + i);
+      if ((await disagreement(policyCase, engine, seen)) !== undefined) await failWith(policyCase, seed + i);
     }
-    t.diagnostic(`seed ${seed}: ${JSON.stringify(Object.fromEntries(seen))}`);
-    assert.ok([...seen.values()].reduce((sum, count) => sum + count) >= PAIRS);
-    for (const outcome of ['allow', 'deny 133', 'deny 181', 'redirect'])
-      assert.ok((seen.get(outcome) ?? 0) > PAIRS / 250, `${outcome} is common`);
+    const { outcomes, requests } = seen;
+    const shown = [outcomes, requests].map((counts) =>
+      JSON.stringify(Object.fromEntries([...counts].sort())),
+    );
+    t.diagnostic(`seed ${seed}: ${shown.join(' ')}`);
+    const count = (outcome: string): number => outcomes.get(outcome) ?? 0;
+    const common = ['allow', 'deny 133', 'deny 181', 'redirect'];
+    assert.ok(count('contradiction') + common.reduce((sum, one) => sum + count(one), 0) >= PAIRS);
+    for (const outcome of common) assert.ok(count(outcome) > PAIRS / 250, `${outcome} is common`);
+    for (const port of Object.values(TEST_PROXY_PORTS).filter(
+      (one) => one !== TEST_PROXY_PORTS['dns-ingress'],
+    ))
+      assert.ok(count(`redirect ${port}`) > 0, `port ${port} of the proxy occurs`);
+    for (const verdict of REQUEST_VERDICTS) assert.ok((requests.get(verdict) ?? 0) > 0, `${verdict} occurs`);
   });
+
+  for (const file of readdirSync(REGRESSIONS)) {
+    it(`agree in the case that failed once: ${file}`, async () => {
+      assert.ok(engine !== undefined);
+      const policyCase = parseCase(readFileSync(join(REGRESSIONS, file), 'utf8'));
+      assert.equal(await disagreement(policyCase, engine), undefined);
+    });
+  }
 
   it('agree where entries deny and redirect', async (t) => {
     const seed = testSeed();
@@ -106,6 +85,7 @@ describe('naive rules, interpreted map state and the BPF programs', { skip: skip
       { kind: 'allow' },
       { kind: 'deny' },
       { kind: 'redirect', proxyPort: 10_000 },
+      { kind: 'redirect', proxyPort: 10_001 },
     );
     const ports = fc.constantFrom([80, undefined], [0, undefined], [79, 81], [1, 65535], [443, 8999]);
     const l4 = fc.option(fc.tuple(ports, fc.constantFrom('TCP' as const, 'UDP' as const, 'ANY' as const)));
@@ -139,11 +119,13 @@ describe('naive rules, interpreted map state and the BPF programs', { skip: skip
             const query = { direction, identity: peer.id, protocol, port: type };
             const found = evaluateMapState(mapState, { ingress: true, egress: false }, query);
             const passed = found.kind === 'allow' ? 0 : DROP_PROXY_LOOKUP;
-            const expected = found.kind === 'deny' ? found.reason : passed;
+            const reason = found.kind === 'deny' ? found.reason : passed;
+            const hasPorts = protocol === Protocol.tcp || protocol === Protocol.udp;
+            const proxyPort = found.kind === 'redirect' && hasPorts ? found.proxyPort : undefined;
             const index = KNOWN.findIndex(({ id }) => id === peer.id);
-            const verdictOf = engine.verdict({ peer: index, direction, protocol, port: type });
-            assert.equal(verdictOf, expected, JSON.stringify(query));
-            reasons.set(expected, (reasons.get(expected) ?? 0) + 1);
+            const said = engine.verdict({ peer: index, direction, protocol, port: type });
+            assert.deepEqual(said, { reason, proxyPort }, JSON.stringify(query));
+            reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
           }
         },
       ),

@@ -3,7 +3,8 @@ import { type Cidr, formatCidr, parseCidr, parseIp } from '../../src/base/ip.ts'
 import { encodeAddressKey, encodeIpcacheEntry, encodeIpcacheKey } from '../../src/datapath/address-codec.ts';
 import { encodeEndpoint } from '../../src/datapath/endpoint-codec.ts';
 import { moveEpoch, REMOTE_SLOT } from '../../src/datapath/epochs.ts';
-import { addressEntryLayout, metricsLayout } from '../../src/datapath/map-layouts.ts';
+import { conntrackKey } from '../../src/datapath/flow-lookup.ts';
+import { addressEntryLayout, ctEntryLayout, metricsLayout } from '../../src/datapath/map-layouts.ts';
 import { PolicyMaps } from '../../src/datapath/policy-maps.ts';
 import { writePolicyDiff } from '../../src/datapath/policy-writer.ts';
 import {
@@ -12,12 +13,12 @@ import {
   loadPrograms,
   writeConfig,
 } from '../../src/datapath/programs.ts';
-import { indexKey, sumPerCpu } from '../../src/datapath/struct-layout.ts';
-import { AddressFlag, DropReason, MetricDirection } from '../../src/model/constants.gen.ts';
+import { fieldsOf, indexKey, sumPerCpu } from '../../src/datapath/struct-layout.ts';
+import { AddressFlag, CtFlag, DropReason, MetricDirection } from '../../src/model/constants.gen.ts';
 import { type Identity, type NumericIdentity, ReservedIdentity } from '../../src/model/identity.ts';
-import type { Direction, MapState } from '../../src/model/map-state.ts';
+import { type Direction, type MapState, Protocol } from '../../src/model/map-state.ts';
 import { diffMapState, type PolicyEnforcement, type PrefixIdentity } from '../../src/policy/index.ts';
-import { buildFrame } from './frames.ts';
+import { buildFrame, type FrameOptions } from './frames.ts';
 
 const SLOT = 1;
 /** The loopback device: BPF_PROG_TEST_RUN runs a program as if on it. */
@@ -41,10 +42,18 @@ const REASONS = [
   DropReason.proxyUnknownProto,
 ];
 
+/** What an entry of conntrack says of the proxy. */
+const redirectLayout = fieldsOf(ctEntryLayout, ['flags', 'proxyPort']);
+
 type Family = 4 | 6;
 
-/** What the shipped programs did: 0 when the packet passed, else the drop reason. */
-export type BpfVerdict = number;
+/** What the shipped programs did. */
+export interface BpfVerdict {
+  /** 0 when the packet passed, else the drop reason; 178 when it was for the proxy, which has no socket here. */
+  readonly reason: number;
+  /** Host order; what the flow's entry in conntrack keeps: undefined when it does not pass the proxy. */
+  readonly proxyPort: number | undefined;
+}
 
 /** Who sends or gets a packet: somebody by the place in the list of known identities, or an address outside. */
 export type BpfPeer = number | Uint8Array;
@@ -164,20 +173,41 @@ export class BpfPolicyEngine {
    * @throws Error when it was dropped for another reason than policy
    */
   verdict(packet: BpfPacket): BpfVerdict {
-    const data = this.#frame(packet);
+    const flow = this.#frame(packet);
+    const data = buildFrame(flow);
     const before = this.#drops(packet);
     const { programs } = this.#loaded;
     const id = typeof packet.peer === 'number' ? this.#known[packet.peer]?.id : undefined;
     const inbound = id === ReservedIdentity.host ? programs.to_pod : programs.from_netdev;
     const program = packet.direction === 'egress' ? programs.from_pod : inbound;
     const { retval } = program.testRun({ data });
+    const proxyPort = this.#proxyPort(flow);
+    const handedOver = { reason: DropReason.proxyLookupFailed, proxyPort };
     // What the stack sends to an endpoint goes back in at its device, where the proxy's sockets can be given to it.
-    if (program === programs.to_pod && retval === TC_ACT_REDIRECT) return DropReason.proxyLookupFailed;
-    if (retval !== TC_ACT_SHOT) return 0;
+    if (program === programs.to_pod && retval === TC_ACT_REDIRECT) return handedOver;
+    if (retval !== TC_ACT_SHOT) return { reason: 0, proxyPort };
     const after = this.#drops(packet);
     const reason = REASONS.find((_, i) => after[i] !== before[i]);
     if (reason === undefined) throw new Error(`dropped, but not by policy: ${JSON.stringify(packet)}`);
-    return reason === DropReason.proxyUnknownProto ? DropReason.proxyLookupFailed : reason;
+    return reason === DropReason.proxyUnknownProto ? handedOver : { reason, proxyPort };
+  }
+
+  /** Where the proxy that has the flow listens, by the flow's entry; 0 is one that the policy gave no port. */
+  #proxyPort({
+    source,
+    destination,
+    protocol,
+    sourcePort,
+    destinationPort,
+  }: FrameOptions): number | undefined {
+    if (protocol !== Protocol.tcp && protocol !== Protocol.udp) return undefined;
+    const client = { address: source, port: sourcePort };
+    const { key } = conntrackKey(client, { address: destination, port: destinationPort }, protocol);
+    const { ct4, ct6 } = this.#loaded.maps;
+    const value = (source.length === 4 ? ct4 : ct6).lookup(key);
+    if (value === undefined) return undefined;
+    const { flags, proxyPort } = redirectLayout.decode(value);
+    return (flags & (CtFlag.proxyA | CtFlag.proxyB)) === 0 ? undefined : proxyPort;
   }
 
   /** A packet of an old flow in the other direction would be its answer. */
@@ -189,14 +219,14 @@ export class BpfPolicyEngine {
     }
   }
 
-  #frame({ peer, direction, protocol, port }: BpfPacket): Uint8Array {
+  #frame({ peer, direction, protocol, port }: BpfPacket): FrameOptions {
     const n = this.#packets++;
     if (n % FLOWS === 0) this.#forgetFlows();
     const either: Family = protocol === 58 || (protocol !== 1 && n % 2 === 1) ? 6 : 4;
     const other = typeof peer === 'number' ? address(either, FIRST_PEER + peer) : peer;
     const own = address(other.length === 4 ? 4 : 6, ENDPOINT_HOST);
     const egress = direction === 'egress';
-    return buildFrame({
+    return {
       sourceMac: egress ? ENDPOINT_MAC : LOOPBACK_MAC,
       destinationMac: LOOPBACK_MAC,
       source: egress ? own : other,
@@ -205,7 +235,7 @@ export class BpfPolicyEngine {
       // A port of its own makes every packet the first of a flow.
       sourcePort: 10_000 + (n % FLOWS),
       destinationPort: port,
-    });
+    };
   }
 
   /** Packets dropped so far in the packet's direction, one count for each of REASONS. */

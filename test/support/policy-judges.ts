@@ -12,6 +12,7 @@ import {
   type ResolvedPolicy,
 } from '../../src/policy/index.ts';
 import { PrefixSet } from '../../src/policy/prefix-set.ts';
+import { ProxyJudge } from './l7-judges.ts';
 import { SUBJECTS, WORKLOADS } from './policy-gen.ts';
 import { type LanguageCase, type LanguagePacket, TEST_PROXY_PORTS } from './policy-language.ts';
 import { CLUSTER_PORTS, INVENTORY, KNOWN, NAMES_OF, OUTSIDE, OWN_PORTS, WORLD } from './policy-world.ts';
@@ -81,6 +82,20 @@ export class CompiledCase {
     return verdict.kind === 'deny' ? `deny ${verdict.reason}` : verdict.kind;
   }
 
+  /** The proxy's judges under the policy of every subject that was asked for so far. */
+  proxy(): ProxyJudge {
+    return new ProxyJudge(this.resolver.l7Policy());
+  }
+
+  /** The proxy's port (host order) by the entry that decides; undefined when the flow does not pass the proxy. */
+  proxyPort(packet: LanguagePacket): number | undefined {
+    const { mapState, enforcement } = this.policyOf(packet);
+    const { direction, protocol, port } = packet;
+    const query = { direction, identity: this.identityOf(packet), protocol, port };
+    const verdict = evaluateMapState(mapState, enforcement, query);
+    return verdict.kind === 'redirect' ? verdict.proxyPort : undefined;
+  }
+
   /** What the proxy would let through of a flow: the rules of every filter that matches its peer and port. */
   requests(packet: LanguagePacket): readonly string[] {
     const { direction, protocol, port } = packet;
@@ -142,8 +157,21 @@ export class NaiveCase {
 
   /** What lets requests of a redirected flow through. */
   requests(packet: LanguagePacket): readonly string[] {
+    return requestTexts(this.redirect(packet)?.requests ?? []);
+  }
+
+  /** Of a flow that passes the proxy: the kind of its requests, and what lets them through. */
+  redirect(packet: LanguagePacket): Extract<NaiveVerdict, { kind: 'redirect' }> | undefined {
     const verdict = this.#verdict(packet);
-    return requestTexts(verdict.kind === 'redirect' ? verdict.requests : []);
+    return verdict.kind === 'redirect' ? verdict : undefined;
+  }
+
+  /** The port at which the proxy that judges the flow's requests listens; 0 where nobody judges them. */
+  proxyPort(packet: LanguagePacket): number | undefined {
+    const redirect = this.redirect(packet);
+    if (redirect === undefined) return undefined;
+    const ports: Readonly<Record<string, number>> = TEST_PROXY_PORTS;
+    return ports[`${redirect.l7}-${packet.direction}`] ?? 0;
   }
 
   #verdict(packet: LanguagePacket): NaiveVerdict {

@@ -1,4 +1,4 @@
-import type { DnsPattern, L7Rules, ProxyPorts } from '../../src/model/l7.ts';
+import type { DnsPattern, ProxyPorts } from '../../src/model/l7.ts';
 import type { Direction } from '../../src/model/map-state.ts';
 import { type LabelSelector, type MatchExpression, makeSelector } from '../../src/model/selector.ts';
 import {
@@ -13,8 +13,10 @@ import {
   type RuleItem,
   type ServiceSpec,
 } from '../../src/policy/rule.ts';
+import { L7Maker, type LanguageRequests } from './l7-language.ts';
 import { SUBJECTS } from './policy-gen.ts';
 import { KNOWN, NAMES, OUTSIDE, OWN_PORTS, PREFIXES } from './policy-world.ts';
+import { Random } from './random.ts';
 
 /** A new flow. Everything in it is an index or a number, so that a case is readable as JSON. */
 export interface LanguagePacket {
@@ -40,37 +42,8 @@ export interface LanguageCase {
   readonly options: LanguageOptions;
   readonly rules: readonly Rule[];
   readonly packets: readonly LanguagePacket[];
-}
-
-/** Numbers of a seed (mulberry32): a million cases must not wait for their generator. */
-export class Random {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = seed >>> 0;
-  }
-
-  below(limit: number): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 2 ** 32) * limit);
-  }
-
-  /** True once in `n` times. */
-  oneIn(n: number): boolean {
-    return this.below(n) === 0;
-  }
-
-  pick<T>(values: readonly [T, ...T[]] | readonly T[]): T {
-    if (values.length === 0) throw new RangeError('nothing to pick from');
-    return values[this.below(values.length)] as T;
-  }
-
-  /** `least` to `most` of what `make` gives. */
-  list<T>(least: number, most: number, make: () => T): T[] {
-    return Array.from({ length: least + this.below(most - least + 1) }, make);
-  }
+  /** What is asked on each redirected flow; default nothing. */
+  readonly requests?: LanguageRequests | undefined;
 }
 
 const VALUES: Readonly<Record<string, readonly string[]>> = {
@@ -117,9 +90,11 @@ export const TEST_PROXY_PORTS: ProxyPorts = {
 /** Makes rules and packets over the whole language. */
 class Generator {
   readonly #random: Random;
+  readonly #l7: L7Maker;
 
   constructor(random: Random) {
     this.#random = random;
+    this.#l7 = new L7Maker(random);
   }
 
   #expression(): MatchExpression {
@@ -219,20 +194,12 @@ class Generator {
     return { port: random.pick(PORTS), endPort: undefined, protocol };
   }
 
-  #l7(direction: Direction): L7Rules {
-    const random = this.#random;
-    if (direction === 'egress' && random.oneIn(8)) return { kind: 'dns', rules: [this.#name()] };
-    if (random.oneIn(30)) return { kind: 'kafka', rules: [] };
-    const parts = { host: undefined, headers: [], headerMatches: [] };
-    return { kind: 'http', rules: [{ path: '/v1/.*', method: random.pick(['GET', 'POST']), ...parts }] };
-  }
-
   #portRule(direction: Direction, deny: boolean): PortRule {
     const random = this.#random;
     const ports = random.list(1, 3, () => this.#port());
-    if (deny || !random.oneIn(3)) return { ports };
+    if (deny || !random.oneIn(2)) return { ports };
     if (random.oneIn(10)) return { ports, serverNames: ['a.example.com'] };
-    return { ports, l7: this.#l7(direction) };
+    return { ports, l7: this.#l7.rules(direction) };
   }
 
   #icmp(): IcmpSpec {
@@ -310,5 +277,5 @@ export function languageCase(seed: number, packets: number): LanguageCase {
     ports: random.below(OWN_PORTS.length),
   }));
   const all = Array.from({ length: packets }, () => ({ ...make.packet(), ...random.pick(subjects) }));
-  return { options, rules, packets: all };
+  return { options, rules, packets: all, requests: new L7Maker(random).requests() };
 }

@@ -1,9 +1,11 @@
+import type { L7Rules } from '../../src/model/l7.ts';
 import type { Peers, Rule, RuleItem } from '../../src/policy/rule.ts';
+import type { LanguageRequests } from './l7-language.ts';
 import type { LanguageCase } from './policy-language.ts';
 
 /*
  * Makes a failing case small, greedily: of all that one step can take away it takes what still fails, until no step
- * does. Steps take away packets, rules, sections, items, peers, ports and options.
+ * does. Steps take away packets, rules, sections, items, peers, ports, L7 rules and their parts, requests and options.
  */
 
 function* without<T>(list: readonly T[]): Generator<readonly T[]> {
@@ -38,6 +40,28 @@ function* smallerPeers(peers: Peers): Generator<Peers> {
   for (const fewer of without(list)) yield { ...peers, [field]: fewer } as Peers;
 }
 
+/** With fewer rules, and with rules of fewer parts. */
+function* smallerL7(l7: L7Rules): Generator<L7Rules> {
+  const rules: readonly object[] = l7.rules;
+  for (const fewer of without(rules)) yield { ...l7, rules: fewer } as L7Rules;
+  for (const plainer of withSmaller(rules, smallerParts)) yield { ...l7, rules: plainer } as L7Rules;
+}
+
+function* smallerParts(rule: object): Generator<object> {
+  if ('kind' in rule) return;
+  for (const [part, value] of Object.entries(rule)) {
+    if (Array.isArray(value)) for (const fewer of without(value)) yield { ...rule, [part]: fewer };
+    else if (value !== undefined) yield { ...rule, [part]: undefined };
+  }
+}
+
+const REQUESTS = ['http', 'kafka', 'dns'] as const;
+
+function* smallerRequests(requests: LanguageRequests): Generator<LanguageRequests> {
+  for (const kind of REQUESTS)
+    for (const fewer of without<unknown>(requests[kind])) yield { ...requests, [kind]: fewer };
+}
+
 function* smallerItem(item: RuleItem): Generator<RuleItem> {
   const { peers, ports, icmps, requires } = item;
   if (peers !== undefined) {
@@ -50,7 +74,10 @@ function* smallerItem(item: RuleItem): Generator<RuleItem> {
   yield { ...item, ports: undefined };
   for (const fewer of without(ports)) if (fewer.length > 0) yield { ...item, ports: fewer };
   const smallerRule = function* (rule: (typeof ports)[number]): Generator<(typeof ports)[number]> {
-    if (rule.l7 !== undefined) yield { ports: rule.ports };
+    if (rule.l7 !== undefined) {
+      yield { ports: rule.ports };
+      for (const l7 of smallerL7(rule.l7)) yield { ...rule, l7 };
+    }
     for (const fewer of without(rule.ports)) if (fewer.length > 0) yield { ...rule, ports: fewer };
   };
   for (const smaller of withSmaller(ports, smallerRule)) yield { ...item, ports: smaller };
@@ -75,11 +102,14 @@ function* smallerRule(rule: Rule): Generator<Rule> {
 }
 
 function* smallerCase(policyCase: LanguageCase): Generator<LanguageCase> {
-  const { rules, packets, options } = policyCase;
+  const { rules, packets, options, requests } = policyCase;
   for (const fewer of without(packets)) if (fewer.length > 0) yield { ...policyCase, packets: fewer };
   for (const fewer of without(rules)) yield { ...policyCase, rules: fewer };
   if (options.mode !== 'default') yield { ...policyCase, options: { ...options, mode: 'default' } };
   for (const smaller of withSmaller(rules, smallerRule)) yield { ...policyCase, rules: smaller };
+  if (requests === undefined) return;
+  yield { ...policyCase, requests: undefined };
+  for (const smaller of smallerRequests(requests)) yield { ...policyCase, requests: smaller };
 }
 
 /**

@@ -13,7 +13,7 @@ const LISTENER_NAMES = Object.keys(NO_PROXY_PORTS) as readonly ProxyListener['na
 
 /** `http-ingress/tcp4=3`. @throws UsageError */
 function parseListener(text: string): ProxyListener {
-  const [, left, right, fd] = /^([a-z-]+)\/([a-z]+[46])=(\d{1,4})$/.exec(text) ?? [];
+  const [, left, right, fd] = /^([a-z0-9-]+)\/([a-z]+[46])=(\d{1,4})$/.exec(text) ?? [];
   const name = LISTENER_NAMES.find((known) => known === left);
   const transport = PROXY_TRANSPORTS.find((known) => known === right);
   if (name === undefined || transport === undefined)

@@ -69,6 +69,9 @@ export class PolicyActivity {
     http: noRequests(),
     kafka: noRequests(),
     dns: noRequests(),
+    memcache: noRequests(),
+    cassandra: noRequests(),
+    r2d2: noRequests(),
   };
 
   constructor(now: () => Date) {

@@ -1,5 +1,6 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
 import { type Datapath, NO_CONNECTIONS } from '../datapath/types.ts';
+import { PAIR_KINDS } from '../model/l7.ts';
 import type { EndpointManager } from './endpoint-manager.ts';
 import type { FqdnManager } from './fqdn-manager.ts';
 import type { PolicyActivity } from './policy-activity.ts';
@@ -23,7 +24,7 @@ const OUTCOMES = {
   denied: 'denied',
   parse_errors: 'error',
 } as const;
-const PROTOCOLS = ['http', 'kafka', 'dns'] as const;
+const PROTOCOLS = ['http', 'kafka', 'dns', ...PAIR_KINDS] as const;
 
 /** Adds what rules, proxy and names are worth to a registry; all of it is read when it is asked for. */
 export function addPolicyMetrics(registry: Registry, deps: PolicyMetricsDeps): void {

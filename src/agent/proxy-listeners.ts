@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto';
 import { closeSync } from 'node:fs';
 import { SystemError } from '../base/errors.ts';
 import type { Sockets } from '../base/sockets/types.ts';
-import { NO_PROXY_PORTS, type ProxyPorts } from '../model/l7.ts';
+import { NO_PROXY_PORTS, PAIR_KINDS, type ProxyPorts } from '../model/l7.ts';
 import { PROXY_MARK, type ProxyListener } from '../model/proxy-protocol.ts';
 import { StateFile, type StateFileDeps } from './state-file.ts';
 
@@ -24,6 +24,12 @@ const LISTENERS: readonly { readonly name: ListenerName; readonly transports: re
   { name: 'kafka-ingress', transports: ['tcp'] },
   { name: 'kafka-egress', transports: ['tcp'] },
   { name: 'dns-egress', transports: ['udp', 'tcp', 'reply'] },
+  ...PAIR_KINDS.flatMap((kind) =>
+    (['ingress', 'egress'] as const).map((direction) => ({
+      name: `${kind}-${direction}` as const,
+      transports: ['tcp'] as const,
+    })),
+  ),
 ];
 
 const isPort = (value: unknown): value is number =>
@@ -32,18 +38,22 @@ const isPort = (value: unknown): value is number =>
   value >= PROXY_PORT_RANGE.first &&
   value <= PROXY_PORT_RANGE.last;
 
-/** @throws TypeError */
+/**
+ * Reads saved ports. Those of listeners that an earlier version did not have stay 0, and get a port when they are bound.
+ * @throws TypeError
+ */
 function parsePorts(value: unknown): ProxyPorts {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new TypeError('no object');
   const saved = value as Readonly<Record<string, unknown>>;
   const ports: Record<ListenerName, number> = { ...NO_PROXY_PORTS };
   for (const { name } of LISTENERS) {
     const port = saved[name];
+    if (port === undefined) continue;
     if (!isPort(port)) throw new TypeError(`${name} is no proxy port`);
     ports[name] = port;
   }
-  if (new Set(LISTENERS.map(({ name }) => ports[name])).size < LISTENERS.length)
-    throw new TypeError('two listeners have one port');
+  const used = LISTENERS.map(({ name }) => ports[name]).filter((port) => port !== 0);
+  if (new Set(used).size < used.length) throw new TypeError('two listeners have one port');
   return ports;
 }
 

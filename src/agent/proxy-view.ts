@@ -1,5 +1,5 @@
 import type * as Api from '../api/schema.ts';
-import type { L7Kind, ProxyPorts } from '../model/l7.ts';
+import { type L7Kind, PAIR_KINDS, type ProxyPorts } from '../model/l7.ts';
 import { type MapStateKey, Protocol } from '../model/map-state.ts';
 import type { Endpoint } from './endpoint.ts';
 import { PROXY_PORT_RANGE } from './proxy-listeners.ts';
@@ -9,11 +9,13 @@ const PROTOCOL_NAMES: ReadonlyMap<number, string> = new Map(
   Object.entries(Protocol).map(([name, number]) => [number, name.toUpperCase()]),
 );
 
+const L7_KINDS: readonly L7Kind[] = ['http', 'kafka', 'dns', ...PAIR_KINDS];
+
 /** Which parser listens at a port; undefined when none does. */
 export function parserAt(ports: ProxyPorts, port: number): L7Kind | undefined {
   const found = Object.entries(ports).find(([, own]) => own === port && own !== 0);
-  const kind = found?.[0].split('-')[0];
-  return kind === 'http' || kind === 'kafka' || kind === 'dns' ? kind : undefined;
+  const name = found?.[0].split('-')[0];
+  return L7_KINDS.find((kind) => kind === name);
 }
 
 /** `7415:ingress:TCP:80`, with the prefix's length where it is a range of ports. */

@@ -39,14 +39,24 @@ export interface KafkaRule {
   readonly topic: string | undefined;
 }
 
+/** Names of `l7proto` whose requests can be judged. */
+export const PAIR_KINDS = ['memcache', 'cassandra', 'r2d2'] as const;
+export type PairKind = (typeof PAIR_KINDS)[number];
+
+/** One rule of `l7`: keys and values that the protocol gives a meaning. Without any it allows every request. */
+export type PairRule = Readonly<Record<string, string>>;
+
 /** The L7 rules of one entry of `toPorts`; a request passes if one of them allows it. An empty list allows none. */
 export type L7Rules =
   | { readonly kind: 'http'; readonly rules: readonly HttpRule[] }
   | { readonly kind: 'kafka'; readonly rules: readonly KafkaRule[] }
-  | { readonly kind: 'dns'; readonly rules: readonly DnsPattern[] };
+  | { readonly kind: 'dns'; readonly rules: readonly DnsPattern[] }
+  | { readonly kind: PairKind; readonly rules: readonly PairRule[] }
+  /** An `l7proto` that nothing can judge: what must pass by it is dropped. */
+  | { readonly kind: 'other'; readonly protocol: string; readonly rules: readonly PairRule[] };
 
 /** Protocols that the proxy can judge; each has a listener per direction that it is used in. */
-export type L7Kind = L7Rules['kind'];
+export type L7Kind = Exclude<L7Rules['kind'], 'other'>;
 
 /** Proxy port (host order) by parser and direction; 0 is one that nobody listens on: what must pass it is dropped. */
 export type ProxyPorts = Readonly<Record<`${L7Kind}-${Direction}`, number>>;
@@ -58,6 +68,12 @@ export const NO_PROXY_PORTS: ProxyPorts = {
   'kafka-egress': 0,
   'dns-ingress': 0,
   'dns-egress': 0,
+  'memcache-ingress': 0,
+  'memcache-egress': 0,
+  'cassandra-ingress': 0,
+  'cassandra-egress': 0,
+  'r2d2-ingress': 0,
+  'r2d2-egress': 0,
 };
 
 /** What one rule lets through on some ports, for the proxy. */
@@ -133,6 +149,11 @@ export interface DnsRecord {
   readonly ttlSeconds: number;
 }
 
+/** A request of a protocol of `l7proto`, by the words of its rules; empty for what could not be read. */
+export interface PairRecord {
+  readonly fields: Readonly<Record<string, string>>;
+}
+
 /** One record of the access log: a request with its verdict, or its answer. */
 export interface AccessLogRecord {
   readonly kind: 'l7';
@@ -154,5 +175,6 @@ export interface AccessLogRecord {
   readonly l7:
     | ({ readonly kind: 'http' } & HttpRecord)
     | ({ readonly kind: 'kafka' } & KafkaRecord)
-    | ({ readonly kind: 'dns' } & DnsRecord);
+    | ({ readonly kind: 'dns' } & DnsRecord)
+    | ({ readonly kind: PairKind } & PairRecord);
 }

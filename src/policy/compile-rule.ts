@@ -78,6 +78,10 @@ const L7_PROTOCOLS: Readonly<Record<L7Rules['kind'], readonly number[]>> = {
   http: [Protocol.tcp],
   kafka: [Protocol.tcp],
   dns: [Protocol.tcp, Protocol.udp],
+  memcache: [Protocol.tcp],
+  cassandra: [Protocol.tcp],
+  r2d2: [Protocol.tcp],
+  other: [Protocol.tcp],
 };
 const TLS_PROTOCOLS: readonly number[] = [Protocol.tcp];
 
@@ -85,12 +89,12 @@ function isJudged({ l7, serverNames }: PortRule): boolean {
   return l7 !== undefined || (serverNames?.length ?? 0) > 0;
 }
 
-/** Nobody reads server names: what may pass only by name does not pass. */
+/** Nobody reads server names, and the requests of an unknown protocol: what may pass only by them does not pass. */
 function judgedPart(rule: PortRule, direction: Direction, ports: ProxyPorts): Part {
   const { l7 } = rule;
   const protocols = l7 === undefined ? TLS_PROTOCOLS : L7_PROTOCOLS[l7.kind];
   const l4 = l4Matches([rule]).filter(({ protocol }) => protocols.includes(protocol));
-  const proxyPort = l7 === undefined ? 0 : ports[`${l7.kind}-${direction}`];
+  const proxyPort = l7 === undefined || l7.kind === 'other' ? 0 : ports[`${l7.kind}-${direction}`];
   return { l4, verdict: { kind: 'redirect', proxyPort }, l7 };
 }
 

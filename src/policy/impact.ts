@@ -94,6 +94,12 @@ const STAND_IN_PORTS: ProxyPorts = {
   'kafka-egress': 4,
   'dns-ingress': 5,
   'dns-egress': 6,
+  'memcache-ingress': 7,
+  'memcache-egress': 8,
+  'cassandra-ingress': 9,
+  'cassandra-egress': 10,
+  'r2d2-ingress': 11,
+  'r2d2-egress': 12,
 };
 
 function lockedBy(policy: ResolvedPolicy): string | undefined {

@@ -1,5 +1,5 @@
 import { dnsPatternText } from '../model/dns-pattern.ts';
-import type { HttpRule, KafkaRule } from '../model/l7.ts';
+import type { HttpRule, KafkaRule, PairRule } from '../model/l7.ts';
 import type { TraceL7 } from './trace-types.ts';
 
 function httpText(rule: HttpRule): string {
@@ -26,6 +26,11 @@ function kafkaText(rule: KafkaRule): string {
   return parts.length === 0 ? 'kafka: every request' : `kafka: ${parts.join(' ')}`;
 }
 
+function pairText(kind: string, rule: PairRule): string {
+  const pairs = Object.entries(rule).map(([key, value]) => `${key} ${value}`);
+  return `${kind}: ${pairs.length === 0 ? 'every request' : pairs.join(', ')}`;
+}
+
 /** What L7 rules let through, for people, one text a rule: `http: PUT /v1/.*`. An empty list lets nothing through. */
 export function l7Texts(l7: TraceL7): readonly string[] {
   if (l7.rules.length === 0) return [`${l7.kind}: no request (the list is empty)`];
@@ -36,6 +41,12 @@ export function l7Texts(l7: TraceL7): readonly string[] {
       return l7.rules.map(kafkaText);
     case 'tls':
       return l7.rules.map((name) => `tls: server ${name}, which nothing judges yet: the flow is dropped`);
+    case 'memcache':
+    case 'cassandra':
+    case 'r2d2':
+      return l7.rules.map((rule) => pairText(l7.kind, rule));
+    case 'other':
+      return [`${l7.protocol}: nothing judges it: the flow is dropped`];
     case 'dns':
       return l7.rules.map((pattern) => `dns: ${dnsPatternText(pattern)}`);
   }

@@ -1,30 +1,33 @@
-import type { L7Rules } from '../model/l7.ts';
+import { type L7Rules, PAIR_KINDS } from '../model/l7.ts';
 import type { Decoder, Field } from './decoder.ts';
 import { L7_FIELDS } from './fields.ts';
 import { decodeDnsRules } from './parse-dns.ts';
 import { decodeHttpRule } from './parse-http.ts';
 import { decodeKafkaRule } from './parse-kafka.ts';
+import { decodePairRules } from './parse-pairs.ts';
 
-const OWN_KINDS = ['http', 'kafka', 'dns'] as const;
+const KINDS = ['http', 'kafka', 'dns', 'l7proto'] as const;
 
-function refuseOwnProtocol(decoder: Decoder, fields: ReadonlyMap<string, Field>): void {
-  const protocol = fields.get('l7proto');
-  const name = protocol && decoder.text(protocol);
+/** The name of the field `l7proto`; undefined without one. `l7` alone is reported. */
+function protocolName(decoder: Decoder, fields: ReadonlyMap<string, Field>): string | undefined {
+  const field = fields.get('l7proto');
+  const name = field && decoder.text(field);
+  if (name !== undefined && name !== '') return name;
   const pairs = fields.get('l7');
-  if (protocol !== undefined && name !== undefined && name !== '') {
-    const reason = `there is no parser for ${JSON.stringify(name.slice(0, 60))}`;
-    decoder.report(protocol, 'UNSUPPORTED', reason, `parsers: ${OWN_KINDS.join(', ')}`);
-  } else if (pairs !== undefined) {
-    decoder.report(pairs, 'CONFLICT', 'l7 needs l7proto, which names its parser', 'write http, kafka or dns');
+  if (pairs !== undefined && (field === undefined || name === '')) {
+    const reason = 'l7 needs l7proto, which names its protocol';
+    decoder.report(pairs, 'CONFLICT', reason, `known: ${PAIR_KINDS.join(', ')}`);
   }
+  return undefined;
 }
 
 /** Rules of each kind that the field has; `undefined` when there is none, or more than one. */
 function onlyKind(
   decoder: Decoder,
   fields: ReadonlyMap<string, Field>,
-): (typeof OWN_KINDS)[number] | undefined {
-  const kinds = OWN_KINDS.filter((kind) => fields.has(kind));
+  protocol: string | undefined,
+): (typeof KINDS)[number] | undefined {
+  const kinds = KINDS.filter((kind) => (kind === 'l7proto' ? protocol !== undefined : fields.has(kind)));
   const [first, second] = kinds;
   if (first === undefined || second === undefined) return first;
   const field = fields.get(second);
@@ -40,8 +43,13 @@ function onlyKind(
 export function decodeL7Rules(decoder: Decoder, field: Field): L7Rules | undefined {
   const fields = decoder.fields(field, L7_FIELDS);
   if (fields === undefined) return undefined;
-  refuseOwnProtocol(decoder, fields);
-  const kind = onlyKind(decoder, fields);
+  const name = protocolName(decoder, fields);
+  const kind = onlyKind(decoder, fields, name);
+  if (kind === 'l7proto') {
+    const protocol = fields.get('l7proto');
+    if (protocol === undefined || name === undefined) return undefined;
+    return decodePairRules(decoder, { field: protocol, name, list: fields.get('l7') });
+  }
   const list = kind === undefined ? undefined : fields.get(kind);
   const items = list && decoder.items(list);
   if (kind === undefined || list === undefined || items === undefined) return undefined;

@@ -74,7 +74,7 @@ function kafkaJson({ role, apiKey, apiVersion, clientId, topic }: KafkaRule): ob
 }
 
 /** `{"http":[...]}`, as in `rules` of `toPorts`. */
-export function l7Json(l7: L7Rules): Readonly<Record<string, readonly object[]>> {
+export function l7Json(l7: L7Rules): Readonly<Record<string, string | readonly object[]>> {
   switch (l7.kind) {
     case 'http':
       return { http: l7.rules.map(httpJson) };
@@ -82,6 +82,12 @@ export function l7Json(l7: L7Rules): Readonly<Record<string, readonly object[]>>
       return { kafka: l7.rules.map(kafkaJson) };
     case 'dns':
       return { dns: l7.rules.map(dnsJson) };
+    case 'memcache':
+    case 'cassandra':
+    case 'r2d2':
+      return { l7proto: l7.kind, l7: l7.rules };
+    case 'other':
+      return { l7proto: l7.protocol, l7: l7.rules };
   }
 }
 

@@ -7,6 +7,7 @@ import { ControlServer } from './control-server.ts';
 import { DEFAULT_LIMITS, type HttpLimits } from './http/limits.ts';
 import { createHttpPart } from './http/part.ts';
 import { createKafkaPart } from './kafka/part.ts';
+import { createPairParts } from './pairs/part.ts';
 import type { ProxyHost, ProxyPart } from './part.ts';
 import { PolicyHolder } from './policy-holder.ts';
 import type { Clock, Dial, FlowOf, LogSink } from './types.ts';
@@ -34,7 +35,7 @@ export interface ProxyDeps {
   readonly clock?: Clock | undefined;
   /** Also told each access log record: for tests and tools. */
   readonly record?: LogSink | undefined;
-  /** Parts beside HTTP and Kafka. */
+  /** Parts beside HTTP, Kafka and the protocols of `l7proto`. */
   readonly parts?: readonly ((host: ProxyHost) => ProxyPart)[] | undefined;
 }
 
@@ -93,6 +94,7 @@ class NodeProxy implements L7Proxy {
     this.#parts = [
       createHttpPart({ limits: { ...DEFAULT_LIMITS, ...options.http }, maxConnections }, host),
       createKafkaPart({ maxConnections }, host),
+      ...createPairParts({ maxConnections }, host),
       ...(deps.parts ?? []).map((make) => make(host)),
     ];
   }

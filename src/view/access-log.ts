@@ -32,6 +32,12 @@ function requestText({ l7 }: AccessLogRecord, options: AccessLogOptions): string
       const code = statusText(l7.errorCode, options);
       return `api key ${l7.apiKey} version ${l7.apiVersion} correlation ${l7.correlationId}${topics}${code}`;
     }
+    case 'memcache':
+    case 'cassandra':
+    case 'r2d2':
+      return Object.entries(l7.fields)
+        .map(([key, value]) => `${key}:${value}`)
+        .join(' ');
     case 'dns': {
       const found = [...l7.cnames, ...l7.addresses].join(', ');
       const answer = l7.rcode === undefined ? '' : ` => rcode ${l7.rcode}${found === '' ? '' : ` ${found}`}`;

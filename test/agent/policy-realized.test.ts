@@ -16,6 +16,12 @@ const PORTS: ProxyPorts = {
   'kafka-egress': 10004,
   'dns-ingress': 0,
   'dns-egress': 10005,
+  'memcache-ingress': 10007,
+  'memcache-egress': 10008,
+  'cassandra-ingress': 10009,
+  'cassandra-egress': 10010,
+  'r2d2-ingress': 10011,
+  'r2d2-egress': 10012,
 };
 
 /** A proxy in memory. What it does is written among the calls of the datapath, so that their order shows. */

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Logger, silentLog } from '../../src/base/log.ts';
 import { loadSockets } from '../../src/base/sockets/index.ts';
-import type { AccessLogRecord, HttpRule, L7Filter, L7Policy } from '../../src/model/l7.ts';
+import type { AccessLogRecord, HttpRule, L7Filter, L7Kind, L7Policy } from '../../src/model/l7.ts';
 import type { ProxyEndpoint, ProxyToAgent } from '../../src/model/proxy-protocol.ts';
 import { createProxy, type FlowIdentities, type HttpLimits, type L7Proxy } from '../../src/proxy/index.ts';
 
@@ -110,7 +110,7 @@ export interface RigOptions {
   readonly endpoints?: readonly ProxyEndpoint[];
   readonly maxConnections?: number;
   /** Default http. */
-  readonly kind?: 'http' | 'kafka';
+  readonly kind?: L7Kind;
 }
 
 let rigs = 0;

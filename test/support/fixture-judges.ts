@@ -16,6 +16,12 @@ const PROXY_PORTS: ProxyPorts = {
   'kafka-egress': 11003,
   'dns-ingress': 11004,
   'dns-egress': 11005,
+  'memcache-ingress': 11006,
+  'memcache-egress': 11007,
+  'cassandra-ingress': 11008,
+  'cassandra-egress': 11009,
+  'r2d2-ingress': 11010,
+  'r2d2-egress': 11011,
 };
 
 const WORLD: Identity = RESERVED_IDENTITIES.find(({ id }) => id === ReservedIdentity.world) ?? {

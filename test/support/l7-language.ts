@@ -176,6 +176,8 @@ export class L7Maker {
     if (direction === 'egress' && random.oneIn(5))
       return { kind: 'dns', rules: random.list(fewest, 2, () => this.#dns()) };
     if (random.oneIn(8)) return { kind: 'kafka', rules: random.list(fewest, 3, () => this.#kafka()) };
+    if (random.oneIn(16)) return { kind: 'r2d2', rules: [{}] };
+    if (random.oneIn(16)) return { kind: 'other', protocol: 'unspoken', rules: [] };
     return { kind: 'http', rules: random.list(fewest, 3, () => this.#http()) };
   }
 

@@ -85,6 +85,12 @@ export const TEST_PROXY_PORTS: ProxyPorts = {
   'kafka-egress': 20_004,
   'dns-ingress': 20_005,
   'dns-egress': 20_006,
+  'memcache-ingress': 20_007,
+  'memcache-egress': 20_008,
+  'cassandra-ingress': 20_009,
+  'cassandra-egress': 20_010,
+  'r2d2-ingress': 20_011,
+  'r2d2-egress': 20_012,
 };
 
 /** Makes rules and packets over the whole language. */

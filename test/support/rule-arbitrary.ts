@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { type Cidr, parseCidr } from '../../src/base/ip.ts';
-import type { DnsPattern, HttpRule, KafkaRule, L7Rules } from '../../src/model/l7.ts';
+import type { DnsPattern, HttpRule, KafkaRule, L7Rules, PairRule } from '../../src/model/l7.ts';
 import { type LabelSelector, makeSelector } from '../../src/model/selector.ts';
 import {
   type CidrSpec,
@@ -125,12 +125,22 @@ const kafkaRule: fc.Arbitrary<KafkaRule> = fc
   })
   .map((rule) => (rule.role === undefined ? rule : { ...rule, apiKey: undefined }));
 
+const pairRule: fc.Arbitrary<PairRule> = fc.constantFrom<PairRule[]>(
+  {},
+  { cmd: 'READ' },
+  { file: 'a.*', x: '' },
+);
+
 const some = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T[]> =>
   fc.array(arbitrary, { minLength: 1, maxLength: 2 });
 
 const tcpL7: fc.Arbitrary<L7Rules> = fc.oneof(
   some(httpRule).map((rules) => ({ kind: 'http' as const, rules })),
   some(kafkaRule).map((rules) => ({ kind: 'kafka' as const, rules })),
+  some(pairRule).map((rules) => ({ kind: 'r2d2' as const, rules })),
+  fc
+    .array(pairRule, { maxLength: 2 })
+    .map((rules) => ({ kind: 'other' as const, protocol: 'spoken', rules })),
 );
 const dnsL7: fc.Arbitrary<L7Rules> = some(dnsPattern).map((rules) => ({ kind: 'dns', rules }));
 

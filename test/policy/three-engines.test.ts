@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
+import { PAIR_KINDS } from '../../src/model/l7.ts';
 import { type MapStateVerdict, Protocol } from '../../src/model/map-state.ts';
 import type { Grant } from '../../src/policy/compile-rule.ts';
 import { evaluateMapState } from '../../src/policy/index.ts';
@@ -64,10 +65,12 @@ describe('naive rules, interpreted map state and the BPF programs', { skip: skip
     const common = ['allow', 'deny 133', 'deny 181', 'redirect'];
     assert.ok(count('contradiction') + common.reduce((sum, one) => sum + count(one), 0) >= PAIRS);
     for (const outcome of common) assert.ok(count(outcome) > PAIRS / 250, `${outcome} is common`);
-    for (const port of Object.values(TEST_PROXY_PORTS).filter(
-      (one) => one !== TEST_PROXY_PORTS['dns-ingress'],
-    ))
-      assert.ok(count(`redirect ${port}`) > 0, `port ${port} of the proxy occurs`);
+    const occurs = ([name, port]: [string, number]): boolean =>
+      name === 'dns-ingress' || count(`redirect ${port}`) > 0;
+    const isPair = ([name]: [string, number]): boolean => PAIR_KINDS.some((kind) => name.startsWith(kind));
+    const ports = Object.entries(TEST_PROXY_PORTS);
+    for (const port of ports.filter((one) => !isPair(one))) assert.ok(occurs(port), `${port} occurs`);
+    assert.ok(ports.filter(isPair).some(occurs), 'a protocol of l7proto occurs');
     for (const verdict of REQUEST_VERDICTS) assert.ok((requests.get(verdict) ?? 0) > 0, `${verdict} occurs`);
   });
 

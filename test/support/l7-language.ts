@@ -1,4 +1,11 @@
-import type { DnsPattern, HeaderMatch, HttpRule, KafkaRule, L7Rules } from '../../src/model/l7.ts';
+import {
+  type DnsPattern,
+  type HeaderMatch,
+  type HttpRule,
+  type KafkaRule,
+  type L7Rules,
+  PAIR_KINDS,
+} from '../../src/model/l7.ts';
 import type { Direction } from '../../src/model/map-state.ts';
 import type { Random } from './random.ts';
 
@@ -176,7 +183,7 @@ export class L7Maker {
     if (direction === 'egress' && random.oneIn(5))
       return { kind: 'dns', rules: random.list(fewest, 2, () => this.#dns()) };
     if (random.oneIn(8)) return { kind: 'kafka', rules: random.list(fewest, 3, () => this.#kafka()) };
-    if (random.oneIn(16)) return { kind: 'r2d2', rules: [{}] };
+    if (random.oneIn(8)) return { kind: random.pick(PAIR_KINDS), rules: [{}] };
     if (random.oneIn(16)) return { kind: 'other', protocol: 'unspoken', rules: [] };
     return { kind: 'http', rules: random.list(fewest, 3, () => this.#http()) };
   }

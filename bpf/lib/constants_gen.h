@@ -139,6 +139,7 @@
 #define IDENTITY_HOST 1
 #define IDENTITY_WORLD 2
 #define IDENTITY_REMOTE_NODE 6
+#define IDENTITY_KUBE_APISERVER 7
 
 /* Sizes that both sides must agree on. */
 #define LIMIT_ENDPOINT_SLOTS 4096

@@ -100,6 +100,13 @@ static __always_inline bool opens_flow(const struct judgement *judgement)
  * Asks one policy. With `report` it is told of; a refusal always is. Counted for its rule is what opens a
  * flow and is reported or refused.
  */
+/* This node or another one, whatever labels it has; numbers from 2^25 to 3 * 2^24 are nodes'. */
+static __always_inline bool is_node(__u32 identity)
+{
+	return identity == IDENTITY_HOST || identity == IDENTITY_REMOTE_NODE ||
+	       identity == IDENTITY_KUBE_APISERVER || identity >> 24 == 2;
+}
+
 static __always_inline int judge_side(struct __sk_buff *ctx, struct judgement *judgement,
 				      struct policy_request *request, bool report)
 {
@@ -468,8 +475,7 @@ SUBPROGRAM int judge(struct __sk_buff *ctx, struct judgement *judgement)
 	}
 	if (flow->protocol == IPPROTO_UDP && tunnel_port &&
 	    flow->destination_port == bpf_htons(tunnel_port) && judgement->hook == HOOK_FROM_POD &&
-	    (judgement->destination.identity == IDENTITY_HOST ||
-	     judgement->destination.identity == IDENTITY_REMOTE_NODE))
+	    is_node(judgement->destination.identity))
 		return -DROP_ENCAP_PROHIBITED;
 	verdict = judge_policies(ctx, judgement, reply, opens_flow(judgement));
 	if (verdict >= 0 && !reply) {

@@ -24,6 +24,7 @@ import { ownIps, ownNode } from './own-node.ts';
 import { isInRanges, podRanges } from './pod-ranges.ts';
 import { PolicyActivity, rulesOfRecord } from './policy-activity.ts';
 import { PolicyManager } from './policy-manager.ts';
+import { policyNodes } from './policy-nodes.ts';
 import { PrefixWriter } from './prefix-writer.ts';
 import { ProxyGate } from './proxy-gate.ts';
 import type { ProxyPart } from './proxy-part.ts';
@@ -130,6 +131,8 @@ export class AgentParts {
         clusterName: options['cluster-name'],
         mode: options['enable-policy'],
         allowLocalhost: options['allow-localhost'],
+        apiServers: options['kube-apiserver-addresses'],
+        nodeLabels: options['enable-node-selector-labels'],
       },
       {
         log,
@@ -141,6 +144,7 @@ export class AgentParts {
         },
         endpointsOf: (subjects) => this.manager.idsOf(subjects),
         prefixes: this.#createPrefixes(),
+        onApiServers: (addresses) => this.ipcache.setApiServers(addresses),
         onL7Change: () => this.l7.touch(),
         onL7Done: () => this.l7.done(),
         selectNames: (selectors) => this.fqdn.setSelectors(selectors.map(({ pattern }) => pattern)),
@@ -191,7 +195,13 @@ export class AgentParts {
   #createIpcache(): Ipcache {
     const { options, datapath, log } = this.#deps;
     const onDirty = (): void => void this.cluster.syncIpcache();
-    return new Ipcache(options['node-name'], { datapath, emit: this.#emit, log, onDirty });
+    return new Ipcache(options['node-name'], {
+      datapath,
+      emit: this.#emit,
+      log,
+      onDirty,
+      labelledNodes: options['enable-node-selector-labels'],
+    });
   }
 
   #createCluster(): ClusterSync {
@@ -206,6 +216,7 @@ export class AgentParts {
       onNamedPorts: (ports) => this.namedPorts.setOthers(ports),
       ownIps: () => ownIps(this.manager.list(), options['node-name'], node),
       clusterCidrs: options['cluster-cidrs'],
+      policyNodes: (nodes) => policyNodes(nodes, options),
     });
   }
 

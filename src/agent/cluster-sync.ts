@@ -4,6 +4,7 @@ import type { Logger } from '../base/log.ts';
 import { type Identity, isAllocatedIdentity, type NumericIdentity } from '../model/identity.ts';
 import type { NamedPort } from '../model/named-port.ts';
 import type { ClusterNode } from '../model/node.ts';
+import type { PolicyNode } from '../policy/index.ts';
 import type { IpIdentity, Store, StoreChange } from '../store/types.ts';
 import type { Controllers } from './controllers.ts';
 import type { Ipcache } from './ipcache.ts';
@@ -24,6 +25,8 @@ export interface ClusterSyncDeps {
   readonly onNamedPorts: (ports: readonly NamedPort[]) => void;
   /** Ranges of all nodes' endpoints, as configured. */
   readonly clusterCidrs: readonly Cidr[];
+  /** Nodes as rules see them. */
+  readonly policyNodes: (nodes: readonly ClusterNode[]) => readonly PolicyNode[];
 }
 
 const STORE_RETRY_MS = 1_000;
@@ -89,6 +92,7 @@ export class ClusterSync {
   /** Begins to follow the store; returns at once when it is away and goes on trying. */
   async start(): Promise<void> {
     this.#deps.ipcache.setNode(this.#self());
+    void this.#tellNodes();
     await this.#connect.trigger().catch(() => undefined);
   }
 
@@ -124,6 +128,7 @@ export class ClusterSync {
 
   publishNode(): Promise<void> {
     this.#deps.ipcache.setNode(this.#self());
+    void this.#tellNodes();
     return this.#publishNode.trigger();
   }
 
@@ -141,13 +146,21 @@ export class ClusterSync {
     await store.start();
     if (this.#endWatch !== undefined) return;
     this.#endWatch = await store.watch((changes, initial) => {
-      this.#apply(changes);
-      if (initial) this.#storeSeen = true;
-      this.#allowRemoval();
+      const done = this.#apply(changes);
+      // What an earlier agent wrote of the nodes stays until they have their identities.
+      void done.then(() => {
+        if (initial) this.#storeSeen = true;
+        this.#allowRemoval();
+      });
     });
   }
 
-  #apply(changes: readonly StoreChange[]): void {
+  #tellNodes(): Promise<void> {
+    return this.#deps.policy.setNodes(this.#deps.policyNodes(this.nodes()));
+  }
+
+  /** Settles when the nodes that it is about have their identities. */
+  #apply(changes: readonly StoreChange[]): Promise<void> {
     const upserts: Identity[] = [];
     const deletes: NumericIdentity[] = [];
     const places: Exclude<StoreChange, { kind: 'identity-upsert' | 'identity-delete' }>[] = [];
@@ -163,10 +176,12 @@ export class ClusterSync {
         deletes: deletes.filter(isAllocatedIdentity),
       });
     }
-    if (this.#peers.apply(places)) void this.#syncRoutes.trigger();
+    const moved = this.#peers.apply(places);
+    if (moved) void this.#syncRoutes.trigger();
     const ports = this.#peers.takeNamedPorts();
     if (ports !== undefined) this.#deps.onNamedPorts(ports);
     this.#watchRefusals();
+    return moved ? this.#tellNodes() : Promise.resolve();
   }
 
   #watchRefusals(): void {

@@ -23,6 +23,8 @@ export interface IpcacheDeps {
   readonly log: Logger;
   /** The wanted entries differ from the written ones: `sync` should run soon. */
   readonly onDirty: () => void;
+  /** Nodes have identities by their labels: their addresses wait for these, see `setNodeIdentity`. Default false. */
+  readonly labelledNodes?: boolean;
 }
 
 /** Who wins when several sources tell of one prefix: what this node knows itself, then nodes, then the store, then rules. */
@@ -40,6 +42,10 @@ export class Ipcache {
   /** cidr -> what the datapath holds. */
   readonly #written = new Map<string, { identity: NumericIdentity; tunnel: string }>();
   readonly #dirty = new Set<string>();
+  /** Name of the node -> its addresses. */
+  readonly #nodes = new Map<string, ReadonlySet<string>>();
+  readonly #nodeIdentities = new Map<string, NumericIdentity>();
+  #apiServers: ReadonlySet<string> = new Set();
   #complete = false;
 
   constructor(nodeName: string, deps: IpcacheDeps) {
@@ -108,21 +114,34 @@ export class Ipcache {
     return line !== undefined && line.source !== 'generated';
   }
 
-  /** A node's own addresses: identity host for this one, remote-node for others. */
+  /** A node's own addresses: identity host for this one, for others remote-node, or that of their labels. */
   setNode(node: ClusterNode): void {
-    const own = node.name === this.#nodeName;
-    const identity = own ? ReservedIdentity.host : ReservedIdentity.remoteNode;
-    const key = `node ${node.name}`;
-    const wanted = new Map(hostPrefixes(node).map((cidr) => [cidr, identity]));
-    for (const [cidr, sources] of this.#lines)
-      if (sources.has(key) && !wanted.has(cidr)) this.#drop(cidr, key);
-    for (const cidr of wanted.keys()) {
-      this.#put(cidr, key, { cidr, identity, hostIp: undefined, source: 'node', owner: node.name });
-    }
+    const wanted = new Set(hostPrefixes(node));
+    for (const cidr of this.#nodes.get(node.name) ?? [])
+      if (!wanted.has(cidr)) this.#drop(cidr, `node ${node.name}`);
+    this.#nodes.set(node.name, wanted);
+    for (const cidr of wanted) this.#putNode(cidr, node.name);
   }
 
   removeNode(name: string): void {
-    for (const cidr of [...this.#lines.keys()]) this.#drop(cidr, `node ${name}`);
+    for (const cidr of this.#nodes.get(name) ?? []) this.#drop(cidr, `node ${name}`);
+    this.#nodes.delete(name);
+  }
+
+  /** Which identity another node has at an address by its labels; the policy maps know it. */
+  setNodeIdentity(cidr: string, identity: NumericIdentity): void {
+    this.#nodeIdentities.set(cidr, identity);
+    for (const [name, cidrs] of this.#nodes) if (cidrs.has(cidr)) this.#putNode(cidr, name);
+  }
+
+  removeNodeIdentity(cidr: string): void {
+    this.#nodeIdentities.delete(cidr);
+  }
+
+  /** Addresses of the cluster's API server: nodes that have one are `kube-apiserver`. Text form. */
+  setApiServers(addresses: readonly string[]): void {
+    this.#apiServers = new Set(addresses.map((address) => formatCidr(parseCidr(address))));
+    for (const [name, cidrs] of this.#nodes) for (const cidr of cidrs) this.#putNode(cidr, name);
   }
 
   /** The line that counts for a prefix. */
@@ -194,6 +213,19 @@ export class Ipcache {
     sources.set(key, line);
     this.#lines.set(cidr, sources);
     this.#touch(cidr);
+  }
+
+  #putNode(cidr: string, owner: string): void {
+    const identity = this.#identityOfNode(cidr, owner);
+    const key = `node ${owner}`;
+    if (identity === undefined || this.#lines.get(cidr)?.get(key)?.identity === identity) return;
+    this.#put(cidr, key, { cidr, identity, hostIp: undefined, source: 'node', owner });
+  }
+
+  #identityOfNode(cidr: string, name: string): NumericIdentity | undefined {
+    if (name === this.#nodeName) return ReservedIdentity.host;
+    if (this.#deps.labelledNodes === true) return this.#nodeIdentities.get(cidr);
+    return this.#apiServers.has(cidr) ? ReservedIdentity.kubeApiserver : ReservedIdentity.remoteNode;
   }
 
   #drop(cidr: string, key: string): void {

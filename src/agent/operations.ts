@@ -6,7 +6,7 @@ import { formatIp, parseCidr, parseIp } from '../base/ip.ts';
 import { parseOneOf } from '../base/option-parsers.ts';
 import { type MapUsage, NO_CONNECTIONS } from '../datapath/types.ts';
 import type { Identity } from '../model/identity.ts';
-import { isLocalIdentity, RESERVED_IDENTITIES } from '../model/identity.ts';
+import { isLocalIdentity, isNodeIdentity, RESERVED_IDENTITIES } from '../model/identity.ts';
 import { formatLabels, hasLabels, labelsSha256, parseLabels } from '../model/labels.ts';
 import { goSelectorText, matchesSelector, selectorText } from '../model/selector.ts';
 import { fqdnCacheView, fqdnNamesView } from '../policy/fqdn-view.ts';
@@ -388,9 +388,9 @@ export class Operations implements AgentOperations {
     return found.map((lookup) => ({ ...lookup, ips: [...lookup.ips] }));
   }
 
-  /** Also those that only this node has: of prefixes and names. */
+  /** Also those that only this node has: of prefixes, names and nodes. */
   async #identity(id: number): Promise<Identity | undefined> {
-    if (!isLocalIdentity(id)) return identityById(id, this.#deps.store);
+    if (!isLocalIdentity(id) && !isNodeIdentity(id)) return identityById(id, this.#deps.store);
     return this.#deps.policy.localIdentities().find((identity) => identity.id === id);
   }
 

@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import type { OptionSpec, OptionValues } from '../base/config.ts';
 import { UsageError } from '../base/errors.ts';
-import { type Cidr, parseCidr } from '../base/ip.ts';
+import { type Cidr, formatIp, parseCidr, parseIp } from '../base/ip.ts';
 import { LOG_LEVELS } from '../base/log.ts';
 import {
   type ListenAddress,
@@ -18,6 +18,7 @@ import {
 } from '../base/option-parsers.ts';
 import { DEFAULT_BPF_DIR, DEFAULT_STATE_DIR } from '../base/paths.ts';
 import { LabelFilter } from '../model/label-filter.ts';
+import { makeLabel } from '../model/labels.ts';
 import { FQDN_DEFAULTS, type FqdnOptions } from '../policy/fqdn.ts';
 import { formatDuration, parseDuration } from '../view/duration.ts';
 
@@ -48,6 +49,17 @@ function parseStore(text: string): string {
   throw new UsageError(`${JSON.stringify(text)} is not KIND:PLACE, such as local:/var/lib/ciliate/store.db`, {
     code: 'OPTION_INVALID',
   });
+}
+
+function parseAnyAddress(text: string): string {
+  return formatIp(parseIp(text));
+}
+
+function parseNodeLabel(text: string): readonly [key: string, value: string] {
+  const at = text.indexOf('=');
+  const { key, value } =
+    at < 0 ? makeLabel('node', text, '') : makeLabel('node', text.slice(0, at), text.slice(at + 1));
+  return [key, value];
 }
 
 /** Every option of the agent: flag, variable and file of the config folder share the name. */
@@ -145,6 +157,34 @@ export const AGENT_OPTIONS = {
     parse: parseOneOf('always', 'policy'),
     fallback: 'always' as 'always' | 'policy',
     placeholder: 'always|policy',
+  }),
+  'kube-apiserver-addresses': option({
+    description:
+      "addresses of the cluster's API server, beside those of the service default/kubernetes that is imported",
+    parse: parseList(parseAnyAddress),
+    fallback: [] as readonly string[],
+    placeholder: 'ADDRESS,...',
+  }),
+  'enable-node-selector-labels': option({
+    description: 'whether nodes have identities by their labels, for fromNodes and toNodes',
+    parse: parseBoolean,
+    fallback: false,
+    placeholder: undefined,
+  }),
+  'node-labels': option({
+    description:
+      'which labels of nodes count for their identities: [!]REGEX between blanks or commas; ! leaves out (default: all)',
+    parse: LabelFilter.parseForNodes,
+    fallback: LabelFilter.parseForNodes(''),
+    format: ({ text }) => text,
+    placeholder: 'PATTERN,...',
+  }),
+  'node-own-labels': option({
+    description: 'labels of this node, as of its object in Kubernetes',
+    parse: parseList(parseNodeLabel),
+    fallback: [] as readonly (readonly [key: string, value: string])[],
+    format: (labels) => labels.map(([key, value]) => `${key}=${value}`).join(','),
+    placeholder: 'KEY=VALUE,...',
   }),
   'tofqdns-min-ttl': option({
     description: 'shortest time, in seconds, that an address of a name in toFQDNs is believed',

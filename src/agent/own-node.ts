@@ -13,6 +13,7 @@ import type { AgentOptions } from './options.ts';
 export function ownNode(options: AgentOptions, facts: NodeFacts, health: HealthPart): ClusterNode {
   const range = (cidr: Cidr | undefined): string | undefined => cidr && formatCidr(cidr);
   const { ipv4, ipv6 } = health.addresses();
+  const labels = options['node-own-labels'];
   return {
     name: options['node-name'],
     ipv4: facts.ipv4,
@@ -21,6 +22,7 @@ export function ownNode(options: AgentOptions, facts: NodeFacts, health: HealthP
     ipv6AllocRange: range(options['ipv6-range']),
     ipv4HealthIp: ipv4,
     ipv6HealthIp: ipv6,
+    ...(labels.length > 0 && { labels: Object.fromEntries(labels) }),
   };
 }
 

@@ -25,6 +25,7 @@ export interface PeerRecordsOptions {
 /** Bits of the largest range that a node may announce where the cluster's ranges are not configured. */
 const LARGEST_RANGE: Readonly<Record<4 | 6, number>> = { 4: 8, 6: 16 };
 const LONGEST_NAME = 253;
+const MAX_LABELS = 256;
 const NODE_NAME = /^[^\s\p{C}]+$/u;
 
 /** Why a record is not believed; the message says what it claims. */
@@ -50,6 +51,20 @@ function address(fields: Fields, name: string, family: 4 | 6): string | undefine
   if (bytes.every((byte) => byte === 0) || (bytes[0] ?? 0) >= (family === 4 ? 224 : 255))
     throw new Refusal(`${name} ${text} is not the address of one host`);
   return formatIp(bytes);
+}
+
+/** @throws Refusal, LabelError */
+function nodeLabels({ labels }: Fields): Pick<ClusterNode, 'labels'> {
+  if (labels === undefined) return {};
+  if (typeof labels !== 'object' || labels === null || Array.isArray(labels))
+    throw new Refusal('its labels are none');
+  const entries = Object.entries(labels);
+  if (entries.length > MAX_LABELS) throw new Refusal(`it has ${entries.length} labels`);
+  for (const [key, value] of entries) {
+    if (typeof value !== 'string') throw new Refusal(`its label ${key} is no text`);
+    makeLabel('node', key, value);
+  }
+  return { labels: Object.fromEntries(entries) };
 }
 
 /**
@@ -214,6 +229,7 @@ export class PeerRecords {
       ipv6AllocRange: ipv6AllocRange && formatCidr(ipv6AllocRange),
       ipv4HealthIp: this.#checkHealth(address(fields, 'ipv4HealthIp', 4), ipv4AllocRange),
       ipv6HealthIp: this.#checkHealth(address(fields, 'ipv6HealthIp', 6), ipv6AllocRange),
+      ...nodeLabels(fields),
     };
   }
 

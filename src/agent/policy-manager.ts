@@ -13,6 +13,7 @@ import {
   type IdentityChanges,
   type PolicyEngine,
   PolicyInvalidError,
+  type PolicyNode,
   PolicyResolver,
   type PolicyUpdate,
   type PrefixChanges,
@@ -26,7 +27,7 @@ import {
 import type { EndpointPolicy } from './endpoint.ts';
 import { AgentEventType, agentEvent, type EmitEvent } from './events.ts';
 import { PolicyOrder } from './policy-order.ts';
-import type { PrefixWriter } from './prefix-writer.ts';
+import { isEmptyChange, type PrefixWriter } from './prefix-writer.ts';
 import { needsProxy } from './redirects.ts';
 import { RuleFiles } from './rule-files.ts';
 
@@ -35,6 +36,10 @@ export interface PolicyManagerOptions {
   readonly clusterName: string;
   readonly mode: EnforcementMode;
   readonly allowLocalhost: 'always' | 'policy';
+  /** Addresses of the cluster's API server beside those that imported objects tell. Text form. */
+  readonly apiServers: readonly string[];
+  /** Whether nodes have identities by their labels: without, rules about these are refused. */
+  readonly nodeLabels: boolean;
 }
 
 export interface PolicyManagerDeps {
@@ -47,6 +52,8 @@ export interface PolicyManagerDeps {
   readonly endpointsOf: (subjects: ReadonlySet<NumericIdentity>) => readonly number[];
   /** Writes prefixes with their identities to the ipcache. */
   readonly prefixes: PrefixWriter;
+  /** Addresses of the cluster's API server, all of them. */
+  readonly onApiServers: (addresses: readonly string[]) => void;
   /** What the proxy must know changed. */
   readonly onL7Change: () => void;
   /** A change is in force: what the proxy only had to know on the way may go. */
@@ -172,7 +179,7 @@ export class PolicyManager {
    */
   import(text: string, file: string): RepositoryChange {
     try {
-      const { rules, inventory, errors } = parsePolicy(text, { file });
+      const { rules, inventory, errors } = parsePolicy(text, { file, nodeLabels: this.#options.nodeLabels });
       if (errors.length > 0) throw new PolicyInvalidError(errors);
       const change = this.#change(
         (repository) => repository.upsert(rules.map(({ rule }) => rule)),
@@ -210,6 +217,11 @@ export class PolicyManager {
 
   updateIdentities(changes: IdentityChanges): void {
     this.#begin(this.#engine.updateIdentities(changes), 'identities changed');
+  }
+
+  /** The nodes of the cluster, all of them; settles when what that changed of their identities is in force. */
+  setNodes(nodes: readonly PolicyNode[]): Promise<void> {
+    return this.#begin(this.#engine.setNodes(nodes), 'nodes changed');
   }
 
   /** The named ports of all endpoints of the cluster. */
@@ -293,6 +305,7 @@ export class PolicyManager {
     const snapshot = this.#repository.snapshot();
     this.#needsProxy = snapshot.rules.some(({ rule }) => needsProxy(rule));
     const updates = [...this.#engine.setInventory(this.#inventory), ...this.#engine.setRules(snapshot)];
+    this.#deps.onApiServers(this.#engine.apiServers());
     const names = this.#deps.selectNames(this.#engine.fqdnSelectors());
     return names.length === 0 ? updates : [...updates, ...this.#applyNames(names)];
   }
@@ -331,8 +344,7 @@ export class PolicyManager {
   /** What the ipcache is to be told now; nothing while it has to wait. */
   #takePrefixes(): readonly PrefixChanges[] {
     const fresh = this.#engine.takePrefixChanges();
-    const any = fresh.upserts.length + fresh.deletes.length > 0;
-    const all = any ? [...this.#held, fresh] : this.#held;
+    const all = isEmptyChange(fresh) ? this.#held : [...this.#held, fresh];
     this.#held = all;
     if (this.#starting || all.length === 0) return [];
     try {

@@ -1,15 +1,35 @@
 import { type Cidr, formatCidr } from '../base/ip.ts';
-import { isLocalIdentity, LOCAL_IDENTITY_SCOPE, type NumericIdentity } from '../model/identity.ts';
+import {
+  isLocalIdentity,
+  isNodeIdentity,
+  LOCAL_IDENTITY_SCOPE,
+  NODE_IDENTITY_SCOPE,
+  type NumericIdentity,
+} from '../model/identity.ts';
 import { checkLocalIdentities, type LocalIdentitiesJson, type PrefixChanges } from '../policy/index.ts';
 import type { Ipcache } from './ipcache.ts';
 import { StateFile, type StateFileDeps } from './state-file.ts';
 
 export interface PrefixWriterDeps extends StateFileDeps {
-  readonly ipcache: Pick<Ipcache, 'setPrefix' | 'removePrefix' | 'writtenIdentities'>;
+  readonly ipcache: Pick<
+    Ipcache,
+    'setPrefix' | 'removePrefix' | 'setNodeIdentity' | 'removeNodeIdentity' | 'writtenIdentities'
+  >;
   /** Whether a prefix lies in a range of endpoints, this node's or another's. */
   readonly isPodRange: (prefix: Cidr) => boolean;
   /** Writes the ipcache's difference to the datapath. */
   readonly syncIpcache: () => Promise<void>;
+}
+
+/** Whether the ipcache has nothing to do for it. */
+export function isEmptyChange({ upserts, deletes, nodes }: PrefixChanges): boolean {
+  const ofNodes = nodes === undefined ? 0 : nodes.upserts.length + nodes.deletes.length;
+  return upserts.length + deletes.length + ofNodes === 0;
+}
+
+/** The number behind all of them. */
+function after(known: readonly NumericIdentity[], first: NumericIdentity): NumericIdentity {
+  return known.reduce((most, id) => Math.max(most, id + 1), first);
 }
 
 /**
@@ -39,9 +59,15 @@ export class PrefixWriter {
       this.#kept = JSON.stringify(saved);
       return saved;
     }
-    const known = [...this.#deps.ipcache.writtenIdentities()].filter(isLocalIdentity);
-    const next = known.reduce((most, id) => Math.max(most, id + 1), LOCAL_IDENTITY_SCOPE);
-    return { version: 1, next: isLocalIdentity(next) ? next : LOCAL_IDENTITY_SCOPE, identities: [] };
+    const known = [...this.#deps.ipcache.writtenIdentities()];
+    const next = after(known.filter(isLocalIdentity), LOCAL_IDENTITY_SCOPE);
+    const nextNode = after(known.filter(isNodeIdentity), NODE_IDENTITY_SCOPE);
+    return {
+      version: 1,
+      next: isLocalIdentity(next) ? next : LOCAL_IDENTITY_SCOPE,
+      identities: [],
+      nodes: { next: isNodeIdentity(nextNode) ? nextNode : NODE_IDENTITY_SCOPE, identities: [] },
+    };
   }
 
   /** @throws SystemError STATE_UNWRITABLE */
@@ -55,12 +81,15 @@ export class PrefixWriter {
   /** Brings the ipcache to what changed, in order; settles when the datapath has it. */
   async write(changes: readonly PrefixChanges[]): Promise<void> {
     const { ipcache, isPodRange, syncIpcache } = this.#deps;
-    for (const { upserts, deletes } of changes) {
+    for (const { upserts, deletes, nodes } of changes) {
       for (const { prefix, identity } of upserts)
         if (!isPodRange(prefix)) ipcache.setPrefix(formatCidr(prefix), identity.id);
       for (const prefix of deletes) ipcache.removePrefix(formatCidr(prefix));
+      for (const { prefix, identity } of nodes?.upserts ?? [])
+        ipcache.setNodeIdentity(formatCidr(prefix), identity.id);
+      for (const prefix of nodes?.deletes ?? []) ipcache.removeNodeIdentity(formatCidr(prefix));
     }
-    if (changes.some(({ upserts, deletes }) => upserts.length + deletes.length > 0)) await syncIpcache();
+    if (changes.some((change) => !isEmptyChange(change))) await syncIpcache();
   }
 
   /** Those of the identities that the datapath's ipcache names no more. */

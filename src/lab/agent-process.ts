@@ -38,6 +38,7 @@ export function agentWords(layout: LabLayout, node: NodeLayout, options: AgentOp
     'ipv4-range': node.ipv4AllocRange,
     'ipv6-range': node.ipv6AllocRange,
     'cluster-cidrs': layout.clusterRanges.join(','),
+    'node-own-labels': `kubernetes.io/hostname=${node.name}`,
     devices: isolated ? 'eth0' : undefined,
     'metrics-address': `${node.ipv4}:${AGENT_METRICS_PORT}`,
     'liveness-address': `${node.ipv4}:9879`,

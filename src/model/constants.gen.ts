@@ -326,6 +326,7 @@ export const ProgramIdentity = {
   host: 1,
   world: 2,
   remoteNode: 6,
+  kubeApiserver: 7,
 } as const;
 
 /** Texts of {@link ProgramIdentity}. */
@@ -334,6 +335,7 @@ export const programIdentityText: Readonly<Record<number, string>> = {
   1: 'host',
   2: 'world',
   6: 'remote-node',
+  7: 'kube-apiserver',
 };
 
 /** Sizes that both sides must agree on. */

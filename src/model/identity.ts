@@ -24,10 +24,17 @@ export const MAX_ALLOCATED_IDENTITY = 65535;
 
 /** Numbers from here on are of one node only: prefixes of CIDR rules and names of `toFQDNs`, as in Cilium 1.19. */
 export const LOCAL_IDENTITY_SCOPE = 1 << 24;
+/** Numbers from here on are of one node only, for other nodes and their labels, as in Cilium 1.19. */
+export const NODE_IDENTITY_SCOPE = 2 << 24;
 
 /** Whether the number was given by this node, to a prefix or a set of names. */
 export function isLocalIdentity(id: NumericIdentity): boolean {
-  return id >= LOCAL_IDENTITY_SCOPE && id < 2 * LOCAL_IDENTITY_SCOPE;
+  return id >= LOCAL_IDENTITY_SCOPE && id < NODE_IDENTITY_SCOPE;
+}
+
+/** Whether the number was given by this node to other nodes with the same labels. */
+export function isNodeIdentity(id: NumericIdentity): boolean {
+  return id >= NODE_IDENTITY_SCOPE && id < 3 << 24;
 }
 
 export interface Identity {

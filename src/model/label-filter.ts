@@ -100,11 +100,23 @@ export class LabelFilter {
    * @throws UsageError LABEL_PATTERN
    */
   static parse(text: string): LabelFilter {
+    return LabelFilter.#of(text, DEFAULTS.map(parsePattern));
+  }
+
+  /**
+   * The filter of `--node-labels`: written alike, without defaults.
+   * @throws UsageError LABEL_PATTERN
+   */
+  static parseForNodes(text: string): LabelFilter {
+    return LabelFilter.#of(text, []);
+  }
+
+  static #of(text: string, defaults: readonly LabelPattern[]): LabelFilter {
     const words = text.split(/[\s,]+/).filter((word) => word !== '');
     if (words.length > MAX_PATTERNS) throw refuse(text, `there are more than ${MAX_PATTERNS}`);
     const own = words.map(parsePattern);
     const onlyTaken = own.some(({ excludes }) => !excludes);
-    return new LabelFilter(words.join(' '), [...DEFAULTS.map(parsePattern), ...own], onlyTaken);
+    return new LabelFilter(words.join(' '), [...defaults, ...own], onlyTaken);
   }
 
   /** Whether a label makes the identity. */

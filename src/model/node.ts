@@ -8,4 +8,6 @@ export interface ClusterNode {
   readonly ipv6AllocRange: string | undefined;
   readonly ipv4HealthIp: string | undefined;
   readonly ipv6HealthIp: string | undefined;
+  /** Labels of the node, as of its object in Kubernetes; default none. */
+  readonly labels?: Readonly<Record<string, string>>;
 }

@@ -70,7 +70,7 @@ export function selectorCovers(wide: LabelSelector, narrow: LabelSelector): bool
 
 const WITHIN: Readonly<Partial<Record<Entity, readonly Entity[]>>> = {
   world: ['world-ipv4', 'world-ipv6'],
-  cluster: ['host', 'remote-node', 'init', 'health', 'unmanaged', 'ingress'],
+  cluster: ['host', 'remote-node', 'kube-apiserver', 'init', 'health', 'unmanaged', 'ingress'],
 };
 
 function cidrCovers(wide: Cidr, narrow: Cidr): boolean {

@@ -72,11 +72,14 @@ export function childPath(path: string, key: string): string {
 /** Reads typed values out of the text's tree; what does not fit is reported and answered with undefined. */
 export class Decoder {
   readonly #file: string;
+  /** Whether nodes have identities by their labels; undefined: not known. */
+  readonly nodeLabels: boolean | undefined;
   #position: (at: number) => { line: number; column: number } = () => ({ line: 1, column: 1 });
   readonly #found: { at: number; problem: Omit<PolicyProblem, 'line' | 'column'> }[] = [];
 
-  constructor(file: string) {
+  constructor(file: string, options: { readonly nodeLabels?: boolean | undefined } = {}) {
     this.#file = file;
+    this.nodeLabels = options.nodeLabels;
   }
 
   setPositions(position: (at: number) => { line: number; column: number }): void {

@@ -23,14 +23,10 @@ export {
 } from './impact.ts';
 export { inventoryObjects, policyText } from './inventory-json.ts';
 export { type L4RuleSummary, type L4Summary, l4Summary } from './l4-summary.ts';
-export {
-  checkLocalIdentities,
-  type LocalIdentitiesJson,
-  type PrefixChanges,
-  type PrefixIdentity,
-} from './local-identities.ts';
+export { checkLocalIdentities, type LocalIdentitiesJson } from './local-identities.ts';
 export { diffMapState, identitiesWithVerdict, isEmptyDiff } from './map-state.ts';
 export { type PolicyObject, policyObjectLabels } from './namespace.ts';
+export type { PolicyNode } from './node-identities.ts';
 export type { ParsedRule } from './parse-context.ts';
 export {
   type ParsedPolicy,
@@ -40,6 +36,7 @@ export {
 } from './parse-policy.ts';
 export { type PeerSelector, peerSelectorApiText } from './peer-selector.ts';
 export type { FqdnSelector, PolicyEngine, PolicyUpdate } from './policy-engine.ts';
+export type { PrefixChanges, PrefixIdentity } from './prefix-changes.ts';
 export { formatProblem, formatProblems, PolicyInvalidError, type PolicyProblem } from './problem.ts';
 export {
   type PolicySnapshot,

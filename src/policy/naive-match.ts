@@ -113,7 +113,7 @@ function entityHolds(entity: Entity, peer: NaivePeer, clusterName: string): bool
     .map(({ key }) => key);
   if (entity === 'world') return reserved.some((name) => name.startsWith('world'));
   if (entity !== 'cluster') return reserved.includes(entity);
-  const inside = ['host', 'remote-node', 'init', 'health', 'unmanaged', 'ingress'];
+  const inside = ['host', 'remote-node', 'kube-apiserver', 'init', 'health', 'unmanaged', 'ingress'];
   if (reserved.some((name) => inside.includes(name))) return true;
   const { id, labels } = peer.identity;
   const cluster = valuesOf(labels, { source: 'k8s', key: 'io.cilium.k8s.policy.cluster' })[0];
@@ -163,9 +163,7 @@ function nameHolds(text: string, { identity, names }: NaivePeer): boolean {
 }
 
 function nodeHolds(selector: LabelSelector, { identity }: NaivePeer): boolean {
-  const isNode = identity.labels.some(
-    ({ source, key }) => source === 'reserved' && (key === 'host' || key === 'remote-node'),
-  );
+  const isNode = identity.labels.some(({ source, key }) => source === 'reserved' && key === 'remote-node');
   return isNode && selectsLabels(selector, identity.labels);
 }
 

@@ -5,16 +5,19 @@ import { decodeSelector } from './parse-selector.ts';
 import { decodeServices } from './parse-services.ts';
 import { ENTITIES, type Entity, type Peers } from './rule.ts';
 
-/** Entities whose identities this version gives to nobody: a node names no API server and no ingress. */
-const UNASSIGNED: ReadonlySet<Entity> = new Set<Entity>(['kube-apiserver', 'unmanaged', 'ingress']);
-const NOBODY = 'nobody has this identity in this version: the rule matches nobody by it';
+/** Entities whose identities only parts of Kubernetes give that do not exist here. */
+const UNASSIGNED: Readonly<Partial<Record<Entity, string>>> = {
+  unmanaged: 'pods without an agent are not followed, so that nobody has this identity: it matches nobody',
+  ingress: 'there is no controller of ingresses, so that nobody has this identity: it matches nobody',
+};
 
 function decodeEntity(decoder: Decoder, field: Field): Entity | undefined {
   const text = decoder.text(field);
   if (text === undefined) return undefined;
   const known = ENTITIES.find((entity) => entity === text);
   if (known !== undefined) {
-    if (UNASSIGNED.has(known)) decoder.warn(field, NOBODY, 'name its addresses with a CIDR rule');
+    const nobody = UNASSIGNED[known];
+    if (nobody !== undefined) decoder.warn(field, nobody, 'name the addresses with a CIDR rule');
     return known;
   }
   return decoder.report(
@@ -31,9 +34,16 @@ function each<T>(items: readonly Field[], decode: (item: Field) => T | undefined
   return items.map(decode).filter((item) => item !== undefined);
 }
 
-/** How the entries of each kind of peers are read; the name of the field is `from` or `to` and this suffix. */
-const NODES_UNLABELLED = 'nodes have no labels of their own in this version: none is picked by them';
+/** As in Cilium, nodes have labels only where an option of the agent says so, and rules about them are refused elsewhere. */
+function checkNodeLabels(decoder: Decoder, item: Field): void {
+  if (decoder.nodeLabels === true) return;
+  const hint = 'start agents with --enable-node-selector-labels';
+  if (decoder.nodeLabels === false)
+    decoder.report(item, 'UNSUPPORTED', 'labels of nodes make no identities at this agent', hint);
+  else decoder.warn(item, 'an agent takes rules about labels of nodes only if an option says so', hint);
+}
 
+/** How the entries of each kind of peers are read; the name of the field is `from` or `to` and this suffix. */
 const DECODE: readonly (readonly [suffix: string, decode: DecodeList])[] = [
   [
     'Endpoints',
@@ -62,7 +72,7 @@ const DECODE: readonly (readonly [suffix: string, decode: DecodeList])[] = [
   [
     'Nodes',
     (decoder, items) => {
-      for (const item of items) decoder.warn(item, NODES_UNLABELLED, 'name the addresses with a CIDR rule');
+      for (const item of items) checkNodeLabels(decoder, item);
       return { kind: 'nodes', selectors: each(items, (item) => decodeSelector(decoder, item)) };
     },
   ],

@@ -16,6 +16,8 @@ export interface ParsePolicyOptions {
   /** Namespace of objects that name none; `default`. */
   readonly namespace?: string;
   readonly limits?: Partial<DocumentLimits>;
+  /** Whether nodes have identities by their labels: without, `fromNodes` and `toNodes` are errors. Undefined: not known. */
+  readonly nodeLabels?: boolean | undefined;
 }
 
 export interface ParsedPolicy {
@@ -137,7 +139,7 @@ function decodeRoot(context: ParseContext, field: Field): void {
  * rules or one rule. Every error is found, not only the first.
  */
 export function parsePolicy(text: string, options: ParsePolicyOptions): ParsedPolicy {
-  const decoder = new Decoder(options.file);
+  const decoder = new Decoder(options.file, options);
   const context: ParseContext = {
     decoder,
     namespace: options.namespace ?? 'default',

@@ -71,7 +71,7 @@ const ENTITY_LABELS: Record<Exclude<Entity, 'all' | 'none'>, readonly string[]> 
   world: ['world', 'world-ipv4', 'world-ipv6'],
   'world-ipv4': ['world-ipv4'],
   'world-ipv6': ['world-ipv6'],
-  cluster: ['host', 'remote-node', 'init', 'health', 'unmanaged', 'ingress'],
+  cluster: ['host', 'remote-node', 'kube-apiserver', 'init', 'health', 'unmanaged', 'ingress'],
   host: ['host'],
   'remote-node': ['remote-node'],
   init: ['init'],
@@ -92,8 +92,9 @@ function isLocalWorkload({ id, labels }: Identity, clusterName: string): boolean
   return cluster === undefined || cluster === clusterName;
 }
 
+/** This node is the host, and no node to `fromNodes` and `toNodes`, as in Cilium. */
 function isNode({ labels }: Identity): boolean {
-  return hasReserved(labels, ['remote-node', 'host']);
+  return hasReserved(labels, ['remote-node']);
 }
 
 /** Whether the selector picks a known identity. */

@@ -3,7 +3,9 @@ import type { DnsPattern, L7Policy } from '../model/l7.ts';
 import type { MapStateDiff } from '../model/map-state.ts';
 import type { NamedPort } from '../model/named-port.ts';
 import type { PolicyInventory } from '../model/policy-inventory.ts';
-import type { LocalIdentitiesJson, PrefixChanges, PrefixIdentity } from './local-identities.ts';
+import type { LocalIdentitiesJson } from './local-identities.ts';
+import type { PolicyNode } from './node-identities.ts';
+import type { PrefixChanges, PrefixIdentity } from './prefix-changes.ts';
 import type { PolicySnapshot } from './repository.ts';
 import type { ResolvedPolicy, ResolveOptions } from './resolve.ts';
 import type { IdentityChanges, SelectorUse } from './selector-cache.ts';
@@ -49,6 +51,10 @@ export interface PolicyEngine {
   updateIdentities(changes: IdentityChanges): readonly PolicyUpdate[];
   /** CIDR groups and services that rules name, all of them. */
   setInventory(inventory: PolicyInventory): readonly PolicyUpdate[];
+  /** Addresses of the cluster's API server, as configured and by the inventory. Text form. */
+  apiServers(): readonly string[];
+  /** The nodes of the cluster, all of them. */
+  setNodes(nodes: readonly PolicyNode[]): readonly PolicyUpdate[];
   /** The named ports of all endpoints of the cluster: what egress rules mean by a name. */
   setNamedPorts(ports: readonly NamedPort[]): readonly PolicyUpdate[];
   /** What is known of addresses: text of the address -> texts of the FQDN selectors that it matches; an empty set forgets it. */
@@ -57,7 +63,7 @@ export interface PolicyEngine {
   fqdnSelectors(): readonly FqdnSelector[];
   /** The selectors of peers in use. */
   selectors(): readonly SelectorUse[];
-  /** Every prefix and address that the ipcache must name now. */
+  /** Every prefix and address that the ipcache must name now; addresses of nodes with labels last. */
   prefixes(): readonly PrefixIdentity[];
   /** What changed of `prefixes()` since the last call. */
   takePrefixChanges(): PrefixChanges;
@@ -65,7 +71,7 @@ export interface PolicyEngine {
   releasable(): readonly NumericIdentity[];
   /** The ipcache no longer names these: policies lose them. Those that are in use again stay. */
   release(ids: readonly NumericIdentity[]): readonly PolicyUpdate[];
-  /** The numbers of prefixes and names, to be kept before they are used. */
+  /** The numbers of prefixes, names and nodes, to be kept before they are used. */
   localIdentities(): LocalIdentitiesJson;
   /** What the proxy must know of the followed subjects. */
   l7Policy(): L7Policy;

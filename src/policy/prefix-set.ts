@@ -1,4 +1,4 @@
-import { type Cidr, formatCidr, type IpFamily, maskIp } from '../base/ip.ts';
+import { type Cidr, formatCidr, type IpFamily, ipFamily, maskIp, parseIp } from '../base/ip.ts';
 
 /** Masked bytes as a string: cheaper to compare than the text of an address. */
 function bitsOf(bytes: Uint8Array, length: number): string {
@@ -57,4 +57,10 @@ export function distinctPrefixes(prefixes: Iterable<Cidr>): readonly Cidr[] {
   const byText = new Map<string, Cidr>();
   for (const prefix of prefixes) byText.set(formatCidr(prefix), prefix);
   return [...byText].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, prefix]) => prefix);
+}
+
+/** An address as the prefix that holds nothing else. @throws UsageError IP_INVALID */
+export function hostPrefix(address: string): Cidr {
+  const bytes = parseIp(address);
+  return { family: ipFamily(bytes), bytes, length: bytes.length * 8 };
 }

@@ -1,4 +1,4 @@
-import type { Identity, NumericIdentity } from '../model/identity.ts';
+import { type Identity, NODE_IDENTITY_SCOPE, type NumericIdentity } from '../model/identity.ts';
 import type { DnsPattern, L7Policy, L7SubjectPolicy } from '../model/l7.ts';
 import { labelSetText } from '../model/labels.ts';
 import type { NamedPort } from '../model/named-port.ts';
@@ -13,17 +13,14 @@ import {
   usesInventory,
 } from './compile-rule.ts';
 import { l7SubjectPolicy, mergeL7, redirects } from './l7-policy.ts';
-import {
-  LocalIdentities,
-  type LocalIdentitiesJson,
-  type PrefixChanges,
-  type PrefixIdentity,
-} from './local-identities.ts';
+import { LocalIdentities, type LocalIdentitiesJson } from './local-identities.ts';
 import { diffMapState } from './map-state.ts';
 import { namedPortsText, PortNames } from './named-ports.ts';
+import { NodeIdentities, type PolicyNode } from './node-identities.ts';
 import { patchPolicy } from './patch-policy.ts';
 import type { PeerSelector } from './peer-selector.ts';
 import type { FqdnSelector, PolicyEngine, PolicyUpdate } from './policy-engine.ts';
+import type { PrefixChanges, PrefixIdentity } from './prefix-changes.ts';
 import type { PolicySnapshot, StoredRule } from './repository.ts';
 import {
   LOCALHOST_PEER,
@@ -45,6 +42,8 @@ export interface ResolverOptions extends ResolveOptions {
   readonly clusterName: string;
   /** Numbers of an earlier run. */
   readonly localIdentities?: LocalIdentitiesJson | undefined;
+  /** Addresses of the cluster's API server beside those that the inventory tells; default none. */
+  readonly apiServers?: readonly string[];
 }
 
 /** Rules that share a subject selector: it is matched once for all of them. */
@@ -77,6 +76,8 @@ export class PolicyResolver implements PolicyEngine {
   #options: ResolverOptions;
   readonly #cache: SelectorCache;
   readonly #local: LocalIdentities;
+  readonly #nodes: NodeIdentities;
+  #apiServers: readonly string[];
   #snapshot: PolicySnapshot = { revision: 0, rules: [] };
   #context = new RuleContext(EMPTY_INVENTORY);
   readonly #compiled = new Map<StoredRule, CompiledRule>();
@@ -93,7 +94,11 @@ export class PolicyResolver implements PolicyEngine {
     this.#cache = new SelectorCache({ clusterName: options.clusterName });
     this.#cache.acquire(LOCALHOST_PEER);
     this.#local = new LocalIdentities(options.localIdentities);
-    this.#cache.update({ upserts: this.#local.takeNew() });
+    this.#nodes = new NodeIdentities(options.localIdentities?.nodes);
+    this.#apiServers = options.apiServers ?? [];
+    this.#local.setApiServers(this.#apiServers);
+    this.#nodes.setApiServers(this.#apiServers);
+    this.#cache.update({ upserts: this.#takeNew() });
   }
 
   get revision(): number {
@@ -148,8 +153,20 @@ export class PolicyResolver implements PolicyEngine {
 
   setInventory(inventory: PolicyInventory): readonly PolicyUpdate[] {
     this.#context = new RuleContext(inventory);
+    this.#apiServers = [...new Set([...(this.#options.apiServers ?? []), ...this.#context.apiServers()])];
+    this.#local.setApiServers(this.#apiServers);
+    this.#nodes.setApiServers(this.#apiServers);
     const using = [...this.#compiled.keys()].filter(({ rule }) => usesInventory(rule));
     return this.#exchange(using, using);
+  }
+
+  apiServers(): readonly string[] {
+    return this.#apiServers;
+  }
+
+  setNodes(nodes: readonly PolicyNode[]): readonly PolicyUpdate[] {
+    this.#nodes.setNodes(nodes);
+    return this.updateIdentities({ upserts: this.#takeNew() });
   }
 
   setNamedPorts(ports: readonly NamedPort[]): readonly PolicyUpdate[] {
@@ -174,7 +191,7 @@ export class PolicyResolver implements PolicyEngine {
 
   setFqdnAddresses(changes: ReadonlyMap<string, ReadonlySet<string>>): readonly PolicyUpdate[] {
     for (const [address, selectors] of changes) this.#local.setAddress(address, selectors);
-    return this.updateIdentities({ upserts: this.#local.takeNew() });
+    return this.updateIdentities({ upserts: this.#takeNew() });
   }
 
   fqdnSelectors(): readonly FqdnSelector[] {
@@ -184,23 +201,27 @@ export class PolicyResolver implements PolicyEngine {
   }
 
   prefixes(): readonly PrefixIdentity[] {
-    return this.#local.prefixes();
+    return [...this.#local.prefixes(), ...this.#nodes.prefixes()];
   }
 
   takePrefixChanges(): PrefixChanges {
-    return this.#local.takeChanges();
+    const nodes = this.#nodes.takeChanges();
+    const any = nodes.upserts.length + nodes.deletes.length > 0;
+    return { ...this.#local.takeChanges(), ...(any && { nodes }) };
   }
 
   releasable(): readonly NumericIdentity[] {
-    return this.#local.releasable();
+    return [...this.#local.releasable(), ...this.#nodes.releasable()];
   }
 
   release(ids: readonly NumericIdentity[]): readonly PolicyUpdate[] {
-    return this.updateIdentities({ deletes: this.#local.forget(ids) });
+    return this.updateIdentities({ deletes: [...this.#local.forget(ids), ...this.#nodes.forget(ids)] });
   }
 
   localIdentities(): LocalIdentitiesJson {
-    return this.#local.toJSON();
+    const nodes = this.#nodes.toJSON();
+    const any = nodes.identities.length > 0 || nodes.next !== NODE_IDENTITY_SCOPE;
+    return { ...this.#local.toJSON(), ...(any && { nodes }) };
   }
 
   l7Policy(): L7Policy {
@@ -210,6 +231,10 @@ export class PolicyResolver implements PolicyEngine {
 
   get #compileOptions(): CompileOptions {
     return { context: this.#context, proxyPorts: this.#options.proxyPorts };
+  }
+
+  #takeNew(): readonly Identity[] {
+    return [...this.#local.takeNew(), ...this.#nodes.takeNew()];
   }
 
   /** Puts rules in the place of others. New prefixes get their identities before any policy is worked out. */
@@ -224,7 +249,7 @@ export class PolicyResolver implements PolicyEngine {
     }
     for (const rule of gone) this.#release(rule);
     this.#regroup();
-    const deltas = this.#cache.update({ upserts: this.#local.takeNew() });
+    const deltas = this.#cache.update({ upserts: this.#takeNew() });
     const touched = groupBySubject([...gone, ...come]);
     const isTouched = (subject: Identity): boolean => touched.some((group) => selects(group, subject));
     const again = this.#resolveAgain(isTouched);

@@ -1,4 +1,4 @@
-import { type Cidr, ipFamily } from '../base/ip.ts';
+import { type Cidr, formatIp, ipFamily } from '../base/ip.ts';
 import type { CidrGroup } from '../model/cidr-group.ts';
 import { LabelKey } from '../model/labels.ts';
 import type { PolicyInventory } from '../model/policy-inventory.ts';
@@ -54,6 +54,13 @@ export class RuleContext {
       const prefixes = this.#addresses.get(serviceKey(service.namespace, service.name)) ?? [];
       return { kind: 'addresses', prefixes };
     });
+  }
+
+  /** Addresses of the API server: those behind the service `kubernetes` of the namespace `default`. */
+  apiServers(): readonly string[] {
+    return (this.#addresses.get(serviceKey('default', 'kubernetes')) ?? []).map(({ bytes }) =>
+      formatIp(bytes),
+    );
   }
 
   #servicesOf(spec: ServiceSpec): readonly ServiceObject[] {

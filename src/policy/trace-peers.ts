@@ -59,7 +59,7 @@ function endpointMatch(selectors: readonly LabelSelector[], party: TraceParty): 
   return no(`peer lacks ${lacking.join(' | ')}`);
 }
 
-const CLUSTER = ['host', 'remote-node', 'init', 'health', 'unmanaged', 'ingress'];
+const CLUSTER = ['host', 'remote-node', 'kube-apiserver', 'init', 'health', 'unmanaged', 'ingress'];
 
 function entityHolds(entity: Entity, party: TraceParty, clusterName: string): boolean {
   if (entity === 'all') return true;
@@ -178,10 +178,8 @@ function fqdnMatch(peers: Peers & { readonly kind: 'fqdns' }, party: TraceParty)
 }
 
 function nodeMatch(selectors: readonly LabelSelector[], party: TraceParty): PeerMatch {
-  const isNode = party.labels.some(
-    ({ source, key }) => source === 'reserved' && (key === 'host' || key === 'remote-node'),
-  );
-  if (!isNode) return no('peer is no node');
+  const isNode = party.labels.some(({ source, key }) => source === 'reserved' && key === 'remote-node');
+  if (!isNode) return no('peer is no other node');
   const found = selectors.find((selector) => matchesSelector(selector, party.labels));
   return found === undefined
     ? no(`node lacks ${selectors.map((selector) => missingParts(selector, party.labels)).join(' | ')}`)

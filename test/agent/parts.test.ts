@@ -16,6 +16,7 @@ import { Regenerator } from '../../src/agent/regenerator.ts';
 import { parseCidr } from '../../src/base/ip.ts';
 import { silentLog } from '../../src/base/log.ts';
 import { parseLabels } from '../../src/model/labels.ts';
+import type { ClusterNode } from '../../src/model/node.ts';
 
 const spec: EndpointSpec = {
   id: 7,
@@ -407,5 +408,53 @@ describe('Ipcache', () => {
     cache.removeLocal('10.0.1.9/32');
     await cache.sync();
     assert.deepEqual(calls, ['+300', '-', '+400']);
+  });
+
+  const nodes = (labelledNodes: boolean): Ipcache =>
+    new Ipcache('n1', {
+      datapath: {
+        upsertIpcache: async () => undefined,
+        deleteIpcache: async () => undefined,
+        readIpcache: async () => [],
+      },
+      emit: () => undefined,
+      log: silentLog,
+      onDirty: () => undefined,
+      labelledNodes,
+    });
+  const other = (ipv4: string, name = 'n2'): ClusterNode => ({
+    name,
+    ipv4,
+    ipv6: undefined,
+    ipv4AllocRange: undefined,
+    ipv6AllocRange: undefined,
+    ipv4HealthIp: undefined,
+    ipv6HealthIp: undefined,
+  });
+
+  it('gives another node the identity 7 at an address of the API server, 6 at others, and this one always 1', () => {
+    const cache = nodes(false);
+    cache.setNode(other('192.0.2.1', 'n1'));
+    cache.setNode(other('192.0.2.2'));
+    cache.setNode(other('192.0.2.3', 'n3'));
+    cache.setApiServers(['192.0.2.1', '192.0.2.2']);
+    cache.setNode(other('192.0.2.2'));
+    const ids = (): unknown => cache.list().map(({ cidr, identity }) => `${cidr} ${identity}`);
+    assert.deepEqual(ids(), ['192.0.2.1/32 1', '192.0.2.2/32 7', '192.0.2.3/32 6']);
+    cache.setApiServers([]);
+    assert.deepEqual(ids(), ['192.0.2.1/32 1', '192.0.2.2/32 6', '192.0.2.3/32 6']);
+  });
+
+  it('tells of a node with labels once its identity is known, and keeps the former one until then', () => {
+    const cache = nodes(true);
+    cache.setNode(other('192.0.2.2'));
+    assert.equal(cache.get('192.0.2.2/32'), undefined);
+    cache.setNodeIdentity('192.0.2.2/32', 2 << 24);
+    assert.equal(cache.get('192.0.2.2/32')?.identity, 2 << 24);
+    cache.setNode(other('192.0.2.2'));
+    cache.setNodeIdentity('192.0.2.2/32', (2 << 24) + 1);
+    assert.equal(cache.get('192.0.2.2/32')?.identity, (2 << 24) + 1);
+    cache.removeNode('n2');
+    assert.equal(cache.get('192.0.2.2/32'), undefined);
   });
 });

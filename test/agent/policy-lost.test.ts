@@ -22,7 +22,14 @@ describe('rules whose files are all corrupt', () => {
 
   function started(): PolicyManager {
     const manager = new PolicyManager(
-      { stateDir, clusterName: 'default', mode: 'default', allowLocalhost: 'policy' },
+      {
+        stateDir,
+        clusterName: 'default',
+        mode: 'default',
+        allowLocalhost: 'policy',
+        apiServers: [],
+        nodeLabels: false,
+      },
       {
         log: silentLog,
         emit: () => undefined,
@@ -35,11 +42,14 @@ describe('rules whose files are all corrupt', () => {
           ipcache: {
             setPrefix: () => undefined,
             removePrefix: () => undefined,
+            setNodeIdentity: () => undefined,
+            removeNodeIdentity: () => undefined,
             writtenIdentities: () => new Set(),
           },
           isPodRange: () => false,
           syncIpcache: async () => undefined,
         }),
+        onApiServers: () => undefined,
         onL7Change: () => undefined,
         onL7Done: () => undefined,
         selectNames: () => [],

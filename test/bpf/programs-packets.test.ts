@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { DropReason } from '../../src/model/constants.gen.ts';
+import { NODE_IDENTITY_SCOPE, ReservedIdentity } from '../../src/model/identity.ts';
 import { stateOf } from '../support/datapath-lab.ts';
 import {
   echo,
@@ -130,7 +131,13 @@ describePrograms('errors, fragments and odd packets', (cases) => {
       assertDropped(send(address.b, udp(1, 2, Buffer.alloc(64)), { ethertype }), DropReason.invalid);
     });
 
-    it('drops overlay packets from an endpoint to nodes', () => {
+    it('drops overlay packets from an endpoint to nodes', async () => {
+      const bits = family === 4 ? 32 : 128;
+      for (const identity of [ReservedIdentity.kubeApiserver, NODE_IDENTITY_SCOPE + 5]) {
+        await cases.rig.setIdentity(`${address.otherNode}/${bits}`, identity);
+        assertDropped(send(address.otherNode, udp(1, 8472)), DropReason.encapProhibited);
+      }
+      await cases.rig.setIdentity(`${address.otherNode}/${bits}`, ReservedIdentity.remoteNode);
       assertDropped(send(address.node, udp(1, 8472)), DropReason.encapProhibited);
       assertDropped(send(address.otherNode, udp(1, 8472)), DropReason.encapProhibited);
       assert.equal(send(address.world, udp(1, 8472)).verdict, 'pass');

@@ -102,7 +102,7 @@ describe('corner cases of selection', () => {
     const entity = (name: string): World => new World(ingress(`[{fromEntities: [${name}]}]`));
     const outside = ['198.51.100.7', '2001:db8::7'];
     assert.deepEqual(entity('world').who(EVERYBODY), outside);
-    const inside = ['host', 'remote-node', 'init', 'health', 'unmanaged', 'ingress'];
+    const inside = ['host', 'remote-node', 'kube-apiserver', 'init', 'health', 'unmanaged', 'ingress'];
     assert.deepEqual(entity('cluster').who(inside), inside);
     assert.deepEqual(entity('cluster').who(outside), []);
   });

@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { formatCidr, parseCidr } from '../../src/base/ip.ts';
-import { isLocalIdentity, LOCAL_IDENTITY_SCOPE, ReservedIdentity } from '../../src/model/identity.ts';
+import {
+  isLocalIdentity,
+  LOCAL_IDENTITY_SCOPE,
+  NODE_IDENTITY_SCOPE,
+  ReservedIdentity,
+} from '../../src/model/identity.ts';
 import { formatLabels } from '../../src/model/labels.ts';
 import { checkLocalIdentities, LocalIdentities } from '../../src/policy/local-identities.ts';
 
@@ -112,6 +117,42 @@ describe('identities of names', () => {
   });
 });
 
+describe('identities of the API server', () => {
+  it('are those of its addresses, with a label beside what lies around and the names that they have', () => {
+    const local = new LocalIdentities();
+    local.setApiServers(['192.0.2.1', '2001:db8::1']);
+    assert.deepEqual(named(local), {
+      '192.0.2.1/32': ['reserved:kube-apiserver', 'reserved:world-ipv4'],
+      '2001:db8::1/128': ['reserved:kube-apiserver', 'reserved:world-ipv6'],
+    });
+    local.acquire(parseCidr('192.0.2.0/24'));
+    local.setAddress('192.0.2.1', new Set(['a.example']));
+    assert.deepEqual(named(local)['192.0.2.1/32'], [
+      'cidr:192.0.2.0/24',
+      'fqdn:a.example',
+      'reserved:kube-apiserver',
+      'reserved:world-ipv4',
+    ]);
+    assert.deepEqual(checkLocalIdentities(JSON.parse(JSON.stringify(local))), local.toJSON());
+  });
+
+  it('go with its addresses, which are then what they were', () => {
+    const local = new LocalIdentities();
+    local.acquire(parseCidr('192.0.2.1/32'));
+    const before = idOf(local, '192.0.2.1/32');
+    local.setApiServers(['192.0.2.1', '192.0.2.2']);
+    assert.notEqual(idOf(local, '192.0.2.1/32'), before);
+    local.takeChanges();
+    local.setApiServers([]);
+    assert.equal(idOf(local, '192.0.2.1/32'), before);
+    assert.deepEqual(
+      local.takeChanges().deletes.map((prefix) => formatCidr(prefix)),
+      ['192.0.2.2/32'],
+    );
+    assert.equal(local.releasable().length, 2);
+  });
+});
+
 describe('local identities kept across a restart', () => {
   function saved(): LocalIdentities {
     const local = new LocalIdentities();
@@ -147,6 +188,11 @@ describe('local identities kept across a restart', () => {
       { ...good, identities: [{ ...first, prefix: 'x' }] },
       { ...good, identities: [{ ...first, family: 5 }] },
       { ...good, identities: [{ ...first, fqdns: 'a' }] },
+      { ...good, identities: [{ ...first, apiServer: false }] },
+      { ...good, nodes: {} },
+      { ...good, nodes: { next: 7, identities: [] } },
+      { ...good, nodes: { next: NODE_IDENTITY_SCOPE, identities: [{ id: 300, labels: [] }] } },
+      { ...good, nodes: { next: NODE_IDENTITY_SCOPE, identities: [{ id: NODE_IDENTITY_SCOPE }] } },
     ];
     for (const value of wrong) assert.throws(() => checkLocalIdentities(value), JSON.stringify(value));
   });

@@ -12,6 +12,24 @@ import {
 import { BAD_LANGUAGE } from './bad-language.ts';
 import { BAD, object, port } from './bad-texts.ts';
 
+describe('rules about labels of nodes', () => {
+  const text = '- endpointSelector: {}\n  ingress: [{fromNodes: [{matchLabels: {zone: a}}]}]\n';
+
+  it('are refused where nodes have no identities by their labels, and a warning where nobody knows', () => {
+    const found = [true, false, undefined].map((nodeLabels) => {
+      const { errors, warnings, rules } = parsePolicy(text, { file: 'x', nodeLabels });
+      return [errors.length, warnings.length, rules.length];
+    });
+    assert.deepEqual(found, [
+      [0, 0, 1],
+      [1, 0, 0],
+      [0, 1, 1],
+    ]);
+    const [error] = parsePolicy(text, { file: 'x', nodeLabels: false }).errors;
+    assert.match(error?.hint ?? '', /--enable-node-selector-labels/);
+  });
+});
+
 describe('parsePolicy', () => {
   for (const { name, text, at, field, code, reason, hint } of [...BAD, ...BAD_LANGUAGE]) {
     it(`refuses ${name} at ${at.join(':')}`, () => {

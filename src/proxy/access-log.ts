@@ -1,24 +1,33 @@
 import type { AccessLogRecord } from '../model/l7.ts';
 import type { ProxyToAgent } from '../model/proxy-protocol.ts';
+import { RecordWriter } from './record-text.ts';
 
 /** Records sent in one message at most. */
 const BATCH = 256;
+/** How long a record waits for others: each message wakes the agent, which takes longer than what it is told of. */
+const WAIT_MS = 10;
 
 /** Sends a message to the agent; @returns false when it can take no more, or nobody is there */
 export type SendToAgent = (message: ProxyToAgent) => boolean;
 
+/** The same for a message that is written, as JSON, only when it can be sent. */
+export type SendTextToAgent = (json: () => string) => boolean;
+
 /**
- * Keeps records until the agent takes them, in batches. What does not fit is lost, the newest first, so that a burst
- * keeps its beginning; how many is counted, and told before the next record that follows the gap.
+ * Keeps records until the agent takes them, in batches: after {@link WAIT_MS}, or as soon as one is full. What does not
+ * fit is lost, the newest first, so that a burst keeps its beginning; how many is counted, and told before the next
+ * record that follows the gap.
  */
 export class AccessLog {
   readonly #capacity: number;
-  readonly #send: SendToAgent;
+  readonly #send: SendTextToAgent;
+  readonly #writer = new RecordWriter();
   #records: AccessLogRecord[] = [];
   #lost = 0;
+  #timer: NodeJS.Timeout | undefined;
   #scheduled = false;
 
-  constructor(capacity: number, send: SendToAgent) {
+  constructor(capacity: number, send: SendTextToAgent) {
     this.#capacity = capacity;
     this.#send = send;
   }
@@ -29,25 +38,52 @@ export class AccessLog {
       return;
     }
     this.#records.push(record);
+    if (this.#records.length >= BATCH) this.#flushSoon();
+    else this.#timer ??= setTimeout(this.#onTimer, WAIT_MS);
+  };
+
+  readonly #onTimer = (): void => {
+    this.#timer = undefined;
+    this.flush();
+  };
+
+  #flushSoon(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
       this.flush();
     });
-  };
+  }
 
   /** Sends what there is, as far as the agent takes it. Call it when it can take more. */
   flush(): void {
     let sent = 0;
     while (sent < this.#records.length) {
-      const records = this.#records.slice(sent, sent + BATCH);
-      if (!this.#send({ type: 'access-log', records })) break;
-      sent += records.length;
+      const to = Math.min(sent + BATCH, this.#records.length);
+      if (!this.#sendRecords(sent, to)) break;
+      sent = to;
     }
     if (sent > 0) this.#records = this.#records.slice(sent);
-    if (this.#records.length === 0 && this.#lost > 0 && this.#send({ type: 'lost', records: this.#lost })) {
-      this.#lost = 0;
-    }
+    if (this.#records.length === 0 && this.#lost > 0 && this.#sendLost()) this.#lost = 0;
+  }
+
+  #sendRecords(from: number, to: number): boolean {
+    return this.#send(() => {
+      const texts = this.#records.slice(from, to).map((record) => this.#writer.write(record));
+      return `{"type":"access-log","records":[${texts.join()}]}`;
+    });
+  }
+
+  #sendLost(): boolean {
+    const message: ProxyToAgent = { type: 'lost', records: this.#lost };
+    return this.#send(() => JSON.stringify(message));
+  }
+
+  /** Sends what is left; nothing is waited for any more. */
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.flush();
   }
 }

@@ -48,9 +48,14 @@ export class ControlServer {
 
   /** @returns false when nobody is there, or too much waits already; the message was not taken then */
   send(message: ProxyToAgent): boolean {
+    return this.sendText(() => JSON.stringify(message));
+  }
+
+  /** The same for a message that is written, as JSON, only when it can be sent. */
+  sendText(json: () => string): boolean {
     const agent = this.#agent;
     if (agent === undefined || !agent.writable || agent.writableLength > MAX_QUEUED_BYTES) return false;
-    agent.write(`${JSON.stringify(message)}\n`);
+    agent.write(`${json()}\n`);
     return true;
   }
 

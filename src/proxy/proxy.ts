@@ -63,14 +63,16 @@ class NodeProxy implements L7Proxy {
   readonly #policy = new PolicyHolder();
   readonly #control: ControlServer;
   readonly #parts: readonly ProxyPart[];
+  readonly #records: AccessLog;
   readonly #log: Logger;
 
   constructor(options: ProxyOptions, deps: ProxyDeps) {
     this.#options = options;
     this.#log = deps.log;
-    const records = new AccessLog(options.logCapacity ?? LOG_CAPACITY, (message) =>
-      this.#control.send(message),
+    const records = new AccessLog(options.logCapacity ?? LOG_CAPACITY, (json) =>
+      this.#control.sendText(json),
     );
+    this.#records = records;
     this.#control = new ControlServer({
       path: options.socketPath,
       hello: { type: 'hello', pid: process.pid, version: options.version },
@@ -110,6 +112,7 @@ class NodeProxy implements L7Proxy {
 
   async stop(): Promise<void> {
     await Promise.all(this.#parts.map((part) => part.stop()));
+    this.#records.stop();
     await this.#control.stop();
   }
 

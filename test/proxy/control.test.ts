@@ -75,7 +75,7 @@ describe('the access log', () => {
   it('keeps the first records for an agent that is away, counts the others, and tells when it comes', () => {
     const sent: ProxyToAgent[] = [];
     let there = false;
-    const log = new AccessLog(3, (message) => there && sent.push(message) > 0);
+    const log = new AccessLog(3, (json) => there && sent.push(JSON.parse(json())) > 0);
     for (const path of ['a', 'b', 'c', 'd', 'e']) log.record(record(path));
     log.flush();
     assert.deepEqual(sent, []);
@@ -92,7 +92,7 @@ describe('the access log', () => {
 
   it('sends in batches, in order', () => {
     const sent: ProxyToAgent[] = [];
-    const log = new AccessLog(1000, (message) => sent.push(message) > 0);
+    const log = new AccessLog(1000, (json) => sent.push(JSON.parse(json())) > 0);
     for (let i = 0; i < 600; i++) log.record(record(String(i)));
     log.flush();
     const paths = sent.flatMap((message) =>

@@ -1,19 +1,17 @@
 /**
- * Child of bench/l7.ts: the proxy on inherited descriptor 3, before the server on 127.0.0.1 at a port, with its control
- * socket at a path: `node l7-proxy-child.ts SOCKET PORT`. Runs until it is told to end.
+ * Child of bench/l7.ts: the proxy of a node around inherited descriptors, 3 its listener, 4 and 5 the conntrack maps:
+ * `node l7-proxy-child.ts STATE-FOLDER`. Runs until it is told to end.
  */
-import { connect } from 'node:net';
 import { createLog } from '../../src/base/log.ts';
-import { createProxy } from '../../src/proxy/index.ts';
+import { nodePaths } from '../../src/base/paths.ts';
+import { createProxyProcess } from '../../src/wiring/proxy.ts';
 
-const [socketPath = '', port = ''] = process.argv.slice(2);
-const proxy = createProxy(
-  { socketPath, version: 'bench', listeners: [{ name: 'http-ingress', transport: 'tcp4', fd: 3 }] },
-  {
-    flowOf: () => ({ client: 100, server: 200 }),
-    dial: () => connect({ host: '127.0.0.1', port: Number(port), allowHalfOpen: true }),
-    log: createLog({ level: 'error' }),
-  },
-);
+const proxy = createProxyProcess({
+  paths: nodePaths(process.argv[2]),
+  version: 'bench',
+  listeners: [{ name: 'http-ingress', transport: 'tcp4', fd: 3 }],
+  conntrack: { ipv4: 4, ipv6: 5 },
+  log: createLog({ level: 'error' }),
+});
 process.on('SIGTERM', () => void proxy.stop());
 await proxy.start();

@@ -2,6 +2,7 @@ import type { ProxyHost, ProxyPart } from '../part.ts';
 import { TcpAcceptor } from '../tcp-acceptor.ts';
 import { PairConnection, type SpokenProtocol } from './connection.ts';
 import { PairJudge } from './judge.ts';
+import { memcache } from './memcache.ts';
 import { r2d2 } from './r2d2.ts';
 
 function createPart<R>(protocol: SpokenProtocol<R>, maxConnections: number, host: ProxyHost): ProxyPart {
@@ -24,5 +25,5 @@ export function createPairParts(
   { maxConnections }: { readonly maxConnections: number },
   host: ProxyHost,
 ): readonly ProxyPart[] {
-  return [createPart(r2d2, maxConnections, host)];
+  return [createPart(memcache, maxConnections, host), createPart(r2d2, maxConnections, host)];
 }

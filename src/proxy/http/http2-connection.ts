@@ -43,6 +43,8 @@ export class Http2Connection {
       maxHeaderListPairs: context.limits.fields,
     });
     this.#session.setTimeout(context.limits.idleTimeoutMs, () => this.destroy());
+    // Nothing more comes of a client that has ended its side: streams that are open end, then the connection does.
+    client.on('end', () => this.#session.close());
     this.#session.on('error', () => this.destroy());
     this.#session.on('close', () => this.#upstream?.destroy());
     this.#session.on('stream', (stream, headers, flags) => this.#onStream(stream, headers, flags));
@@ -50,11 +52,13 @@ export class Http2Connection {
 
   #onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number): void {
     stream.on('error', () => undefined);
+    if (listBytes(headers) > this.#context.limits.headBytes) {
+      this.#refuse(stream, 431, 'header list too large');
+      return;
+    }
     const request = Http2Request.read(headers);
     if (typeof request === 'string') {
-      const exchange = this.#exchange(undefined, denied(this.#flow.direction, request));
-      this.#context.records.request(this.#flow.ends(), exchange, { verdict: 'error', status: 400 });
-      answer(stream, 400, 'Bad Request\r\n');
+      this.#refuse(stream, 400, request);
       return;
     }
     const verdict = this.#flow.judge(request);
@@ -63,6 +67,13 @@ export class Http2Connection {
     this.#context.records.request(this.#flow.ends(), exchange, { verdict: kind, status });
     if (verdict.allowed) this.#pass(stream, request, exchange, (flags & END_STREAM) !== 0);
     else answer(stream, 403, request.method === 'HEAD' ? '' : 'Access denied\r\n');
+  }
+
+  /** What cannot be judged. */
+  #refuse(stream: ServerHttp2Stream, status: 400 | 431, reason: string): void {
+    const exchange = this.#exchange(undefined, denied(this.#flow.direction, reason));
+    this.#context.records.request(this.#flow.ends(), exchange, { verdict: 'error', status });
+    answer(stream, status, status === 400 ? 'Bad Request\r\n' : 'Request Header Fields Too Large\r\n');
   }
 
   #exchange(request: Http2Request | undefined, verdict: HttpVerdict): Exchange {
@@ -183,6 +194,15 @@ export class Http2Connection {
     this.#upstream?.destroy();
     this.#client.destroy();
   }
+}
+
+/** As RFC 9113 §6.5.2 counts it. What was announced binds a client only once it has acknowledged it. */
+function listBytes(headers: IncomingHttpHeaders): number {
+  let bytes = 0;
+  for (const [name, value] of Object.entries(headers)) {
+    for (const one of Array.isArray(value) ? value : [value ?? '']) bytes += name.length + one.length + 32;
+  }
+  return bytes;
 }
 
 /** Passes a body on with the trailers behind it. */

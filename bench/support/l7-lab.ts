@@ -137,6 +137,7 @@ export class L7Lab {
         this.records += length;
       },
       onLost: () => undefined,
+      onCounters: () => undefined,
       onObservation: () => undefined,
     });
     this.#agent.start();

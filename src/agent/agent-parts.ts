@@ -4,6 +4,7 @@ import { type Cidr, parseCidr } from '../base/ip.ts';
 import { dropReasonText } from '../model/constants.gen.ts';
 import type { AgentEvent } from '../model/event.ts';
 import type { AccessLogRecord } from '../model/l7.ts';
+import { NO_PROXY_COUNTERS, type ProxyCounters } from '../model/proxy-counters.ts';
 import type { AgentDeps } from './agent-deps.ts';
 import { ClusterSync } from './cluster-sync.ts';
 import { Controllers } from './controllers.ts';
@@ -68,6 +69,7 @@ export class AgentParts {
   readonly namedPorts: NamedPorts;
   readonly metrics: AgentMetrics;
   readonly operations: Operations;
+  #proxyCounters: ProxyCounters = NO_PROXY_COUNTERS;
 
   constructor(deps: AgentDeps, state: AgentState) {
     this.#deps = deps;
@@ -147,6 +149,7 @@ export class AgentParts {
         onApiServers: (addresses) => this.ipcache.setApiServers(addresses),
         onL7Change: () => this.l7.touch(),
         onL7Done: () => this.l7.done(),
+        onImplemented: (delayMs) => this.metrics.implemented(delayMs),
         selectNames: (selectors) => this.fqdn.setSelectors(selectors.map(({ pattern }) => pattern)),
       },
     );
@@ -254,6 +257,9 @@ export class AgentParts {
         events.publish(records);
       },
       onLost: (count) => events.publish([{ kind: 'lost', source: 'proxy', count }]),
+      onCounters: (counters) => {
+        this.#proxyCounters = counters;
+      },
       onObservation: (id, observation) => void this.fqdn.observe(id, observation),
     });
   }
@@ -271,7 +277,9 @@ export class AgentParts {
       policy: this.policy,
       activity: this.activity,
       fqdn: this.fqdn,
+      now: this.#state.now,
       proxy: this.proxy,
+      proxyCounters: () => this.#proxyCounters,
       ipam: this.ipam,
       controllers: this.controllers,
       identityCount: async () => (await store.listIdentities()).length,

@@ -1,11 +1,13 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { DatapathCounter, MapUsage } from '../datapath/types.ts';
+import { Counter, collectDefaultMetrics, type Gauge, Histogram, Registry } from 'prom-client';
 import { reservedIdentityName } from '../model/identity.ts';
 import type { Controllers } from './controllers.ts';
+import { addDatapathMetrics, type DatapathMetricsDeps } from './datapath-metrics.ts';
 import type { Endpoint } from './endpoint.ts';
 import { ENDPOINT_STATES } from './endpoint-state.ts';
 import type { Ipam } from './ipam.ts';
+import { MetricSet } from './metric-set.ts';
 import { addPolicyMetrics, type PolicyMetricsDeps } from './policy-metrics.ts';
+import { addProxyMetrics, type ProxyMetricsDeps } from './proxy-metrics.ts';
 
 /** A finished call of the REST API. */
 export interface ApiCall {
@@ -16,20 +18,21 @@ export interface ApiCall {
   readonly durationMs: number;
 }
 
-export interface AgentMetricsDeps extends PolicyMetricsDeps {
+export interface AgentMetricsDeps extends PolicyMetricsDeps, ProxyMetricsDeps, DatapathMetricsDeps {
   readonly version: string;
   readonly ipam: Ipam;
   readonly controllers: Controllers;
   /** Identities that the cluster has. */
   readonly identityCount: () => Promise<number>;
   readonly nodeCount: () => number;
-  /** Text of a drop reason. */
-  readonly reasonText: (reason: number) => string;
   /** Events lost since the start, by where. */
   readonly eventsLost: () => Readonly<Record<'ring' | 'listener', number>>;
 }
 
 const REGENERATION_BUCKETS_S = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
+const IMPLEMENTATION_BUCKETS_S = [
+  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 100,
+];
 const API_BUCKETS_S = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30];
 /** `nodejs_active_*_total` are gauges with the name of a counter: promtool refuses them. */
 const MISNAMED = [
@@ -37,19 +40,13 @@ const MISNAMED = [
   'nodejs_active_requests_total',
   'nodejs_active_resources_total',
 ];
-/** Reasons below it are ways of forwarding. */
-const FIRST_DROP_REASON = 130;
-
-function pressureOf({ entries, maxEntries }: MapUsage): number {
-  return maxEntries === 0 ? 0 : entries / maxEntries;
-}
-
 /** The agent's metrics in Prometheus form. Gauges and datapath counters are read when they are asked for. */
 export class AgentMetrics {
   readonly #deps: AgentMetricsDeps;
   readonly #registry = new Registry();
   readonly #regenerations: Counter;
   readonly #regenerationTime: Histogram;
+  readonly #implementationDelay: Histogram;
   readonly #apiTime: Histogram;
   readonly #apiCalls: Counter;
 
@@ -71,6 +68,14 @@ export class AgentMetrics {
       buckets: REGENERATION_BUCKETS_S,
       registers,
     });
+    this.#implementationDelay = new Histogram({
+      name: 'cilium_policy_implementation_delay',
+      help: 'Seconds from a change of the rules until the datapath enforces it',
+      labelNames: ['source'],
+      buckets: IMPLEMENTATION_BUCKETS_S,
+      registers,
+    });
+    this.#implementationDelay.zero({ source: 'api' });
     this.#apiTime = new Histogram({
       name: 'cilium_agent_api_process_time_seconds',
       help: 'Duration of API calls by method, path and return code',
@@ -85,9 +90,11 @@ export class AgentMetrics {
       registers,
     });
     for (const outcome of ['success', 'fail']) this.#regenerations.inc({ outcome }, 0);
-    this.#addGauges();
-    this.#addDatapath();
-    addPolicyMetrics(this.#registry, deps);
+    const set = new MetricSet(this.#registry);
+    this.#addGauges(set);
+    addDatapathMetrics(set, deps);
+    addPolicyMetrics(set, deps);
+    addProxyMetrics(set, deps);
   }
 
   regenerated(durationMs: number, failed: boolean): void {
@@ -96,6 +103,11 @@ export class AgentMetrics {
       { scope: 'total', status: failed ? 'failure' : 'success' },
       durationMs / 1000,
     );
+  }
+
+  /** A change of the rules is in force. */
+  implemented(durationMs: number): void {
+    this.#implementationDelay.observe({ source: 'api' }, durationMs / 1000);
   }
 
   apiCall(call: ApiCall): void {
@@ -108,67 +120,25 @@ export class AgentMetrics {
     return this.#registry.metrics();
   }
 
-  #gauge(
-    name: string,
-    help: string,
-    collect: (gauge: Gauge) => void | Promise<void>,
-    labelNames: string[] = [],
-  ): void {
-    const gauge: Gauge = new Gauge({
-      name,
-      help,
-      labelNames,
-      registers: [this.#registry],
-      collect: async () => {
-        gauge.reset();
-        await collect(gauge);
-      },
-    });
-  }
-
-  /** A counter whose value somebody else keeps. */
-  #counter(
-    name: string,
-    help: string,
-    labelNames: string[],
-    collect: (counter: Counter) => void | Promise<void>,
-  ): void {
-    const counter: Counter = new Counter({
-      name,
-      help,
-      labelNames,
-      registers: [this.#registry],
-      collect: async () => {
-        counter.reset();
-        await collect(counter);
-      },
-    });
-  }
-
-  #addGauges(): void {
-    const { manager, policy, ipam, controllers } = this.#deps;
-    this.#gauge(
+  #addGauges(set: MetricSet): void {
+    const { manager, ipam, controllers } = this.#deps;
+    set.gauge(
       'cilium_version',
       'Version of the agent',
       (gauge) => gauge.set({ version: this.#deps.version }, 1),
       ['version'],
     );
-    this.#gauge('cilium_endpoint', 'Endpoints of this node', (gauge) => gauge.set(manager.list().length));
-    this.#gauge('cilium_endpoint_state', 'Endpoints by state', (gauge) => stateGauge(gauge, manager.list()), [
+    set.gauge('cilium_endpoint', 'Endpoints of this node', (gauge) => gauge.set(manager.list().length));
+    set.gauge('cilium_endpoint_state', 'Endpoints by state', (gauge) => stateGauge(gauge, manager.list()), [
       'endpoint_state',
     ]);
-    this.#gauge('cilium_policy', 'Rules in the repository', (gauge) => gauge.set(policy.ruleCount));
-    this.#gauge('cilium_policy_max_revision', 'Revision of the rules', (gauge) => gauge.set(policy.revision));
-    this.#counter('cilium_policy_import_errors_total', 'Imports of rules that were refused', [], (counter) =>
-      counter.inc(policy.importErrors),
-    );
-    this.#gauge(
+    set.gauge(
       'cilium_policy_endpoint_enforcement_status',
       'Endpoints by enforcement',
       (gauge) => enforcementGauge(gauge, manager.list(), this.#deps.datapath.kind === 'bpf'),
       ['enforcement'],
     );
-    this.#gauge(
+    set.gauge(
       'cilium_identity',
       'Identities by type',
       async (gauge) => {
@@ -177,7 +147,7 @@ export class AgentMetrics {
       },
       ['type'],
     );
-    this.#gauge(
+    set.gauge(
       'cilium_ip_addresses',
       'Allocated addresses by family',
       (gauge) => {
@@ -186,27 +156,22 @@ export class AgentMetrics {
       },
       ['family'],
     );
-    this.#gauge('cilium_nodes_all_num', 'Nodes of the cluster', (gauge) => gauge.set(this.#deps.nodeCount()));
-    this.#gauge('cilium_controllers_failing', 'Controllers whose last run failed', (gauge) =>
+    set.gauge('cilium_nodes_all_num', 'Nodes of the cluster', (gauge) => gauge.set(this.#deps.nodeCount()));
+    set.gauge('cilium_controllers_failing', 'Controllers whose last run failed', (gauge) =>
       gauge.set(controllers.reports().filter(({ consecutiveFailures }) => consecutiveFailures > 0).length),
     );
-    this.#counter(
-      'cilium_controllers_runs_total',
-      'Runs of controllers by outcome',
-      ['status'],
-      (counter) => {
-        const reports = controllers.reports();
-        counter.inc(
-          { status: 'success' },
-          reports.reduce((sum, { successes }) => sum + successes, 0),
-        );
-        counter.inc(
-          { status: 'failure' },
-          reports.reduce((sum, { failures }) => sum + failures, 0),
-        );
-      },
-    );
-    this.#counter(
+    set.counter('cilium_controllers_runs_total', 'Runs of controllers by outcome', ['status'], (counter) => {
+      const reports = controllers.reports();
+      counter.inc(
+        { status: 'success' },
+        reports.reduce((sum, { successes }) => sum + successes, 0),
+      );
+      counter.inc(
+        { status: 'failure' },
+        reports.reduce((sum, { failures }) => sum + failures, 0),
+      );
+    });
+    set.counter(
       'ciliate_events_lost_total',
       'Datapath events that were lost, by where',
       ['where'],
@@ -215,59 +180,6 @@ export class AgentMetrics {
       },
     );
   }
-
-  #addDatapath(): void {
-    const { datapath, reasonText } = this.#deps;
-    const read = shared(() => datapath.readCounters());
-    const forwards = (name: string, help: string, value: (counter: DatapathCounter) => bigint): void =>
-      this.#counter(name, help, ['direction'], async (counter) => {
-        for (const line of await read()) {
-          if (line.reason < FIRST_DROP_REASON)
-            counter.inc({ direction: line.direction.toUpperCase() }, Number(value(line)));
-        }
-      });
-    const drops = (name: string, help: string, value: (counter: DatapathCounter) => bigint): void =>
-      this.#counter(name, help, ['direction', 'reason'], async (counter) => {
-        for (const line of await read()) {
-          if (line.reason < FIRST_DROP_REASON) continue;
-          counter.inc(
-            { direction: line.direction.toUpperCase(), reason: reasonText(line.reason) },
-            Number(value(line)),
-          );
-        }
-      });
-    forwards('cilium_forward_count_total', 'Packets forwarded by direction', ({ packets }) => packets);
-    forwards('cilium_forward_bytes_total', 'Bytes forwarded by direction', ({ bytes }) => bytes);
-    drops('cilium_drop_count_total', 'Packets dropped by reason and direction', ({ packets }) => packets);
-    drops('cilium_drop_bytes_total', 'Bytes dropped by reason and direction', ({ bytes }) => bytes);
-    this.#gauge(
-      'cilium_bpf_map_pressure',
-      'Fill of a map, 0 to 1',
-      async (gauge) => {
-        for (const map of await datapath.readMapUsage()) gauge.set({ map_name: map.name }, pressureOf(map));
-      },
-      ['map_name'],
-    );
-    this.#counter(
-      'ciliate_bpf_map_write_errors_total',
-      'Failed writes to a map',
-      ['map_name'],
-      async (counter) => {
-        for (const map of await datapath.readMapUsage()) counter.inc({ map_name: map.name }, map.errors);
-      },
-    );
-  }
-}
-
-/** One read for all that ask within the same scrape. */
-function shared<T>(read: () => Promise<T>): () => Promise<T> {
-  let pending: Promise<T> | undefined;
-  return () => {
-    pending ??= read().finally(() => {
-      pending = undefined;
-    });
-    return pending;
-  };
 }
 
 function stateGauge(gauge: Gauge, endpoints: readonly Endpoint[]): void {

@@ -1,6 +1,6 @@
 import type * as Api from '../api/schema.ts';
 import type { MonitorEvent, PolicyVerdictEvent } from '../model/event.ts';
-import type { AccessLogRecord, L7Filter, L7Kind, L7Policy } from '../model/l7.ts';
+import type { AccessLogRecord, L7Filter, L7Policy } from '../model/l7.ts';
 import { Protocol } from '../model/map-state.ts';
 
 /** Kinds of flows that are remembered; the one seen longest ago goes first. */
@@ -10,10 +10,6 @@ interface RuleRequests {
   allowed: number;
   denied: number;
 }
-
-type RequestCounts = Record<'received' | AccessLogRecord['verdict'], number>;
-
-const noRequests = (): RequestCounts => ({ received: 0, forwarded: 0, denied: 0, error: 0 });
 
 type Flow = { -readonly [K in keyof Api.PolicyFlow]: Api.PolicyFlow[K] };
 
@@ -65,22 +61,9 @@ export class PolicyActivity {
   readonly #rules = new Map<number, RuleRequests>();
   /** In the order in which they were last seen. */
   readonly #flows = new Map<string, Flow>();
-  readonly #requests: Record<L7Kind, RequestCounts> = {
-    http: noRequests(),
-    kafka: noRequests(),
-    dns: noRequests(),
-    memcache: noRequests(),
-    cassandra: noRequests(),
-    r2d2: noRequests(),
-  };
 
   constructor(now: () => Date) {
     this.#now = now;
-  }
-
-  /** Requests that the proxy told of, by protocol and by what became of them. */
-  get requests(): Readonly<Record<L7Kind, Readonly<RequestCounts>>> {
-    return this.#requests;
   }
 
   /** Events of the datapath; all but verdicts are passed over. */
@@ -97,11 +80,7 @@ export class PolicyActivity {
     rulesOf: (record: AccessLogRecord) => readonly number[],
   ): void {
     for (const record of records) {
-      if (record.type !== 'request') continue;
-      const counts = this.#requests[record.l7.kind];
-      counts.received++;
-      counts[record.verdict]++;
-      if (record.verdict === 'error') continue;
+      if (record.type !== 'request' || record.verdict === 'error') continue;
       const what = record.verdict === 'forwarded' ? 'allowed' : 'denied';
       for (const id of rulesOf(record)) this.#requestsOf(id)[what]++;
     }

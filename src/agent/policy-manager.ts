@@ -58,6 +58,8 @@ export interface PolicyManagerDeps {
   readonly onL7Change: () => void;
   /** A change is in force: what the proxy only had to know on the way may go. */
   readonly onL7Done: () => void;
+  /** A change of the rules is enforced, so long after it was taken. */
+  readonly onImplemented: (delayMs: number) => void;
   /** The names of `toFQDNs` in force may be others. @returns what that changed of addresses */
   readonly selectNames: (selectors: readonly FqdnSelector[]) => readonly FqdnChange[];
 }
@@ -288,7 +290,9 @@ export class PolicyManager {
     this.#lost = undefined;
     this.#damage = undefined;
     this.#changes++;
-    this.#begin(updates, `policy revision ${change.revision}`, undefined, true);
+    const begun = performance.now();
+    const done = this.#begin(updates, `policy revision ${change.revision}`, undefined, true);
+    void done.then(() => this.#deps.onImplemented(performance.now() - begun));
     return change;
   }
 

@@ -2,6 +2,7 @@ import { connect, type Socket } from 'node:net';
 import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { AccessLogRecord, L7Policy } from '../model/l7.ts';
+import type { ProxyCounters } from '../model/proxy-counters.ts';
 import type { AgentToProxy, DnsObservation, ProxyEndpoint, ProxyToAgent } from '../model/proxy-protocol.ts';
 
 export interface ProxyClientDeps {
@@ -11,6 +12,8 @@ export interface ProxyClientDeps {
   readonly onRecords: (records: readonly AccessLogRecord[]) => void;
   /** Log records that the proxy had to throw away. */
   readonly onLost: (records: number) => void;
+  /** What the process that answers counted since it began. */
+  readonly onCounters: (counters: ProxyCounters) => void;
   /** To be answered by `dnsApplied` once its addresses are known to the datapath. */
   readonly onObservation: (id: number, observation: DnsObservation) => void;
 }
@@ -166,6 +169,9 @@ export class ProxyClient {
         return;
       case 'lost':
         this.#deps.onLost(message.records);
+        return;
+      case 'counters':
+        this.#deps.onCounters(message.counters);
         return;
       case 'dns-observed':
         this.#deps.onObservation(message.id, message.observation);

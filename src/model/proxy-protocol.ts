@@ -1,5 +1,6 @@
 import type { NumericIdentity } from './identity.ts';
 import type { AccessLogRecord, L7Policy, ProxyPorts } from './l7.ts';
+import type { ProxyCounters } from './proxy-counters.ts';
 
 /** SO_MARK of what the proxy sends; accepted sockets inherit it from their listener. */
 export const PROXY_MARK = 0xa00;
@@ -67,4 +68,6 @@ export type ProxyToAgent =
   | { readonly type: 'access-log'; readonly records: readonly AccessLogRecord[] }
   /** Log records that a slow agent could not take, since the last message of this type. */
   | { readonly type: 'lost'; readonly records: number }
+  /** After `hello`, and once a second while something is counted. */
+  | { readonly type: 'counters'; readonly counters: ProxyCounters }
   | { readonly type: 'dns-observed'; readonly id: number; readonly observation: DnsObservation };

@@ -1,5 +1,6 @@
 import type { Logger } from '../base/log.ts';
 import type { L7Kind } from '../model/l7.ts';
+import type { DnsCounters } from '../model/proxy-counters.ts';
 import type { AgentToProxy, ProxyListener } from '../model/proxy-protocol.ts';
 import type { SendToAgent } from './access-log.ts';
 import type { PolicyHolder } from './policy-holder.ts';
@@ -21,6 +22,8 @@ export interface ProxyHost {
 /** Serves one kind of listener. */
 export interface ProxyPart {
   readonly kind: L7Kind;
+  /** What it counts beside records of the access log. */
+  readonly counters?: Readonly<DnsCounters> | undefined;
   listen(listener: ProxyListener): Promise<void>;
   /** A message of the agent other than `policy`. */
   onMessage?(message: AgentToProxy): void;

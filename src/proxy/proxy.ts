@@ -4,6 +4,7 @@ import type { Logger } from '../base/log.ts';
 import type { AgentToProxy, ProxyListener } from '../model/proxy-protocol.ts';
 import { AccessLog } from './access-log.ts';
 import { ControlServer } from './control-server.ts';
+import { Counters } from './counters.ts';
 import { DEFAULT_LIMITS, type HttpLimits } from './http/limits.ts';
 import { createHttpPart } from './http/part.ts';
 import { createKafkaPart } from './kafka/part.ts';
@@ -64,6 +65,7 @@ class NodeProxy implements L7Proxy {
   readonly #control: ControlServer;
   readonly #parts: readonly ProxyPart[];
   readonly #records: AccessLog;
+  readonly #counters: Counters;
   readonly #log: Logger;
 
   constructor(options: ProxyOptions, deps: ProxyDeps) {
@@ -73,12 +75,19 @@ class NodeProxy implements L7Proxy {
       this.#control.sendText(json),
     );
     this.#records = records;
+    this.#counters = new Counters(
+      (message) => this.#control.send(message),
+      () => this.#parts.find(({ kind }) => kind === 'dns')?.counters,
+    );
     this.#control = new ControlServer({
       path: options.socketPath,
       hello: { type: 'hello', pid: process.pid, version: options.version },
       log: deps.log,
       onMessage: (message) => this.#onMessage(message),
-      onReady: () => records.flush(),
+      onReady: () => {
+        this.#counters.tell();
+        records.flush();
+      },
     });
     const host: ProxyHost = {
       policy: this.#policy,
@@ -87,6 +96,7 @@ class NodeProxy implements L7Proxy {
       dial: deps.dial,
       record: (record) => {
         deps.record?.(record);
+        this.#counters.observe(record);
         records.record(record);
       },
       send: (message) => this.#control.send(message),
@@ -103,6 +113,7 @@ class NodeProxy implements L7Proxy {
 
   async start(): Promise<void> {
     await this.#control.start();
+    this.#counters.start();
     for (const listener of this.#options.listeners) {
       const part = this.#parts.find(({ kind }) => listener.name.startsWith(`${kind}-`));
       if (part === undefined) this.#log.warn({ listener: listener.name }, 'nothing serves this listener');
@@ -111,6 +122,7 @@ class NodeProxy implements L7Proxy {
   }
 
   async stop(): Promise<void> {
+    this.#counters.stop();
     await Promise.all(this.#parts.map((part) => part.stop()));
     this.#records.stop();
     await this.#control.stop();

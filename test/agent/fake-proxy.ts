@@ -32,6 +32,7 @@ const server = createServer((socket) => {
         send(socket, { type: 'policy-applied', sequence: message.sequence });
       if (message.type === 'policy' && behaviour === 'talk') {
         send(socket, { type: 'lost', records: 3 });
+        send(socket, { type: 'counters', counters: { dns: { denied: 5 } } });
         send(socket, {
           type: 'dns-observed',
           id: 7,

@@ -52,6 +52,7 @@ describe('rules whose files are all corrupt', () => {
         onApiServers: () => undefined,
         onL7Change: () => undefined,
         onL7Done: () => undefined,
+        onImplemented: () => undefined,
         selectNames: () => [],
       },
     );

@@ -182,6 +182,7 @@ describe('a change of policy', () => {
     assert.match(metrics, /^cilium_proxy_redirects\{protocol="http"\} 1$/m);
     assert.match(metrics, /^cilium_policy_change_total\{outcome="success"\} 1$/m);
     assert.match(metrics, /^cilium_policy_l7_total\{rule="denied",proxy_type="fqdn"\} 0$/m);
+    assert.match(metrics, /^cilium_policy_implementation_delay_count\{source="api"\} 1$/m);
     assert.deepEqual(status.proxy?.redirects?.[0], {
       name: '10:ingress:TCP:80',
       proxy: 'http',

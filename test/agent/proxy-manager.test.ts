@@ -83,6 +83,7 @@ describe('the proxy manager', { skip: rootOrSkip() }, () => {
         now: () => new Date(),
         onRecords: () => undefined,
         onLost: () => undefined,
+        onCounters: () => undefined,
         onObservation: () => undefined,
         ...more,
       },
@@ -221,6 +222,7 @@ describe('the proxy manager', { skip: rootOrSkip() }, () => {
     const seen: unknown[] = [];
     const one: ProxyManager = make('talk', {
       onLost: (records) => seen.push(records),
+      onCounters: ({ dns }) => seen.push(dns.denied),
       onObservation: (id, { names }) => {
         seen.push(names);
         one.dnsApplied(id);
@@ -230,7 +232,7 @@ describe('the proxy manager', { skip: rootOrSkip() }, () => {
     await one.need();
     await one.apply(policy(1), [], 5_000);
     await until('it is answered', () => told().some(({ type, id }) => type === 'dns-applied' && id === 7));
-    assert.deepEqual(seen, [3, ['a.b']]);
+    assert.deepEqual(seen, [3, 5, ['a.b']]);
   });
 
   it('is replaced when the file of its ports is lost, since nobody knows where it listens', async () => {

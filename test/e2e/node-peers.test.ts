@@ -38,7 +38,10 @@ describe('nodes and the API server as peers', { skip: bpfOrSkip() }, () => {
     return exitCode === 0;
   };
   /** Which of the nodes answer the pod. */
-  const reached = async (): Promise<readonly boolean[]> => [await answers(node1.ipv4), await answers(node2.ipv4)];
+  const reached = async (): Promise<readonly boolean[]> => [
+    await answers(node1.ipv4),
+    await answers(node2.ipv4),
+  ];
   const realized = async (): Promise<void> => {
     const { revision = 0 } = await agentClient(node1).policy();
     await waitFor({ what: `revision ${revision}`, timeoutMs: WAIT_MS }, async () => {

@@ -55,6 +55,23 @@ describe('the control channel of the proxy', () => {
   });
 });
 
+describe('the counters of the proxy', () => {
+  const last = (rig: Rig) => rig.messages.filter((one) => one.type === 'counters').at(-1)?.counters;
+
+  it('are told to an agent that comes, and while something is counted', async () => {
+    await using rig = await new Rig().start(V1);
+    const client = await rig.client();
+    client.send(get('/v1/a') + get('/x'));
+    assert.deepEqual(await client.answers(2), [200, 403]);
+    await rig.connectAgent();
+    await until('they came', () => last(rig)?.requests.http.received === 2);
+    client.send(get('/v1/b'));
+    await until('they moved', () => last(rig)?.replies.http.answered.counts.reduce((a, b) => a + b) === 2);
+    assert.deepEqual(last(rig)?.requests.http, { received: 3, forwarded: 2, denied: 1, error: 0 });
+    client.destroy();
+  });
+});
+
 describe('the access log', () => {
   const record = (path: string): AccessLogRecord => ({
     ...{

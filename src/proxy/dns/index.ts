@@ -1,7 +1,8 @@
 import type { Logger } from '../../base/log.ts';
 import { Datagrams } from '../../base/sockets/datagrams.ts';
+import { type DnsCounters, newDnsCounters } from '../../model/proxy-counters.ts';
 import type { ProxyHost, ProxyPart } from '../proxy.ts';
-import { DNS_LIMITS, type DnsCounters, type DnsLimits, newDnsCounters } from './limits.ts';
+import { DNS_LIMITS, type DnsLimits } from './limits.ts';
 import { Observations } from './observations.ts';
 import { QueryDesk } from './query-desk.ts';
 import { TcpProxy } from './tcp-proxy.ts';

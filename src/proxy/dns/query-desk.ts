@@ -1,10 +1,11 @@
 import type { AccessLogRecord } from '../../model/l7.ts';
+import type { DnsCounters } from '../../model/proxy-counters.ts';
 import { type Flow, PolicyTable } from '../policy-table.ts';
 import type { Clock, FlowEnd, FlowOf, LogSink } from '../types.ts';
 import type { DnsAnswer } from './answer.ts';
 import { Rcode } from './constants.ts';
 import { DnsJudge, type DnsVerdict } from './judge.ts';
-import type { DnsCounters, DnsLimits } from './limits.ts';
+import type { DnsLimits } from './limits.ts';
 import type { Observations } from './observations.ts';
 import { type DnsQuery, errorAnswer, headerOf, readQuery } from './query.ts';
 import { answerRecord, requestRecord } from './records.ts';

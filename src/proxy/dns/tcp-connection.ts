@@ -1,7 +1,8 @@
+import type { DnsCounters } from '../../model/proxy-counters.ts';
 import type { ByteSocket, Clock, Dial, FlowEnd } from '../types.ts';
 import { type DnsAnswer, readAnswer } from './answer.ts';
 import { FrameReader, frame } from './framing.ts';
-import type { DnsCounters, DnsLimits } from './limits.ts';
+import type { DnsLimits } from './limits.ts';
 import type { Exchange, QueryDesk } from './query-desk.ts';
 
 export interface TcpConnectionDeps {

@@ -1,10 +1,11 @@
 import { closeSync } from 'node:fs';
 import { formatIp } from '../../base/ip.ts';
 import type { DatagramFlow, DatagramHandlers, Datagrams } from '../../base/sockets/datagrams.ts';
+import type { DnsCounters } from '../../model/proxy-counters.ts';
 import type { Clock } from '../types.ts';
 import { answerId, type DnsAnswer, readAnswer } from './answer.ts';
 import { MAX_UDP_QUERY_BYTES } from './constants.ts';
-import type { DnsCounters, DnsLimits } from './limits.ts';
+import type { DnsLimits } from './limits.ts';
 import type { Exchange, QueryDesk } from './query-desk.ts';
 import { flowKey, type UdpFlow, UdpFlows } from './udp-flows.ts';
 

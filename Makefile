@@ -9,9 +9,11 @@ BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Wno-unused-parameter -I
 ADDON_BPF := $(wildcard bpf/addon/*.c)
 ADDON_SOCKETS := $(wildcard src/base/sockets/*.c)
 ADDON_ICMP := $(wildcard probes/icmp/*.c)
+ADDON_ENGINE := $(wildcard probes/engine/*.c)
 BPF_HEADERS := $(wildcard bpf/lib/*.h)
 
 all: $(if $(ADDON_BPF),build/bpf.node) $(if $(ADDON_SOCKETS),build/sockets.node) $(if $(ADDON_ICMP),build/icmp.node) \
+     $(if $(ADDON_ENGINE),build/engine.node) \
      $(if $(wildcard bpf/ciliate.bpf.c),build/ciliate.bpf.o) dist/main.cjs
 
 build/bpf.node: $(ADDON_BPF) $(wildcard bpf/addon/*.h) | build
@@ -24,6 +26,10 @@ build/sockets.node: $(ADDON_SOCKETS) $(wildcard src/base/sockets/*.h) | build
 
 build/icmp.node: $(ADDON_ICMP) $(wildcard probes/icmp/*.h) | build
 	$(CC) $(CFLAGS) -pthread -shared -o $@.new $(ADDON_ICMP)
+	mv $@.new $@
+
+build/engine.node: $(ADDON_ENGINE) $(wildcard probes/engine/*.h) bpf/lib/probe_structs.h | build
+	$(CC) $(CFLAGS) -pthread -shared -o $@.new $(ADDON_ENGINE)
 	mv $@.new $@
 
 build/%.bpf.o: bpf/%.bpf.c $(BPF_HEADERS) $(wildcard bpf/*.c) | build

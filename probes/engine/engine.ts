@@ -1,0 +1,329 @@
+import { randomBytes, randomInt } from 'node:crypto';
+import { getSystemErrorName } from 'node:util';
+import { NotPermittedError, SystemError, UsageError } from '../../src/base/errors.ts';
+import { formatIp, type IpFamily, ipFamily, parseIp } from '../../src/base/ip.ts';
+import type { ProbeReadiness } from '../types.ts';
+import {
+  BURST_MAX,
+  Command,
+  CommandKind,
+  DEFAULT_BURST,
+  DEFAULT_BURST_SPACING_MS,
+  DEFAULT_FLOWS,
+  DEFAULT_PACKETS_PER_SECOND,
+  DEFAULT_PATHS_MAX,
+  DEFAULT_RECEIVE_BUFFER_BYTES,
+  DEFAULT_SOFT_TIMEOUT_MS,
+  DEFAULT_TIMEOUT_MS,
+  DEFAULT_TURN_MS,
+  Event,
+  EventCode,
+  FLOWS_MAX,
+  KEY_BYTES,
+  Mode,
+  Option,
+  ORIGINS_MAX,
+  PACKET_BYTES_MAX,
+  Responder,
+  Self,
+} from './constants.ts';
+import { type NativeEngine, type NativeHandle, nativeEngine } from './native.ts';
+import { PathMemory } from './path-memory.ts';
+import type {
+  EngineEvent,
+  EngineMode,
+  EngineOptions,
+  EngineOrigin,
+  EnginePath,
+  EngineSelf,
+  PathCounts,
+  ProbeEngine,
+} from './types.ts';
+
+const EVENTS_AT_ONCE = 1024;
+const FAMILIES = [4, 6] as const;
+const EVENT_KINDS: Readonly<Record<number, EngineEvent['kind']>> = {
+  [EventCode.suspect]: 'suspect',
+  [EventCode.silent]: 'silent',
+  [EventCode.answer]: 'answer',
+  [EventCode.error]: 'error',
+};
+/** Least bytes of IP: headers, and the cookie of 32 bytes. */
+const LEAST_BYTES: Readonly<Record<IpFamily, number>> = { 4: 60, 6: 80 };
+
+/** An engine in one mode; `createProbeEngine` chooses the mode. */
+export class NativeProbeEngine implements ProbeEngine {
+  readonly #options: EngineOptions;
+  readonly #mode: EngineMode;
+  readonly #native: NativeEngine;
+  readonly #handle: NativeHandle;
+  readonly #memory: PathMemory;
+  readonly #readiness: Record<IpFamily, ProbeReadiness>;
+  readonly #pathsMax: number;
+  /** Of each use of an index: what an old use wrote is not read as the new one's. */
+  readonly #generations: Uint32Array;
+  readonly #open: Uint8Array;
+  readonly #free: number[] = [];
+  readonly #families: Uint8Array;
+  readonly #command = new Uint32Array(Command.words);
+  readonly #events = new Uint32Array(EVENTS_AT_ONCE * Event.words);
+  readonly #eventTimes = new BigUint64Array(this.#events.buffer);
+  readonly #self = new Float64Array(Self.count);
+  readonly #listeners: ((events: readonly EngineEvent[]) => void)[] = [];
+  #used = 0;
+  #count = 0;
+  #stopped = false;
+
+  /** @throws SystemError when the addon or its memory cannot be had, UsageError for an option out of range */
+  constructor(options: EngineOptions, mode: EngineMode) {
+    this.#options = options;
+    this.#mode = mode;
+    this.#pathsMax = options.pathsMax ?? DEFAULT_PATHS_MAX;
+    this.#generations = new Uint32Array(this.#pathsMax);
+    this.#open = new Uint8Array(this.#pathsMax);
+    this.#families = new Uint8Array(this.#pathsMax);
+    checkOptions(options);
+    this.#native = nativeEngine();
+    const handle = this.#native.create(nativeOptions(options, mode), randomBytes(KEY_BYTES));
+    if (typeof handle === 'number') {
+      throw new SystemError(`cannot make the probe engine: ${getSystemErrorName(handle)}`, {
+        code: 'ENGINE_CREATE',
+      });
+    }
+    this.#handle = handle;
+    this.#memory = new PathMemory(...this.#native.memory(handle));
+    this.#readiness = { 4: this.#openSockets(4), 6: this.#openSockets(6) };
+  }
+
+  /** The first origin decides; one that fails beside others that work leaves its own paths unsent. */
+  #openSockets(family: IpFamily): ProbeReadiness {
+    let readiness: ProbeReadiness = { ready: false, reason: 'no origin' };
+    for (const [i, origin] of this.#options.origins.entries()) {
+      const result = this.#native.openSockets(
+        this.#handle,
+        i,
+        origin.netnsFd ?? -1,
+        family,
+        sourceOf(origin, family),
+      );
+      if (i === 0) {
+        readiness =
+          result === 0
+            ? { ready: true, mode: this.#mode }
+            : { ready: false, reason: getSystemErrorName(result) };
+      }
+    }
+    return readiness;
+  }
+
+  /** @throws NotPermittedError, SystemError when no family works */
+  async start(): Promise<void> {
+    if (!FAMILIES.some((family) => this.#readiness[family].ready)) {
+      const reasons = FAMILIES.map((family) => {
+        const ready = this.#readiness[family];
+        return ready.ready ? '' : `IPv${family}: ${ready.reason}`;
+      }).join(', ');
+      const message = `cannot open ${this.#mode} sockets for probes: ${reasons}`;
+      if (/EPERM|EACCES/.test(reasons))
+        throw new NotPermittedError(message, { hint: 'CAP_NET_RAW is needed' });
+      throw new SystemError(message, { code: 'ENGINE_SOCKETS' });
+    }
+    const result = this.#native.start(this.#handle, () => this.#takeEvents());
+    if (result < 0) {
+      throw new SystemError(`cannot start the probe engine: ${getSystemErrorName(result)}`, {
+        code: 'ENGINE_START',
+      });
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#native.stop(this.#handle);
+  }
+
+  readiness(family: IpFamily, responder: EnginePath['responder']): ProbeReadiness {
+    if (responder === 'echo' && this.#options.flows === 0) {
+      return { ready: false, reason: 'no source ports for echo probes' };
+    }
+    return this.#readiness[family];
+  }
+
+  open(path: EnginePath): number {
+    const bytes = parseIp(path.address);
+    const family = ipFamily(bytes);
+    checkPath(path, family, this.#options.origins.length);
+    const index = this.#free.shift() ?? this.#used++;
+    if (index >= this.#pathsMax) {
+      this.#used--;
+      throw new UsageError(`no room for more than ${this.#pathsMax} paths`);
+    }
+    this.#generations[index] = ((this.#generations[index] ?? 0) + 1) >>> 0 || 1;
+    this.#open[index] = 1;
+    this.#families[index] = family;
+    this.#count++;
+    this.#send(CommandKind.open, index, (command) => {
+      command[Command.responder] = Responder[path.responder];
+      command[Command.origin] = path.origin;
+      command[Command.family] = family;
+      command[Command.rotate] = path.rotate === true ? 1 : 0;
+      command[Command.packetBytes] = path.packetBytes ?? 0;
+      command[Command.periodUs] = Math.round(path.periodMs * 1000);
+      // The first look comes within a second; where in it is chance, so that nodes do not fall into step.
+      command[Command.phaseUs] = randomInt(Math.max(1, Math.round(Math.min(path.periodMs, 1000) * 1000)));
+      new Uint8Array(command.buffer).set(bytes, Command.address * 4);
+    });
+    return index;
+  }
+
+  close(index: number): void {
+    if (this.#open[index] !== 1) return;
+    this.#send(CommandKind.close, index);
+    this.#open[index] = 0;
+    this.#count--;
+    this.#free.push(index);
+  }
+
+  pace(index: number, periodMs: number): void {
+    if (this.#open[index] !== 1) return;
+    this.#send(CommandKind.pace, index, (command) => {
+      command[Command.periodUs] = Math.round(periodMs * 1000);
+    });
+  }
+
+  burst(index: number, count: number, spacingMs: number): void {
+    if (this.#open[index] !== 1) return;
+    this.#send(CommandKind.burst, index, (command) => {
+      command[Command.count] = count;
+      command[Command.spacingUs] = Math.round(spacingMs * 1000);
+    });
+  }
+
+  #send(kind: number, index: number, fill?: (command: Uint32Array) => void): void {
+    if (this.#stopped) return;
+    this.#command.fill(0);
+    this.#command[Command.kind] = kind;
+    this.#command[Command.path] = index;
+    this.#command[Command.generation] = this.#generations[index] ?? 0;
+    fill?.(this.#command);
+    const result = this.#native.command(this.#handle, this.#command, 1);
+    if (result < 0) {
+      throw new SystemError(`the probe engine takes no command: ${getSystemErrorName(result)}`, {
+        code: 'ENGINE_COMMAND',
+      });
+    }
+  }
+
+  counts(index: number): PathCounts {
+    return this.#memory.read(index, this.#open[index] === 1 ? (this.#generations[index] ?? 0) : 0);
+  }
+
+  takeMax(index: number): number {
+    return this.#memory.takeMax(index);
+  }
+
+  setPeers(_addresses: readonly string[]): void {
+    // Without programs nobody is answered here: the peers' kernels and agents are.
+  }
+
+  onEvents(listener: (events: readonly EngineEvent[]) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  #takeEvents(): void {
+    for (;;) {
+      const count = this.#native.events(this.#handle, this.#events);
+      const events: EngineEvent[] = [];
+      for (let i = 0; i < count; i++) {
+        const event = this.#eventAt(i * Event.words);
+        if (event !== undefined) events.push(event);
+      }
+      if (events.length > 0) for (const listener of this.#listeners) listener(events);
+      if (count < EVENTS_AT_ONCE) return;
+    }
+  }
+
+  /** Undefined: of an earlier use of the index. */
+  #eventAt(at: number): EngineEvent | undefined {
+    const words = this.#events.subarray(at, at + Event.words);
+    const path = words[Event.path] ?? 0;
+    const kind = EVENT_KINDS[words[Event.kind] ?? 0];
+    if (kind === undefined || this.#open[path] !== 1) return undefined;
+    if (words[Event.generation] !== this.#generations[path]) return undefined;
+    const family = words[Event.offenderFamily] ?? 0;
+    const offender = new Uint8Array(
+      words.buffer,
+      words.byteOffset + Event.offender * 4,
+      family === 4 ? 4 : 16,
+    );
+    return {
+      kind,
+      path,
+      atNs: Number(this.#eventTimes[at / 2]),
+      errno: kind === 'error' ? words[Event.error] : undefined,
+      offender: family === 0 ? undefined : formatIp(offender),
+      mtu: words[Event.mtu] ?? 0,
+    };
+  }
+
+  self(): EngineSelf {
+    this.#native.self(this.#handle, this.#self);
+    const value = (index: number): number => this.#self[index] ?? 0;
+    return {
+      mode: this.#readiness,
+      paths: this.#count,
+      sent: value(Self.sent),
+      cpuNs: value(Self.cpuNs),
+      bpfNs: undefined,
+      ownDrops: value(Self.ownDrops),
+      foreign: value(Self.foreign),
+      corrupt: value(Self.corrupt),
+      deferred: value(Self.deferred),
+      lagMaxNs: value(Self.lagMaxNs),
+      clockSteps: value(Self.clockSteps),
+    };
+  }
+}
+
+function checkOptions({ origins, flows = 0, burst = 0, dscp = 0 }: EngineOptions): void {
+  if (origins.length === 0 || origins.length > ORIGINS_MAX) {
+    throw new UsageError(`an engine has 1 to ${ORIGINS_MAX} origins, not ${origins.length}`);
+  }
+  if (flows < 0 || flows > FLOWS_MAX) throw new UsageError(`flows: ${flows} is not 0..${FLOWS_MAX}`);
+  if (burst < 0 || burst > BURST_MAX) throw new UsageError(`burst: ${burst} is not 0..${BURST_MAX}`);
+  if (dscp < 0 || dscp > 63) throw new UsageError(`dscp: ${dscp} is not 0..63`);
+}
+
+function checkPath(path: EnginePath, family: IpFamily, origins: number): void {
+  if (path.origin < 0 || path.origin >= origins) throw new UsageError(`origin ${path.origin} does not exist`);
+  const bytes = path.packetBytes;
+  if (bytes !== undefined && (bytes < LEAST_BYTES[family] || bytes > PACKET_BYTES_MAX)) {
+    throw new UsageError(`packetBytes: ${bytes} is not ${LEAST_BYTES[family]}..${PACKET_BYTES_MAX}`);
+  }
+}
+
+function sourceOf(origin: EngineOrigin, family: IpFamily): Uint8Array {
+  const found = (origin.sources ?? [])
+    .map((text) => parseIp(text))
+    .find((bytes) => ipFamily(bytes) === family);
+  return found ?? new Uint8Array(0);
+}
+
+function nativeOptions(options: EngineOptions, mode: EngineMode): Int32Array {
+  const values = new Int32Array(Option.count);
+  const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+  values[Option.mode] = Mode[mode];
+  values[Option.prober] = randomInt(1, 2 ** 31);
+  values[Option.icmpId] = randomInt(1, 0x10000);
+  values[Option.pathsMax] = options.pathsMax ?? DEFAULT_PATHS_MAX;
+  values[Option.timeoutMs] = timeoutMs;
+  values[Option.turnMs] = options.turnMs ?? DEFAULT_TURN_MS;
+  values[Option.packetsPerSecond] = options.packetsPerSecond ?? DEFAULT_PACKETS_PER_SECOND;
+  values[Option.burst] = options.burst ?? DEFAULT_BURST;
+  values[Option.burstSpacingMs] = options.burstSpacingMs ?? DEFAULT_BURST_SPACING_MS;
+  values[Option.softTimeoutMs] = Math.min(timeoutMs, options.softTimeoutMs ?? DEFAULT_SOFT_TIMEOUT_MS);
+  values[Option.flows] = options.flows ?? DEFAULT_FLOWS;
+  values[Option.dscp] = options.dscp ?? 0;
+  values[Option.receiveBuffer] = DEFAULT_RECEIVE_BUFFER_BYTES;
+  values[Option.recordsFd] = -1;
+  return values;
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * What becomes of probes that are not answered.
+ *
+ * 1. At the soft deadline of a path (its longest recent round trip fourfold, at least the engine's), a probe
+ *    of an answering path that still waits makes the path suspect, and a burst follows at once.
+ * 2. When the burst's last probe has passed its soft deadline too, and nothing was answered, it is silent.
+ * 3. Any answer ends both. At the hard deadline a waiting probe is lost.
+ */
+#include "engine.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define SOFT_FACTOR 4u
+
+void engine_begin_burst(struct engine *engine, uint32_t index, uint32_t count, uint32_t spacing_us,
+			uint64_t now_ns)
+{
+	struct path_state *path = &engine->paths[index];
+
+	path->burst_left = count;
+	path->burst_spacing_us = spacing_us;
+	path->burst_next_ns = now_ns;
+	if (path->bursting || !count)
+		return;
+	path->bursting = true;
+	engine->bursts[engine->burst_count++] = index;
+}
+
+void engine_set_phase(struct engine *engine, uint32_t index, enum path_phase phase)
+{
+	struct path_state *path = &engine->paths[index];
+
+	engine->suspects -= path->phase == PHASE_SUSPECT;
+	engine->suspects += phase == PHASE_SUSPECT;
+	path->phase = (uint8_t)phase;
+}
+
+static void tell(struct engine *engine, uint32_t index, enum engine_event_kind kind, uint64_t now_ns)
+{
+	struct engine_event event = {
+		.at_ns = now_ns,
+		.kind = kind,
+		.path = index,
+		.generation = engine->paths[index].generation,
+	};
+
+	engine_event(engine, &event);
+}
+
+static void note_answered(struct engine *engine, uint32_t index, uint64_t now_ns)
+{
+	struct path_state *path = &engine->paths[index];
+
+	engine->accounts[index].lost_in_a_row = 0;
+	if (path->phase == PHASE_ANSWERING)
+		return;
+	engine_set_phase(engine, index, PHASE_ANSWERING);
+	tell(engine, index, EVENT_ANSWER, now_ns);
+}
+
+static void note_missed(struct engine *engine, uint32_t index, uint64_t now_ns)
+{
+	struct path_state *path = &engine->paths[index];
+	uint32_t burst = (uint32_t)engine->options[OPTION_BURST];
+	uint32_t missed = ++engine->accounts[index].lost_in_a_row;
+
+	if (path->phase == PHASE_ANSWERING) {
+		engine_set_phase(engine, index, PHASE_SUSPECT);
+		tell(engine, index, EVENT_SUSPECT, now_ns);
+		engine_begin_burst(engine, index, burst,
+				   (uint32_t)engine->options[OPTION_BURST_SPACING_MS] * 1000, now_ns);
+	}
+	if (path->phase != PHASE_SILENT && missed > burst) {
+		engine_set_phase(engine, index, PHASE_SILENT);
+		tell(engine, index, EVENT_SILENT, now_ns);
+	}
+}
+
+/* By the path's own times, where they are longer than what all have. */
+static uint64_t soft_deadline_ns(const struct engine *engine, uint32_t index)
+{
+	uint64_t own_ns = engine->records[index].rtt_last_ns * SOFT_FACTOR;
+
+	if (own_ns > engine->timeout_ns)
+		own_ns = engine->timeout_ns;
+	return own_ns > engine->soft_ns ? own_ns : engine->soft_ns;
+}
+
+/* True: it has been dealt with. */
+static bool check_soft(struct engine *engine, const struct flight *flight, uint64_t now_ns)
+{
+	if (!engine->paths[flight->path].active)
+		return true;
+	if (!engine_waiting(engine, flight->path, flight->sequence)) {
+		uint32_t place = flight->sequence & (PROBE_RING - 1);
+
+		if (engine->records[flight->path].answered_sequence[place] == flight->sequence)
+			note_answered(engine, flight->path, now_ns);
+		return true;
+	}
+	if (now_ns - flight->sent_ns < soft_deadline_ns(engine, flight->path))
+		return false;
+	note_missed(engine, flight->path, now_ns);
+	return true;
+}
+
+static bool keep_slow(struct engine *engine, const struct flight *flight)
+{
+	if (engine->slow_count == engine->slow_capacity) {
+		uint32_t capacity = engine->slow_capacity ? engine->slow_capacity * 2 : 256;
+		struct flight *grown = realloc(engine->slow, capacity * sizeof(*grown));
+
+		if (!grown)
+			return false;
+		engine->slow = grown;
+		engine->slow_capacity = capacity;
+	}
+	engine->slow[engine->slow_count++] = *flight;
+	return true;
+}
+
+static void check_slow(struct engine *engine, uint64_t now_ns)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < engine->slow_count; i++) {
+		if (!check_soft(engine, &engine->slow[i], now_ns))
+			engine->slow[kept++] = engine->slow[i];
+	}
+	engine->slow_count = kept;
+}
+
+void engine_check_deadlines(struct engine *engine, uint64_t now_ns)
+{
+	check_slow(engine, now_ns);
+	for (; engine->flight_soft < engine->flight_tail; engine->flight_soft++) {
+		struct flight *flight = &engine->flights[engine->flight_soft & engine->flight_mask];
+
+		if (now_ns - flight->sent_ns < engine->soft_ns)
+			break;
+		/* Without memory for it, the common deadline is its own. */
+		if (!check_soft(engine, flight, now_ns) && !keep_slow(engine, flight))
+			note_missed(engine, flight->path, now_ns);
+	}
+	for (; engine->flight_hard < engine->flight_soft; engine->flight_hard++) {
+		struct flight *flight = &engine->flights[engine->flight_hard & engine->flight_mask];
+
+		if (now_ns - flight->sent_ns < engine->timeout_ns)
+			break;
+		if (engine->paths[flight->path].active &&
+		    engine_claim(engine, flight->path, flight->sequence))
+			engine->accounts[flight->path].lost++;
+	}
+}

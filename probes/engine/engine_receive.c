@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Reads answers, departure stamps and ICMP errors from the sockets, in batches. Never blocks. */
+#include "engine.h"
+
+#include <errno.h>
+#include <linux/errqueue.h>
+#include <linux/net_tstamp.h>
+#include <netinet/ip.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/uio.h>
+#include <time.h>
+
+#define SLOT_BYTES    512 /* of a message; a longer one is cut, its cookie stands in front */
+#define CONTROL_BYTES 256
+#define IP_TTL_OFFSET 8 /* RFC 791 §3.1 */
+#define READY_MAX     64
+#define ROUNDS_MAX    64 /* batches of one socket before the others get their turn */
+
+struct receive_batch {
+	struct mmsghdr messages[ENGINE_BATCH];
+	struct iovec vectors[ENGINE_BATCH];
+	struct sockaddr_in6 peers[ENGINE_BATCH]; /* large enough for sockaddr_in */
+	uint8_t control[ENGINE_BATCH][CONTROL_BYTES];
+	uint8_t bytes[ENGINE_BATCH][SLOT_BYTES];
+};
+
+int engine_receive_init(struct engine *engine)
+{
+	/* One for answers, one for the error queue, which is read in between. */
+	engine->received = calloc(2, sizeof(*engine->received));
+	return engine->received ? 0 : -ENOMEM;
+}
+
+void engine_receive_free(struct engine *engine)
+{
+	free(engine->received);
+	engine->received = NULL;
+}
+
+static int read_batch(struct engine_socket *sock, struct receive_batch *batch, int flags)
+{
+	int got;
+
+	for (int i = 0; i < ENGINE_BATCH; i++) {
+		batch->vectors[i] = (struct iovec){batch->bytes[i], SLOT_BYTES};
+		batch->messages[i].msg_hdr = (struct msghdr){.msg_name = &batch->peers[i],
+							     .msg_namelen = sizeof(batch->peers[i]),
+							     .msg_iov = &batch->vectors[i],
+							     .msg_iovlen = 1,
+							     .msg_control = batch->control[i],
+							     .msg_controllen = CONTROL_BYTES};
+	}
+	got = recvmmsg(sock->fd, batch->messages, ENGINE_BATCH, flags | MSG_DONTWAIT, NULL);
+	return got < 0 ? -errno : got;
+}
+
+/* Who sent a packet; of an error, where the quoted packet went. 16 bytes, or false. */
+static bool peer_address(const struct msghdr *header, int family, uint8_t *address)
+{
+	const struct sockaddr_in6 *v6 = header->msg_name;
+	const struct sockaddr_in *v4 = header->msg_name;
+
+	memset(address, 0, 16);
+	if (family == 4 && header->msg_namelen >= sizeof(*v4) && v4->sin_family == AF_INET)
+		memcpy(address, &v4->sin_addr, 4);
+	else if (family == 6 && header->msg_namelen >= sizeof(*v6) && v6->sin6_family == AF_INET6)
+		memcpy(address, &v6->sin6_addr, 16);
+	else
+		return false;
+	return true;
+}
+
+/* The kernel's software stamp among the control messages, as monotonic time; 0: none. */
+static uint64_t stamp_of(const struct engine *engine, struct cmsghdr *control)
+{
+	struct timespec stamp;
+
+	if (control->cmsg_level != SOL_SOCKET || control->cmsg_type != SCM_TIMESTAMPING)
+		return 0;
+	memcpy(&stamp, CMSG_DATA(control), sizeof(stamp));
+	if (stamp.tv_sec == 0 && stamp.tv_nsec == 0)
+		return 0;
+	return (uint64_t)((int64_t)stamp.tv_sec * 1000000000ll + stamp.tv_nsec - engine->clock_offset_ns);
+}
+
+static uint32_t hop_limit_of(struct cmsghdr *control)
+{
+	int value = 0;
+
+	if ((control->cmsg_level == IPPROTO_IP && control->cmsg_type == IP_TTL) ||
+	    (control->cmsg_level == IPPROTO_IPV6 && control->cmsg_type == IPV6_HOPLIMIT))
+		memcpy(&value, CMSG_DATA(control), sizeof(value));
+	return (uint32_t)value;
+}
+
+/* Cuts `length` bytes off the front, as far as there are. */
+static void skip(struct engine_answer *answer, uint32_t length)
+{
+	length = length < answer->length ? length : answer->length;
+	answer->cookie += length;
+	answer->length -= length;
+}
+
+static void read_answer(struct engine *engine, const struct engine_socket *sock, struct mmsghdr *message)
+{
+	struct msghdr *header = &message->msg_hdr;
+	uint8_t address[16];
+	struct engine_answer answer = {
+		.cookie = header->msg_iov->iov_base,
+		.length = message->msg_len,
+		.address = address,
+		.family = sock->family,
+	};
+	struct cmsghdr *control;
+
+	if (!peer_address(header, sock->family, address))
+		return;
+	for (control = CMSG_FIRSTHDR(header); control; control = CMSG_NXTHDR(header, control)) {
+		uint64_t stamp = stamp_of(engine, control);
+
+		answer.received_ns = stamp ? stamp : answer.received_ns;
+		if (hop_limit_of(control))
+			answer.hop_limit = hop_limit_of(control);
+	}
+	if (sock->kind == SOCKET_ICMP && sock->raw && sock->family == 4) {
+		uint32_t ip_bytes = answer.length ? (answer.cookie[0] & 0xfu) * 4u : 0;
+
+		answer.hop_limit = answer.length > IP_TTL_OFFSET ? answer.cookie[IP_TTL_OFFSET] : 0;
+		skip(&answer, ip_bytes);
+		/* A raw IPv4 socket sees packets before the kernel has checked their sum; a cut one it cannot
+		 * check. */
+		if (!(header->msg_flags & MSG_TRUNC) && engine_checksum(answer.cookie, answer.length) != 0) {
+			engine_count(engine, SELF_CORRUPT, 1);
+			return;
+		}
+	}
+	if (sock->kind == SOCKET_ICMP)
+		skip(&answer, 8);
+	engine_take_answer(engine, &answer);
+}
+
+/* The probe that an ICMP error quotes, from its ICMP or UDP header on; a UDP socket is shown what follows it.
+ * False when it is none, or cut too short. */
+static bool quoted_path(const struct engine *engine, const struct engine_socket *sock,
+			const struct mmsghdr *message, uint32_t *path, uint32_t *sequence)
+{
+	const uint8_t *bytes = message->msg_hdr.msg_iov->iov_base;
+	struct probe_cookie cookie;
+	uint32_t header = sock->kind == SOCKET_UDP ? 0 : 8;
+	uint8_t address[16];
+
+	if (message->msg_len < header + sizeof(cookie) ||
+	    !peer_address(&message->msg_hdr, sock->family, address))
+		return false;
+	memcpy(&cookie, bytes + header, sizeof(cookie));
+	*path = ntohl(cookie.path);
+	*sequence = ntohl(cookie.sequence);
+	return cookie.magic == htonl(PROBE_MAGIC) &&
+	       ntohl(cookie.prober) == (uint32_t)engine->options[OPTION_PROBER] &&
+	       *path < engine->paths_max && engine->paths[*path].active &&
+	       memcmp(engine->paths[*path].address, address, 16) == 0 &&
+	       cookie.nonce == engine_nonce(engine, *path, *sequence, address);
+}
+
+static void read_failure(struct engine *engine, const struct engine_socket *sock, struct mmsghdr *message,
+			 const struct sock_extended_err *error)
+{
+	const struct sockaddr_in6 *v6 = (const void *)SO_EE_OFFENDER(error);
+	const struct sockaddr_in *v4 = (const void *)SO_EE_OFFENDER(error);
+	struct engine_failure failure = {.error = error->ee_errno,
+					 .mtu = error->ee_errno == EMSGSIZE ? error->ee_info : 0};
+	uint32_t sequence;
+
+	if (!quoted_path(engine, sock, message, &failure.path, &sequence)) {
+		engine_count(engine, SELF_FOREIGN, 1);
+		return;
+	}
+	if (v4->sin_family == AF_INET) {
+		failure.offender_family = 4;
+		memcpy(failure.offender, &v4->sin_addr, 4);
+	} else if (v6->sin6_family == AF_INET6) {
+		failure.offender_family = 6;
+		memcpy(failure.offender, &v6->sin6_addr, 16);
+	}
+	if (engine_claim(engine, failure.path, sequence))
+		engine_note_failure(engine, &failure);
+}
+
+static void read_notice(struct engine *engine, struct engine_socket *sock, struct mmsghdr *message)
+{
+	struct msghdr *header = &message->msg_hdr;
+	struct cmsghdr *control;
+	uint64_t stamp = 0;
+	bool departed = false;
+	uint32_t number = 0;
+
+	for (control = CMSG_FIRSTHDR(header); control; control = CMSG_NXTHDR(header, control)) {
+		struct sock_extended_err error;
+		uint64_t found = stamp_of(engine, control);
+
+		stamp = found ? found : stamp;
+		if (!((control->cmsg_level == IPPROTO_IP && control->cmsg_type == IP_RECVERR) ||
+		      (control->cmsg_level == IPPROTO_IPV6 && control->cmsg_type == IPV6_RECVERR)))
+			continue;
+		memcpy(&error, CMSG_DATA(control), sizeof(error));
+		if (error.ee_origin == SO_EE_ORIGIN_TIMESTAMPING) {
+			departed = true;
+			number = error.ee_data;
+		} else {
+			read_failure(engine, sock, message, (const void *)CMSG_DATA(control));
+		}
+	}
+	if (departed && stamp && sock->owners && sock->stamp_next - number <= STAMP_OWNERS)
+		engine_note_departure(engine, &sock->owners[number % STAMP_OWNERS], stamp);
+}
+
+static void drain_notices(struct engine *engine, struct engine_socket *sock)
+{
+	struct receive_batch *batch = &engine->received[1];
+
+	if (sock->fd < 0)
+		return;
+	for (int round = 0; round < ROUNDS_MAX; round++) {
+		int got = read_batch(sock, batch, MSG_ERRQUEUE);
+
+		for (int i = 0; i < got; i++)
+			read_notice(engine, sock, &batch->messages[i]);
+		if (got < ENGINE_BATCH)
+			return;
+	}
+}
+
+/* Departures first: an answer is matched with the stamp of its probe. */
+static void drain_departures(struct engine *engine, const struct engine_socket *sock)
+{
+	for (uint32_t i = 0; i < engine->origins; i++) {
+		struct engine_sockets *sockets = &engine->sockets[i][sock->family == 4 ? 0 : 1];
+
+		if (sockets->icmp.fd >= 0 && sockets->icmp.stamps && sock->kind == SOCKET_ICMP)
+			drain_notices(engine, &sockets->icmp);
+		if (sockets->udp_raw.fd >= 0 && sockets->udp_raw.stamps && sock->kind == SOCKET_UDP)
+			drain_notices(engine, &sockets->udp_raw);
+	}
+}
+
+static void drain_answers(struct engine *engine, struct engine_socket *sock)
+{
+	struct receive_batch *batch = &engine->received[0];
+
+	for (int round = 0; round < ROUNDS_MAX; round++) {
+		int got = read_batch(sock, batch, 0);
+
+		/* A pending ICMP error refuses one read; the error itself lies in the error queue. */
+		if (got < 0 && got != -EAGAIN && got != -EINTR) {
+			engine_take_error(sock);
+			got = read_batch(sock, batch, 0);
+		}
+		if (got <= 0)
+			return;
+		if (sock->stamps) {
+			engine_check_clock(engine);
+			drain_departures(engine, sock);
+			drain_notices(engine, sock);
+		}
+		for (int i = 0; i < got; i++)
+			read_answer(engine, sock, &batch->messages[i]);
+		if (got < ENGINE_BATCH)
+			return;
+	}
+}
+
+static void note_drops(struct engine *engine, struct engine_socket *sock)
+{
+	uint32_t drops = engine_read_drops(sock);
+
+	engine_count(engine, SELF_OWN_DROPS, drops - sock->drops);
+	sock->drops = drops;
+}
+
+/* Reads all that has arrived. */
+void engine_drain(struct engine *engine)
+{
+	struct epoll_event ready[READY_MAX];
+
+	for (int round = 0; round < ROUNDS_MAX; round++) {
+		int count = epoll_wait(engine->epoll, ready, READY_MAX, 0);
+
+		for (int i = 0; i < count; i++) {
+			struct engine_socket *sock = ready[i].data.ptr;
+
+			if (ready[i].events & EPOLLERR)
+				drain_notices(engine, sock);
+			if (ready[i].events & EPOLLIN) {
+				drain_answers(engine, sock);
+				note_drops(engine, sock);
+			}
+		}
+		if (count < READY_MAX)
+			return;
+	}
+}

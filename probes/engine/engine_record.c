@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Matching an answer to its probe, by the steps of probe_structs.h. Each probe has one outcome. */
+#include "engine.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+static uint32_t place(uint32_t sequence)
+{
+	return sequence & (PROBE_RING - 1);
+}
+
+static uint64_t nonce_of(const struct engine *engine, uint32_t path, uint32_t sequence)
+{
+	return engine_nonce(engine, path, sequence, engine->records[path].address);
+}
+
+/* Takes the probe out of its place. True: nobody else has, and it is the caller's to count. */
+bool engine_claim(struct engine *engine, uint32_t path, uint32_t sequence)
+{
+	uint64_t expected = nonce_of(engine, path, sequence);
+
+	return __atomic_compare_exchange_n(&engine->records[path].nonce[place(sequence)], &expected, 0, false,
+					   __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+/* Whether the probe has no outcome yet. */
+bool engine_waiting(const struct engine *engine, uint32_t path, uint32_t sequence)
+{
+	return __atomic_load_n(&engine->records[path].nonce[place(sequence)], __ATOMIC_ACQUIRE) ==
+	       nonce_of(engine, path, sequence);
+}
+
+void engine_note_departure(struct engine *engine, const struct stamp_owner *owner, uint64_t sent_ns)
+{
+	/* The place may hold a later probe by now. */
+	if (owner->path < engine->paths_max &&
+	    engine->paths[owner->path].sequence - owner->sequence < PROBE_RING)
+		engine->records[owner->path].sent_ns[place(owner->sequence)] = sent_ns;
+}
+
+static void note_round_trip(struct probe_path *record, uint64_t rtt_ns)
+{
+	record->rtt_sum_ns += rtt_ns;
+	record->rtt_last_ns = rtt_ns;
+	if (rtt_ns > record->rtt_max_ns)
+		record->rtt_max_ns = rtt_ns;
+	record->histogram[probe_bucket(rtt_ns)]++;
+}
+
+static void note_answer(struct engine *engine, const struct engine_answer *answer,
+			const struct probe_cookie *cookie)
+{
+	uint32_t path = ntohl(cookie->path);
+	uint32_t sequence = ntohl(cookie->sequence);
+	struct probe_path *record = &engine->records[path];
+	uint64_t sent_ns = record->sent_ns[place(sequence)];
+	bool timed = sent_ns && answer->received_ns >= sent_ns;
+
+	record->answered_sequence[place(sequence)] = sequence;
+	if (timed && answer->received_ns - sent_ns > engine->timeout_ns) {
+		record->late++;
+		engine->accounts[path].lost++;
+		return;
+	}
+	record->answered++;
+	record->answered_last_ns = answer->received_ns ? answer->received_ns : engine_now_ns();
+	record->hop_limit_last = answer->hop_limit;
+	if (timed)
+		note_round_trip(record, answer->received_ns - sent_ns);
+	else
+		record->unstamped++;
+	if (cookie->flags & PROBE_ECHOED) {
+		record->echoed++;
+		record->residence_sum_ns += ntohl(cookie->residence_ns);
+	}
+	if ((int32_t)(sequence - record->sequence_last) < 0)
+		record->reordered++;
+	else
+		record->sequence_last = sequence;
+}
+
+/* An answer that no waiting probe is of: after the deadline, or not the first one. */
+static void note_stray(struct engine *engine, uint32_t path, uint32_t sequence)
+{
+	if (engine->records[path].answered_sequence[place(sequence)] == sequence)
+		engine->accounts[path].duplicate++;
+	else
+		engine->accounts[path].late++;
+}
+
+void engine_take_answer(struct engine *engine, const struct engine_answer *answer)
+{
+	struct probe_cookie cookie;
+	uint32_t path;
+
+	if (answer->length < sizeof(cookie)) {
+		engine_count(engine, SELF_CORRUPT, 1);
+		return;
+	}
+	memcpy(&cookie, answer->cookie, sizeof(cookie));
+	path = ntohl(cookie.path);
+	if (cookie.magic != htonl(PROBE_MAGIC) || cookie.version != 1 ||
+	    ntohl(cookie.prober) != (uint32_t)engine->options[OPTION_PROBER] || path >= engine->paths_max ||
+	    !engine->paths[path].active || engine->paths[path].family != answer->family ||
+	    memcmp(engine->paths[path].address, answer->address, 16) != 0 ||
+	    cookie.nonce != nonce_of(engine, path, ntohl(cookie.sequence))) {
+		engine_count(engine, SELF_FOREIGN, 1);
+		return;
+	}
+	if (engine_claim(engine, path, ntohl(cookie.sequence)))
+		note_answer(engine, answer, &cookie);
+	else
+		note_stray(engine, path, ntohl(cookie.sequence));
+}
+
+/* Told at once the first time, then once a second at most while it stays the same. */
+void engine_note_failure(struct engine *engine, const struct engine_failure *failure)
+{
+	struct path_state *path = &engine->paths[failure->path];
+	uint64_t now_ns = engine_now_ns();
+	struct engine_event event = {
+		.at_ns = now_ns,
+		.kind = EVENT_ERROR,
+		.path = failure->path,
+		.generation = path->generation,
+		.error = failure->error,
+		.mtu = failure->mtu,
+		.offender_family = (uint32_t)failure->offender_family,
+	};
+
+	engine->accounts[failure->path].failed++;
+	if (path->error_last == failure->error && now_ns - path->error_ns < NS_PER_SECOND)
+		return;
+	path->error_last = failure->error;
+	path->error_ns = now_ns;
+	memcpy(event.offender, failure->offender, sizeof(event.offender));
+	engine_event(engine, &event);
+}

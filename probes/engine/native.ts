@@ -1,0 +1,31 @@
+import { loadAddon } from '../../src/base/assets.ts';
+
+declare const engineBrand: unique symbol;
+/** One engine of the addon. */
+export interface NativeHandle {
+  readonly [engineBrand]: true;
+}
+
+/** The addon's functions: a count, or a negative errno. Records are read or written only during the call. */
+export interface NativeEngine {
+  create(options: Int32Array, key: Uint8Array): NativeHandle | number;
+  openSockets(
+    engine: NativeHandle,
+    origin: number,
+    netnsFd: number,
+    family: number,
+    source: Uint8Array,
+  ): number;
+  start(engine: NativeHandle, onEvents: () => void): number;
+  command(engine: NativeHandle, commands: Uint32Array, count: number): number;
+  events(engine: NativeHandle, records: Uint32Array): number;
+  /** Records and accounts of all paths: live memory. */
+  memory(engine: NativeHandle): [ArrayBuffer, ArrayBuffer];
+  self(engine: NativeHandle, values: Float64Array): void;
+  stop(engine: NativeHandle): void;
+  layout(): Int32Array;
+}
+
+export function nativeEngine(): NativeEngine {
+  return loadAddon<NativeEngine>('engine.node');
+}

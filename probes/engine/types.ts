@@ -1,0 +1,159 @@
+import type { IpFamily } from '../../src/base/ip.ts';
+import type { ProbeReadiness } from '../types.ts';
+
+/**
+ * The contract of the probe engine: a native thread that sends on time, matches answers and keeps one record a path.
+ * JavaScript opens paths and reads records: a blocked event loop changes no number and no send time.
+ */
+
+/** Who stamps and counts: BPF programs on the devices, the kernel's socket stamps on raw sockets, or on datagram ones. */
+export type EngineMode = 'bpf' | 'raw' | 'datagram';
+
+/** How a path is probed. */
+export interface EnginePath {
+  /** Text form, without a zone. */
+  readonly address: string;
+  /** `icmp`: ICMP echo, answered by the peer's stack. `echo`: UDP to port 4240, answered by the peer's BPF program. */
+  readonly responder: 'icmp' | 'echo';
+  /** Index of `EngineOptions.origins`: from where it is sent. */
+  readonly origin: number;
+  /** From one probe to the next; 0: only when asked by `burst`. */
+  readonly periodMs: number;
+  /** `echo`: probes take the engine's source ports in turn, so that they spread over the ways of ECMP. Default: one port. */
+  readonly rotate?: boolean | undefined;
+  /** Bytes of the IP packet; the least possible by default. Not fragmented. */
+  readonly packetBytes?: number | undefined;
+}
+
+/** A network namespace and addresses that probes leave from. */
+export interface EngineOrigin {
+  /** Open descriptor of the namespace; undefined: the process's own. The engine does not close it. */
+  readonly netnsFd?: number | undefined;
+  /** Source addresses, at most one a family. */
+  readonly sources?: readonly string[] | undefined;
+}
+
+export interface EngineOptions {
+  readonly origins: readonly EngineOrigin[];
+  readonly mode?: 'auto' | EngineMode | undefined;
+  /** An answer later than this counts as late, not as an answer. Default 1000. */
+  readonly timeoutMs?: number | undefined;
+  /** What is due within one turn leaves in one batch. Default 20. */
+  readonly turnMs?: number | undefined;
+  /** Packets a second at most; what is due beyond it waits, and counts in `self().deferred`. Default 20,000. */
+  readonly packetsPerSecond?: number | undefined;
+  /**
+   * After the first probe of an answering path without an answer within `softTimeoutMs`, this many more follow at once,
+   * `burstSpacingMs` apart, by the thread itself. Defaults 5 and 10; 0 for none.
+   */
+  readonly burst?: number | undefined;
+  readonly burstSpacingMs?: number | undefined;
+  /** Least soft deadline; a path's own is 4 times its longest recent round trip, at most `timeoutMs`. Default 50. */
+  readonly softTimeoutMs?: number | undefined;
+  /** Source ports of `echo` probes, 1..64. Default 16. */
+  readonly flows?: number | undefined;
+  /** DSCP of the probes, 0..63. Default 0: as ordinary traffic. */
+  readonly dscp?: number | undefined;
+  /** Paths at most; memory of records is taken for all of them at start. Default 65,536. */
+  readonly pathsMax?: number | undefined;
+}
+
+/** Counts of one path since it was opened. */
+export interface PathCounts {
+  readonly sent: number;
+  readonly answered: number;
+  readonly lost: number;
+  readonly late: number;
+  readonly duplicate: number;
+  readonly reordered: number;
+  /** Answers that were seen and could not be timed. */
+  readonly unstamped: number;
+  /** Sends that the kernel refused, and ICMP errors about probes. */
+  readonly failed: number;
+  /** Answers by a BPF responder. */
+  readonly echoed: number;
+  readonly rttSumNs: number;
+  /** Longest since the last `takeMax`. */
+  readonly rttMaxNs: number;
+  readonly rttLastNs: number;
+  readonly residenceSumNs: number;
+  /** Monotonic ns, 0: never. */
+  readonly sentLastNs: number;
+  readonly answeredLastNs: number;
+  /** Probes in a row without an answer, up to now. */
+  readonly lostInARow: number;
+  readonly hopLimitLast: number;
+  /** 96 counts, see `bucketEdgeNs`. A view of live memory: copy what is to be kept. */
+  readonly histogram: Uint32Array;
+}
+
+/** What happened on a path that JavaScript must hear of at once; ordinary answers make no event. */
+export type EngineEventKind =
+  /** A probe has no answer within the soft deadline: a burst has begun. */
+  | 'suspect'
+  /** Every probe of the burst, and the one before it, has no answer within the soft deadline. */
+  | 'silent'
+  /** The first answer after `suspect` or `silent`, or ever. */
+  | 'answer'
+  /** An ICMP error or a refused send; `errno`, and who sent it. */
+  | 'error';
+
+export interface EngineEvent {
+  readonly kind: EngineEventKind;
+  readonly path: number;
+  readonly atNs: number;
+  /** `error` only. */
+  readonly errno: number | undefined;
+  /** `error` only: text form; undefined: our own kernel. */
+  readonly offender: string | undefined;
+  /** `error` only: next-hop MTU of "too big", else 0. */
+  readonly mtu: number;
+}
+
+/** What the engine itself costs and loses. */
+export interface EngineSelf {
+  readonly mode: Readonly<Record<IpFamily, ProbeReadiness>>;
+  readonly paths: number;
+  readonly sent: number;
+  /** CPU of the thread, ns, and of the programs where BPF statistics are on. */
+  readonly cpuNs: number;
+  readonly bpfNs: number | undefined;
+  /** Replies that our own socket buffers had no room for: our fault, not the path's. */
+  readonly ownDrops: number;
+  readonly foreign: number;
+  readonly corrupt: number;
+  /** Probes that left later than their turn because the budget was used up. */
+  readonly deferred: number;
+  /** How late turns began: longest since the last call, ns. */
+  readonly lagMaxNs: number;
+  readonly clockSteps: number;
+}
+
+export interface ProbeEngine {
+  /** @throws SystemError, NotPermittedError when no mode works for any family */
+  start(): Promise<void>;
+  /** Ends the thread, detaches programs, closes sockets. May be called twice. */
+  stop(): Promise<void>;
+  readiness(family: IpFamily, responder: EnginePath['responder']): ProbeReadiness;
+  /** @returns index of the path, reused after `close`. @throws UsageError for a bad address or when all paths are taken */
+  open(path: EnginePath): number;
+  close(index: number): void;
+  /** Changes the period; takes effect at the next turn. */
+  pace(index: number, periodMs: number): void;
+  /** Sends `count` probes `spacingMs` apart, besides the period's. */
+  burst(index: number, count: number, spacingMs: number): void;
+  counts(index: number): PathCounts;
+  /** Puts the path's longest round trip back to 0. */
+  takeMax(index: number): number;
+  /** Addresses of nodes that our echo responder answers; all others get nothing. */
+  setPeers(addresses: readonly string[]): void;
+  onEvents(listener: (events: readonly EngineEvent[]) => void): void;
+  self(): EngineSelf;
+}
+
+export const HISTOGRAM_BUCKETS = 96;
+
+/** Lower edge of a bucket, ns: four buckets a power of two from 1024 ns (`probe_bucket` of bpf/lib/probe_structs.h). */
+export function bucketEdgeNs(bucket: number): number {
+  return bucket === 0 ? 0 : (4 + (bucket & 3)) * 2 ** (8 + (bucket >> 2));
+}

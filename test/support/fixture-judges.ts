@@ -1,12 +1,16 @@
 import { formatCidr, parseIp } from '../../src/base/ip.ts';
 import { type Identity, RESERVED_IDENTITIES, ReservedIdentity } from '../../src/model/identity.ts';
-import type { L7Peer, ProxyPorts } from '../../src/model/l7.ts';
-import { evaluateMapState, evaluateNaive, PolicyResolver, Repository } from '../../src/policy/index.ts';
+import type { ProxyPorts } from '../../src/model/l7.ts';
+import {
+  evaluateMapState,
+  evaluateNaive,
+  type NaiveVerdict,
+  PolicyResolver,
+  Repository,
+} from '../../src/policy/index.ts';
 import { PrefixSet } from '../../src/policy/prefix-set.ts';
-import { DnsJudge } from '../../src/proxy/dns/judge.ts';
-import { HttpJudge, judgeRequest } from '../../src/proxy/http/judge.ts';
-import { readTarget } from '../../src/proxy/http/path.ts';
-import { PolicyTable } from '../../src/proxy/policy-table.ts';
+import { ProxyJudge } from './l7-judges.ts';
+import { dnsOracle, httpOracle, kafkaOracle } from './l7-oracle.ts';
 import { type FixtureFlow, type PolicyFixture, selectorsOfNames } from './policy-fixture.ts';
 
 const PROXY_PORTS: ProxyPorts = {
@@ -97,36 +101,42 @@ export class CompiledFixture {
   /** The verdict on a flow with its request, if it has one. */
   verdict(flow: FixtureFlow): 'allow' | 'deny' | 'redirect' {
     const packet = this.packet(flow);
-    if (packet !== 'redirect' || (flow.http === undefined && flow.dns === undefined)) return packet;
-    return this.#request(flow) ? 'allow' : 'deny';
+    if (packet !== 'redirect' || !hasRequest(flow)) return packet;
+    return this.request(flow) === 'deny' ? 'deny' : 'allow';
   }
 
-  #request(flow: FixtureFlow): boolean {
-    const ingress = flow.direction === 'ingress';
-    const own = { address: '10.0.0.1', identity: flow.subject.id, endpoint: 1 };
-    const other = { address: '192.0.2.1', identity: this.identityOf(flow).id, endpoint: 0 };
-    const client: L7Peer = { ...(ingress ? other : own), port: 40_000 };
-    const server: L7Peer = { ...(ingress ? own : other), port: flow.port };
-    const table = new PolicyTable(this.#resolver.l7Policy(), []);
-    if (flow.dns !== undefined)
-      return new DnsJudge().judge(table, { client, server }, flow.protocol, flow.dns).allowed;
-    const judges = new HttpJudge((problem) => {
-      throw new Error(problem);
-    }).prepare(table, { client, server });
-    const [method = 'GET', path = '/', host = 'example.org'] = flow.http ?? [];
-    const understood = readTarget(method, path, host);
-    if (judges === undefined || typeof understood === 'string') throw new Error(`${path} cannot be judged`);
-    const joined = (name: string): string | undefined => flow.headers.get(name);
-    return judgeRequest(judges, { method, hostText: host, understood, joined }, flow.direction).allowed;
+  /** What the proxy says of the flow's request: `deny`, `as it is`, or the changes under which it passes. */
+  request(flow: FixtureFlow): string {
+    const judge = new ProxyJudge(this.#resolver.l7Policy());
+    const { direction, protocol, port } = flow;
+    const peer = this.identityOf(flow).id;
+    const judged = { direction, subject: flow.subject.id, peer, protocol, port };
+    const plain = (allowed: boolean): string => (allowed ? 'as it is' : 'deny');
+    if (flow.http !== undefined) return judge.http(judged, flow.http);
+    if (flow.kafka !== undefined) return plain(judge.kafka(judged, flow.kafka));
+    return plain(judge.dns(judged, flow.dns ?? ''));
   }
 }
 
-/** What becomes of a flow as the fixture's rules read; requests are not looked at. */
-export function naivePacket(
+export function hasRequest({ http, kafka, dns }: FixtureFlow): boolean {
+  return http !== undefined || kafka !== undefined || dns !== undefined;
+}
+
+/** What becomes of a flow with its request, if it has one, as the fixture's rules read. */
+export function naiveVerdict(
   fixture: PolicyFixture,
   compiled: CompiledFixture,
   flow: FixtureFlow,
 ): 'allow' | 'deny' | 'redirect' {
+  const packet = naivePacket(fixture, compiled, flow);
+  if (packet.kind !== 'redirect' || !hasRequest(flow)) return packet.kind;
+  const { requests } = packet;
+  if (flow.http !== undefined) return httpOracle(requests, flow.http) === 'deny' ? 'deny' : 'allow';
+  if (flow.kafka !== undefined) return kafkaOracle(requests, flow.kafka) ? 'allow' : 'deny';
+  return dnsOracle(requests, flow.dns ?? '') ? 'allow' : 'deny';
+}
+
+function naivePacket(fixture: PolicyFixture, compiled: CompiledFixture, flow: FixtureFlow): NaiveVerdict {
   const { policy, namedPorts } = fixture;
   const { subject, peer, direction, protocol, port } = flow;
   const outside = 'address' in peer;
@@ -148,5 +158,5 @@ export function naivePacket(
       protocol,
       port,
     },
-  ).kind;
+  );
 }

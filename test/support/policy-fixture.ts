@@ -6,13 +6,16 @@ import { formatLabels, type Label, labelSet, parseLabel } from '../../src/model/
 import type { Direction } from '../../src/model/map-state.ts';
 import type { NamedPort } from '../../src/model/named-port.ts';
 import { formatProblems, type ParsedPolicy, parsePolicy } from '../../src/policy/index.ts';
+import { type HttpTry, KAFKA_KEYS, type KafkaTry } from './l7-language.ts';
 
 /*
  * A fixture is a policy text whose comments say what becomes of flows. A line is
  *   # allow|deny|redirect ingress|egress WORD...
  * with words `subject=` and `peer=` (labels joined by commas, a label without source is of Kubernetes and the endpoint
  * then in namespace `default` unless it says otherwise; or an address, of names `names=`), `port=80/TCP` (of ICMP the
- * type), `http=GET:/path:host`, `header=Name:value`, `dns=name`. `redirect` is for parsers that nobody judges here.
+ * type), `http=GET:/path:host`, `header=Name:value`, `dns=name`, `kafka=key:version:client:topic+topic` (`*`: every
+ * topic); `change=ADD:Name:value` is how a request that is allowed is changed on its way, `change=none` that it is not.
+ * `redirect` is for flows without a request, and for parsers that nobody judges here.
  *   # port NAME=80/TCP ...
  * are the named ports of the cluster, and of the subject.
  */
@@ -28,9 +31,11 @@ export interface FixtureFlow {
   readonly protocol: number;
   /** Of ICMP the type. */
   readonly port: number;
-  readonly http: readonly string[] | undefined;
-  readonly headers: ReadonlyMap<string, string>;
+  readonly http: HttpTry | undefined;
+  readonly kafka: KafkaTry | undefined;
   readonly dns: string | undefined;
+  /** Changes, as a text that is empty for none; undefined: nothing is said of them. */
+  readonly change: string | undefined;
 }
 
 export interface PolicyFixture {
@@ -92,6 +97,31 @@ function readWords(words: readonly string[]): ReadonlyMap<string, readonly strin
   return found;
 }
 
+function readHttp(text: string | undefined, headers: readonly string[]): HttpTry | undefined {
+  if (text === undefined) return undefined;
+  const [method = 'GET', path = '/', host = 'example.org'] = text.split(':');
+  const pairs = headers.map((header) => {
+    const [name = '', value = ''] = header.split(':');
+    return [name, value] as const;
+  });
+  return { method, path, host, headers: pairs };
+}
+
+function readKafka(text: string | undefined): KafkaTry | undefined {
+  if (text === undefined) return undefined;
+  const [name = '', version, clientId, topics = ''] = text.split(':');
+  const apiKey = KAFKA_KEYS[name];
+  if (apiKey === undefined) throw new Error(`${name} is no request of Kafka`);
+  const named = topics === '' ? [] : topics.split('+');
+  return { apiKey, apiVersion: Number(version), clientId, ...(topics !== '*' && { topics: named }) };
+}
+
+function readChange(text: string | undefined): string | undefined {
+  if (text === undefined) return undefined;
+  const [action, name, value] = text.split(':');
+  return action === 'none' ? '' : `${action} ${name}=${value}`;
+}
+
 function readFlow(text: string, line: number, identities: Identities): FixtureFlow | undefined {
   const [, verdict, direction, rest] = /^# (allow|deny|redirect) (ingress|egress) (.*)$/.exec(text) ?? [];
   if (rest === undefined) return undefined;
@@ -107,14 +137,10 @@ function readFlow(text: string, line: number, identities: Identities): FixtureFl
     subject: identities.of(labelsOf(one('subject') ?? 'app=a')),
     peer: outside ? { address: peer, names: one('names')?.split(',') ?? [] } : identities.of(labelsOf(peer)),
     ...portOf(one('port') ?? '80/TCP'),
-    http: one('http')?.split(':'),
-    headers: new Map(
-      (words.get('header') ?? []).map((header) => {
-        const [name = '', value = ''] = header.split(':');
-        return [name.toLowerCase(), value];
-      }),
-    ),
+    http: readHttp(one('http'), words.get('header') ?? []),
+    kafka: readKafka(one('kafka')),
     dns: one('dns'),
+    change: readChange(one('change')),
   };
 }
 

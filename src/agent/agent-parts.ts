@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { AgentOperations } from '../api/operations.ts';
 import { errorText } from '../base/errors.ts';
 import { type Cidr, parseCidr } from '../base/ip.ts';
 import { dropReasonText } from '../model/constants.gen.ts';
@@ -19,7 +20,7 @@ import { Ipcache } from './ipcache.ts';
 import { L7Sync } from './l7-sync.ts';
 import { AgentMetrics } from './metrics.ts';
 import { NamedPorts } from './named-ports.ts';
-import { Operations } from './operations.ts';
+import { createOperations } from './operations/index.ts';
 import { fqdnOptions } from './options.ts';
 import { ownIps, ownNode } from './own-node.ts';
 import { isInRanges, podRanges } from './pod-ranges.ts';
@@ -68,7 +69,7 @@ export class AgentParts {
   readonly fqdn: FqdnManager;
   readonly namedPorts: NamedPorts;
   readonly metrics: AgentMetrics;
-  readonly operations: Operations;
+  readonly operations: AgentOperations;
   #proxyCounters: ProxyCounters = NO_PROXY_COUNTERS;
 
   constructor(deps: AgentDeps, state: AgentState) {
@@ -289,9 +290,9 @@ export class AgentParts {
     });
   }
 
-  #createOperations(): Operations {
+  #createOperations(): AgentOperations {
     const { options, origins, storeSpec } = this.#deps;
-    return new Operations({
+    return createOperations({
       ...this.statusDeps(),
       ipcache: this.ipcache,
       activity: this.activity,

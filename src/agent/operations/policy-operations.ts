@@ -1,0 +1,107 @@
+import { type AgentOperations, ApiError } from '../../api/operations.ts';
+import type * as Api from '../../api/schema.ts';
+import { NO_CONNECTIONS } from '../../datapath/types.ts';
+import { formatLabels, parseLabels } from '../../model/labels.ts';
+import { goSelectorText, matchesSelector, selectorText } from '../../model/selector.ts';
+import { PolicyInvalidError, peerSelectorApiText, ruleName, rulesText } from '../../policy/index.ts';
+import { notFound, type OperationsDeps, refuseWhileStarting } from './deps.ts';
+
+type PolicyOperations = Pick<
+  AgentOperations,
+  | 'getPolicy'
+  | 'putPolicy'
+  | 'deletePolicy'
+  | 'getPolicySelectors'
+  | 'getPolicySubjectSelectors'
+  | 'listPolicyRules'
+  | 'listPolicyFlows'
+>;
+
+/** The rules with their revision. */
+export function policyAnswer({ policy }: OperationsDeps): Api.Policy {
+  return { revision: policy.revision, policy: rulesText(policy.rules([]).map(({ rule }) => rule)) };
+}
+
+/** Rules: `/policy`. */
+export function policyOperations(deps: OperationsDeps): PolicyOperations {
+  return {
+    async getPolicy(labels: readonly string[]): Promise<Api.Policy> {
+      const { policy } = deps;
+      const found = policy.rules(parseLabels(labels, 'any'));
+      if (labels.length > 0 && found.length === 0)
+        throw notFound(`no rule has the labels ${labels.join(', ')}`);
+      return { revision: policy.revision, policy: rulesText(found.map(({ rule }) => rule)) };
+    },
+
+    async putPolicy(text: string): Promise<Api.Policy> {
+      refuseWhileStarting(deps);
+      const { policy } = deps;
+      try {
+        policy.import(text, 'the request');
+      } catch (cause) {
+        if (!(cause instanceof PolicyInvalidError)) throw cause;
+        const syntax = cause.problems.some(({ code }) => code === 'SYNTAX');
+        throw new ApiError(syntax ? 400 : 460, cause.message, { code: cause.code, hint: cause.hint, cause });
+      }
+      return policyAnswer(deps);
+    },
+
+    async deletePolicy(labels: readonly string[]): Promise<Api.Policy> {
+      refuseWhileStarting(deps);
+      const { policy } = deps;
+      const wanted = parseLabels(labels, 'any');
+      if (wanted.length > 0 && policy.rules(wanted).length === 0) {
+        throw notFound(`no rule has the labels ${labels.join(', ')}`);
+      }
+      policy.delete(wanted);
+      return policyAnswer(deps);
+    },
+
+    async getPolicySelectors(): Promise<readonly Api.SelectorIdentityMapping[]> {
+      return deps.policy.selectors().map(({ peer, identities, users }) => ({
+        selector: peerSelectorApiText(peer),
+        identities: [...identities],
+        users,
+        labels: [],
+      }));
+    },
+
+    async getPolicySubjectSelectors(): Promise<readonly Api.SelectorIdentityMapping[]> {
+      const { policy, manager } = deps;
+      const subjects = new Map(
+        policy.rules([]).map(({ rule }) => [selectorText(rule.subject), rule.subject]),
+      );
+      return [...subjects].map(([text, subject]) => {
+        const picked = manager
+          .list()
+          .filter(({ identity }) => identity !== undefined && matchesSelector(subject, identity.labels));
+        const identities = [...new Set(picked.map(({ identity }) => identity?.id ?? 0))].sort(
+          (a, b) => a - b,
+        );
+        const users = policy.rules([]).filter(({ rule }) => selectorText(rule.subject) === text).length;
+        return { selector: goSelectorText(subject), identities, users, labels: [] };
+      });
+    },
+
+    async listPolicyRules(): Promise<readonly Api.PolicyRuleStatus[]> {
+      const { policy, manager, activity, datapath } = deps;
+      const connections = await datapath.readRuleConnections();
+      const endpoints = manager.list();
+      return policy.rules([]).map(({ id, rule }) => ({
+        id,
+        name: ruleName(rule.labels),
+        labels: formatLabels(rule.labels),
+        description: rule.description,
+        endpoints: endpoints
+          .filter(({ identity }) => identity !== undefined && matchesSelector(rule.subject, identity.labels))
+          .map((endpoint) => endpoint.id),
+        connections: connections.get(id) ?? NO_CONNECTIONS,
+        requests: activity.requestsOf(id),
+      }));
+    },
+
+    async listPolicyFlows(): Promise<Api.PolicyFlows> {
+      return deps.activity.flows();
+    },
+  };
+}

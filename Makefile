@@ -14,7 +14,8 @@ BPF_HEADERS := $(wildcard bpf/lib/*.h)
 
 all: $(if $(ADDON_BPF),build/bpf.node) $(if $(ADDON_SOCKETS),build/sockets.node) $(if $(ADDON_ICMP),build/icmp.node) \
      $(if $(ADDON_ENGINE),build/engine.node) \
-     $(if $(wildcard bpf/ciliate.bpf.c),build/ciliate.bpf.o) dist/main.cjs
+     $(if $(wildcard bpf/ciliate.bpf.c),build/ciliate.bpf.o) $(if $(wildcard bpf/health.bpf.c),build/health.bpf.o) \
+     dist/main.cjs
 
 build/bpf.node: $(ADDON_BPF) $(wildcard bpf/addon/*.h) | build
 	$(CC) $(CFLAGS) -shared -o $@.new $(ADDON_BPF) -lbpf

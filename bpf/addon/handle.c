@@ -156,8 +156,19 @@ static napi_value map_read_only_fd(napi_env env, napi_callback_info info)
 	return make_i64(env, err ? err : bpf_map_get_fd_by_id_opts(description.id, &opts));
 }
 
-const struct method handle_methods[] = {{"handleClose", handle_close},
-					{"handlePin", handle_pin},
-					{"mapFromFd", map_from_fd},
-					{"mapReadOnlyFd", map_read_only_fd},
-					{}};
+/* mapFd(map): descriptor | -errno; close-on-exec, the caller's to close */
+static napi_value map_fd(napi_env env, napi_callback_info info)
+{
+	struct fd_handle *map;
+	napi_value argv[MAX_ARGS];
+	int fd;
+
+	if (!get_args(env, info, 1, argv) || !get_fd_handle(env, argv[0], &map))
+		return NULL;
+	fd = fcntl(map->fd, F_DUPFD_CLOEXEC, 0);
+	return make_i64(env, fd < 0 ? -errno : fd);
+}
+
+const struct method handle_methods[] = {
+	{"handleClose", handle_close},	     {"handlePin", handle_pin}, {"mapFromFd", map_from_fd},
+	{"mapReadOnlyFd", map_read_only_fd}, {"mapFd", map_fd},		{}};

@@ -208,6 +208,10 @@ export class KernelMap extends Owned implements BpfMap {
     ) as number;
   }
 
+  descriptor(): number {
+    return checked(`open map ${this.info.name} for its memory`, this.native.mapFd(this.handle)) as number;
+  }
+
   freeze(): void {
     checked(`freeze map ${this.info.name}`, this.native.mapFreeze(this.handle));
   }

@@ -17,6 +17,7 @@ export interface Native {
   handlePin(handle: Handle, path: string): Status;
   mapFromFd(descriptor: number): Result<Handle>;
   mapReadOnlyFd(map: Handle): Result<number>;
+  mapFd(map: Handle): Result<number>;
   objectOpen(path: string): Result<Handle>;
   objectNames(object: Handle, kind: 0 | 1): string[];
   objectMapShape(object: Handle, map: number): readonly number[];

@@ -98,6 +98,8 @@ export interface BpfMap {
   freeze(): void;
   /** A descriptor of this map that can only look things up; close-on-exec, the caller's to close. Needs CAP_SYS_ADMIN. */
   readOnlyDescriptor(): number;
+  /** A descriptor of this map, to map its memory; close-on-exec, the caller's to close. */
+  descriptor(): number;
   pin(path: string): void;
   close(): void;
 }

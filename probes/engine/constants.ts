@@ -5,21 +5,20 @@ export const Responder = { icmp: 0, echo: 1 } as const;
 
 /** enum engine_option: index of each integer of `create`. */
 export const Option = {
-  mode: 0,
-  prober: 1,
-  icmpId: 2,
-  pathsMax: 3,
-  timeoutMs: 4,
-  turnMs: 5,
-  packetsPerSecond: 6,
-  burst: 7,
-  burstSpacingMs: 8,
-  softTimeoutMs: 9,
-  flows: 10,
-  dscp: 11,
-  receiveBuffer: 12,
-  recordsFd: 13,
-  count: 14,
+  prober: 0,
+  icmpId: 1,
+  pathsMax: 2,
+  timeoutMs: 3,
+  turnMs: 4,
+  packetsPerSecond: 5,
+  burst: 6,
+  burstSpacingMs: 7,
+  softTimeoutMs: 8,
+  flows: 9,
+  dscp: 10,
+  receiveBuffer: 11,
+  recordsFd: 12,
+  count: 13,
 } as const;
 
 export const CommandKind = { open: 1, close: 2, pace: 3, burst: 4 } as const;
@@ -119,5 +118,6 @@ export const DEFAULT_BURST = 5;
 export const DEFAULT_BURST_SPACING_MS = 10;
 export const DEFAULT_SOFT_TIMEOUT_MS = 50;
 export const DEFAULT_FLOWS = 16;
+export const DEFAULT_ECHOES_PER_SECOND = 2000;
 /** The system's default holds about 258 small packets; this holds some 10,000 (a small packet costs ~825 bytes). */
 export const DEFAULT_RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024;

@@ -31,7 +31,6 @@ enum engine_responder { RESPONDER_ICMP, RESPONDER_ECHO };
 
 /* Mirrored in constants.ts, as all enums and records that JavaScript sees; a test compares them. */
 enum engine_option {
-	OPTION_MODE,
 	OPTION_PROBER, /* random */
 	OPTION_ICMP_ID,
 	OPTION_PATHS_MAX,
@@ -132,6 +131,7 @@ struct engine_socket {
 
 /* Sockets of one origin and family. */
 struct engine_sockets {
+	enum engine_mode mode;
 	int error; /* why there are none; 0: there are */
 	struct engine_socket icmp;
 	struct engine_socket udp_raw; /* sends with the ports of `udp`; not open in datagram mode */
@@ -249,8 +249,14 @@ void engine_build(const struct engine *engine, const struct path_state *path, co
 		  uint8_t *packet);
 
 /* engine_socket.c; the first two on the caller's thread */
-int engine_open_sockets(struct engine *engine, uint32_t origin, int netns_fd, int family,
-			const uint8_t *source);
+struct socket_request {
+	uint32_t origin;
+	int netns_fd; /* -1: the caller's namespace */
+	int family;
+	enum engine_mode mode;
+	const uint8_t *source; /* NULL: the kernel's choice */
+};
+int engine_open_sockets(struct engine *engine, const struct socket_request *request);
 void engine_close_sockets(struct engine *engine);
 int engine_reset_stamps(struct engine_socket *sock);
 int engine_take_error(struct engine_socket *sock);

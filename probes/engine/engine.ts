@@ -29,6 +29,7 @@ import {
 } from './constants.ts';
 import { type NativeEngine, type NativeHandle, nativeEngine } from './native.ts';
 import { PathMemory } from './path-memory.ts';
+import { ProbePrograms } from './programs.ts';
 import type {
   EngineEvent,
   EngineMode,
@@ -51,14 +52,23 @@ const EVENT_KINDS: Readonly<Record<number, EngineEvent['kind']>> = {
 /** Least bytes of IP: headers, and the cookie of 32 bytes. */
 const LEAST_BYTES: Readonly<Record<IpFamily, number>> = { 4: 60, 6: 80 };
 
-/** An engine in one mode; `createProbeEngine` chooses the mode. */
+export interface EngineParts {
+  /** Of origins without devices, and of all without programs. */
+  readonly socketMode: 'raw' | 'datagram';
+  /** Programs for the origins that have devices, or why there are none. */
+  readonly programs: ProbePrograms | { readonly reason: string };
+  readonly prober: number;
+}
+
+/** An engine of given parts; `createProbeEngine` chooses them. */
 export class NativeProbeEngine implements ProbeEngine {
   readonly #options: EngineOptions;
-  readonly #mode: EngineMode;
+  readonly #parts: EngineParts;
   readonly #native: NativeEngine;
   readonly #handle: NativeHandle;
   readonly #memory: PathMemory;
-  readonly #readiness: Record<IpFamily, ProbeReadiness>;
+  /** By origin. */
+  readonly #readiness: readonly Record<IpFamily, ProbeReadiness>[];
   readonly #pathsMax: number;
   /** Of each use of an index: what an old use wrote is not read as the new one's. */
   readonly #generations: Uint32Array;
@@ -75,16 +85,15 @@ export class NativeProbeEngine implements ProbeEngine {
   #stopped = false;
 
   /** @throws SystemError when the addon or its memory cannot be had, UsageError for an option out of range */
-  constructor(options: EngineOptions, mode: EngineMode) {
+  constructor(options: EngineOptions, parts: EngineParts) {
     this.#options = options;
-    this.#mode = mode;
+    this.#parts = parts;
     this.#pathsMax = options.pathsMax ?? DEFAULT_PATHS_MAX;
     this.#generations = new Uint32Array(this.#pathsMax);
     this.#open = new Uint8Array(this.#pathsMax);
     this.#families = new Uint8Array(this.#pathsMax);
-    checkOptions(options);
     this.#native = nativeEngine();
-    const handle = this.#native.create(nativeOptions(options, mode), randomBytes(KEY_BYTES));
+    const handle = this.#native.create(nativeOptions(options, parts), randomBytes(KEY_BYTES));
     if (typeof handle === 'number') {
       throw new SystemError(`cannot make the probe engine: ${getSystemErrorName(handle)}`, {
         code: 'ENGINE_CREATE',
@@ -92,38 +101,33 @@ export class NativeProbeEngine implements ProbeEngine {
     }
     this.#handle = handle;
     this.#memory = new PathMemory(...this.#native.memory(handle));
-    this.#readiness = { 4: this.#openSockets(4), 6: this.#openSockets(6) };
+    this.#readiness = options.origins.map((origin, i) => {
+      return { 4: this.#openSockets(i, origin, 4), 6: this.#openSockets(i, origin, 6) };
+    });
   }
 
-  /** The first origin decides; one that fails beside others that work leaves its own paths unsent. */
-  #openSockets(family: IpFamily): ProbeReadiness {
-    let readiness: ProbeReadiness = { ready: false, reason: 'no origin' };
-    for (const [i, origin] of this.#options.origins.entries()) {
-      const result = this.#native.openSockets(
-        this.#handle,
-        i,
-        origin.netnsFd ?? -1,
-        family,
-        sourceOf(origin, family),
-      );
-      if (i === 0) {
-        readiness =
-          result === 0
-            ? { ready: true, mode: this.#mode }
-            : { ready: false, reason: getSystemErrorName(result) };
-      }
-    }
-    return readiness;
+  #modeOf(origin: number): EngineMode {
+    const { programs, socketMode } = this.#parts;
+    const devices = this.#options.origins[origin]?.devices ?? [];
+    return programs instanceof ProbePrograms && devices.length > 0 ? 'bpf' : socketMode;
+  }
+
+  #openSockets(index: number, origin: EngineOrigin, family: IpFamily): ProbeReadiness {
+    const mode = this.#modeOf(index);
+    const source = sourceOf(origin, family);
+    const fd = origin.netnsFd ?? -1;
+    const result = this.#native.openSockets(this.#handle, index, fd, family, source, Mode[mode]);
+    return result === 0 ? { ready: true, mode } : { ready: false, reason: getSystemErrorName(result) };
   }
 
   /** @throws NotPermittedError, SystemError when no family works */
   async start(): Promise<void> {
-    if (!FAMILIES.some((family) => this.#readiness[family].ready)) {
+    if (!FAMILIES.some((family) => this.readiness(family, 'icmp').ready)) {
       const reasons = FAMILIES.map((family) => {
-        const ready = this.#readiness[family];
+        const ready = this.readiness(family, 'icmp');
         return ready.ready ? '' : `IPv${family}: ${ready.reason}`;
       }).join(', ');
-      const message = `cannot open ${this.#mode} sockets for probes: ${reasons}`;
+      const message = `cannot open ${this.#modeOf(0)} sockets for probes: ${reasons}`;
       if (/EPERM|EACCES/.test(reasons))
         throw new NotPermittedError(message, { hint: 'CAP_NET_RAW is needed' });
       throw new SystemError(message, { code: 'ENGINE_SOCKETS' });
@@ -139,13 +143,14 @@ export class NativeProbeEngine implements ProbeEngine {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#native.stop(this.#handle);
+    if (this.#parts.programs instanceof ProbePrograms) this.#parts.programs.close();
   }
 
-  readiness(family: IpFamily, responder: EnginePath['responder']): ProbeReadiness {
+  readiness(family: IpFamily, responder: EnginePath['responder'], origin = 0): ProbeReadiness {
     if (responder === 'echo' && this.#options.flows === 0) {
       return { ready: false, reason: 'no source ports for echo probes' };
     }
-    return this.#readiness[family];
+    return this.#readiness[origin]?.[family] ?? { ready: false, reason: `origin ${origin} does not exist` };
   }
 
   open(path: EnginePath): number {
@@ -221,8 +226,10 @@ export class NativeProbeEngine implements ProbeEngine {
     return this.#memory.takeMax(index);
   }
 
-  setPeers(_addresses: readonly string[]): void {
-    // Without programs nobody is answered here: the peers' kernels and agents are.
+  setPeers(addresses: readonly string[], own: readonly string[]): void {
+    const { programs } = this.#parts;
+    // Without programs only kernels and agents answer.
+    if (programs instanceof ProbePrograms && !this.#stopped) programs.setPeers(addresses, own);
   }
 
   onEvents(listener: (events: readonly EngineEvent[]) => void): void {
@@ -268,13 +275,22 @@ export class NativeProbeEngine implements ProbeEngine {
   self(): EngineSelf {
     this.#native.self(this.#handle, this.#self);
     const value = (index: number): number => this.#self[index] ?? 0;
+    const { programs } = this.#parts;
+    const running = programs instanceof ProbePrograms && !this.#stopped ? programs : undefined;
+    const seen = running?.counters();
     return {
-      mode: this.#readiness,
+      mode: { 4: this.readiness(4, 'icmp'), 6: this.readiness(6, 'icmp') },
+      programs:
+        programs instanceof ProbePrograms
+          ? { ready: true, mode: 'bpf' }
+          : { ready: false, reason: programs.reason },
       paths: this.#count,
       sent: value(Self.sent),
       cpuNs: value(Self.cpuNs),
-      bpfNs: undefined,
+      bpfNs: running?.runTimeNs(),
       ownDrops: value(Self.ownDrops),
+      echoes: seen?.echoed ?? 0,
+      echoesRefused: seen === undefined ? 0 : seen.refusedAddress + seen.refusedForm + seen.refusedRate,
       foreign: value(Self.foreign),
       corrupt: value(Self.corrupt),
       deferred: value(Self.deferred),
@@ -284,7 +300,8 @@ export class NativeProbeEngine implements ProbeEngine {
   }
 }
 
-function checkOptions({ origins, flows = 0, burst = 0, dscp = 0 }: EngineOptions): void {
+/** @throws UsageError */
+export function checkOptions({ origins, flows = 0, burst = 0, dscp = 0 }: EngineOptions): void {
   if (origins.length === 0 || origins.length > ORIGINS_MAX) {
     throw new UsageError(`an engine has 1 to ${ORIGINS_MAX} origins, not ${origins.length}`);
   }
@@ -308,11 +325,10 @@ function sourceOf(origin: EngineOrigin, family: IpFamily): Uint8Array {
   return found ?? new Uint8Array(0);
 }
 
-function nativeOptions(options: EngineOptions, mode: EngineMode): Int32Array {
+function nativeOptions(options: EngineOptions, { programs, prober }: EngineParts): Int32Array {
   const values = new Int32Array(Option.count);
   const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-  values[Option.mode] = Mode[mode];
-  values[Option.prober] = randomInt(1, 2 ** 31);
+  values[Option.prober] = prober;
   values[Option.icmpId] = randomInt(1, 0x10000);
   values[Option.pathsMax] = options.pathsMax ?? DEFAULT_PATHS_MAX;
   values[Option.timeoutMs] = timeoutMs;
@@ -324,6 +340,6 @@ function nativeOptions(options: EngineOptions, mode: EngineMode): Int32Array {
   values[Option.flows] = options.flows ?? DEFAULT_FLOWS;
   values[Option.dscp] = options.dscp ?? 0;
   values[Option.receiveBuffer] = DEFAULT_RECEIVE_BUFFER_BYTES;
-  values[Option.recordsFd] = -1;
+  values[Option.recordsFd] = programs instanceof ProbePrograms ? programs.recordsFd : -1;
   return values;
 }

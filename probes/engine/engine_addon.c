@@ -155,11 +155,11 @@ static void notify(void *data)
 	uv_async_send(&handle->async);
 }
 
-/* Arguments of one call: the handle, and up to four more. Throws and returns NULL when they do not fit. */
+/* Arguments of one call: the handle, and up to five more. Throws and returns NULL when they do not fit. */
 static struct handle *handle_argument(napi_env env, napi_callback_info info, size_t wanted, napi_value *rest)
 {
-	napi_value arguments[5];
-	size_t count = 5;
+	napi_value arguments[6];
+	size_t count = 6;
 	napi_valuetype type;
 	bool ours = false;
 	void *data = NULL;
@@ -206,8 +206,7 @@ static bool between(int32_t value, int32_t least, int32_t most)
 
 static bool options_are_sane(const int32_t *options)
 {
-	return between(options[OPTION_MODE], MODE_BPF, MODE_DATAGRAM) &&
-	       between(options[OPTION_PATHS_MAX], 1, 1 << 20) &&
+	return between(options[OPTION_PATHS_MAX], 1, 1 << 20) &&
 	       between(options[OPTION_TIMEOUT_MS], 1, 60000) && between(options[OPTION_TURN_MS], 1, 1000) &&
 	       between(options[OPTION_PACKETS_PER_SECOND], 1, 10000000) &&
 	       between(options[OPTION_BURST], 0, PROBE_RING - 2) &&
@@ -250,12 +249,13 @@ static napi_value addon_create(napi_env env, napi_callback_info info)
 	return external;
 }
 
-/* openSockets(handle, origin, netnsFd or -1, family, source: Uint8Array of 0, 4 or 16) -> 0 | -errno */
+/* openSockets(handle, origin, netnsFd or -1, family, source: Uint8Array of 0, 4 or 16, mode) -> 0 | -errno */
 static napi_value addon_open_sockets(napi_env env, napi_callback_info info)
 {
-	napi_value rest[4];
-	struct handle *handle = handle_argument(env, info, 5, rest);
-	int32_t origin, netns_fd, family;
+	napi_value rest[5];
+	struct handle *handle = handle_argument(env, info, 6, rest);
+	struct socket_request request;
+	int32_t origin, netns_fd, family, mode;
 	size_t length = 0;
 	const uint8_t *source;
 
@@ -264,16 +264,19 @@ static napi_value addon_open_sockets(napi_env env, napi_callback_info info)
 	CHECK(env, napi_get_value_int32(env, rest[0], &origin));
 	CHECK(env, napi_get_value_int32(env, rest[1], &netns_fd));
 	CHECK(env, napi_get_value_int32(env, rest[2], &family));
+	CHECK(env, napi_get_value_int32(env, rest[4], &mode));
 	source = bytes_argument(env, rest[3], 0, &length);
 	if (handle->engine.started || handle->stopped || !between(origin, 0, ENGINE_ORIGINS_MAX - 1) ||
-	    (family != 4 && family != 6) || (length && length != (family == 4 ? 4u : 16u))) {
+	    (family != 4 && family != 6) || !between(mode, MODE_BPF, MODE_DATAGRAM) ||
+	    (length && length != (family == 4 ? 4u : 16u))) {
 		napi_throw_range_error(env, "ENGINE_ADDON", "an argument is out of range");
 		return NULL;
 	}
 	if ((uint32_t)origin >= handle->engine.origins)
 		handle->engine.origins = (uint32_t)origin + 1;
-	return number(env, engine_open_sockets(&handle->engine, (uint32_t)origin, netns_fd, family,
-					       length ? source : NULL));
+	request = (struct socket_request){(uint32_t)origin, netns_fd, family, (enum engine_mode)mode,
+					  length ? source : NULL};
+	return number(env, engine_open_sockets(&handle->engine, &request));
 }
 
 /* start(handle, onEvents) -> 0 | -errno; does not keep the process alive. Called once. */

@@ -60,7 +60,6 @@ static void note_answer(struct engine *engine, const struct engine_answer *answe
 	record->answered_sequence[place(sequence)] = sequence;
 	if (timed && answer->received_ns - sent_ns > engine->timeout_ns) {
 		record->late++;
-		engine->accounts[path].lost++;
 		return;
 	}
 	record->answered++;

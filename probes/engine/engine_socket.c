@@ -25,9 +25,7 @@
 struct opening {
 	struct engine *engine;
 	struct engine_sockets *sockets;
-	int netns_fd;
-	int family;
-	const uint8_t *source;
+	const struct socket_request *request;
 	int result;
 };
 
@@ -75,13 +73,13 @@ uint32_t engine_read_drops(const struct engine_socket *sock)
 	return memory[SK_MEMINFO_DROPS];
 }
 
-static int set_family_options(const struct engine *engine, const struct engine_socket *sock)
+static int set_family_options(const struct opening *opening, const struct engine_socket *sock)
 {
 	bool v4 = sock->family == 4;
 	int level = v4 ? IPPROTO_IP : IPPROTO_IPV6;
-	int traffic_class = engine->options[OPTION_DSCP] << 2;
+	int traffic_class = opening->engine->options[OPTION_DSCP] << 2;
 	/* Where a raw socket sends with its ports, that one is told of errors. */
-	bool sends = sock->kind != SOCKET_UDP || engine->options[OPTION_MODE] == MODE_DATAGRAM;
+	bool sends = sock->kind != SOCKET_UDP || opening->request->mode == MODE_DATAGRAM;
 	int result = set_int(sock->fd, level, v4 ? IP_RECVERR : IPV6_RECVERR, sends);
 
 	/* A raw IPv4 socket reads the IP header itself. */
@@ -169,13 +167,14 @@ static int bind_source(struct engine_socket *sock, const uint8_t *source)
 	return 0;
 }
 
-static int set_up(struct engine *engine, struct engine_socket *sock, const uint8_t *source)
+static int set_up(struct opening *opening, struct engine_socket *sock)
 {
-	int result = set_family_options(engine, sock);
-	bool programs = engine->options[OPTION_MODE] == MODE_BPF;
+	int result = set_family_options(opening, sock);
+	bool programs = opening->request->mode == MODE_BPF;
+	int buffer = opening->engine->options[OPTION_RECEIVE_BUFFER];
 
 	if (result == 0)
-		result = bind_source(sock, source);
+		result = bind_source(sock, opening->request->source);
 	if (result == 0 && sock->raw)
 		result = sock->kind == SOCKET_ICMP ? filter_icmp(sock) : filter_nothing(sock);
 	if (result == 0 && programs)
@@ -183,8 +182,8 @@ static int set_up(struct engine *engine, struct engine_socket *sock, const uint8
 	if (result < 0)
 		return result;
 	/* Unprivileged, the kernel caps it at net.core.rmem_max. */
-	if (set_int(sock->fd, SOL_SOCKET, SO_RCVBUFFORCE, engine->options[OPTION_RECEIVE_BUFFER]) < 0)
-		set_int(sock->fd, SOL_SOCKET, SO_RCVBUF, engine->options[OPTION_RECEIVE_BUFFER]);
+	if (set_int(sock->fd, SOL_SOCKET, SO_RCVBUFFORCE, buffer) < 0)
+		set_int(sock->fd, SOL_SOCKET, SO_RCVBUF, buffer);
 	sock->stamps = !programs && set_stamps(sock->fd, true) == 0;
 	if (!sock->stamps)
 		return 0;
@@ -194,19 +193,20 @@ static int set_up(struct engine *engine, struct engine_socket *sock, const uint8
 
 static int open_one(struct opening *opening, struct engine_socket *sock, enum socket_kind kind, bool raw)
 {
-	bool v4 = opening->family == 4;
+	bool v4 = opening->request->family == 4;
 	int icmp = v4 ? (int)IPPROTO_ICMP : (int)IPPROTO_ICMPV6;
 	struct epoll_event event = {.events = EPOLLIN | EPOLLERR, .data.ptr = sock};
 	int result;
 
-	*sock = (struct engine_socket){.fd = -1, .kind = kind, .family = opening->family, .raw = raw};
+	*sock = (struct engine_socket){
+		.fd = -1, .kind = kind, .family = opening->request->family, .raw = raw};
 	sock->id = htons((uint16_t)opening->engine->options[OPTION_ICMP_ID]);
 	sock->fd =
 		socket(v4 ? AF_INET : AF_INET6, (raw ? SOCK_RAW : SOCK_DGRAM) | SOCK_CLOEXEC | SOCK_NONBLOCK,
 		       kind == SOCKET_ICMP ? icmp : (int)IPPROTO_UDP);
 	if (sock->fd < 0)
 		return -errno;
-	result = set_up(opening->engine, sock, opening->source);
+	result = set_up(opening, sock);
 	if (result == 0 && epoll_ctl(opening->engine->epoll, EPOLL_CTL_ADD, sock->fd, &event) < 0)
 		result = -errno;
 	return result;
@@ -216,7 +216,7 @@ static int open_all(struct opening *opening)
 {
 	struct engine_sockets *sockets = opening->sockets;
 	int32_t *options = opening->engine->options;
-	bool raw = options[OPTION_MODE] != MODE_DATAGRAM;
+	bool raw = opening->request->mode != MODE_DATAGRAM;
 	int result = open_one(opening, &sockets->icmp, SOCKET_ICMP, raw);
 
 	if (result == 0 && raw && options[OPTION_FLOWS])
@@ -230,7 +230,7 @@ static void *open_inside(void *argument)
 {
 	struct opening *opening = argument;
 
-	if (setns(opening->netns_fd, CLONE_NEWNET) < 0)
+	if (setns(opening->request->netns_fd, CLONE_NEWNET) < 0)
 		opening->result = -errno;
 	else
 		opening->result = open_all(opening);
@@ -258,14 +258,14 @@ static void close_family(struct engine_sockets *sockets)
  * A socket belongs to the namespace it was made in; only a thread of its own may enter another. A family that
  * cannot be had stays closed, with the reason in `error`, which is also returned.
  */
-int engine_open_sockets(struct engine *engine, uint32_t origin, int netns_fd, int family,
-			const uint8_t *source)
+int engine_open_sockets(struct engine *engine, const struct socket_request *request)
 {
-	struct engine_sockets *sockets = &engine->sockets[origin][family == 4 ? 0 : 1];
-	struct opening opening = {engine, sockets, netns_fd, family, source, -EIO};
+	struct engine_sockets *sockets = &engine->sockets[request->origin][request->family == 4 ? 0 : 1];
+	struct opening opening = {engine, sockets, request, -EIO};
 	pthread_t thread;
 
-	if (netns_fd < 0) {
+	sockets->mode = request->mode;
+	if (request->netns_fd < 0) {
 		opening.result = open_all(&opening);
 	} else {
 		int error = pthread_create(&thread, NULL, open_inside, &opening);

@@ -1,4 +1,8 @@
-import { NativeProbeEngine } from './engine.ts';
+import { randomInt } from 'node:crypto';
+import { errorText } from '../../src/base/errors.ts';
+import { DEFAULT_ECHOES_PER_SECOND, DEFAULT_PATHS_MAX } from './constants.ts';
+import { checkOptions, type EngineParts, NativeProbeEngine } from './engine.ts';
+import { ProbePrograms } from './programs.ts';
 import type { EngineOptions, ProbeEngine } from './types.ts';
 
 export type {
@@ -13,15 +17,52 @@ export type {
 } from './types.ts';
 export { bucketEdgeNs, HISTOGRAM_BUCKETS } from './types.ts';
 
+/** Loads the programs and puts them on all devices; half of it is taken back. */
+function loadPrograms(options: EngineOptions, prober: number): ProbePrograms {
+  const programs = new ProbePrograms({
+    pathsMax: options.pathsMax ?? DEFAULT_PATHS_MAX,
+    prober,
+    echoesPerSecond: options.echoesPerSecond ?? DEFAULT_ECHOES_PER_SECOND,
+  });
+  try {
+    for (const { netnsFd, devices = [] } of options.origins) {
+      const netns = netnsFd === undefined ? undefined : `/proc/self/fd/${netnsFd}`;
+      for (const ifindex of devices) programs.attach(ifindex, netns);
+    }
+    return programs;
+  } catch (error) {
+    programs.close();
+    throw error;
+  }
+}
+
+/** In `auto`, what does not work is left out and said; a mode that is asked for must work. */
+function choosePrograms(options: EngineOptions, prober: number): EngineParts['programs'] {
+  const { mode = 'auto', origins } = options;
+  if (mode === 'raw' || mode === 'datagram') return { reason: `mode ${mode} was asked for` };
+  if (!origins.some(({ devices = [] }) => devices.length > 0)) return { reason: 'no device was named' };
+  if (mode === 'bpf') return loadPrograms(options, prober);
+  try {
+    return loadPrograms(options, prober);
+  } catch (error) {
+    return { reason: errorText(error) };
+  }
+}
+
 /**
  * The best mode that works here, or the one that is asked for.
- * @throws SystemError when the addon cannot be had, UsageError for an option out of range
+ * @throws SystemError when the addon cannot be had, UsageError for an option out of range, BpfError in mode `bpf`
  */
 export function createProbeEngine(options: EngineOptions): ProbeEngine {
-  const { mode = 'auto' } = options;
-  if (mode !== 'auto') return new NativeProbeEngine(options, mode);
-  const raw = new NativeProbeEngine(options, 'raw');
-  if (raw.readiness(4, 'icmp').ready || raw.readiness(6, 'icmp').ready) return raw;
+  checkOptions(options);
+  const prober = randomInt(1, 2 ** 31);
+  const programs = choosePrograms(options, prober);
+  const make = (socketMode: EngineParts['socketMode']): NativeProbeEngine =>
+    new NativeProbeEngine(options, { socketMode, programs, prober });
+  if (options.mode === 'datagram') return make('datagram');
+  const raw = make('raw');
+  const works = raw.readiness(4, 'icmp').ready || raw.readiness(6, 'icmp').ready;
+  if (works || (options.mode !== undefined && options.mode !== 'auto')) return raw;
   void raw.stop();
-  return new NativeProbeEngine(options, 'datagram');
+  return make('datagram');
 }

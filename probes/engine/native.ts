@@ -15,6 +15,7 @@ export interface NativeEngine {
     netnsFd: number,
     family: number,
     source: Uint8Array,
+    mode: number,
   ): number;
   start(engine: NativeHandle, onEvents: () => void): number;
   command(engine: NativeHandle, commands: Uint32Array, count: number): number;

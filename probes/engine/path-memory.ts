@@ -45,7 +45,7 @@ export class PathMemory {
     return {
       sent: account(Account.sent),
       answered: record(PathRecord.answered),
-      lost: account(Account.lost),
+      lost: account(Account.lost) + record(PathRecord.late),
       late: account(Account.late) + record(PathRecord.late),
       duplicate: account(Account.duplicate),
       reordered: record(PathRecord.reordered),

@@ -31,6 +31,11 @@ export interface EngineOrigin {
   readonly netnsFd?: number | undefined;
   /** Source addresses, at most one a family. */
   readonly sources?: readonly string[] | undefined;
+  /**
+   * Indices, in that namespace, of the devices that lead to other nodes: programs stamp there. Without any, or where BPF
+   * may not be used, the kernel's socket stamps are taken.
+   */
+  readonly devices?: readonly number[] | undefined;
 }
 
 export interface EngineOptions {
@@ -52,6 +57,8 @@ export interface EngineOptions {
   readonly softTimeoutMs?: number | undefined;
   /** Source ports of `echo` probes, 1..64. Default 16. */
   readonly flows?: number | undefined;
+  /** Echoes that our responder gives one address in a second. Default 2,000. */
+  readonly echoesPerSecond?: number | undefined;
   /** DSCP of the probes, 0..63. Default 0: as ordinary traffic. */
   readonly dscp?: number | undefined;
   /** Paths at most; memory of records is taken for all of them at start. Default 65,536. */
@@ -113,6 +120,8 @@ export interface EngineEvent {
 /** What the engine itself costs and loses. */
 export interface EngineSelf {
   readonly mode: Readonly<Record<IpFamily, ProbeReadiness>>;
+  /** Whether programs stamp, and if not, why. */
+  readonly programs: ProbeReadiness;
   readonly paths: number;
   readonly sent: number;
   /** CPU of the thread, ns, and of the programs where BPF statistics are on. */
@@ -120,6 +129,9 @@ export interface EngineSelf {
   readonly bpfNs: number | undefined;
   /** Replies that our own socket buffers had no room for: our fault, not the path's. */
   readonly ownDrops: number;
+  /** Answers of the echo responder to others; what it refused of them. */
+  readonly echoes: number;
+  readonly echoesRefused: number;
   readonly foreign: number;
   readonly corrupt: number;
   /** Probes that left later than their turn because the budget was used up. */
@@ -134,7 +146,8 @@ export interface ProbeEngine {
   start(): Promise<void>;
   /** Ends the thread, detaches programs, closes sockets. May be called twice. */
   stop(): Promise<void>;
-  readiness(family: IpFamily, responder: EnginePath['responder']): ProbeReadiness;
+  /** Of an origin, the first by default. */
+  readiness(family: IpFamily, responder: EnginePath['responder'], origin?: number): ProbeReadiness;
   /** @returns index of the path, reused after `close`. @throws UsageError for a bad address or when all paths are taken */
   open(path: EnginePath): number;
   close(index: number): void;
@@ -145,8 +158,8 @@ export interface ProbeEngine {
   counts(index: number): PathCounts;
   /** Puts the path's longest round trip back to 0. */
   takeMax(index: number): number;
-  /** Addresses of nodes that our echo responder answers; all others get nothing. */
-  setPeers(addresses: readonly string[]): void;
+  /** Addresses of nodes that our echo responder answers, and ours at which it does; all others get nothing. */
+  setPeers(addresses: readonly string[], own: readonly string[]): void;
   onEvents(listener: (events: readonly EngineEvent[]) => void): void;
   self(): EngineSelf;
 }

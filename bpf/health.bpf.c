@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Health's own object: what stands on the devices that lead to other nodes, before the datapath's programs
+ * and without need of them. `probe_egress` stamps our probes as they leave; `probe_ingress` takes their
+ * answers, and answers the probes of known nodes.
+ */
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/pkt_cls.h>
+#include <stdbool.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include "lib/probe_structs.h"
+
+#define NEXT		(-1) /* TCX_NEXT: the next program of the chain decides */
+#define ECHO_REPLY_V4	0
+#define ECHO_REPLY_V6	129
+#define L4_HEADER_BYTES 8 /* of ICMP echo, and of UDP */
+#define HOP_LIMIT	64
+#define MARK_MASK	0xf00
+#define WINDOW_NS	1000000000ull
+
+#ifndef __CHECKER__
+#define __force
+#endif
+
+struct probe_config {
+	__u32 prober;		 /* ours, in answers to us; 0: none */
+	__u32 echoes_per_second; /* that one address gets */
+};
+
+/* 0 -> numbers of this prober. Written by user space, read by the programs. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct probe_config);
+} probe_config SEC(".maps");
+
+/* Index of a path -> its record, see probe_structs.h. In the memory of user space too. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct probe_path);
+} probe_paths SEC(".maps");
+
+struct probe_peer {
+	__u64 window_ns; /* when the present window began */
+	__u64 echoes;	 /* in it */
+};
+
+/* Address of a node -> how often it was answered lately. Written by user space; the programs count. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct probe_address);
+	__type(value, struct probe_peer);
+} probe_peers SEC(".maps");
+
+/* Our own address -> 1: only what is for us is answered. Written by user space, read by the programs. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1024);
+	__type(key, struct probe_address);
+	__type(value, __u32);
+} probe_own SEC(".maps");
+
+/* 0 -> what the programs saw. Written by them, read by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct probe_counters);
+} probe_counters SEC(".maps");
+
+/* What is read of a packet that may be a probe. */
+struct probe_packet {
+	struct probe_address source;
+	struct probe_address destination;
+	__u32 l4_offset;
+	__u32 l4_bytes; /* as the IP header says, from the L4 header on */
+	__u32 hop_limit;
+	__u8 protocol;
+	__u8 icmp_type;
+	__be16 source_port;
+	__be16 destination_port;
+	__be16 udp_bytes;
+	struct probe_cookie cookie;
+};
+
+static __always_inline struct probe_counters *counters_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&probe_counters, &zero);
+}
+
+#define COUNT(field)                                                                                         \
+	do {                                                                                                 \
+		struct probe_counters *counters = counters_get();                                            \
+		if (counters)                                                                                \
+			counters->field++;                                                                   \
+	} while (0)
+
+/* Headers without options, extensions or fragments: no probe of ours has any. False: not a probe. */
+static __always_inline bool parse_ip(struct __sk_buff *ctx, struct probe_packet *packet)
+{
+	if (ctx->protocol == (__force __u32)bpf_htons(ETH_P_IP)) {
+		struct iphdr ip;
+
+		if (bpf_skb_load_bytes(ctx, ETH_HLEN, &ip, sizeof(ip)) < 0 || ip.ihl != 5 ||
+		    ip.frag_off & bpf_htons(0x3fff) || bpf_ntohs(ip.tot_len) < sizeof(ip))
+			return false;
+		packet->protocol = ip.protocol;
+		packet->hop_limit = ip.ttl;
+		packet->l4_offset = ETH_HLEN + sizeof(ip);
+		packet->l4_bytes = bpf_ntohs(ip.tot_len) - sizeof(ip);
+		packet->source.family = packet->destination.family = 4;
+		__builtin_memcpy(packet->source.bytes, &ip.saddr, 4);
+		__builtin_memcpy(packet->destination.bytes, &ip.daddr, 4);
+		return true;
+	}
+	if (ctx->protocol == (__force __u32)bpf_htons(ETH_P_IPV6)) {
+		struct ipv6hdr ip;
+
+		if (bpf_skb_load_bytes(ctx, ETH_HLEN, &ip, sizeof(ip)) < 0)
+			return false;
+		packet->protocol = ip.nexthdr;
+		packet->hop_limit = ip.hop_limit;
+		packet->l4_offset = ETH_HLEN + sizeof(ip);
+		packet->l4_bytes = bpf_ntohs(ip.payload_len);
+		packet->source.family = packet->destination.family = 6;
+		__builtin_memcpy(packet->source.bytes, &ip.saddr, 16);
+		__builtin_memcpy(packet->destination.bytes, &ip.daddr, 16);
+		return true;
+	}
+	return false;
+}
+
+/* Reads the L4 header and the cookie. False: not a probe. */
+static __always_inline bool parse_probe(struct __sk_buff *ctx, struct probe_packet *packet)
+{
+	__u8 header[L4_HEADER_BYTES];
+
+	if (!parse_ip(ctx, packet))
+		return false;
+	if (packet->protocol != IPPROTO_UDP && packet->protocol != IPPROTO_ICMP &&
+	    packet->protocol != IPPROTO_ICMPV6)
+		return false;
+	if (packet->l4_bytes < L4_HEADER_BYTES + sizeof(struct probe_cookie) ||
+	    bpf_skb_load_bytes(ctx, packet->l4_offset, header, sizeof(header)) < 0)
+		return false;
+	if (packet->protocol == IPPROTO_UDP) {
+		__builtin_memcpy(&packet->source_port, header, 2);
+		__builtin_memcpy(&packet->destination_port, header + 2, 2);
+		__builtin_memcpy(&packet->udp_bytes, header + 4, 2);
+		if (packet->source_port != bpf_htons(PROBE_PORT) &&
+		    packet->destination_port != bpf_htons(PROBE_PORT))
+			return false;
+	} else {
+		packet->icmp_type = header[0];
+	}
+	if (bpf_skb_load_bytes(ctx, packet->l4_offset + L4_HEADER_BYTES, &packet->cookie,
+			       sizeof(packet->cookie)) < 0)
+		return false;
+	return packet->cookie.magic == bpf_htonl(PROBE_MAGIC) && packet->cookie.version == 1;
+}
+
+/* The record that a cookie of ours names, or NULL. */
+static __always_inline struct probe_path *record_get(const struct probe_cookie *cookie)
+{
+	__u32 zero = 0, path = bpf_ntohl(cookie->path);
+	const struct probe_config *config = bpf_map_lookup_elem(&probe_config, &zero);
+
+	if (!config || !config->prober || bpf_ntohl(cookie->prober) != config->prober)
+		return NULL;
+	return bpf_map_lookup_elem(&probe_paths, &path);
+}
+
+/* tcx egress of a device: the time at which our probe leaves. */
+SEC("tc")
+int probe_egress(struct __sk_buff *ctx)
+{
+	struct probe_packet packet = {};
+	struct probe_path *record;
+	__u32 place;
+
+	if ((ctx->mark & MARK_MASK) != PROBE_MARK || !parse_probe(ctx, &packet))
+		return NEXT;
+	record = record_get(&packet.cookie);
+	place = bpf_ntohl(packet.cookie.sequence) & (PROBE_RING - 1);
+	if (!record || record->nonce[place] != packet.cookie.nonce)
+		return NEXT;
+	record->sent_ns[place] = bpf_ktime_get_ns();
+	COUNT(stamped);
+	return NEXT;
+}
+
+static __always_inline bool same_address(const struct probe_path *record, const struct probe_address *address)
+{
+	const __u64 *x = (const __u64 *)record->address;
+	const __u64 *y = (const __u64 *)address->bytes;
+
+	return record->family == address->family && x[0] == y[0] && x[1] == y[1];
+}
+
+static __always_inline void note_round_trip(struct probe_path *record, __u64 rtt_ns)
+{
+	__u32 bucket = probe_bucket(rtt_ns);
+
+	__sync_fetch_and_add(&record->rtt_sum_ns, rtt_ns);
+	record->rtt_last_ns = rtt_ns;
+	if (rtt_ns > record->rtt_max_ns)
+		record->rtt_max_ns = rtt_ns;
+	if (bucket < PROBE_BUCKETS)
+		__sync_fetch_and_add(&record->histogram[bucket], 1);
+}
+
+static __always_inline void note_answer(struct probe_path *record, const struct probe_packet *packet,
+					__u64 now_ns)
+{
+	__u32 sequence = bpf_ntohl(packet->cookie.sequence);
+	__u64 sent_ns = record->sent_ns[sequence & (PROBE_RING - 1)];
+
+	record->answered_sequence[sequence & (PROBE_RING - 1)] = sequence;
+	if (sent_ns && now_ns - sent_ns > record->timeout_us * 1000ull) {
+		__sync_fetch_and_add(&record->late, 1);
+		return;
+	}
+	__sync_fetch_and_add(&record->answered, 1);
+	record->answered_last_ns = now_ns;
+	record->hop_limit_last = packet->hop_limit;
+	if (sent_ns)
+		note_round_trip(record, now_ns - sent_ns);
+	else
+		__sync_fetch_and_add(&record->unstamped, 1);
+	if (packet->cookie.flags & PROBE_ECHOED) {
+		__sync_fetch_and_add(&record->echoed, 1);
+		__sync_fetch_and_add(&record->residence_sum_ns, bpf_ntohl(packet->cookie.residence_ns));
+	}
+	if ((__s32)(sequence - record->sequence_last) < 0)
+		__sync_fetch_and_add(&record->reordered, 1);
+	else
+		record->sequence_last = sequence;
+}
+
+/* Takes the first answer to a probe of ours; all others go up to the prober's thread, and to whoever asked.
+ */
+static __always_inline int take_answer(const struct probe_packet *packet, __u64 now_ns)
+{
+	struct probe_path *record = record_get(&packet->cookie);
+	__u32 place = bpf_ntohl(packet->cookie.sequence) & (PROBE_RING - 1);
+	__u64 nonce = packet->cookie.nonce;
+
+	if (!record)
+		return NEXT;
+	if (!nonce || !same_address(record, &packet->source) ||
+	    __sync_val_compare_and_swap(&record->nonce[place], nonce, 0) != nonce) {
+		COUNT(passed_up);
+		return NEXT;
+	}
+	note_answer(record, packet, now_ns);
+	COUNT(consumed);
+	return TC_ACT_SHOT;
+}
+
+/* Whether a node may have one more echo. */
+static __always_inline bool may_have_echo(const struct probe_packet *packet, __u64 now_ns)
+{
+	struct probe_peer *peer = bpf_map_lookup_elem(&probe_peers, &packet->source);
+	__u32 zero = 0;
+	const struct probe_config *config = bpf_map_lookup_elem(&probe_config, &zero);
+
+	if (!peer || !config) {
+		COUNT(refused_address);
+		return false;
+	}
+	if (now_ns - peer->window_ns > WINDOW_NS) {
+		peer->window_ns = now_ns;
+		peer->echoes = 0;
+	}
+	if (__sync_fetch_and_add(&peer->echoes, 1) < config->echoes_per_second)
+		return true;
+	COUNT(refused_rate);
+	return false;
+}
+
+static __always_inline int swap_macs(struct __sk_buff *ctx)
+{
+	__u8 macs[12], swapped[12];
+
+	if (bpf_skb_load_bytes(ctx, 0, macs, sizeof(macs)) < 0)
+		return -1;
+	__builtin_memcpy(swapped, macs + 6, 6);
+	__builtin_memcpy(swapped + 6, macs, 6);
+	return bpf_skb_store_bytes(ctx, 0, swapped, sizeof(swapped), 0);
+}
+
+/* Source and destination change places: no checksum changes by it. The hop limit is a fresh one. */
+static __always_inline int answer_ip(struct __sk_buff *ctx, const struct probe_packet *packet)
+{
+	__u8 fresh = HOP_LIMIT;
+
+	if (packet->source.family == 4) {
+		__be16 before = bpf_htons((__u16)(packet->hop_limit << 8 | IPPROTO_UDP));
+		__be16 after = bpf_htons(HOP_LIMIT << 8 | IPPROTO_UDP);
+
+		if (bpf_skb_store_bytes(ctx, ETH_HLEN + 12, packet->destination.bytes, 4, 0) < 0 ||
+		    bpf_skb_store_bytes(ctx, ETH_HLEN + 16, packet->source.bytes, 4, 0) < 0 ||
+		    bpf_l3_csum_replace(ctx, ETH_HLEN + 10, (__force __u16)before, (__force __u16)after, 2) <
+			    0)
+			return -1;
+		return bpf_skb_store_bytes(ctx, ETH_HLEN + 8, &fresh, 1, 0);
+	}
+	if (bpf_skb_store_bytes(ctx, ETH_HLEN + 8, packet->destination.bytes, 16, 0) < 0 ||
+	    bpf_skb_store_bytes(ctx, ETH_HLEN + 24, packet->source.bytes, 16, 0) < 0)
+		return -1;
+	return bpf_skb_store_bytes(ctx, ETH_HLEN + 7, &fresh, 1, 0);
+}
+
+/* Writes 4 bytes of the cookie, with the datagram's checksum where it has one. */
+static __always_inline int rewrite(struct __sk_buff *ctx, const struct probe_packet *packet, __u32 at,
+				   __be32 before, __be32 after)
+{
+	__u32 checksum = packet->l4_offset + 6;
+
+	if (bpf_l4_csum_replace(ctx, checksum, (__force __u32)before, (__force __u32)after,
+				BPF_F_MARK_MANGLED_0 | 4) < 0)
+		return -1;
+	return bpf_skb_store_bytes(ctx, packet->l4_offset + L4_HEADER_BYTES + at, &after, 4, 0);
+}
+
+static __always_inline int answer_udp(struct __sk_buff *ctx, const struct probe_packet *packet,
+				      __u64 began_ns)
+{
+	const struct probe_cookie *cookie = &packet->cookie;
+	__be16 ports[2] = {packet->destination_port, packet->source_port};
+	struct {
+		__u8 version;
+		__u8 flags;
+		__be16 reserved;
+	} words[2] = {
+		{cookie->version, cookie->flags, cookie->reserved},
+		{cookie->version, cookie->flags | PROBE_ECHOED, cookie->reserved},
+	};
+	__be32 before, after;
+
+	if (bpf_skb_store_bytes(ctx, packet->l4_offset, ports, sizeof(ports), 0) < 0)
+		return -1;
+	__builtin_memcpy(&before, &words[0], 4);
+	__builtin_memcpy(&after, &words[1], 4);
+	if (rewrite(ctx, packet, 4, before, after) < 0)
+		return -1;
+	after = bpf_htonl((__u32)(bpf_ktime_get_ns() - began_ns));
+	return rewrite(ctx, packet, __builtin_offsetof(struct probe_cookie, residence_ns),
+		       cookie->residence_ns, after);
+}
+
+/* A probe that asks for an echo: back the way it came, never larger, and only to nodes. */
+static __always_inline int answer_probe(struct __sk_buff *ctx, struct probe_packet *packet, __u64 now_ns)
+{
+	if (!bpf_map_lookup_elem(&probe_own, &packet->destination))
+		return NEXT;
+	if (packet->cookie.flags != PROBE_WANTS_ECHO || bpf_ntohs(packet->udp_bytes) != packet->l4_bytes ||
+	    ctx->len != packet->l4_offset + packet->l4_bytes) {
+		COUNT(refused_form);
+		return NEXT;
+	}
+	if (!may_have_echo(packet, now_ns))
+		return NEXT;
+	if (swap_macs(ctx) < 0 || answer_ip(ctx, packet) < 0 || answer_udp(ctx, packet, now_ns) < 0)
+		return TC_ACT_SHOT;
+	COUNT(echoed);
+	return bpf_redirect(ctx->ifindex, 0);
+}
+
+/* tcx ingress of a device, before all others. */
+SEC("tc")
+int probe_ingress(struct __sk_buff *ctx)
+{
+	struct probe_packet packet = {};
+	__u64 now_ns = bpf_ktime_get_ns();
+
+	if (!parse_probe(ctx, &packet))
+		return NEXT;
+	if (packet.protocol == IPPROTO_UDP && packet.destination_port == bpf_htons(PROBE_PORT))
+		return answer_probe(ctx, &packet, now_ns);
+	if (packet.protocol == IPPROTO_UDP ||
+	    packet.icmp_type == (packet.source.family == 4 ? ECHO_REPLY_V4 : ECHO_REPLY_V6))
+		return take_answer(&packet, now_ns);
+	return NEXT;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,133 @@
+import { closeSync } from 'node:fs';
+import { BpfAttachType, type BpfLink, type BpfMap, type BpfObject, loadBpf } from '../../bpf/addon/index.ts';
+import { buildAsset } from '../../src/base/assets.ts';
+import { ipFamily, parseIp } from '../../src/base/ip.ts';
+
+/** `struct probe_counters`: what the programs saw, summed over CPUs. */
+export interface ProgramCounters {
+  readonly stamped: number;
+  readonly consumed: number;
+  readonly passedUp: number;
+  readonly echoed: number;
+  readonly refusedAddress: number;
+  readonly refusedForm: number;
+  readonly refusedRate: number;
+}
+
+export interface ProgramOptions {
+  readonly pathsMax: number;
+  /** Ours, in cookies. */
+  readonly prober: number;
+  /** Echoes that one address gets in a second. */
+  readonly echoesPerSecond: number;
+}
+
+const ADDRESS_BYTES = 20;
+const PEER_BYTES = 16;
+const COUNTERS = 7;
+const ZERO = new Uint8Array(4);
+
+/** The programs of `health.bpf.c`, loaded once an engine; what stands on devices goes when `close` is called, or with us. */
+export class ProbePrograms {
+  readonly #object: BpfObject;
+  readonly #maps: Readonly<Record<'records' | 'peers' | 'own' | 'counters', BpfMap>>;
+  readonly #programs: Readonly<Record<'ingress' | 'egress', ReturnType<BpfObject['program']>>>;
+  readonly #links: BpfLink[] = [];
+  /** For the engine's memory; ours to close. */
+  readonly recordsFd: number;
+  #closed = false;
+
+  /** @throws BpfError when the kernel or our privileges do not allow it */
+  constructor({ pathsMax, prober, echoesPerSecond }: ProgramOptions) {
+    const spec = loadBpf().openObject(buildAsset('health.bpf.o'));
+    try {
+      spec.setMaxEntries('probe_paths', pathsMax);
+      this.#object = spec.load();
+    } catch (error) {
+      spec.close();
+      throw error;
+    }
+    const map = (name: string): BpfMap => this.#object.map(name);
+    this.#maps = {
+      records: map('probe_paths'),
+      peers: map('probe_peers'),
+      own: map('probe_own'),
+      counters: map('probe_counters'),
+    };
+    this.#programs = {
+      ingress: this.#object.program('probe_ingress'),
+      egress: this.#object.program('probe_egress'),
+    };
+    const config = map('probe_config');
+    config.update(ZERO, new Uint8Array(Uint32Array.of(prober, echoesPerSecond).buffer));
+    config.close();
+    this.recordsFd = this.#maps.records.descriptor();
+  }
+
+  /** Stands on a device, before what is there. @param netns path of its namespace; undefined: ours */
+  attach(ifindex: number, netns: string | undefined): void {
+    for (const [program, attachType] of [
+      [this.#programs.egress, BpfAttachType.tcxEgress],
+      [this.#programs.ingress, BpfAttachType.tcxIngress],
+    ] as const) {
+      this.#links.push(program.attach({ ifindex, attachType, netns }));
+    }
+  }
+
+  /** Who is answered, and at which addresses of ours. What is there already keeps its count. */
+  setPeers(peers: readonly string[], own: readonly string[]): void {
+    replaceKeys(this.#maps.peers, peers, new Uint8Array(PEER_BYTES));
+    replaceKeys(this.#maps.own, own, Uint8Array.of(1, 0, 0, 0));
+  }
+
+  counters(): ProgramCounters {
+    const values = this.#maps.counters.lookup(ZERO);
+    const sums = new Array<number>(COUNTERS).fill(0);
+    for (let at = 0; values !== undefined && at < values.length; at += COUNTERS * 8) {
+      for (let i = 0; i < COUNTERS; i++)
+        sums[i] = (sums[i] ?? 0) + Number(values.readBigUInt64LE(at + i * 8));
+    }
+    const [stamped = 0, consumed = 0, passedUp = 0, echoed = 0, refusedAddress = 0, refusedForm = 0] = sums;
+    const refusedRate = sums[6] ?? 0;
+    return { stamped, consumed, passedUp, echoed, refusedAddress, refusedForm, refusedRate };
+  }
+
+  /** Time that the programs ran, ns; undefined unless the kernel keeps it (`kernel.bpf_stats_enabled`). */
+  runTimeNs(): number | undefined {
+    const times = Object.values(this.#programs).map(({ info }) => Number(info.runTimeNs));
+    return times.some((ns) => ns > 0) ? times.reduce((sum, ns) => sum + ns, 0) : undefined;
+  }
+
+  /** Detaches and frees all. May be called twice. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const link of this.#links) {
+      link.detach();
+      link.close();
+    }
+    for (const item of [...Object.values(this.#programs), ...Object.values(this.#maps)]) item.close();
+    this.#object.close();
+    closeSync(this.recordsFd);
+  }
+}
+
+/** `struct probe_address`. */
+function addressKey(address: string): Buffer {
+  const bytes = parseIp(address);
+  const key = Buffer.alloc(ADDRESS_BYTES);
+  key.set(bytes);
+  key.writeUInt32LE(ipFamily(bytes), 16);
+  return key;
+}
+
+function replaceKeys(map: BpfMap, addresses: readonly string[], value: Uint8Array): void {
+  const wanted = new Map(addresses.map((address) => [address, addressKey(address)]));
+  const keep = new Set([...wanted.values()].map((key) => key.toString('hex')));
+  const gone: Buffer[] = [];
+  for (let key = map.nextKey(undefined); key !== undefined; key = map.nextKey(key)) {
+    if (!keep.delete(key.toString('hex'))) gone.push(Buffer.from(key));
+  }
+  for (const key of gone) map.delete(key);
+  for (const key of wanted.values()) if (keep.has(key.toString('hex'))) map.update(key, value);
+}

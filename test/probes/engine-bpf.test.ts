@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict';
+import { closeSync, openSync } from 'node:fs';
+import { constants } from 'node:os';
+import { after, afterEach, before, describe, it } from 'node:test';
+import {
+  createProbeEngine,
+  type EngineEvent,
+  type EngineOptions,
+  type ProbeEngine,
+} from '../../probes/engine/index.ts';
+import { NetnsLab } from '../support/netns.ts';
+import { rootOrSkip } from '../support/privilege.ts';
+import { until } from '../support/until.ts';
+
+const HERE = ['10.1.0.1', 'fd01::1'];
+const THERE = ['10.1.0.2', 'fd01::2'];
+
+describe('probe engine with programs on the devices', { skip: rootOrSkip() }, () => {
+  const lab = new NetnsLab('p');
+  let names: [string, string] = ['', ''];
+  const nodes: { readonly netnsFd: number; readonly devices: readonly number[] }[] = [];
+  const engines: ProbeEngine[] = [];
+  const events: EngineEvent[] = [];
+
+  before(async () => {
+    names = [await lab.namespace('a'), await lab.namespace('b')];
+    await lab.veth(
+      { name: 'eth0', netns: names[0], addresses: HERE.map((ip, i) => `${ip}/${i === 0 ? 24 : 64}`) },
+      { name: 'eth0', netns: names[1], addresses: THERE.map((ip, i) => `${ip}/${i === 0 ? 24 : 64}`) },
+    );
+    for (const name of names) {
+      const links = JSON.parse(await lab.ip('-n', name, '-json', 'link', 'show', 'dev', 'eth0')) as {
+        ifindex: number;
+      }[];
+      nodes.push({ netnsFd: openSync(lab.path(name), 'r'), devices: links.map(({ ifindex }) => ifindex) });
+    }
+  });
+
+  afterEach(async () => {
+    for (const engine of engines.splice(0)) await engine.stop();
+    events.length = 0;
+  });
+
+  after(async () => {
+    for (const { netnsFd } of nodes) closeSync(netnsFd);
+    await lab.cleanUp();
+  });
+
+  async function start(node: 0 | 1, options: Partial<EngineOptions> = {}): Promise<ProbeEngine> {
+    const origin = nodes[node];
+    assert.ok(origin !== undefined);
+    const engine = createProbeEngine({ origins: [origin], mode: 'bpf', pathsMax: 1024, ...options });
+    engines.push(engine);
+    await engine.start();
+    if (node === 0) engine.onEvents((list) => events.push(...list));
+    return engine;
+  }
+
+  for (const [i, address] of THERE.entries()) {
+    it(`times answers of the stack at ${address}, and takes them off the wire`, async () => {
+      const engine = await start(0);
+      const path = engine.open({ address, responder: 'icmp', origin: 0, periodMs: 20 });
+      await until(() => engine.counts(path).answered >= 10);
+      const { lost, unstamped, echoed, rttLastNs, rttMaxNs, hopLimitLast } = engine.counts(path);
+      assert.equal(lost + unstamped + echoed, 0);
+      assert.ok(rttLastNs > 0 && rttLastNs <= rttMaxNs);
+      assert.equal(hopLimitLast, 64);
+      assert.deepEqual(engine.self().mode[4], { ready: true, mode: 'bpf' });
+      assert.deepEqual(
+        events.map(({ kind }) => kind),
+        ['answer'],
+      );
+    });
+
+    it(`gets echoes of the programs at ${address}, with how long they were held, from every port in turn`, async () => {
+      const engine = await start(0);
+      const peer = await start(1);
+      peer.setPeers([HERE[i] ?? ''], [address]);
+      const path = engine.open({ address, responder: 'echo', origin: 0, periodMs: 20, rotate: true });
+      await until(() => engine.counts(path).answered >= 20);
+      const { sent, lost, failed, echoed, answered, rttSumNs, residenceSumNs } = engine.counts(path);
+      assert.equal(lost + failed, 0, `${sent} sent`);
+      assert.ok(echoed >= 20 && echoed <= answered + 1);
+      assert.ok(residenceSumNs > 0 && residenceSumNs < rttSumNs, `${residenceSumNs} of ${rttSumNs}`);
+      assert.ok(peer.self().echoes >= 20);
+    });
+  }
+
+  it('is no reflector: an address that is no node gets no echo, and hears that the port is closed', async () => {
+    const engine = await start(0);
+    const peer = await start(1);
+    peer.setPeers(['10.1.0.9'], [THERE[0] ?? '']);
+    const path = engine.open({ address: '10.1.0.2', responder: 'echo', origin: 0, periodMs: 20 });
+    await until(() => engine.counts(path).failed >= 3);
+    assert.equal(engine.counts(path).answered, 0);
+    assert.equal(events[0]?.errno, constants.errno.ECONNREFUSED);
+    assert.equal(peer.self().echoes, 0);
+    assert.ok(peer.self().echoesRefused >= 3);
+  });
+
+  it('answers a node no more than its share', async () => {
+    const engine = await start(0, { packetsPerSecond: 10_000 });
+    const peer = await start(1, { echoesPerSecond: 50 });
+    peer.setPeers([HERE[0] ?? ''], [THERE[0] ?? '']);
+    const path = engine.open({ address: '10.1.0.2', responder: 'echo', origin: 0, periodMs: 0 });
+    engine.burst(path, 400, 1);
+    await until(() => engine.counts(path).sent === 400);
+    await until(() => peer.self().echoes + peer.self().echoesRefused >= 400);
+    // 400 probes take at least 0.4 s: two or three windows of a second at most on a slow machine.
+    assert.ok(peer.self().echoes <= 50 * 8, `${peer.self().echoes} echoes`);
+    assert.ok(peer.self().echoesRefused > 0);
+  });
+
+  it("leaves other probers' answers alone", async () => {
+    const engine = await start(0);
+    const other = await start(0, { mode: 'raw' });
+    const path = engine.open({ address: '10.1.0.2', responder: 'icmp', origin: 0, periodMs: 20 });
+    const its = other.open({ address: '10.1.0.2', responder: 'icmp', origin: 0, periodMs: 20 });
+    await until(() => engine.counts(path).answered >= 10 && other.counts(its).answered >= 10);
+    for (const { lost, duplicate, unstamped } of [engine.counts(path), other.counts(its)]) {
+      assert.equal(lost + duplicate + unstamped, 0);
+    }
+  });
+
+  it('leaves nothing on the devices when it stops', async () => {
+    const engine = await start(0);
+    await engine.stop();
+    const { loadBpf, BpfAttachType } = await import('../../bpf/addon/index.ts');
+    const ifindex = nodes[0]?.devices[0] ?? 0;
+    for (const hook of [BpfAttachType.tcxIngress, BpfAttachType.tcxEgress]) {
+      assert.deepEqual(loadBpf().queryTcx(ifindex, hook, lab.path(names[0])), []);
+    }
+  });
+});

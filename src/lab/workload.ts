@@ -16,6 +16,8 @@ export interface WorkloadSpec {
   readonly namespace?: string | undefined;
   /** No label at all, as a pod has whose labels are not known yet: its identity is reserved:init. */
   readonly unlabelled?: boolean | undefined;
+  /** Ports that rules may name. */
+  readonly namedPorts?: Api.NamedPorts | undefined;
 }
 
 const NAMESPACE = 'default';
@@ -62,6 +64,7 @@ function endpointRequest({ spec, id, ipam, netns, link }: EndpointParts): Api.En
     'k8s-pod-name': spec.name,
     'k8s-namespace': spec.namespace ?? NAMESPACE,
     'sync-build-endpoint': true,
+    ...(spec.namedPorts === undefined ? {} : { 'named-ports': spec.namedPorts }),
     ...(netns === undefined ? {} : { 'container-netns-path': netnsPath(netns) }),
     ...(link === undefined
       ? {}

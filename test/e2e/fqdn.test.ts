@@ -5,19 +5,18 @@ import { after, before, describe, it } from 'node:test';
 import { runChecked } from '../../src/base/run.ts';
 import { agentClient, ciliate } from '../../src/lab/agent-process.ts';
 import { policyRealized } from '../../src/lab/demo/observe.ts';
-import { addNetns, inNetns, ip, ipBatch, netnsPids } from '../../src/lab/host.ts';
+import { inNetns, netnsPids } from '../../src/lab/host.ts';
 import type { Lab } from '../../src/lab/lab.ts';
-import { netnsPrefix } from '../../src/lab/layout.ts';
 import { readPolicy, rulesText } from '../../src/policy/index.ts';
 import type { Zone } from '../support/dns-server.ts';
+import { makeOutside, OUTSIDE } from '../support/outside.ts';
 import { bpfOrSkip } from '../support/privilege.ts';
 import { eventually, type StartedProcess, startProcess } from '../support/process.ts';
 import { startTestLab, type TestLab } from './lab-support.ts';
 
 const HERE = import.meta.dirname;
 const PORT = 80;
-/** A machine outside the cluster, on the wire of the nodes: a name server and web servers. */
-const OUTSIDE = { 4: '172.30.0.200', 6: 'fd30::200' } as const;
+/** Of the name server's machine outside, which has web servers too. */
 const ADDRESSES = ['192.0.2.1', '192.0.2.2', '192.0.2.3', '192.0.2.4', '2001:db8::1'] as const;
 
 const ZONE: Zone = {
@@ -48,47 +47,6 @@ spec:
     - ports: [{ port: "${PORT}", protocol: TCP }]
 `;
 
-async function makeOutside(lab: Lab): Promise<string> {
-  const { fabricNetns, name, nodes } = lab.layout;
-  const netns = `${netnsPrefix(name)}outside`;
-  await addNetns(netns);
-  await ip(
-    '-n',
-    fabricNetns,
-    'link',
-    'add',
-    'outside',
-    'type',
-    'veth',
-    'peer',
-    'name',
-    'eth0',
-    'netns',
-    netns,
-  );
-  await ipBatch(['link set outside master br0', 'link set outside up'], fabricNetns);
-  await ipBatch(
-    [
-      'link set lo up',
-      `address add ${OUTSIDE[4]}/24 dev eth0`,
-      `address add ${OUTSIDE[6]}/64 dev eth0 nodad`,
-      'link set eth0 up',
-      ...ADDRESSES.map((address) => `address add ${address}/${address.includes(':') ? 128 : 32} dev lo`),
-      ...nodes.flatMap((node) => [
-        `route add ${node.ipv4AllocRange} via ${node.ipv4}`,
-        `route add ${node.ipv6AllocRange} via ${node.ipv6}`,
-      ]),
-    ],
-    netns,
-  );
-  for (const { netns: node } of nodes)
-    await ipBatch(
-      [`route add 192.0.2.0/24 via ${OUTSIDE[4]}`, `route add 2001:db8::/32 via ${OUTSIDE[6]}`],
-      node,
-    );
-  return netns;
-}
-
 /** Processes of `ciliate proxy` in a node's namespace. */
 async function proxiesOf(netns = ''): Promise<readonly number[]> {
   const pids = await netnsPids(netns);
@@ -105,7 +63,7 @@ describe('names in toFQDNs, enforced', { skip: bpfOrSkip() }, () => {
   before(async () => {
     testLab = await startTestLab(2);
     lab = testLab.lab;
-    const outside = await makeOutside(lab);
+    const outside = await makeOutside(lab, ADDRESSES);
     const zone = [join(HERE, '../support/dns-server.ts'), JSON.stringify(ZONE)];
     const web = [join(HERE, 'outside-server.mjs'), String(PORT)];
     servers = await Promise.all(

@@ -49,14 +49,13 @@ export class NetSockets {
     return server;
   }
 
-  /** A connected socket, or undefined when nothing answered, or a refusal. */
-  async connect(
+  /** A socket that connects, and whether it did; unsettled as long as nothing answers. */
+  open(
     netns: string,
     address: string,
     port: number,
     from?: { address: string; port: number },
-    waitMs = CONNECT_MS,
-  ): Promise<Socket | undefined> {
+  ): { readonly socket: Socket; readonly connected: Promise<boolean> } {
     const family = address.includes(':') ? 6 : 4;
     const fd = this.#descriptor(netns, { type: 'stream', family, ...from });
     const socket = new Socket({ fd, allowHalfOpen: true });
@@ -67,6 +66,18 @@ export class NetSockets {
       () => true,
       () => false,
     );
+    return { socket, connected };
+  }
+
+  /** A connected socket, or undefined when nothing answered, or a refusal. */
+  async connect(
+    netns: string,
+    address: string,
+    port: number,
+    from?: { address: string; port: number },
+    waitMs = CONNECT_MS,
+  ): Promise<Socket | undefined> {
+    const { socket, connected } = this.open(netns, address, port, from);
     return (await Promise.race([connected, delay(waitMs, false)])) ? socket : undefined;
   }
 

@@ -6,7 +6,7 @@ import { silentLog } from '../../src/base/log.ts';
 import { dialFrom, loadSockets } from '../../src/base/sockets/index.ts';
 import { parseDnsPattern } from '../../src/model/dns-pattern.ts';
 import { PROXY_MARK, type ProxyToAgent } from '../../src/model/proxy-protocol.ts';
-import { createDnsPart, type DnsPart, PolicyHolder, systemClock } from '../../src/proxy/index.ts';
+import { createDnsPart, type Dial, type DnsPart, PolicyHolder, systemClock } from '../../src/proxy/index.ts';
 
 const [address = '', ...patterns] = process.argv.slice(2);
 const sockets = loadSockets();
@@ -18,6 +18,8 @@ const filter = {
 policy.apply({ revision: 1, subjects: [{ subject: 300, ingress: undefined, egress: [filter] }] }, [
   { endpoint: 7, identity: 300, addresses: [address] },
 ]);
+
+const dial: Dial = (from, to) => dialFrom(sockets, { from, to, mark: PROXY_MARK });
 
 let part: DnsPart | undefined;
 function send(message: ProxyToAgent): boolean {
@@ -32,7 +34,8 @@ part = createDnsPart(
     policy,
     clock: systemClock,
     flowOf: () => ({ client: 300, server: 9 }),
-    dial: (from, to) => dialFrom(sockets, { from, to, mark: PROXY_MARK }),
+    dial,
+    dialStream: dial,
     record: () => undefined,
     send,
     log: silentLog,

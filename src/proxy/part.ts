@@ -4,7 +4,7 @@ import type { DnsCounters } from '../model/proxy-counters.ts';
 import type { AgentToProxy, ProxyListener } from '../model/proxy-protocol.ts';
 import type { SendToAgent } from './access-log.ts';
 import type { PolicyHolder } from './policy-holder.ts';
-import type { Clock, Dial, FlowOf, LogSink } from './types.ts';
+import type { Clock, Dial, DialStream, FlowOf, LogSink } from './types.ts';
 
 /** What a part of the proxy that serves another protocol gets. */
 export interface ProxyHost {
@@ -12,6 +12,7 @@ export interface ProxyHost {
   readonly clock: Clock;
   readonly flowOf: FlowOf;
   readonly dial: Dial;
+  readonly dialStream: DialStream;
   /** Takes records of the access log. */
   readonly record: LogSink;
   /** Sends to the agent; false: it is away or slow, the message was not taken. */

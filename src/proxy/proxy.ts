@@ -11,7 +11,7 @@ import { createKafkaPart } from './kafka/part.ts';
 import { createPairParts } from './pairs/part.ts';
 import type { ProxyHost, ProxyPart } from './part.ts';
 import { PolicyHolder } from './policy-holder.ts';
-import type { Clock, Dial, FlowOf, LogSink } from './types.ts';
+import type { Clock, Dial, DialStream, FlowOf, LogSink } from './types.ts';
 
 export type { ProxyHost, ProxyPart } from './part.ts';
 
@@ -32,6 +32,8 @@ export interface ProxyOptions {
 export interface ProxyDeps {
   readonly flowOf: FlowOf;
   readonly dial: Dial;
+  /** For HTTP/1; default `dial`. */
+  readonly dialStream?: DialStream | undefined;
   readonly log: Logger;
   readonly clock?: Clock | undefined;
   /** Also told each access log record: for tests and tools. */
@@ -94,6 +96,7 @@ class NodeProxy implements L7Proxy {
       clock: deps.clock ?? systemClock,
       flowOf: guarded(deps.flowOf, deps.log),
       dial: deps.dial,
+      dialStream: deps.dialStream ?? deps.dial,
       record: (record) => {
         deps.record?.(record);
         this.#counters.observe(record);

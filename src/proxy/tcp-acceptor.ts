@@ -1,8 +1,9 @@
-import { createServer, type Server, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Logger } from '../base/log.ts';
 import type { Direction } from '../model/map-state.ts';
 import type { ProxyListener } from '../model/proxy-protocol.ts';
-import type { Clock, FlowEnd } from './types.ts';
+import type { Listening, ListenOn } from './listening.ts';
+import type { ByteStream, Clock, FlowEnd } from './types.ts';
 
 const CHECK_EVERY_MS = 1000;
 /** Of the connections that a listener may have, for one client address. */
@@ -16,59 +17,52 @@ export interface Held {
 }
 
 /** One accepted connection: who connected, to whom it wanted to, and which listener took it. */
-export interface Accepted {
-  readonly socket: Socket;
+export interface Accepted<S = Socket> {
+  readonly socket: S;
   readonly client: FlowEnd;
   readonly server: FlowEnd;
   /** Of the listener. */
   readonly direction: Direction;
 }
 
-export interface AcceptorDeps {
+export interface AcceptorDeps<S> {
+  readonly listenOn: ListenOn<S>;
   readonly maxConnections: number;
   readonly clock: Clock;
   readonly log: Logger;
   /** Takes a connection over. */
-  hold(accepted: Accepted): Held;
-}
-
-/** The address without the prefix that an IPv6 socket gives IPv4 ones. */
-function flowEnd(address: string | undefined, port: number | undefined): FlowEnd | undefined {
-  if (address === undefined || port === undefined) return undefined;
-  return { address: address.startsWith('::ffff:') ? address.slice(7) : address, port };
+  hold(accepted: Accepted<S>): Held;
 }
 
 /** Accepts redirected connections on inherited listeners, whose sockets have the addresses of client and server. */
-export class TcpAcceptor {
-  readonly #deps: AcceptorDeps;
-  readonly #servers: Server[] = [];
+export class TcpAcceptor<S extends ByteStream> {
+  readonly #deps: AcceptorDeps<S>;
+  readonly #listening: Listening[] = [];
   readonly #held = new Set<Held>();
   readonly #byClient = new Map<string, number>();
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(deps: AcceptorDeps) {
+  constructor(deps: AcceptorDeps<S>) {
     this.#deps = deps;
   }
 
   /** Begins to accept on a listening socket. */
   async listen({ fd, name }: ProxyListener): Promise<void> {
     const direction: Direction = name.endsWith('-ingress') ? 'ingress' : 'egress';
-    const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
-      this.#accept(socket, direction),
-    );
-    server.maxConnections = this.#deps.maxConnections;
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen({ fd }, resolve);
+    const { listenOn, maxConnections, log } = this.#deps;
+    const listening = await listenOn(fd, maxConnections, {
+      onConnection: (socket, client, server) => this.#accept(socket, direction, { client, server }),
+      onError: (error) => log.error({ listener: name, error: error.message }, 'listener'),
     });
-    server.on('error', (error) => this.#deps.log.error({ listener: name, error: error.message }, 'listener'));
-    this.#servers.push(server);
+    this.#listening.push(listening);
     this.#timer ??= setInterval(() => this.#check(), CHECK_EVERY_MS);
   }
 
-  #accept(socket: Socket, direction: Direction): void {
-    const client = flowEnd(socket.remoteAddress, socket.remotePort);
-    const server = flowEnd(socket.localAddress, socket.localPort);
+  #accept(
+    socket: S,
+    direction: Direction,
+    { client, server }: { readonly client: FlowEnd | undefined; readonly server: FlowEnd | undefined },
+  ): void {
     if (client === undefined || server === undefined) {
       socket.destroy();
       return;
@@ -109,9 +103,7 @@ export class TcpAcceptor {
     clearInterval(this.#timer);
     this.#timer = undefined;
     for (const held of this.#held) held.destroy();
-    const closing = this.#servers
-      .splice(0)
-      .map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
+    const closing = this.#listening.splice(0).map((listening) => listening.close());
     await Promise.all(closing);
   }
 }

@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
 import type { NumericIdentity } from '../model/identity.ts';
 import type { AccessLogRecord } from '../model/l7.ts';
@@ -29,6 +30,24 @@ export interface FlowIdentities {
  */
 export type FlowOf = (client: FlowEnd, server: FlowEnd, protocol: number) => FlowIdentities | undefined;
 
+/** What the HTTP/1 part uses of a TCP connection; `net.Socket` and `TcpStream` are ones. Buffers are handed over. */
+export interface ByteStream extends EventEmitter {
+  readonly writable: boolean;
+  readonly writableEnded: boolean;
+  readonly writableNeedDrain: boolean;
+  readonly writableLength: number;
+  readonly destroyed: boolean;
+  isPaused(): boolean;
+  pause(): this;
+  resume(): this;
+  write(bytes: Buffer): boolean;
+  end(): this;
+  destroy(error?: Error): this;
+  setNoDelay(noDelay?: boolean): this;
+  /** Ends the connection with a RST. */
+  resetAndDestroy(): this;
+}
+
 /** What the proxy uses of a TCP socket; `net.Socket` is one. */
 export interface ByteSocket extends Duplex {
   readonly remoteAddress?: string | undefined;
@@ -46,6 +65,9 @@ export interface ByteSocket extends Duplex {
  * (`allowHalfOpen`) and tells success by `connect`, failure by `error`.
  */
 export type Dial = (client: FlowEnd, server: FlowEnd) => ByteSocket;
+
+/** The same by the cheaper sort of connection, where there is one. */
+export type DialStream = (client: FlowEnd, server: FlowEnd) => ByteStream;
 
 /** Takes records of the access log; never waits. */
 export type LogSink = (record: AccessLogRecord) => void;

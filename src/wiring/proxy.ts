@@ -1,6 +1,7 @@
 import type { Logger } from '../base/log.ts';
 import type { NodePaths } from '../base/paths.ts';
-import { dialFrom, loadSockets } from '../base/sockets/index.ts';
+import { type DialOptions, dialFrom, loadSockets } from '../base/sockets/index.ts';
+import { Streams } from '../base/sockets/streams.ts';
 import { type FlowAddress, type FlowLookup, openFlowLookup } from '../datapath/index.ts';
 import { ReservedIdentity } from '../model/identity.ts';
 import { Protocol } from '../model/map-state.ts';
@@ -50,12 +51,18 @@ export function createProxyProcess({
 }: ProxyProcessOptions): L7Proxy {
   const sockets = loadSockets();
   const lookup = conntrack === undefined ? undefined : openFlowLookup(conntrack);
+  const streams = new Streams();
+  const dialOptions = (client: FlowAddress, server: FlowAddress): DialOptions => ({
+    from: sourceOf(lookup, client, server),
+    to: server,
+    mark: PROXY_MARK,
+  });
   return createProxy(
     { socketPath: paths.proxySocket, version, listeners },
     {
       flowOf: flowsOf(lookup),
-      dial: (client, server) =>
-        dialFrom(sockets, { from: sourceOf(lookup, client, server), to: server, mark: PROXY_MARK }),
+      dial: (client, server) => dialFrom(sockets, dialOptions(client, server)),
+      dialStream: (client, server) => streams.dialFrom(sockets, dialOptions(client, server)),
       log,
       parts: [(host) => createDnsPart({ mark: PROXY_MARK }, host)],
     },

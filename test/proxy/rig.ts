@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Logger, silentLog } from '../../src/base/log.ts';
 import { loadSockets } from '../../src/base/sockets/index.ts';
+import { Streams } from '../../src/base/sockets/streams.ts';
 import type { AccessLogRecord, HttpRule, L7Filter, L7Kind, L7Policy } from '../../src/model/l7.ts';
 import type { ProxyEndpoint, ProxyToAgent } from '../../src/model/proxy-protocol.ts';
 import { createProxy, type FlowIdentities, type HttpLimits, type L7Proxy } from '../../src/proxy/index.ts';
@@ -151,12 +152,20 @@ export class Rig {
       {
         flowOf: () => (options.identities ?? (() => ({ client: CLIENT, server: SERVER })))(),
         dial: () =>
+          options.dial?.() ?? connect({ host: '127.0.0.1', port: this.#dialPort(), allowHalfOpen: true }),
+        dialStream: () =>
           options.dial?.() ??
-          connect({ host: '127.0.0.1', port: options.dialPort?.() ?? this.server.port, allowHalfOpen: true }),
+          new Streams().dialFrom(loadSockets(), {
+            ...{ from: undefined, to: { address: '127.0.0.1', port: this.#dialPort() }, mark: 0 },
+          }),
         log: options.log ?? silentLog,
         record: (record) => this.records.push(record),
       },
     );
+  }
+
+  #dialPort(): number {
+    return this.#options.dialPort?.() ?? this.server.port;
   }
 
   get socketPath(): string {

@@ -7,6 +7,7 @@
  * handle's collection or when the environment ends, whichever is first. The descriptor for replies stays the
  * caller's.
  */
+#include "addon.h"
 #include "datagram.h"
 
 #include <errno.h>
@@ -26,24 +27,6 @@ struct handle {
 };
 
 static const napi_type_tag handle_tag = {0x6369696c64677261, 0x6d736574000001};
-
-static napi_value fail(napi_env env, const char *message)
-{
-	bool pending = false;
-
-	if (napi_is_exception_pending(env, &pending) == napi_ok && !pending)
-		napi_throw_type_error(env, "SOCKETS_ARGUMENT", message);
-	return NULL;
-}
-
-static napi_value number(napi_env env, double value)
-{
-	napi_value result = NULL;
-
-	if (napi_create_double(env, value, &result) != napi_ok)
-		return fail(env, "cannot make the result");
-	return result;
-}
 
 /* The second step of every end: the hook goes, and the memory when nobody needs it. */
 static void free_if_done(struct handle *handle)
@@ -130,65 +113,37 @@ static struct handle *arguments(napi_env env, napi_callback_info info, size_t co
 	    napi_typeof(env, argv[0], &type) != napi_ok || type != napi_external ||
 	    napi_check_object_type_tag(env, argv[0], &handle_tag, &ours) != napi_ok || !ours ||
 	    napi_get_value_external(env, argv[0], (void **)&handle) != napi_ok) {
-		fail(env, "expected a handle of this addon and more arguments");
+		addon_fail(env, "expected a handle of this addon and more arguments");
 		return NULL;
 	}
 	if (handle->closing) {
-		fail(env, "the datagram sockets are closed");
+		addon_fail(env, "the datagram sockets are closed");
 		return NULL;
 	}
 	return handle;
-}
-
-static bool get_u32(napi_env env, napi_value value, uint32_t *out)
-{
-	double given;
-
-	if (napi_get_value_double(env, value, &given) != napi_ok || !(given >= 0 && given <= UINT32_MAX) ||
-	    given != (double)(uint32_t)given) {
-		fail(env, "expected an integer from 0 to 4294967295");
-		return false;
-	}
-	*out = (uint32_t)given;
-	return true;
 }
 
 static bool get_family(napi_env env, napi_value value, bool *v6)
 {
 	uint32_t family;
 
-	if (!get_u32(env, value, &family))
+	if (!addon_u32(env, value, &family))
 		return false;
 	if (family != 4 && family != 6) {
-		fail(env, "expected family 4 or 6");
+		addon_fail(env, "expected family 4 or 6");
 		return false;
 	}
 	*v6 = family == 6;
 	return true;
 }
 
-/* The bytes of a Uint8Array or Buffer of at least `least` bytes. */
-static uint8_t *get_bytes(napi_env env, napi_value value, size_t least, size_t *length)
-{
-	napi_typedarray_type type;
-	bool is_array = false;
-	void *bytes = NULL;
-
-	if (napi_is_typedarray(env, value, &is_array) == napi_ok && is_array &&
-	    napi_get_typedarray_info(env, value, &type, length, &bytes, NULL, NULL) == napi_ok &&
-	    type == napi_uint8_array && *length >= least && (bytes || !*length))
-		return bytes ? bytes : (uint8_t *)"";
-	fail(env, "expected a Uint8Array that is long enough");
-	return NULL;
-}
-
 static const struct datagram_flow *get_flow(napi_env env, napi_value value)
 {
 	size_t length;
-	const struct datagram_flow *flow = (const void *)get_bytes(env, value, sizeof(*flow), &length);
+	const struct datagram_flow *flow = (const void *)addon_bytes(env, value, sizeof(*flow), &length);
 
 	if (flow && (flow->client_port > UINT16_MAX || flow->server_port > UINT16_MAX)) {
-		fail(env, "a port is out of range");
+		addon_fail(env, "a port is out of range");
 		return NULL;
 	}
 	return flow;
@@ -202,7 +157,7 @@ static napi_value watch(napi_env env, struct handle *handle, napi_value callback
 	if (napi_create_external(env, handle, on_collected, NULL, &external) != napi_ok) {
 		datagram_close(&handle->set);
 		free(handle);
-		return fail(env, "cannot make the handle");
+		return addon_fail(env, "cannot make the handle");
 	}
 	/* From here on the collection of the external ends what is half made. */
 	if (napi_type_tag_object(env, external, &handle_tag) != napi_ok ||
@@ -213,13 +168,13 @@ static napi_value watch(napi_env env, struct handle *handle, napi_value callback
 	    napi_get_uv_event_loop(env, &loop) != napi_ok ||
 	    uv_poll_init(loop, &handle->poll, handle->set.epoll_fd) != 0) {
 		close_handle(handle);
-		return fail(env, "cannot watch the sockets");
+		return addon_fail(env, "cannot watch the sockets");
 	}
 	handle->poll_open = true;
 	handle->poll.data = handle;
 	if (uv_poll_start(&handle->poll, UV_READABLE, on_readable) != 0) {
 		close_handle(handle);
-		return fail(env, "cannot watch the sockets");
+		return addon_fail(env, "cannot watch the sockets");
 	}
 	return external;
 }
@@ -235,15 +190,15 @@ static napi_value open_call(napi_env env, napi_callback_info info)
 
 	if (napi_get_cb_info(env, info, &count, &callback, NULL, NULL) != napi_ok || count < 1 ||
 	    napi_typeof(env, callback, &type) != napi_ok || type != napi_function)
-		return fail(env, "expected a function");
+		return addon_fail(env, "expected a function");
 	handle = calloc(1, sizeof(*handle));
 	if (!handle)
-		return number(env, -ENOMEM);
+		return addon_number(env, -ENOMEM);
 	handle->env = env;
 	err = datagram_open(&handle->set);
 	if (err) {
 		free(handle);
-		return number(env, err);
+		return addon_number(env, err);
 	}
 	return watch(env, handle, callback);
 }
@@ -257,10 +212,10 @@ static napi_value add_call(napi_env env, napi_callback_info info)
 	bool v6;
 	int err;
 
-	if (!handle || !get_u32(env, argv[1], &fd) || !get_family(env, argv[2], &v6))
+	if (!handle || !addon_u32(env, argv[1], &fd) || !get_family(env, argv[2], &v6))
 		return NULL;
 	err = datagram_add(&handle->set, (int)fd, v6, &tag);
-	return number(env, err ? (double)err : (double)tag);
+	return addon_number(env, err ? (double)err : (double)tag);
 }
 
 /* datagramsConnect(handle, flow, family, mark): tag | -errno */
@@ -273,10 +228,10 @@ static napi_value connect_call(napi_env env, napi_callback_info info)
 	bool v6;
 	int err;
 
-	if (!flow || !get_family(env, argv[2], &v6) || !get_u32(env, argv[3], &mark))
+	if (!flow || !get_family(env, argv[2], &v6) || !addon_u32(env, argv[3], &mark))
 		return NULL;
 	err = datagram_connect(&handle->set, flow, v6, mark, &tag);
-	return number(env, err ? (double)err : (double)tag);
+	return addon_number(env, err ? (double)err : (double)tag);
 }
 
 /* datagramsRemove(handle, tag): 0 | -ENOENT */
@@ -286,7 +241,8 @@ static napi_value remove_call(napi_env env, napi_callback_info info)
 	struct handle *handle = arguments(env, info, 2, argv);
 	uint32_t tag;
 
-	return handle && get_u32(env, argv[1], &tag) ? number(env, datagram_remove(&handle->set, tag)) : NULL;
+	return handle && addon_u32(env, argv[1], &tag) ? addon_number(env, datagram_remove(&handle->set, tag))
+						       : NULL;
 }
 
 /* datagramsSend(handle, tag, bytes): 0 | -errno */
@@ -298,10 +254,10 @@ static napi_value send_call(napi_env env, napi_callback_info info)
 	size_t length;
 	uint32_t tag;
 
-	if (!handle || !get_u32(env, argv[1], &tag))
+	if (!handle || !addon_u32(env, argv[1], &tag))
 		return NULL;
-	bytes = get_bytes(env, argv[2], 0, &length);
-	return bytes ? number(env, datagram_send(&handle->set, tag, bytes, length)) : NULL;
+	bytes = addon_bytes(env, argv[2], 0, &length);
+	return bytes ? addon_number(env, datagram_send(&handle->set, tag, bytes, length)) : NULL;
 }
 
 /* datagramsReceive(handle, bytes, records): how many records | -errno */
@@ -314,11 +270,11 @@ static napi_value receive_call(napi_env env, napi_callback_info info)
 
 	if (!handle)
 		return NULL;
-	bytes = get_bytes(env, argv[1], (size_t)DATAGRAM_BATCH * DATAGRAM_SLOT_BYTES, &length);
+	bytes = addon_bytes(env, argv[1], (size_t)DATAGRAM_BATCH * DATAGRAM_SLOT_BYTES, &length);
 	if (!bytes)
 		return NULL;
-	records = get_bytes(env, argv[2], DATAGRAM_BATCH * sizeof(struct datagram_record), &length);
-	return records ? number(env, datagram_receive(&handle->set, bytes, (void *)records)) : NULL;
+	records = addon_bytes(env, argv[2], DATAGRAM_BATCH * sizeof(struct datagram_record), &length);
+	return records ? addon_number(env, datagram_receive(&handle->set, bytes, (void *)records)) : NULL;
 }
 
 /* datagramsReply(descriptor of a raw socket, flow, family, bytes): 0 | -errno */
@@ -332,12 +288,12 @@ static napi_value reply_call(napi_env env, napi_callback_info info)
 	bool v6;
 
 	if (napi_get_cb_info(env, info, &count, argv, NULL, NULL) != napi_ok || count < 4)
-		return fail(env, "expected 4 arguments");
-	if (!get_u32(env, argv[0], &fd) || !get_family(env, argv[2], &v6))
+		return addon_fail(env, "expected 4 arguments");
+	if (!addon_u32(env, argv[0], &fd) || !get_family(env, argv[2], &v6))
 		return NULL;
 	flow = get_flow(env, argv[1]);
-	bytes = flow ? get_bytes(env, argv[3], 0, &length) : NULL;
-	return bytes ? number(env, datagram_reply((int)fd, flow, v6, bytes, length)) : NULL;
+	bytes = flow ? addon_bytes(env, argv[3], 0, &length) : NULL;
+	return bytes ? addon_number(env, datagram_reply((int)fd, flow, v6, bytes, length)) : NULL;
 }
 
 /* datagramsClose(handle): may be called twice */
@@ -351,7 +307,7 @@ static napi_value close_call(napi_env env, napi_callback_info info)
 	if (napi_get_cb_info(env, info, &count, &argument, NULL, NULL) != napi_ok || count < 1 ||
 	    napi_check_object_type_tag(env, argument, &handle_tag, &ours) != napi_ok || !ours ||
 	    napi_get_value_external(env, argument, (void **)&handle) != napi_ok)
-		return fail(env, "expected a handle of this addon");
+		return addon_fail(env, "expected a handle of this addon");
 	close_handle(handle);
 	return NULL;
 }
@@ -364,11 +320,11 @@ static napi_value layout_call(napi_env env, napi_callback_info info)
 	napi_value array, value;
 
 	if (napi_create_array(env, &array) != napi_ok)
-		return fail(env, "cannot make the result");
+		return addon_fail(env, "cannot make the result");
 	for (uint32_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
 		if (napi_create_uint32(env, sizes[i], &value) != napi_ok ||
 		    napi_set_element(env, array, i, value) != napi_ok)
-			return fail(env, "cannot make the result");
+			return addon_fail(env, "cannot make the result");
 	return array;
 }
 

@@ -11,29 +11,38 @@ export interface DialOptions {
   readonly netns?: string | undefined;
 }
 
+/** The socket of {@link dialFrom}, not connected yet. @throws what `openSocket` throws */
+export function openDialSocket(
+  sockets: Pick<Sockets, 'openSocket'>,
+  { from, to, mark, netns }: DialOptions,
+): number {
+  return sockets.openSocket({
+    family: isIPv6(to.address) ? 6 : 4,
+    type: 'stream',
+    transparent: true,
+    mark,
+    netns,
+    bind: from,
+  });
+}
+
+/** A socket that says `error`, once there is somebody to listen. */
+export function failedDial(error: unknown): Socket {
+  return new Socket().destroy(error instanceof Error ? error : new SystemError(errorText(error)));
+}
+
 /**
  * Begins to connect to a server from an address that need not be this machine's (IP_TRANSPARENT). The socket is half-open
  * capable, and says `connect` or `error`; it never throws. An address and port that another socket of this namespace
  * holds, the client's own for example, is EADDRINUSE or EADDRNOTAVAIL.
  */
 export function dialFrom(sockets: Pick<Sockets, 'openSocket'>, options: DialOptions): Socket {
-  const { from, to, mark, netns } = options;
+  const { address: host, port } = options.to;
   try {
-    const fd = sockets.openSocket({
-      family: isIPv6(to.address) ? 6 : 4,
-      type: 'stream',
-      transparent: true,
-      mark,
-      netns,
-      bind: from,
-    });
+    const fd = openDialSocket(sockets, options);
     // Connecting begins before the event loop polls: until then nobody notices that the socket is not connected.
-    return new Socket({ fd, allowHalfOpen: true }).connect({
-      host: to.address,
-      port: to.port,
-    });
+    return new Socket({ fd, allowHalfOpen: true }).connect({ host, port });
   } catch (error) {
-    const cause = error instanceof Error ? error : new SystemError(errorText(error));
-    return new Socket().destroy(cause);
+    return failedDial(error);
   }
 }

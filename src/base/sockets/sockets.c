@@ -7,6 +7,7 @@
  * caller's from then on. Nothing is kept here, so there is nothing to do at the environment's exit. Results:
  * [value, step]; a value below 0 is -errno and `step` says at what. Wrong types throw.
  */
+#include "addon.h"
 #include "datagram.h"
 
 #include <arpa/inet.h>
@@ -316,7 +317,7 @@ NAPI_MODULE_INIT(/* napi_env env, napi_value exports */)
 	};
 
 	if (napi_define_properties(env, exports, 2, functions) != napi_ok ||
-	    !datagram_functions(env, exports)) {
+	    !datagram_functions(env, exports) || !stream_functions(env, exports)) {
 		napi_throw_error(env, "SOCKETS_NAPI", "cannot define the addon's functions");
 		return NULL;
 	}

@@ -1,7 +1,7 @@
 import type { Direction } from '../../model/map-state.ts';
 import type { Flow } from '../policy-table.ts';
 import { reset } from '../reset.ts';
-import type { ByteSocket, Clock } from '../types.ts';
+import type { ByteSocket, ByteStream, Clock } from '../types.ts';
 import type { Answers } from './answers.ts';
 import type { Exchange } from './exchange.ts';
 import type { HttpVerdict } from './judge.ts';
@@ -29,7 +29,9 @@ export interface ConnectionFlow {
   ends(): Flow;
   judge(request: JudgedRequest): HttpVerdict;
   /** Begins to connect to the server. */
-  dial(): ByteSocket;
+  dial(): ByteStream;
+  /** The same for what needs a stream of Node's. */
+  dialSocket(): ByteSocket;
 }
 
 const FORWARD: HeadAction = { kind: 'forward' };
@@ -50,11 +52,11 @@ const CONTINUE = Buffer.from('HTTP/1.1 100 Continue\r\n\r\n', 'latin1');
 export class HttpConnection implements IntakeHost, RelayHost {
   readonly #context: HttpContext;
   readonly #flow: ConnectionFlow;
-  readonly #client: ByteSocket;
+  readonly #client: ByteStream;
   readonly #intake: RequestIntake;
   readonly #relay: ResponseRelay;
   readonly #queue: Exchange[] = [];
-  #upstream: ByteSocket | undefined;
+  #upstream: ByteStream | undefined;
   #connected = false;
   #dialedNs = 0;
   /** When something last moved, the head in work began, and the denied body in work began; monotonic. */
@@ -68,7 +70,7 @@ export class HttpConnection implements IntakeHost, RelayHost {
   #upstreamEnded = false;
   #upstreamFailed = false;
 
-  constructor(client: ByteSocket, flow: ConnectionFlow, context: HttpContext) {
+  constructor(client: ByteStream, flow: ConnectionFlow, context: HttpContext) {
     this.#client = client;
     this.#flow = flow;
     this.#context = context;
@@ -379,7 +381,8 @@ export class HttpConnection implements IntakeHost, RelayHost {
     this.#relay.stop();
     if (this.#upstream !== undefined && !this.#upstream.destroyed) this.#upstream.destroy();
     if (this.#client.destroyed) return;
-    if (!this.#client.writableEnded) this.#client.end(answer);
+    if (answer !== undefined && this.#client.writable) this.#client.write(answer);
+    if (!this.#client.writableEnded) this.#client.end();
     this.#startLinger();
     this.#client.resume();
   }

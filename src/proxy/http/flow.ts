@@ -1,7 +1,7 @@
 import type { Direction } from '../../model/map-state.ts';
 import { type PolicyHolder, TrackedFlow } from '../policy-holder.ts';
 import type { Flow, PolicyTable } from '../policy-table.ts';
-import type { ByteSocket, Clock, Dial, FlowEnd, FlowOf } from '../types.ts';
+import type { ByteSocket, ByteStream, Clock, Dial, DialStream, FlowEnd, FlowOf } from '../types.ts';
 import type { ConnectionFlow } from './connection.ts';
 import { type DirectionJudge, denied, type HttpJudge, type HttpVerdict, judgeRequest, TCP } from './judge.ts';
 import type { JudgedRequest } from './rule-set.ts';
@@ -11,6 +11,7 @@ export interface FlowDeps {
   readonly judge: HttpJudge;
   readonly flowOf: FlowOf;
   readonly dial: Dial;
+  readonly dialStream: DialStream;
   readonly clock: Clock;
 }
 
@@ -54,7 +55,11 @@ export class HttpFlow implements ConnectionFlow {
     return judgeRequest(this.#judges, request, this.direction);
   }
 
-  dial(): ByteSocket {
+  dial(): ByteStream {
+    return this.#deps.dialStream(this.#tracked.client, this.#tracked.server);
+  }
+
+  dialSocket(): ByteSocket {
     return this.#deps.dial(this.#tracked.client, this.#tracked.server);
   }
 }

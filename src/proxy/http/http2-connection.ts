@@ -99,7 +99,7 @@ export class Http2Connection {
   /** @returns undefined when there is no way to the server */
   #connect(): ClientHttp2Session | undefined {
     if (this.#upstream !== undefined || this.#socket !== undefined) return this.#upstream;
-    const socket = this.#flow.dial();
+    const socket = this.#flow.dialSocket();
     this.#socket = socket;
     this.#dialedNs = this.#context.clock.monotonicNs();
     socket.on('connect', () => {

@@ -1,4 +1,4 @@
-import type { ByteSocket } from '../types.ts';
+import type { ByteStream } from '../types.ts';
 
 /** What a client that speaks HTTP/2 from its first byte begins with, RFC 9113 §3.4. */
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1');
@@ -8,14 +8,14 @@ export type Opened = (kind: 'http1' | 'http2', bytes: Buffer) => void;
 
 /** A connection whose first bytes are awaited: they tell which HTTP it is. */
 export class Opening {
-  readonly #socket: ByteSocket;
+  readonly #socket: ByteStream;
   readonly #limits: { readonly headTimeoutMs: number; readonly openingTimeoutMs: number };
   readonly #opened: Opened;
   readonly #sinceNs: number;
   #bytes: Buffer = Buffer.alloc(0);
 
   constructor(
-    socket: ByteSocket,
+    socket: ByteStream,
     limits: { readonly headTimeoutMs: number; readonly openingTimeoutMs: number },
     nowNs: number,
     opened: Opened,

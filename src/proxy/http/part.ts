@@ -1,3 +1,5 @@
+import { Streams, type TcpStream } from '../../base/sockets/streams.ts';
+import { listenByStreams } from '../listening.ts';
 import type { ProxyHost, ProxyPart } from '../part.ts';
 import { type Accepted, type Held, TcpAcceptor } from '../tcp-acceptor.ts';
 import { Answers } from './answers.ts';
@@ -13,9 +15,9 @@ import { HttpRecords } from './records.ts';
 class UndecidedConnection implements Held {
   #held: Held;
 
-  constructor({ socket }: Accepted, flow: HttpFlow, context: HttpContext) {
+  constructor({ socket }: Accepted<TcpStream>, flow: HttpFlow, context: HttpContext) {
     this.#held = new Opening(socket, context.limits, context.clock.monotonicNs(), (kind, bytes) => {
-      if (kind === 'http2') this.#held = new Http2Connection(socket, bytes, flow, context);
+      if (kind === 'http2') this.#held = new Http2Connection(socket.detach(), bytes, flow, context);
       else {
         const connection = new HttpConnection(socket, flow, context);
         this.#held = connection;
@@ -50,7 +52,7 @@ export function createHttpPart({ limits, maxConnections }: HttpPartOptions, host
   const judge = new HttpJudge((problem) => log.error({ problem }, 'rule that cannot be used allows nothing'));
   const flowDeps = { ...host, holder: host.policy, judge };
   const acceptor = new TcpAcceptor({
-    ...{ maxConnections, clock, log },
+    ...{ maxConnections, clock, log, listenOn: listenByStreams(new Streams()) },
     hold: (accepted) => new UndecidedConnection(accepted, new HttpFlow(flowDeps, accepted), context),
   });
   return { kind: 'http', listen: (listener) => acceptor.listen(listener), stop: () => acceptor.stop() };

@@ -1,3 +1,4 @@
+import { listenBySockets } from '../listening.ts';
 import type { ProxyHost, ProxyPart } from '../part.ts';
 import { TcpAcceptor } from '../tcp-acceptor.ts';
 import { KafkaConnection } from './connection.ts';
@@ -8,7 +9,7 @@ export function createKafkaPart(
   host: ProxyHost,
 ): ProxyPart {
   const acceptor = new TcpAcceptor({
-    ...{ maxConnections, clock: host.clock, log: host.log },
+    ...{ maxConnections, clock: host.clock, log: host.log, listenOn: listenBySockets },
     hold: (accepted) => new KafkaConnection(accepted, host),
   });
   return { kind: 'kafka', listen: (listener) => acceptor.listen(listener), stop: () => acceptor.stop() };

@@ -1,3 +1,4 @@
+import { listenBySockets } from '../listening.ts';
 import type { ProxyHost, ProxyPart } from '../part.ts';
 import { TcpAcceptor } from '../tcp-acceptor.ts';
 import { PairConnection, type SpokenProtocol } from './connection.ts';
@@ -10,7 +11,7 @@ function createPart<R>(protocol: SpokenProtocol<R>, maxConnections: number, host
     host.log.warn({ protocol: protocol.kind, problem }, 'rule cannot be used and allows nothing'),
   );
   const acceptor = new TcpAcceptor({
-    ...{ maxConnections, clock: host.clock, log: host.log },
+    ...{ maxConnections, clock: host.clock, log: host.log, listenOn: listenBySockets },
     hold: (accepted) => new PairConnection(accepted, { host, protocol, judge }),
   });
   return {

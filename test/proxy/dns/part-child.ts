@@ -7,7 +7,13 @@ import { silentLog } from '../../../src/base/log.ts';
 import { dialFrom } from '../../../src/base/sockets/dial.ts';
 import { loadSockets } from '../../../src/base/sockets/index.ts';
 import { PROXY_MARK, type ProxyToAgent } from '../../../src/model/proxy-protocol.ts';
-import { createDnsPart, type DnsPart, PolicyHolder, systemClock } from '../../../src/proxy/index.ts';
+import {
+  createDnsPart,
+  type Dial,
+  type DnsPart,
+  PolicyHolder,
+  systemClock,
+} from '../../../src/proxy/index.ts';
 import { dnsFilter } from './desk-rig.ts';
 
 const sockets = loadSockets();
@@ -31,13 +37,15 @@ holder.apply(
   },
   [{ endpoint: 7, identity: 300, addresses: addresses.split(',') }],
 );
+const dial: Dial = (from, to) => dialFrom(sockets, { from, to, mark: PROXY_MARK });
 part = createDnsPart(
   { mark: PROXY_MARK, limits: { applyTimeoutMs: 300 } },
   {
     policy: holder,
     clock: systemClock,
     flowOf: () => ({ client: 300, server: 9 }),
-    dial: (from, to) => dialFrom(sockets, { from, to, mark: PROXY_MARK }),
+    dial,
+    dialStream: dial,
     record: (record) => say({ record }),
     send: observed,
     log: silentLog,

@@ -24,13 +24,15 @@ function parseListener(text: string): ProxyListener {
 }
 
 /** IPv4's map first. @throws UsageError */
-function conntrackMaps(fds: readonly number[]): ProxyDescriptors['conntrack'] {
+function conntrackMaps(fds: readonly number[], epochs: number | undefined): ProxyDescriptors['conntrack'] {
   const [ipv4, ipv6, ...more] = fds;
-  if (ipv4 === undefined) return undefined;
-  if (ipv6 !== undefined && more.length === 0) return { ipv4, ipv6 };
-  throw new UsageError('--conntrack-fd is to be given twice: of IPv4 and of IPv6', {
-    code: 'LISTENER_INVALID',
-  });
+  if (ipv4 === undefined && epochs === undefined) return undefined;
+  if (ipv4 !== undefined && ipv6 !== undefined && epochs !== undefined && more.length === 0)
+    return { ipv4, ipv6, epochs };
+  throw new UsageError(
+    '--conntrack-fd is to be given twice, of IPv4 and of IPv6, and --epochs-fd beside them',
+    { code: 'LISTENER_INVALID' },
+  );
 }
 
 export default class ProxyCommand extends BaseCommand<typeof ProxyCommand> {
@@ -51,6 +53,10 @@ export default class ProxyCommand extends BaseCommand<typeof ProxyCommand> {
       helpValue: 'FD',
       multiple: true,
       multipleNonGreedy: true,
+    }),
+    'epochs-fd': Flags.integer({
+      description: 'map of the epochs by which entries of conntrack are known to be out of date',
+      helpValue: 'FD',
     }),
     'log-level': Flags.option({
       description: 'least level that is logged',
@@ -77,7 +83,7 @@ export default class ProxyCommand extends BaseCommand<typeof ProxyCommand> {
       paths: this.paths,
       version: programVersion(),
       listeners: flags.listener,
-      conntrack: conntrackMaps(flags['conntrack-fd'] ?? []),
+      conntrack: conntrackMaps(flags['conntrack-fd'] ?? [], flags['epochs-fd']),
       log,
     });
     await proxy.start();

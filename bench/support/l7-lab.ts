@@ -130,7 +130,12 @@ export class L7Lab {
   async #startProxy(): Promise<void> {
     const conntrack = this.#lab.datapath.openConntrack?.();
     if (conntrack === undefined) throw new SystemError('the datapath has no conntrack');
-    this.#startChild('proxy', 'l7-proxy-child.ts', [conntrack.ipv4, conntrack.ipv6], this.#folder);
+    this.#startChild(
+      'proxy',
+      'l7-proxy-child.ts',
+      [conntrack.ipv4, conntrack.ipv6, conntrack.epochs],
+      this.#folder,
+    );
     this.#agent = new ProxyClient(nodePaths(this.#folder).proxySocket, {
       log: silentLog,
       onRecords: ({ length }) => {

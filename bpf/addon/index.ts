@@ -20,7 +20,7 @@ export { Btf } from './btf.ts';
 export { type BtfValue, btfJson, decodeBtf } from './btf-decode.ts';
 export { BpfError, Errno, errnoName } from './errors.ts';
 export type * from './types.ts';
-export { BpfAttachType, BpfLinkType, BpfMapType } from './types.ts';
+export { BPF_MMAPABLE, BpfAttachType, BpfLinkType, BpfMapType } from './types.ts';
 
 /** Cuts one round of the ring buffer into its records; `lengths` are u32 of the machine's order. */
 function splitRound(slab: Buffer, lengths: Buffer): Buffer[] {

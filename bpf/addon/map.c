@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <sys/mman.h>
 
 static bool get_sized(napi_env env, napi_value value, size_t want, struct bytes *out)
 {
@@ -347,6 +348,44 @@ static napi_value map_delete_batch(napi_env env, napi_callback_info info)
 	return make_i64(env, err);
 }
 
+static void unmap_values(napi_env env, void *data, void *hint)
+{
+	munmap(data, (size_t)(uintptr_t)hint);
+}
+
+/*
+ * mapMemory(map): ArrayBuffer | -errno; the values of an array map with BPF_F_MMAPABLE, each at a multiple of
+ * 8 bytes. It is the kernel's memory, for reading only: a write would be a fault. It outlives the handle, and
+ * is unmapped when it is collected or the environment ends.
+ */
+static napi_value map_memory(napi_env env, napi_callback_info cb)
+{
+	struct bpf_map_info info = {};
+	uint32_t length = sizeof(info);
+	struct fd_handle *map;
+	napi_value argv[MAX_ARGS], memory;
+	size_t bytes;
+	void *values;
+	int err;
+
+	if (!get_args(env, cb, 1, argv) || !get_fd_handle(env, argv[0], &map))
+		return NULL;
+	err = bpf_obj_get_info_by_fd(map->fd, &info, &length);
+	if (err)
+		return make_i64(env, err);
+	bytes = (size_t)info.max_entries * ((info.value_size + 7) / 8 * 8);
+	values = mmap(NULL, bytes, PROT_READ, MAP_SHARED, map->fd, 0);
+	if (values == MAP_FAILED)
+		return make_i64(env, -errno);
+	if (napi_create_external_arraybuffer(env, values, bytes, unmap_values, (void *)(uintptr_t)bytes,
+					     &memory) != napi_ok) {
+		munmap(values, bytes);
+		throw_last(env);
+		return NULL;
+	}
+	return memory;
+}
+
 const struct method map_methods[] = {{"mapCreate", map_create},
 				     {"mapInfo", map_info},
 				     {"mapName", map_name},
@@ -357,6 +396,7 @@ const struct method map_methods[] = {{"mapCreate", map_create},
 				     {"mapDelete", map_delete},
 				     {"mapNextKey", map_next_key},
 				     {"mapFreeze", map_freeze},
+				     {"mapMemory", map_memory},
 				     {"mapLookupBatch", map_lookup_batch},
 				     {"mapUpdateBatch", map_update_batch},
 				     {"mapDeleteBatch", map_delete_batch},

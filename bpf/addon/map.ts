@@ -1,9 +1,18 @@
 import { argumentError, BpfError, checked, Errno, failed } from './errors.ts';
 import { handleOf, Owned } from './handle.ts';
 import type { Handle, Native } from './native.ts';
-import type { BpfBatch, BpfMap, BpfMapInfo, BpfProgram } from './types.ts';
+import {
+  type BpfBatch,
+  type BpfMap,
+  type BpfMapInfo,
+  BpfMapType,
+  type BpfProgram,
+  type SharedValues,
+} from './types.ts';
 import { walkMap } from './walk.ts';
 
+/** Of the values of an array map in the kernel's memory, bytes. */
+const VALUE_ALIGNMENT = 8;
 const UPDATE_FLAGS = { any: 0, create: 1, replace: 2 } as const;
 
 /** A map of the kernel through a descriptor of ours. */
@@ -210,6 +219,23 @@ export class KernelMap extends Owned implements BpfMap {
 
   descriptor(): number {
     return checked(`open map ${this.info.name} for its memory`, this.native.mapFd(this.handle)) as number;
+  }
+
+  sharedValues(): SharedValues {
+    const { name, type, valueSize, maxEntries } = this.info;
+    const operation = `map the values of ${name}`;
+    if (type !== BpfMapType.array || valueSize < 4)
+      throw argumentError(operation, 'it is no array of numbers');
+    const memory = checked(operation, this.native.mapMemory(this.handle)) as ArrayBuffer;
+    const words = new Uint32Array(memory);
+    const stride = Math.ceil(valueSize / VALUE_ALIGNMENT) * (VALUE_ALIGNMENT / words.BYTES_PER_ELEMENT);
+    return {
+      u32(index) {
+        const value = Number.isInteger(index) && index < maxEntries ? words[index * stride] : undefined;
+        if (value === undefined) throw argumentError(operation, `there is no entry ${index}`);
+        return value;
+      },
+    };
   }
 
   freeze(): void {

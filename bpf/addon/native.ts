@@ -48,6 +48,7 @@ export interface Native {
   mapDelete(map: Handle, key: Uint8Array): Status;
   mapNextKey(map: Handle, key: Uint8Array | undefined, next: Uint8Array): Status;
   mapFreeze(map: Handle): Status;
+  mapMemory(map: Handle): Result<ArrayBuffer>;
   mapLookupBatch(
     map: Handle,
     cursor: Uint8Array | undefined,

@@ -73,6 +73,15 @@ export interface BpfBatch {
   readonly count: number;
 }
 
+/** `BPF_F_MMAPABLE`, uapi/linux/bpf.h. */
+export const BPF_MMAPABLE = 1 << 10;
+
+/** Values of an array map as they are at the moment of each read: the kernel's own memory. */
+export interface SharedValues {
+  /** The first four bytes of an entry as a number in the machine's order. @throws BpfError BPF_ARGUMENT beyond the last one */
+  u32(index: number): number;
+}
+
 export interface BpfMap {
   readonly info: BpfMapInfo;
   /** Bytes of one value in `lookup`, `update` and batches: `valueSize`, or 8-aligned times possible CPUs. */
@@ -96,6 +105,11 @@ export interface BpfMap {
   /** Stores a program in a program array, for tail calls. */
   updateProgram(key: Uint8Array, program: BpfProgram): void;
   freeze(): void;
+  /**
+   * The values of an array map that was made with `BPF_MMAPABLE`, to be read without a system call; good until they are
+   * collected. A descriptor that can only look things up does not do (EINVAL).
+   */
+  sharedValues(): SharedValues;
   /** A descriptor of this map that can only look things up; close-on-exec, the caller's to close. Needs CAP_SYS_ADMIN. */
   readOnlyDescriptor(): number;
   /** A descriptor of this map, to map its memory; close-on-exec, the caller's to close. */

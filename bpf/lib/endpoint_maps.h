@@ -70,6 +70,19 @@ struct {
 	__type(value, __u32);
 } MAP_EPOCHS SEC(".maps");
 
+/*
+ * The same for the proxy, who reads its memory: it can be mapped only by who may also write, which nobody
+ * should be let do to the epochs that verdicts rest on. Each epoch moves here first. Written by user space,
+ * read by no program.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, LIMIT_ENDPOINT_SLOTS);
+	__type(key, __u32);
+	__type(value, __u32);
+} MAP_SHOWN_EPOCHS SEC(".maps");
+
 struct endpoint_counters {
 	__u64 ingress_packets;
 	__u64 ingress_bytes;

@@ -34,12 +34,19 @@ export function inheritedByProxy(
   listeners: readonly ProxyListener[],
   conntrack: ConntrackDescriptors | undefined,
 ): readonly Inherited[] {
-  const maps = conntrack === undefined ? [] : [conntrack.ipv4, conntrack.ipv6];
+  const maps =
+    conntrack === undefined
+      ? []
+      : ([
+          ['--conntrack-fd', conntrack.ipv4],
+          ['--conntrack-fd', conntrack.ipv6],
+          ['--epochs-fd', conntrack.epochs],
+        ] as const);
   return [
     ...listeners.map(({ name, transport, fd }) => ({
       fd,
       words: (own: number) => ['--listener', `${name}/${transport}=${own}`],
     })),
-    ...maps.map((fd) => ({ fd, words: (own: number) => ['--conntrack-fd', String(own)] })),
+    ...maps.map(([flag, fd]) => ({ fd, words: (own: number) => [flag, String(own)] })),
   ];
 }

@@ -8,6 +8,7 @@ import type { MonitorEvent } from '../model/event.ts';
 import { collectConntrack, ticksOfJiffies } from './conntrack-table.ts';
 import { readCounters } from './counters.ts';
 import { EndpointTable } from './endpoint-table.ts';
+import { showEpochs } from './epochs.ts';
 import { EventRing } from './event-ring.ts';
 import { syncHostAddresses } from './host-addresses.ts';
 import { IpcacheTable } from './ipcache-table.ts';
@@ -96,10 +97,11 @@ class BpfDatapath implements Datapath {
     });
     const links = new Links(this.#bpf, folders.links, loaded.programs, netns);
     const endpoints = new EndpointTable(this.#bpf, loaded.maps, links);
-    const ipcache = new IpcacheTable(loaded.maps.ipcache, loaded.maps.epochs);
+    const ipcache = new IpcacheTable(loaded.maps.ipcache, loaded.maps);
     this.#running = { folders, loaded, links, endpoints, ipcache };
     try {
       await writeConfig(loaded, this.#options.lifetimes ?? DEFAULT_LIFETIMES);
+      showEpochs(loaded.maps);
       syncHostAddresses(loaded.maps, node.addresses);
       ipcache.start(node.podCidrs);
       const attached = links.adopt();
@@ -228,12 +230,14 @@ class BpfDatapath implements Datapath {
 
   openConntrack(): ConntrackDescriptors | undefined {
     if (this.#running === undefined) return undefined;
-    const { ct4, ct6 } = this.#running.loaded.maps;
-    const ipv4 = ct4.readOnlyDescriptor();
+    const { ct4, ct6, shownEpochs } = this.#running.loaded.maps;
+    const opened: number[] = [];
     try {
-      return { ipv4, ipv6: ct6.readOnlyDescriptor(), id: `${ct4.info.id}/${ct6.info.id}` };
+      opened.push(ct4.readOnlyDescriptor(), ct6.readOnlyDescriptor(), shownEpochs.descriptor());
+      const [ipv4 = -1, ipv6 = -1, epochs = -1] = opened;
+      return { ipv4, ipv6, epochs, id: [ct4, ct6, shownEpochs].map(({ info }) => info.id).join('/') };
     } catch (error) {
-      closeSync(ipv4);
+      for (const fd of opened) closeSync(fd);
       throw error;
     }
   }

@@ -125,7 +125,7 @@ export class EndpointTable {
 
   #write(entry: Slot, record: EndpointRecord): void {
     this.#put(entry, record);
-    moveEpoch(this.#maps.epochs, entry.slot);
+    moveEpoch(this.#maps, entry.slot);
   }
 
   /**
@@ -201,7 +201,7 @@ export class EndpointTable {
       this.#maps.devices.delete(indexKey(endpoint.ifindex));
     }
     this.#maps.endpoints.update(indexKey(entry.slot), Buffer.alloc(endpointLayout.bytes));
-    moveEpoch(this.#maps.epochs, entry.slot);
+    moveEpoch(this.#maps, entry.slot);
     this.#slots.delete(entry.slot);
     this.#byId.delete(endpoint.id);
   }

@@ -1,4 +1,4 @@
-import { type Bpf, type BpfMap, loadBpf } from '../../bpf/addon/index.ts';
+import { type Bpf, type BpfMap, loadBpf, type SharedValues } from '../../bpf/addon/index.ts';
 import { type IpBytes, parseIp } from '../base/ip.ts';
 import { CtFlag } from '../model/constants.gen.ts';
 import type { NumericIdentity } from '../model/identity.ts';
@@ -27,6 +27,11 @@ export interface JudgedFlow {
   readonly server: JudgedEnd;
   /** False: the end that was asked for as the server opened it. */
   readonly opensAsAsked: boolean;
+  /**
+   * Whether this is how the datapath judges the flow at this moment: false from a change of either end's policy, identity
+   * or, for one that is not of this node, of any address's identity on, until the flow's next packet. Needs no system call.
+   */
+  holds(): boolean;
 }
 
 /** Who is speaking, from the conntrack maps. */
@@ -39,7 +44,7 @@ export interface FlowLookup {
   close(): void;
 }
 
-const judgedLayout = fieldsOf(ctEntryLayout, ['flags', 'slot', 'identity']);
+const judgedLayout = fieldsOf(ctEntryLayout, ['flags', 'slot', 'identity', 'epoch']);
 
 const viewOf = (bytes: Uint8Array): DataView =>
   new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -74,9 +79,11 @@ export function conntrackKey(
 
 class ConntrackLookup implements FlowLookup {
   readonly #maps: { readonly 4: BpfMap; readonly 16: BpfMap };
+  readonly #epochs: SharedValues;
 
-  constructor(ipv4: BpfMap, ipv6: BpfMap) {
+  constructor(ipv4: BpfMap, ipv6: BpfMap, epochs: SharedValues) {
     this.#maps = { 4: ipv4, 16: ipv6 };
+    this.#epochs = epochs;
   }
 
   find(client: FlowAddress, server: FlowAddress, protocol: number): JudgedFlow | undefined {
@@ -86,7 +93,8 @@ class ConntrackLookup implements FlowLookup {
     const { key, clientSide } = conntrackKey(from, to, protocol);
     const value = this.#maps[from.address.length === 4 ? 4 : 16].lookup(key);
     if (value === undefined) return undefined;
-    const { flags, slot, identity } = judgedLayout.decode(value);
+    const { flags, slot, identity, epoch } = judgedLayout.decode(value);
+    const epochs = this.#epochs;
     const end = (side: 0 | 1): JudgedEnd => ({
       identity: identity[side],
       local: slot[side] !== 0,
@@ -97,6 +105,7 @@ class ConntrackLookup implements FlowLookup {
       client: end(clientSide),
       server: end(clientSide === 0 ? 1 : 0),
       opensAsAsked: initiator === clientSide,
+      holds: () => epochs.u32(slot[0]) === epoch[0] && epochs.u32(slot[1]) === epoch[1],
     };
   }
 
@@ -111,14 +120,22 @@ class ConntrackLookup implements FlowLookup {
  * @throws BpfError BPF_WRONG_KIND when a descriptor is of no map
  */
 export function openFlowLookup(
-  descriptors: Pick<ConntrackDescriptors, 'ipv4' | 'ipv6'>,
+  descriptors: Pick<ConntrackDescriptors, 'ipv4' | 'ipv6' | 'epochs'>,
   bpf: Pick<Bpf, 'mapFromDescriptor'> = loadBpf(),
 ): FlowLookup {
-  const ipv4 = bpf.mapFromDescriptor(descriptors.ipv4);
+  const opened: BpfMap[] = [];
+  const open = (descriptor: number): BpfMap => {
+    const map = bpf.mapFromDescriptor(descriptor);
+    opened.push(map);
+    return map;
+  };
   try {
-    return new ConntrackLookup(ipv4, bpf.mapFromDescriptor(descriptors.ipv6));
+    const [ipv4, ipv6, epochs] = [open(descriptors.ipv4), open(descriptors.ipv6), open(descriptors.epochs)];
+    const values = epochs.sharedValues();
+    epochs.close();
+    return new ConntrackLookup(ipv4, ipv6, values);
   } catch (error) {
-    ipv4.close();
+    for (const map of opened) map.close();
     throw error;
   }
 }

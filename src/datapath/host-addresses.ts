@@ -20,5 +20,5 @@ export function syncHostAddresses(maps: DatapathMaps, wanted: readonly IpBytes[]
     maps.addresses.update(encodeAddressKey(address), addressEntryLayout.encode({ flags: AddressFlag.fHost }));
   }
   for (const key of stale) maps.addresses.delete(key);
-  moveEpoch(maps.epochs, REMOTE_SLOT);
+  moveEpoch(maps, REMOTE_SLOT);
 }

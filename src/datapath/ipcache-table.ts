@@ -2,7 +2,7 @@ import type { BpfMap } from '../../bpf/addon/index.ts';
 import { type Cidr, formatCidr } from '../base/ip.ts';
 import { IpcacheFlag, ProgramIdentity } from '../model/constants.gen.ts';
 import { decodeIpcache, encodeIpcacheEntry, encodeIpcacheKey } from './address-codec.ts';
-import { moveEpoch, REMOTE_SLOT } from './epochs.ts';
+import { type EpochMaps, moveEpoch, REMOTE_SLOT } from './epochs.ts';
 import type { IpcacheEntry } from './types.ts';
 
 const BATCH = 2048;
@@ -26,10 +26,10 @@ export function* readIpcacheMap(
  */
 export class IpcacheTable {
   readonly #map: BpfMap;
-  readonly #epochs: BpfMap;
+  readonly #epochs: EpochMaps;
   #ranges = new Map<string, Cidr>();
 
-  constructor(map: BpfMap, epochs: BpfMap) {
+  constructor(map: BpfMap, epochs: EpochMaps) {
     this.#map = map;
     this.#epochs = epochs;
   }

@@ -91,10 +91,13 @@ export interface MapUsage {
   readonly errors: number;
 }
 
-/** Read-only descriptors of the conntrack maps, for a process that inherits them. Whoever asked for them closes them. */
+/** Descriptors of maps that tell of flows, for a process that inherits them. Whoever asked for them closes them. */
 export interface ConntrackDescriptors {
+  /** Read-only. */
   readonly ipv4: number;
   readonly ipv6: number;
+  /** By which an entry of the conntrack maps can be told to be out of date; nothing but the proxy rests on it. */
+  readonly epochs: number;
   /** Another text when they are other maps than before. */
   readonly id: string;
 }

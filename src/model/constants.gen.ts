@@ -375,6 +375,7 @@ export const MapName = {
   addresses: 'ciliate_addresses_v1',
   endpoints: 'ciliate_endpoints_v1',
   epochs: 'ciliate_epochs_v1',
+  shownEpochs: 'ciliate_shownep_v1',
   policy: 'ciliate_policy_v2',
   policyStats: 'ciliate_policystats_v1',
   ruleStats: 'ciliate_rulestats_v1',

@@ -18,11 +18,11 @@ export interface ProxyListener {
   readonly fd: number;
 }
 
-/** What a proxy process inherits; `--listener NAME/TRANSPORT=FD` and `--conntrack-fd FD` of its command line. */
+/** What a proxy process inherits; `--listener NAME/TRANSPORT=FD`, `--conntrack-fd FD` and `--epochs-fd FD` of its command line. */
 export interface ProxyDescriptors {
   readonly listeners: readonly ProxyListener[];
-  /** Conntrack maps, read-only; undefined where there is no datapath. */
-  readonly conntrack: { readonly ipv4: number; readonly ipv6: number } | undefined;
+  /** Conntrack maps, read-only, and the epochs of what is in them; undefined where there is no datapath. */
+  readonly conntrack: { readonly ipv4: number; readonly ipv6: number; readonly epochs: number } | undefined;
 }
 
 /*

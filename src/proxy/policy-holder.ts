@@ -1,10 +1,7 @@
 import type { L7Policy } from '../model/l7.ts';
 import type { ProxyEndpoint } from '../model/proxy-protocol.ts';
 import { type Flow, PolicyTable } from './policy-table.ts';
-import type { Clock, FlowEnd, FlowOf } from './types.ts';
-
-/** How long identities that the kernel told are taken for true. */
-const IDENTITIES_NS = 1e9;
+import type { FlowEnd, FlowIdentities, FlowOf } from './types.ts';
 
 /** The L7 policy in force; undefined until the agent sent the first one, and nothing passes until then. */
 export class PolicyHolder {
@@ -20,49 +17,70 @@ export class PolicyHolder {
   }
 }
 
-/** The ends of one connection as they are known now: looked up again after a change of policy, and after a while. */
+/** What can be said of ends that nobody knows. */
+function unknownFlow(client: FlowEnd, server: FlowEnd): Flow {
+  return {
+    client: { ...client, identity: 0, endpoint: 0 },
+    server: { ...server, identity: 0, endpoint: 0 },
+    subjects: { client: undefined, server: undefined },
+  };
+}
+
+function isSame(a: Flow, b: Flow): boolean {
+  const same = (x: Flow['client'], y: Flow['client']): boolean =>
+    x.identity === y.identity && x.endpoint === y.endpoint;
+  const { subjects } = a;
+  return (
+    same(a.client, b.client) &&
+    same(a.server, b.server) &&
+    subjects.client === b.subjects.client &&
+    subjects.server === b.subjects.server
+  );
+}
+
+/**
+ * The ends of one connection as the datapath knows them at each moment. A packet that comes after a change is judged anew
+ * before its bytes are here, so what is read after that packet is judged by what is true since.
+ */
 export class TrackedFlow {
   readonly #holder: PolicyHolder;
   readonly #flowOf: FlowOf;
-  readonly #clock: Clock;
   readonly #protocol: number;
   readonly client: FlowEnd;
   readonly server: FlowEnd;
   #table: PolicyTable | undefined;
+  #identities: FlowIdentities | undefined;
   #flow: Flow | undefined;
-  #untilNs = 0;
 
   constructor(
-    deps: { readonly holder: PolicyHolder; readonly flowOf: FlowOf; readonly clock: Clock },
+    deps: { readonly holder: PolicyHolder; readonly flowOf: FlowOf },
     ends: { readonly client: FlowEnd; readonly server: FlowEnd; readonly protocol: number },
   ) {
     this.#holder = deps.holder;
     this.#flowOf = deps.flowOf;
-    this.#clock = deps.clock;
     this.#protocol = ends.protocol;
     this.client = ends.client;
     this.server = ends.server;
   }
 
-  /** @returns undefined when there is no policy, or the kernel does not know the flow */
+  /**
+   * The same object as long as neither policy nor ends changed.
+   * @returns undefined when there is no policy, or the kernel does not know the flow
+   */
   current(): Flow | undefined {
     const { table } = this.#holder;
-    const now = this.#clock.monotonicNs();
-    if (this.#flow !== undefined && table === this.#table && now < this.#untilNs) return this.#flow;
-    const identities = table && this.#flowOf(this.client, this.server, this.#protocol);
-    this.#flow = table && identities && table.flow(this.client, this.server, identities);
+    if (table === this.#table && this.#flow !== undefined && this.#identities?.holds?.() !== false)
+      return this.#flow;
+    this.#identities = table && this.#flowOf(this.client, this.server, this.#protocol);
+    const flow = table && this.#identities && table.flow(this.client, this.server, this.#identities);
+    const before = table === this.#table ? this.#flow : undefined;
+    this.#flow = flow !== undefined && before !== undefined && isSame(flow, before) ? before : flow;
     this.#table = table;
-    this.#untilNs = now + IDENTITIES_NS;
     return this.#flow;
   }
 
   /** For log records: what is known, with identity 0 where nothing is. */
   ends(): Flow {
-    return (
-      this.#flow ?? {
-        client: { ...this.client, identity: 0, endpoint: 0 },
-        server: { ...this.server, identity: 0, endpoint: 0 },
-      }
-    );
+    return this.#flow ?? unknownFlow(this.client, this.server);
   }
 }

@@ -8,6 +8,11 @@ import type { FlowEnd, FlowIdentities } from './types.ts';
 export interface Flow {
   readonly client: L7Peer;
   readonly server: L7Peer;
+  /** Identities whose policy has a say: those of ends of this node. */
+  readonly subjects: {
+    readonly client: NumericIdentity | undefined;
+    readonly server: NumericIdentity | undefined;
+  };
 }
 
 /** The filters of one subject and direction that match a flow's peer, protocol and port; the same object for the same ones. */
@@ -93,18 +98,31 @@ export class PolicyTable {
     return this.#endpoints.get(address);
   }
 
-  /** Ends of a flow with what is known of them. An end of this node has its endpoint's identity, which may be newer. */
+  /**
+   * Ends of a flow with what is known of them. What the datapath judges the flow by at this moment counts: the agent tells
+   * of a subject's policy before a policy map asks for it, and of its end after none does. While the datapath has yet to
+   * judge the flow anew, an end of this node is what the agent told with this policy.
+   */
   flow(client: FlowEnd, server: FlowEnd, identities: FlowIdentities): Flow {
-    const peer = (end: FlowEnd, identity: NumericIdentity): L7Peer => {
-      const local = this.#endpoints.get(end.address);
-      return {
-        address: end.address,
-        port: end.port,
-        identity: local?.identity ?? identity,
-        endpoint: local?.endpoint ?? 0,
-      };
+    const exact = identities.holds?.() === true;
+    const one = this.#end(client, identities.client, exact);
+    const other = this.#end(server, identities.server, exact);
+    const isLocal = (peer: L7Peer, told: boolean | undefined): boolean =>
+      exact && told !== undefined ? told : told === true || peer.endpoint !== 0;
+    return {
+      client: one,
+      server: other,
+      subjects: {
+        client: isLocal(one, identities.local?.client) ? one.identity : undefined,
+        server: isLocal(other, identities.local?.server) ? other.identity : undefined,
+      },
     };
-    return { client: peer(client, identities.client), server: peer(server, identities.server) };
+  }
+
+  #end({ address, port }: FlowEnd, told: NumericIdentity, exact: boolean): L7Peer {
+    const local = this.#endpoints.get(address);
+    const identity = exact ? told : (local?.identity ?? told);
+    return { address, port, identity, endpoint: local?.endpoint ?? 0 };
   }
 
   /**
@@ -112,10 +130,10 @@ export class PolicyTable {
    * that end is an endpoint of this node and its direction is judged at all. All of them must allow.
    * @returns undefined when neither end is of this node: the request is nothing that this proxy can judge
    */
-  views({ client, server }: Flow, protocol: number): readonly DirectionView[] | undefined {
-    if (client.endpoint === 0 && server.endpoint === 0) return undefined;
-    const egress = client.endpoint === 0 ? undefined : this.#subjects.get(client.identity)?.egress;
-    const ingress = server.endpoint === 0 ? undefined : this.#subjects.get(server.identity)?.ingress;
+  views({ client, server, subjects }: Flow, protocol: number): readonly DirectionView[] | undefined {
+    if (subjects.client === undefined && subjects.server === undefined) return undefined;
+    const egress = subjects.client === undefined ? undefined : this.#subjects.get(subjects.client)?.egress;
+    const ingress = subjects.server === undefined ? undefined : this.#subjects.get(subjects.server)?.ingress;
     const views: DirectionView[] = [];
     if (egress !== undefined) views.push(egress.view(server.identity, protocol, server.port));
     if (ingress !== undefined) views.push(ingress.view(client.identity, protocol, server.port));

@@ -21,6 +21,10 @@ export interface FlowEnd {
 export interface FlowIdentities {
   readonly client: NumericIdentity;
   readonly server: NumericIdentity;
+  /** Which ends are endpoints of this node; without it, those that the agent told of. */
+  readonly local?: { readonly client: boolean; readonly server: boolean } | undefined;
+  /** Whether the datapath judges the flow so at this moment. Without it, the identities never change. */
+  holds?(): boolean;
 }
 
 /**

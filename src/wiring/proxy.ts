@@ -20,7 +20,9 @@ function flowsOf(lookup: FlowLookup | undefined): FlowOf {
   return (client, server, protocol) => {
     const flow = lookup?.find(client, server, protocol);
     if (flow === undefined || !flow.opensAsAsked) return undefined;
-    return { client: flow.client.identity, server: flow.server.identity };
+    const { client: from, server: to, holds } = flow;
+    const local = { client: from.local, server: to.local };
+    return { client: from.identity, server: to.identity, local, holds };
   };
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { L7Filter } from '../../src/model/l7.ts';
+import { PolicyHolder, TrackedFlow } from '../../src/proxy/policy-holder.ts';
 import { PolicyTable } from '../../src/proxy/policy-table.ts';
 import { httpFilter, httpRule, Rig } from './rig.ts';
 
@@ -76,6 +77,66 @@ describe('the L7 policy of a node', () => {
     assert.deepEqual(judged(table, '10.9.9.9', '10.0.0.2', 85), [
       'ingress:all+any-protocol+other-port+other-peer',
     ]);
+  });
+});
+
+describe('the ends of a flow', () => {
+  const client = { address: '10.9.9.9', port: 4000 };
+  const server = { address: '10.0.0.2', port: 80 };
+  const subjects = [200, 201].map((subject) => ({
+    ...{ subject, egress: undefined },
+    ingress: [filter('old', { peers: [300] }), filter('new', { peers: [301] })],
+  }));
+  const policy = { revision: 1, subjects };
+
+  it('are asked for again once the datapath judges by others, and stay the same object while they are the same', () => {
+    const holder = new PolicyHolder();
+    holder.apply(policy, ENDPOINTS);
+    let identities = { client: 300, server: 200 };
+    let epoch = 1;
+    let asked = 0;
+    const flowOf = () => {
+      const [now, since] = [identities, epoch];
+      asked++;
+      return { ...now, local: { client: false, server: true }, holds: () => epoch === since };
+    };
+    const tracked = new TrackedFlow({ holder, flowOf }, { client, server, protocol: 6 });
+    const first = tracked.current();
+    assert.equal(first?.client.identity, 300);
+    assert.equal(tracked.current(), first);
+    assert.equal(asked, 1);
+    epoch++;
+    assert.equal(tracked.current(), first, 'nothing about this flow changed');
+    assert.equal(asked, 2);
+    identities = { client: 301, server: 201 };
+    assert.equal(tracked.current(), first);
+    epoch++;
+    const second = tracked.current();
+    assert.deepEqual([second?.client.identity, second?.subjects.server], [301, 201]);
+    const views = holder.table?.views(second ?? assert.fail(), 6);
+    assert.deepEqual(
+      views?.flatMap(({ filters }) => filters.map(({ ruleName }) => ruleName)),
+      ['new'],
+    );
+  });
+
+  it('are what the agent told with the policy where the datapath has yet to judge the flow anew', () => {
+    const table = new PolicyTable(policy, ENDPOINTS);
+    const local = { client: false, server: true };
+    const stale = table.flow(client, server, { client: 300, server: 199, local, holds: () => false });
+    assert.equal(stale.subjects.server, 200);
+    const exact = table.flow(client, server, { client: 300, server: 201, local, holds: () => true });
+    assert.equal(exact.subjects.server, 201);
+  });
+
+  it('are judged where the datapath knows an endpoint of this node that the agent has not told of', () => {
+    const unknown = { address: '10.0.0.77', port: 80 };
+    const table = new PolicyTable(policy, ENDPOINTS);
+    const local = { client: false, server: true };
+    for (const holds of [true, false]) {
+      const flow = table.flow(client, unknown, { client: 300, server: 200, local, holds: () => holds });
+      assert.equal(table.views(flow, 6)?.length, 1);
+    }
   });
 });
 

@@ -164,8 +164,8 @@ export class BpfPolicyEngine {
       indexKey(SLOT),
       encodeEndpoint({ endpoint, locked: false, enforcement, policySide: 0 }),
     );
-    moveEpoch(maps.epochs, SLOT);
-    moveEpoch(maps.epochs, REMOTE_SLOT);
+    moveEpoch(maps, SLOT);
+    moveEpoch(maps, REMOTE_SLOT);
   }
 
   /**

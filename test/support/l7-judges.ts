@@ -23,7 +23,12 @@ function flowOf({ direction, subject, peer, port }: JudgedFlow): Flow {
   const own = { address: '10.0.0.1', identity: subject, endpoint: 1 };
   const other = { address: '192.0.2.1', identity: peer, endpoint: 0 };
   const [client, server] = direction === 'ingress' ? [other, own] : [own, other];
-  return { client: { ...client, port: 40_000 }, server: { ...server, port } satisfies L7Peer };
+  const ingress = direction === 'ingress';
+  return {
+    client: { ...client, port: 40_000 },
+    server: { ...server, port } satisfies L7Peer,
+    subjects: { client: ingress ? undefined : subject, server: ingress ? subject : undefined },
+  };
 }
 
 /** Bytes of a request as a client sends it. */

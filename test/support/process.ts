@@ -20,21 +20,26 @@ function matchingLine(text: string, pattern: RegExp): string | undefined {
   return text.split('\n').find((line) => pattern.test(line));
 }
 
-/** Starts `argv` and collects what it writes. The caller stops it, also when the test fails (`t.after`). */
+/** Starts `argv`, with descriptors from 3 on, and collects what it writes. The caller stops it, also when the test fails (`t.after`). */
 export async function startProcess(
   argv: readonly string[],
-  options: { readonly env?: NodeJS.ProcessEnv; readonly cwd?: string } = {},
+  options: {
+    readonly env?: NodeJS.ProcessEnv;
+    readonly cwd?: string;
+    readonly inherit?: readonly number[];
+  } = {},
 ): Promise<StartedProcess> {
   const [program = '', ...rest] = argv;
-  const child = spawn(program, rest, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
+  const { inherit = [], ...more } = options;
+  const child = spawn(program, rest, { stdio: ['ignore', 'pipe', 'pipe', ...inherit], ...more });
   let text = '';
   const listeners = new Set<() => void>();
   const grow = (chunk: Buffer): void => {
     text += chunk.toString('utf8');
     for (const listener of listeners) listener();
   };
-  child.stdout.on('data', grow);
-  child.stderr.on('data', grow);
+  child.stdout?.on('data', grow);
+  child.stderr?.on('data', grow);
   child.on('close', () => {
     for (const listener of listeners) listener();
   });

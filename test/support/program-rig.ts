@@ -84,7 +84,7 @@ export class ProgramRig {
       release: () => undefined,
     };
     this.endpoints = new EndpointTable(this.bpf, maps, noLinks);
-    this.ipcache = new IpcacheTable(maps.ipcache, maps.epochs);
+    this.ipcache = new IpcacheTable(maps.ipcache, maps);
     this.#ring = this.bpf.openRingBuffer(maps.events, (records) => {
       for (const record of records) {
         const event = decodeEvent(record);

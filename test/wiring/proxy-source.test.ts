@@ -10,7 +10,7 @@ const SERVER = { address: '10.0.0.2', port: 80 };
 function lookupOf(client: number, server: number): FlowLookup {
   const end = (identity: number) => ({ identity, local: true, redirects: false });
   return {
-    find: () => ({ client: end(client), server: end(server), opensAsAsked: true }),
+    find: () => ({ client: end(client), server: end(server), opensAsAsked: true, holds: () => true }),
     close: () => undefined,
   };
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { type BpfMap, BpfMapType, loadBpf } from '../../../bpf/addon/index.ts';
+import { BPF_MMAPABLE, type BpfMap, BpfMapType, loadBpf } from '../../../bpf/addon/index.ts';
 import { compareLpmKeys } from '../../../bpf/addon/lpm-order.ts';
 import { rootOrSkip } from '../../support/privilege.ts';
 import { codeOf, entriesOf, u32 } from './support.ts';
@@ -281,5 +281,28 @@ describe('the walk of a hash map', { skip }, () => {
     map.updateBatch(u32(...numbers), u32(...numbers), numbers.length);
     assert.equal(entriesOf(map, 1).size, 4096);
     map.close();
+  });
+});
+
+describe('the shared values of an array', { skip }, () => {
+  it('shows them in the kernel’s own memory, as they are at each read', () => {
+    const create = (flags: number, type: number = BpfMapType.array) =>
+      loadBpf().createMap({ type, name: 'shown', keySize: 4, valueSize: 4, maxEntries: 1000, flags });
+    const map = create(BPF_MMAPABLE);
+    const values = map.sharedValues();
+    for (const index of [0, 1, 999]) {
+      assert.equal(values.u32(index), 0);
+      map.update(u32(index), u32(0xfffffff0 + (index % 16)));
+      assert.equal(values.u32(index), 0xfffffff0 + (index % 16));
+    }
+    assert.equal(values.u32(2), 0);
+    for (const index of [1000, 1023, -1, 0.5])
+      assert.throws(() => values.u32(index), { code: 'BPF_ARGUMENT' });
+    const other = loadBpf().mapFromDescriptor(map.descriptor());
+    map.close();
+    other.update(u32(2), u32(7));
+    assert.equal(values.u32(2), 7, 'the memory outlives the handle');
+    assert.throws(() => create(0).sharedValues(), { code: 'BPF_EINVAL' });
+    assert.throws(() => create(0, BpfMapType.hash).sharedValues(), { code: 'BPF_ARGUMENT' });
   });
 });

@@ -8,7 +8,7 @@ import {
   type IncomingHttpHeaders,
 } from 'node:http2';
 import { after, before, beforeEach, describe, it } from 'node:test';
-import { FrameType, headers, PREFACE, readFrames, settings } from '../support/http2-frames.ts';
+import { END_STREAM, FrameType, headers, PREFACE, readFrames, settings } from '../support/http2-frames.ts';
 import { LATER, PSEUDO, type Refusal, request, TABLE, UNWRITABLE } from './http2-hostile-table.ts';
 import { httpFilter, httpRule, ingressPolicy, type RawClient, Rig, until } from './rig.ts';
 
@@ -183,6 +183,15 @@ describe('hostile HTTP/2', () => {
       assert.equal(watched.connections, 1);
     });
   }
+
+  it('half a header block and nothing more: is ended in time', async () => {
+    await using slow = await new Rig({ http: { openingTimeoutMs: 50 } }).start(POLICY);
+    const client = await slow.client();
+    client.send(Buffer.concat([PREFACE, settings(), headers(1, request(), END_STREAM)]));
+    await client.end();
+    client.destroy();
+    assert.equal(slow.server.connections.length, 0);
+  });
 
   it('half a preface and the end: is dropped', async () => {
     const client = await rig.client();

@@ -214,7 +214,10 @@ describe('the memcache proxy before a real memcached', { skip }, () => {
     ['a line that ends in LF alone', 'get a\ndelete b\r\n'],
     ['data that is longer than it says', 'set a 0 0 1\r\nxy\r\ndelete b\r\n'],
     ['a line without end', `get ${'a '.repeat(40_000)}`],
-    ['a binary request behind text', Buffer.concat([Buffer.from('version\r\n'), packet(GET, { key: 'a\r\n' })])],
+    [
+      'a binary request behind text',
+      Buffer.concat([Buffer.from('version\r\n'), packet(GET, { key: 'a\r\n' })]),
+    ],
   ] as const)
     it(`refuses ${what} and ends, though a rule allows everything`, async () => {
       await using rig = await start(filter([{}]));

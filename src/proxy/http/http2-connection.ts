@@ -30,12 +30,15 @@ export class Http2Connection {
   #socket: ByteSocket | undefined;
   #connected = false;
   #dialedNs = 0;
+  readonly #openedNs: number;
+  #asked = false;
 
   /** @param opening what was read of the client */
   constructor(client: ByteSocket, opening: Buffer, flow: ConnectionFlow, context: HttpContext) {
     this.#client = client;
     this.#flow = flow;
     this.#context = context;
+    this.#openedNs = context.clock.monotonicNs();
     client.pause();
     client.unshift(opening);
     this.#session = performServerHandshake(client, {
@@ -52,6 +55,7 @@ export class Http2Connection {
 
   #onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number): void {
     stream.on('error', () => undefined);
+    this.#asked = true;
     if (listBytes(headers) > this.#context.limits.headBytes) {
       this.#refuse(stream, 431, 'header list too large');
       return;
@@ -183,6 +187,10 @@ export class Http2Connection {
 
   /** Ends what waits too long. */
   check(nowNs: number): void {
+    if (!this.#asked && nowNs - this.#openedNs > this.#context.limits.openingTimeoutMs * 1e6) {
+      this.destroy();
+      return;
+    }
     const waiting = this.#socket !== undefined && !this.#connected;
     if (!waiting || nowNs - this.#dialedNs <= this.#context.limits.connectTimeoutMs * 1e6) return;
     this.#socket?.destroy(new Error('the server did not accept in time'));

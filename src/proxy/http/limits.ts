@@ -5,7 +5,7 @@ export interface HttpLimits {
   readonly fields: number;
   /** From a head's first byte to its last. */
   readonly headTimeoutMs: number;
-  /** From accepting a connection to its first byte. */
+  /** From accepting a connection to its first byte; of HTTP/2 from its preface to its first request. */
   readonly openingTimeoutMs: number;
   /** Without a byte in either direction. */
   readonly idleTimeoutMs: number;

@@ -304,6 +304,7 @@ uint64_t engine_next_ns(const struct engine *engine, uint64_t now_ns);
 
 /* engine_deadline.c */
 void engine_set_phase(struct engine *engine, uint32_t path, enum path_phase phase);
+void engine_note_missed(struct engine *engine, uint32_t path, uint64_t now_ns);
 void engine_check_deadlines(struct engine *engine, uint64_t now_ns);
 void engine_begin_burst(struct engine *engine, uint32_t path, uint32_t count, uint32_t spacing_us,
 			uint64_t now_ns);

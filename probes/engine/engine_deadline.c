@@ -2,8 +2,8 @@
 /*
  * What becomes of probes that are not answered.
  *
- * 1. At the soft deadline of a path (its longest recent round trip fourfold, at least the engine's), a probe
- *    of an answering path that still waits makes the path suspect, and a burst follows at once.
+ * 1. At the soft deadline of a path (its last round trip fourfold, at least the engine's), a probe that still
+ *    waits makes the path suspect, and a burst follows at once. So does an ICMP error, or a refused send.
  * 2. When the burst's last probe has passed its soft deadline too, and nothing was answered, it is silent.
  * 3. Any answer ends both. At the hard deadline a waiting probe is lost.
  */
@@ -60,17 +60,20 @@ static void note_answered(struct engine *engine, uint32_t index, uint64_t now_ns
 	tell(engine, index, EVENT_ANSWER, now_ns);
 }
 
-static void note_missed(struct engine *engine, uint32_t index, uint64_t now_ns)
+/* A probe had no answer in time, or an error instead of one. */
+void engine_note_missed(struct engine *engine, uint32_t index, uint64_t now_ns)
 {
 	struct path_state *path = &engine->paths[index];
 	uint32_t burst = (uint32_t)engine->options[OPTION_BURST];
 	uint32_t missed = ++engine->accounts[index].lost_in_a_row;
 
-	if (path->phase == PHASE_ANSWERING) {
+	if (path->phase == PHASE_ANSWERING || path->phase == PHASE_NEW) {
 		engine_set_phase(engine, index, PHASE_SUSPECT);
 		tell(engine, index, EVENT_SUSPECT, now_ns);
-		engine_begin_burst(engine, index, burst,
-				   (uint32_t)engine->options[OPTION_BURST_SPACING_MS] * 1000, now_ns);
+		/* A longer burst that was asked for does as well. */
+		if (path->burst_left < burst)
+			engine_begin_burst(engine, index, burst,
+					   (uint32_t)engine->options[OPTION_BURST_SPACING_MS] * 1000, now_ns);
 	}
 	if (path->phase != PHASE_SILENT && missed > burst) {
 		engine_set_phase(engine, index, PHASE_SILENT);
@@ -102,7 +105,7 @@ static bool check_soft(struct engine *engine, const struct flight *flight, uint6
 	}
 	if (now_ns - flight->sent_ns < soft_deadline_ns(engine, flight->path))
 		return false;
-	note_missed(engine, flight->path, now_ns);
+	engine_note_missed(engine, flight->path, now_ns);
 	return true;
 }
 
@@ -142,7 +145,7 @@ void engine_check_deadlines(struct engine *engine, uint64_t now_ns)
 			break;
 		/* Without memory for it, the common deadline is its own. */
 		if (!check_soft(engine, flight, now_ns) && !keep_slow(engine, flight))
-			note_missed(engine, flight->path, now_ns);
+			engine_note_missed(engine, flight->path, now_ns);
 	}
 	for (; engine->flight_hard < engine->flight_soft; engine->flight_hard++) {
 		struct flight *flight = &engine->flights[engine->flight_hard & engine->flight_mask];

@@ -113,11 +113,10 @@ void engine_take_answer(struct engine *engine, const struct engine_answer *answe
 		note_stray(engine, path, ntohl(cookie.sequence));
 }
 
-/* Told at once the first time, then once a second at most while it stays the same. */
-void engine_note_failure(struct engine *engine, const struct engine_failure *failure)
+/* At once the first time, then once a second at most while it stays the same. */
+static void tell_failure(struct engine *engine, const struct engine_failure *failure, uint64_t now_ns)
 {
 	struct path_state *path = &engine->paths[failure->path];
-	uint64_t now_ns = engine_now_ns();
 	struct engine_event event = {
 		.at_ns = now_ns,
 		.kind = EVENT_ERROR,
@@ -128,11 +127,20 @@ void engine_note_failure(struct engine *engine, const struct engine_failure *fai
 		.offender_family = (uint32_t)failure->offender_family,
 	};
 
-	engine->accounts[failure->path].failed++;
 	if (path->error_last == failure->error && now_ns - path->error_ns < NS_PER_SECOND)
 		return;
 	path->error_last = failure->error;
 	path->error_ns = now_ns;
 	memcpy(event.offender, failure->offender, sizeof(event.offender));
 	engine_event(engine, &event);
+}
+
+/* The probe was claimed by the caller: it is neither answered nor lost. */
+void engine_note_failure(struct engine *engine, const struct engine_failure *failure)
+{
+	uint64_t now_ns = engine_now_ns();
+
+	engine->accounts[failure->path].failed++;
+	tell_failure(engine, failure, now_ns);
+	engine_note_missed(engine, failure->path, now_ns);
 }

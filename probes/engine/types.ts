@@ -48,7 +48,7 @@ export interface EngineOptions {
   /** Packets a second at most; what is due beyond it waits, and counts in `self().deferred`. Default 20,000. */
   readonly packetsPerSecond?: number | undefined;
   /**
-   * After the first probe of an answering path without an answer within `softTimeoutMs`, this many more follow at once,
+   * After a first probe without an answer within `softTimeoutMs`, or with an error instead of one, this many more follow at once,
    * `burstSpacingMs` apart, by the thread itself. Defaults 5 and 10; 0 for none.
    */
   readonly burst?: number | undefined;
@@ -96,9 +96,9 @@ export interface PathCounts {
 
 /** What happened on a path that JavaScript must hear of at once; ordinary answers make no event. */
 export type EngineEventKind =
-  /** A probe has no answer within the soft deadline: a burst has begun. */
+  /** A probe has no answer within the soft deadline, or an error: a burst has begun. */
   | 'suspect'
-  /** Every probe of the burst, and the one before it, has no answer within the soft deadline. */
+  /** No probe of the burst, nor the one before it, was answered. */
   | 'silent'
   /** The first answer after `suspect` or `silent`, or ever. */
   | 'answer'

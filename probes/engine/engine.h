@@ -229,7 +229,7 @@ struct engine {
 
 /* engine_clock.c */
 uint64_t engine_now_ns(void);
-int64_t engine_clock_offset_ns(void);
+int64_t engine_clock_offset_ns(uint64_t *width_ns);
 bool engine_check_clock(struct engine *engine);
 
 /* engine_cookie.c */

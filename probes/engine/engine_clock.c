@@ -8,8 +8,9 @@
 #include <time.h>
 
 #define BRACKET_TRIES 4
-#define BRACKET_NS    2000  /* a pair of reads further apart than this was interrupted */
-#define STEP_NS	      20000 /* below it: error of the bracket */
+#define BRACKET_NS    2000    /* a pair of reads further apart than this was interrupted */
+#define STEP_NS	      1000000 /* less is the slewing of a clock that is kept right */
+#define TRUSTED_NS    5000    /* width of a bracket that is worth following */
 
 static uint64_t clock_ns(clockid_t clock)
 {
@@ -24,7 +25,8 @@ uint64_t engine_now_ns(void)
 	return clock_ns(CLOCK_MONOTONIC);
 }
 
-int64_t engine_clock_offset_ns(void)
+/* Wall clock minus monotonic clock, known to within `width_ns`. */
+int64_t engine_clock_offset_ns(uint64_t *width_ns)
 {
 	uint64_t best = UINT64_MAX;
 	int64_t offset = 0;
@@ -39,6 +41,7 @@ int64_t engine_clock_offset_ns(void)
 			offset = (int64_t)(real - (before + best / 2));
 		}
 	}
+	*width_ns = best;
 	return offset;
 }
 
@@ -46,17 +49,16 @@ int64_t engine_clock_offset_ns(void)
  */
 bool engine_check_clock(struct engine *engine)
 {
-	for (int tries = 0; tries < 2; tries++) {
-		int64_t offset = engine_clock_offset_ns();
-		int64_t moved = offset - engine->clock_offset_ns;
+	uint64_t width_ns;
+	int64_t offset = engine_clock_offset_ns(&width_ns);
+	int64_t moved = offset - engine->clock_offset_ns;
 
-		if (moved < STEP_NS && moved > -STEP_NS)
-			return false;
-		/* An interrupted bracket looks like a step once, not twice. */
-		if (tries == 0)
-			continue;
+	if (moved >= (int64_t)(STEP_NS + width_ns) || moved <= -(int64_t)(STEP_NS + width_ns)) {
 		engine->clock_offset_ns = offset;
 		engine_count(engine, SELF_CLOCK_STEPS, 1);
+		return true;
 	}
-	return true;
+	if (width_ns <= TRUSTED_NS)
+		engine->clock_offset_ns = offset;
+	return false;
 }

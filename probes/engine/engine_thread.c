@@ -44,6 +44,7 @@ static int make_flights(struct engine *engine)
 int engine_create(struct engine *engine, const int32_t options[OPTION_COUNT],
 		  const uint8_t key[ENGINE_KEY_BYTES])
 {
+	uint64_t width_ns;
 	int result;
 
 	memset(engine, 0, sizeof(*engine));
@@ -53,7 +54,7 @@ int engine_create(struct engine *engine, const int32_t options[OPTION_COUNT],
 	engine->turn_ns = (uint64_t)options[OPTION_TURN_MS] * NS_PER_MS;
 	engine->soft_ns = (uint64_t)options[OPTION_SOFT_TIMEOUT_MS] * NS_PER_MS;
 	engine->paths_max = (uint32_t)options[OPTION_PATHS_MAX];
-	engine->clock_offset_ns = engine_clock_offset_ns();
+	engine->clock_offset_ns = engine_clock_offset_ns(&width_ns);
 	pthread_mutex_init(&engine->mutex, NULL);
 	for (uint32_t i = 0; i < ENGINE_ORIGINS_MAX; i++) {
 		for (int family = 0; family < 2; family++) {

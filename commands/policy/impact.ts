@@ -34,7 +34,7 @@ export default class PolicyImpact extends BaseCommand<typeof PolicyImpact> {
         code: 'POLICY_CHOICE',
       });
     }
-    const deleted = labels === undefined ? undefined : parseLabels(labels, 'any');
+    const deleted = labels === undefined ? undefined : parseLabels(labels, 'any', 'any');
     const texts = this.words.length === 0 ? [] : await readPolicyFiles(this.words);
     const [{ l4Text, policyImpact }, { rulesOfTexts }, { impactInput }, { agent }] = await Promise.all([
       import('../../src/policy/index.ts'),

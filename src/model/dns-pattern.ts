@@ -1,3 +1,4 @@
+import { RE2JS } from 're2js';
 import { UsageError } from '../base/errors.ts';
 import type { DnsPattern } from './l7.ts';
 
@@ -50,9 +51,39 @@ export function parseDnsPattern(text: string): DnsPattern {
   return pattern.includes('*') ? { kind: 'pattern', pattern } : { kind: 'name', name: pattern };
 }
 
+/** Matches no name. */
+export const NO_DNS_NAME: DnsPattern = { kind: 'regex', regex: 'x\\A' };
+
+/**
+ * Reads a `matchName` of 2018 that is a regular expression.
+ * @returns undefined for what is none, or holds what no name has: blanks, `=`
+ */
+export function parseDnsRegex(text: string): DnsPattern | undefined {
+  if (text === '' || text.length > MAX_DNS_PATTERN_LENGTH || /[\s\p{Cc}=]/u.test(text)) return undefined;
+  try {
+    compileRegex(text);
+  } catch {
+    return undefined;
+  }
+  return { kind: 'regex', regex: text };
+}
+
+/** @throws RE2JSSyntaxException */
+function compileRegex(regex: string): DnsMatcher {
+  const compiled = RE2JS.compile(regex, RE2JS.CASE_INSENSITIVE);
+  return (name) => compiled.testExact(name) || compiled.testExact(`${name}.`);
+}
+
 /** The text that stands for the pattern wherever one is needed: the key of label `fqdn:<text>`, log lines. */
 export function dnsPatternText(pattern: DnsPattern): string {
-  return pattern.kind === 'name' ? pattern.name : pattern.pattern;
+  switch (pattern.kind) {
+    case 'name':
+      return pattern.name;
+    case 'pattern':
+      return pattern.pattern;
+    case 'regex':
+      return `/${pattern.regex}/`;
+  }
 }
 
 /** Whether `pieces`, the texts between the stars of a label, are found in `label` in order, the outer ones at its ends. */
@@ -92,6 +123,7 @@ export type DnsMatcher = (name: string) => boolean;
 /** @returns a function that says whether a name, lower case and without the final dot, is one of the pattern's. */
 export function compileDnsPattern(pattern: DnsPattern): DnsMatcher {
   if (pattern.kind === 'name') return (name) => name === pattern.name;
+  if (pattern.kind === 'regex') return compileRegex(pattern.regex);
   if (pattern.pattern === '*') return () => true;
   const matches = compileLabels(pattern.pattern);
   return (name) => PLAIN.test(name) && matches(name.split('.'));
@@ -110,11 +142,12 @@ function literalSuffix(pattern: string): string {
 
 /**
  * Many patterns, each with a value, asked at once: the time of a question grows with the labels of the name and the
- * patterns that share its ending, not with all patterns.
+ * patterns that share its ending, not with all patterns; but each regular expression is asked.
  */
 export class DnsPatternSet<T> {
   readonly #names = new Map<string, T[]>();
   readonly #everything: T[] = [];
+  readonly #regexes: { readonly value: T; readonly matches: DnsMatcher }[] = [];
   readonly #wildcards = new Map<string, Wildcard<T>[]>();
 
   constructor(entries: Iterable<readonly [DnsPattern, T]>) {
@@ -123,6 +156,7 @@ export class DnsPatternSet<T> {
 
   #add(pattern: DnsPattern, value: T): void {
     if (pattern.kind === 'name') append(this.#names, pattern.name, value);
+    else if (pattern.kind === 'regex') this.#regexes.push({ value, matches: compileRegex(pattern.regex) });
     else if (pattern.pattern === '*') this.#everything.push(value);
     else {
       const matches = compileLabels(pattern.pattern);
@@ -133,6 +167,7 @@ export class DnsPatternSet<T> {
   /** Values of the patterns that match a name, lower case and without the final dot; in no order. */
   match(name: string): T[] {
     const found = [...this.#everything, ...(this.#names.get(name) ?? [])];
+    for (const { value, matches } of this.#regexes) if (matches(name)) found.push(value);
     if (this.#wildcards.size === 0 || !PLAIN.test(name)) return found;
     const labels = name.split('.');
     for (let from = labels.length, suffix = ''; from >= 0; from--) {

@@ -5,7 +5,9 @@ import type { Direction } from './map-state.ts';
 export type DnsPattern =
   | { readonly kind: 'name'; readonly name: string }
   /** `*` is any run of letters, digits, `-` and `_` within one label; a leading `**.` one or more labels; `*` alone everything. */
-  | { readonly kind: 'pattern'; readonly pattern: string };
+  | { readonly kind: 'pattern'; readonly pattern: string }
+  /** As 2018 had them: a regular expression (RE2) over the whole name, in any case; the name may have its final dot. */
+  | { readonly kind: 'regex'; readonly regex: string };
 
 /** A header that a request must carry. */
 export interface HeaderMatch {

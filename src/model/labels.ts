@@ -55,14 +55,25 @@ export function splitLabelKey(text: string, defaultSource: string): { source: st
 /** White space, control characters of both ranges, and those that turn the order of what a terminal shows. */
 const CONTROL_OR_SPACE = /[\s\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069]/u;
 
-function checkLabel(text: string, label: Label): void {
+/** Which sources a label may have: endpoints those that are known, rules any, as in Cilium. */
+export type LabelSources = 'known' | 'any';
+
+/** Text of a source that nobody knows. */
+const SOURCE = /^[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
+
+/** Whether a text can be a source at all, known or not. */
+export function isLabelSourceText(text: string): boolean {
+  return SOURCE.test(text);
+}
+
+function checkLabel(text: string, label: Label, sources: LabelSources): void {
   const shown = JSON.stringify(text.length > 80 ? `${text.slice(0, 77)}...` : text);
   const invalid = (reason: string): LabelError =>
     new LabelError(`${shown} is not a label: ${reason}`, {
       code: 'LABEL_INVALID',
       hint: 'write source:key=value, for example k8s:app=web',
     });
-  if (!isLabelSource(label.source)) {
+  if (sources === 'known' ? !isLabelSource(label.source) : !SOURCE.test(label.source)) {
     throw new LabelError(`${shown} has the unknown label source ${JSON.stringify(label.source)}`, {
       code: 'LABEL_SOURCE_UNKNOWN',
       hint: `known sources are ${LABEL_SOURCES.join(', ')}`,
@@ -81,11 +92,11 @@ function checkLabel(text: string, label: Label): void {
  * @param defaultSource the source when the text names none: `unspec` for labels, `any` for filters
  * @throws LabelError
  */
-export function parseLabel(text: string, defaultSource = 'unspec'): Label {
+export function parseLabel(text: string, defaultSource = 'unspec', sources: LabelSources = 'known'): Label {
   const equals = text.indexOf('=');
   const left = equals < 0 ? text : text.slice(0, equals);
   const label = { ...splitLabelKey(left, defaultSource), value: equals < 0 ? '' : text.slice(equals + 1) };
-  checkLabel(text, label);
+  checkLabel(text, label, sources);
   return label;
 }
 
@@ -93,9 +104,14 @@ export function parseLabel(text: string, defaultSource = 'unspec'): Label {
  * Checks a label that was given in parts.
  * @throws LabelError
  */
-export function makeLabel(source: string, key: string, value: string): Label {
+export function makeLabel(
+  source: string,
+  key: string,
+  value: string,
+  sources: LabelSources = 'known',
+): Label {
   const label = { source, key, value };
-  checkLabel(formatLabel(label), label);
+  checkLabel(formatLabel(label), label, sources);
   return label;
 }
 
@@ -138,8 +154,12 @@ export function labelSet(labels: readonly Label[]): readonly Label[] {
  * Reads a label set; see `parseLabel` and `labelSet`.
  * @throws LabelError
  */
-export function parseLabels(texts: readonly string[], defaultSource = 'unspec'): readonly Label[] {
-  return labelSet(texts.map((text) => parseLabel(text, defaultSource)));
+export function parseLabels(
+  texts: readonly string[],
+  defaultSource = 'unspec',
+  sources: LabelSources = 'known',
+): readonly Label[] {
+  return labelSet(texts.map((text) => parseLabel(text, defaultSource, sources)));
 }
 
 /** The labels as text, in the order given. */

@@ -106,16 +106,20 @@ export class Decoder {
     return this.reportAt(field.node.at, field.path, code, reason, hint);
   }
 
-  warn(field: Field, reason: string, hint?: string): void {
+  warnAt(at: number, path: string, reason: string, hint?: string): void {
     const problem = {
       severity: 'warning',
       code: 'NO_EFFECT',
       file: this.#file,
-      field: field.path,
+      field: path,
       reason,
       hint,
     } as const;
-    this.#found.push({ at: field.node.at, problem });
+    this.#found.push({ at, problem });
+  }
+
+  warn(field: Field, reason: string, hint?: string): void {
+    this.warnAt(field.node.at, field.path, reason, hint);
   }
 
   #wrongKind(field: Field, wanted: string, hint?: string): undefined {
@@ -125,7 +129,10 @@ export class Decoder {
     return this.report(field, 'TYPE', `must be ${wanted}, found ${found}`, remedy);
   }
 
-  /** The entries of a map whose keys are checked against `table`; those of a refused or unknown key are left out. */
+  /**
+   * The entries of a map whose keys are checked against `table`; those of a refused or unknown key are left out, and
+   * empty ones, which Kubernetes and Go take for absent.
+   */
   fields(field: Field, table: FieldTable): Map<string, Field> | undefined {
     const { node, path } = field;
     if (node.kind !== 'map') return this.#wrongKind(field, 'a map');
@@ -133,7 +140,14 @@ export class Decoder {
     for (const { key, keyAt, value } of node.entries) {
       const use = Object.hasOwn(table, key) ? table[key] : undefined;
       const at = childPath(path, key);
-      if (use === 'read') out.set(key, { node: value, path: at });
+      if (use === 'read' && value.kind === 'null')
+        this.warnAt(
+          keyAt,
+          at,
+          'is empty, as if it were not there',
+          'leave the field out, or give it a value',
+        );
+      else if (use === 'read') out.set(key, { node: value, path: at });
       else if (typeof use === 'object') {
         const hint = 'leave the whole rule out: without this field it would mean something else';
         this.reportAt(keyAt, at, 'UNSUPPORTED', `${key} is not supported: ${use.refused}`, hint);

@@ -87,6 +87,7 @@ const RUN = '[-a-zA-Z0-9_]';
 
 /** A regular expression (RE2 and JavaScript) for the names of a pattern, lower case with the final dot; to be shown. */
 function regexText(pattern: DnsPattern): string {
+  if (pattern.kind === 'regex') return `^(?i:${pattern.regex})$`;
   const text = dnsPatternText(pattern);
   if (text === '*') return `^(${RUN}+[.])*[.]?$`;
   const deep = pattern.kind === 'pattern' && text.startsWith('**.');
@@ -98,9 +99,9 @@ function regexText(pattern: DnsPattern): string {
 export function fqdnNamesView(selectors: Iterable<DnsPattern>): NameManagerJson {
   const FQDNPolicySelectors = [...selectors].map((pattern) => ({
     selectorString:
-      pattern.kind === 'name'
-        ? `MatchName: ${pattern.name}, MatchPattern: `
-        : `MatchName: , MatchPattern: ${pattern.pattern}`,
+      pattern.kind === 'pattern'
+        ? `MatchName: , MatchPattern: ${pattern.pattern}`
+        : `MatchName: ${pattern.kind === 'name' ? pattern.name : pattern.regex}, MatchPattern: `,
     regexString: regexText(pattern),
   }));
   return { DNSPollNames: null, FQDNPolicySelectors };

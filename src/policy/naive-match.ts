@@ -1,5 +1,6 @@
 import type { Cidr, IpBytes } from '../base/ip.ts';
 import { type Identity, isLocalIdentity } from '../model/identity.ts';
+import type { DnsPattern } from '../model/l7.ts';
 import type { Label } from '../model/labels.ts';
 import type { NamedPort } from '../model/named-port.ts';
 import type { PolicyInventory } from '../model/policy-inventory.ts';
@@ -156,6 +157,11 @@ function serviceHolds(spec: ServiceSpec, peer: NaivePeer, { inventory }: NaiveWo
   });
 }
 
+function nameText(name: DnsPattern): string {
+  if (name.kind === 'regex') return `/${name.regex}/`;
+  return name.kind === 'name' ? name.name : name.pattern;
+}
+
 function nameHolds(text: string, { identity, names }: NaivePeer): boolean {
   if (names !== undefined) return names.includes(text);
   const isLocal = isLocalIdentity(identity.id);
@@ -183,7 +189,7 @@ export function peerHolds(item: RuleItem, peer: NaivePeer, world: NaiveWorld): b
     case 'services':
       return peers.services.some((spec) => serviceHolds(spec, peer, world));
     case 'fqdns':
-      return peers.names.some((name) => nameHolds(name.kind === 'name' ? name.name : name.pattern, peer));
+      return peers.names.some((name) => nameHolds(nameText(name), peer));
     case 'nodes':
       return peers.selectors.some((selector) => nodeHolds(selector, peer));
   }

@@ -35,11 +35,12 @@ export function addParsedRule(
   rules.push({ rule, object, field: field.path, ...decoder.positionOf(field.node.at) });
 }
 
-/** The field of a map by its name, whatever else the map holds. */
+/** The field of a map by its name, whatever else the map holds; an empty one is as if it were not there. */
 export function childOf(field: Field | undefined, key: string): Field | undefined {
   if (field?.node.kind !== 'map') return undefined;
   const entry = field.node.entries.find((item) => item.key === key);
-  return entry && { node: entry.value, path: childPath(field.path, key) };
+  if (entry === undefined || entry.value.kind === 'null') return undefined;
+  return { node: entry.value, path: childPath(field.path, key) };
 }
 
 const DNS_NAME = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;

@@ -1,6 +1,12 @@
-import { DnsPatternError, parseDnsName, parseDnsPattern } from '../model/dns-pattern.ts';
+import {
+  DnsPatternError,
+  NO_DNS_NAME,
+  parseDnsName,
+  parseDnsPattern,
+  parseDnsRegex,
+} from '../model/dns-pattern.ts';
 import type { DnsPattern } from '../model/l7.ts';
-import type { Decoder, Field } from './decoder.ts';
+import { type Decoder, type Field, quote } from './decoder.ts';
 import { DNS_FIELDS } from './fields.ts';
 
 function decodePattern(
@@ -9,22 +15,30 @@ function decodePattern(
   parse: (text: string) => DnsPattern,
 ): DnsPattern | undefined {
   const text = field && decoder.text(field);
-  if (field === undefined || text === undefined) return undefined;
+  if (field === undefined || text === undefined || text === '') return undefined;
   try {
     return parse(text);
   } catch (error) {
     if (!(error instanceof DnsPatternError)) throw error;
-    return decoder.report(field, 'VALUE', error.message, error.hint);
+    const regex = parse === parseDnsName ? parseDnsRegex(text) : undefined;
+    if (regex === undefined) return decoder.report(field, 'VALUE', error.message, error.hint);
+    const reason = `${quote(text)} is a regular expression, as 2018 had them, held against whole names`;
+    decoder.warn(field, reason, 'write matchPattern');
+    return regex;
   }
 }
 
-/** Reads an entry of `rules.dns`: a name, a pattern, or both, and then either will do. */
+/** Reads an entry of `rules.dns`: a name, a pattern, or both, and then either will do. One without either matches nothing. */
 export function decodeDnsRules(decoder: Decoder, field: Field): DnsPattern[] {
   const fields = decoder.fields(field, DNS_FIELDS);
   if (fields === undefined) return [];
-  if (fields.size === 0) decoder.missing(field, 'matchName', 'write matchName or matchPattern');
-  const name = decodePattern(decoder, fields.get('matchName'), parseDnsName);
-  const pattern = decodePattern(decoder, fields.get('matchPattern'), parseDnsPattern);
+  const parts = [fields.get('matchName'), fields.get('matchPattern')];
+  if (parts.every((part) => part === undefined || (part.node.kind === 'text' && part.node.value === ''))) {
+    decoder.warn(field, 'without name and pattern no name matches', 'write matchName or matchPattern');
+    return [NO_DNS_NAME];
+  }
+  const name = decodePattern(decoder, parts[0], parseDnsName);
+  const pattern = decodePattern(decoder, parts[1], parseDnsPattern);
   return [name, pattern].filter((part) => part !== undefined);
 }
 

@@ -1,7 +1,7 @@
 import type { HeaderMatch, HttpRule } from '../model/l7.ts';
 import { type Decoder, type Field, quote, suggestion } from './decoder.ts';
 import { HEADER_MATCH_FIELDS, HTTP_FIELDS } from './fields.ts';
-import { regexProblem } from './regex.ts';
+import { MAX_REGEX_LENGTH, regexProblem } from './regex.ts';
 
 const MISMATCH_ACTIONS = ['LOG', 'ADD', 'DELETE', 'REPLACE'] as const;
 
@@ -10,36 +10,46 @@ const TOKEN = /^[-!#$%&'*+.^_`|~0-9A-Za-z]+$/;
 /** What a header's value cannot hold (RFC 9110 §5.5). */
 const NO_VALUE = /[\0\r\n]/;
 
-/** Reads a regular expression; an empty one is none. */
-function decodeRegex(decoder: Decoder, field: Field | undefined): string | undefined {
+const RE2_HINT = 'the syntax is that of RE2: no look-ahead, no look-behind, no back-references';
+const NOTHING = 'this rule allows nothing';
+
+/**
+ * Reads a regular expression; an empty one is none.
+ * @param checked whether Cilium refuses what is none; else the rule that has it allows nothing
+ */
+function decodeRegex(decoder: Decoder, field: Field | undefined, checked: boolean): string | undefined {
   const text = field && decoder.text(field);
   if (field === undefined || text === undefined || text === '') return undefined;
   const problem = regexProblem(text);
   if (problem === undefined) return text;
-  const hint = 'the syntax is that of RE2: no look-ahead, no look-behind, no back-references';
-  return decoder.report(field, 'VALUE', `${quote(text)} is not a regular expression: ${problem}`, hint);
+  const reason = `${quote(text)} is not a regular expression: ${problem}`;
+  if (checked || text.length > MAX_REGEX_LENGTH) return decoder.report(field, 'VALUE', reason, RE2_HINT);
+  decoder.warn(field, `${reason}: ${NOTHING}`, RE2_HINT);
+  return text;
 }
 
-function checkName(decoder: Decoder, field: Field, name: string): string | undefined {
-  if (TOKEN.test(name)) return name;
-  const reason =
-    name === '' ? 'the name of the header is empty' : `${quote(name)} is not the name of a header`;
-  return decoder.report(field, 'VALUE', reason, 'write "Name: value", or "Name" for any value');
+const HEADER_HINT = 'write "Name: value", or "Name" for any value';
+
+function checkName(decoder: Decoder, field: Field, name: string): void {
+  if (TOKEN.test(name)) return;
+  const reason = name === '' ? 'the name of the header is empty' : `${quote(name)} is no name of a header`;
+  decoder.warn(field, `${reason}: ${NOTHING}`, HEADER_HINT);
 }
 
-function checkValue(decoder: Decoder, field: Field, value: string): string | undefined {
-  if (!NO_VALUE.test(value)) return value;
-  return decoder.report(field, 'VALUE', 'the value of a header holds no line break and no NUL');
+function checkValue(decoder: Decoder, field: Field, value: string): void {
+  if (NO_VALUE.test(value))
+    decoder.warn(field, `the value of a header holds no line break and no NUL: ${NOTHING}`);
 }
 
-/** Reads `Name: value` or `Name`; blanks around the value do not count, as in requests. */
+/** Reads `Name: value` or `Name`; blanks around the value do not count, as in requests. Cilium takes any text. */
 function decodeHeader(decoder: Decoder, field: Field): string | undefined {
   const text = decoder.text(field)?.trim();
   if (text === undefined) return undefined;
   const blank = `${text} `.indexOf(' ');
-  const name = checkName(decoder, field, text.slice(0, blank).replace(/:$/, ''));
-  const value = checkValue(decoder, field, text.slice(blank).trim());
-  if (name === undefined || value === undefined) return undefined;
+  const name = text.slice(0, blank).replace(/:$/, '');
+  const value = text.slice(blank).trim();
+  checkName(decoder, field, name);
+  checkValue(decoder, field, value);
   return value === '' ? name : `${name}: ${value}`;
 }
 
@@ -58,15 +68,17 @@ function decodeHeaderMatch(decoder: Decoder, field: Field): HeaderMatch | undefi
   const nameField = fields.get('name');
   const valueField = fields.get('value');
   const nameText = nameField === undefined ? decoder.missing(field, 'name') : decoder.text(nameField);
-  const valueText = valueField && decoder.text(valueField);
-  const value =
-    valueField === undefined || valueText === undefined
-      ? undefined
-      : checkValue(decoder, valueField, valueText.trim());
+  const value = (valueField && decoder.text(valueField)?.trim()) ?? '';
+  if (valueField !== undefined) checkValue(decoder, valueField, value);
   const mismatch = decodeMismatch(decoder, fields.get('mismatch'));
-  const name = nameField && nameText !== undefined ? checkName(decoder, nameField, nameText) : undefined;
-  if (name === undefined) return undefined;
-  return { name, value: value === '' ? undefined : value, ...(mismatch !== undefined && { mismatch }) };
+  if (nameField === undefined || nameText === undefined) return undefined;
+  if (nameText === '') return decoder.report(nameField, 'VALUE', 'the name of the header is empty');
+  checkName(decoder, nameField, nameText);
+  return {
+    name: nameText,
+    value: value === '' ? undefined : value,
+    ...(mismatch !== undefined && { mismatch }),
+  };
 }
 
 function decodeList<T>(
@@ -83,9 +95,9 @@ export function decodeHttpRule(decoder: Decoder, field: Field): HttpRule | undef
   const fields = decoder.fields(field, HTTP_FIELDS);
   if (fields === undefined) return undefined;
   return {
-    path: decodeRegex(decoder, fields.get('path')),
-    method: decodeRegex(decoder, fields.get('method')),
-    host: decodeRegex(decoder, fields.get('host')),
+    path: decodeRegex(decoder, fields.get('path'), true),
+    method: decodeRegex(decoder, fields.get('method'), true),
+    host: decodeRegex(decoder, fields.get('host'), false),
     headers: decodeList(decoder, fields.get('headers'), (item) => decodeHeader(decoder, item)),
     headerMatches: decodeList(decoder, fields.get('headerMatches'), (item) =>
       decodeHeaderMatch(decoder, item),

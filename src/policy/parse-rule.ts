@@ -40,13 +40,15 @@ function labelOfParts(decoder: Decoder, field: Field): Label | undefined {
     source === undefined || source === '' ? 'unspec' : source,
     read('key') ?? '',
     read('value') ?? '',
+    'any',
   );
 }
 
 /** Reads a label of a rule: `"source:key=value"` or `{key, value, source}`. */
 function decodeRuleLabel(decoder: Decoder, field: Field): Label | undefined {
   try {
-    return field.node.kind === 'map' ? labelOfParts(decoder, field) : parseLabel(decoder.text(field) ?? 'x');
+    if (field.node.kind === 'map') return labelOfParts(decoder, field);
+    return parseLabel(decoder.text(field) ?? 'x', 'unspec', 'any');
   } catch (error) {
     if (!(error instanceof LabelError)) throw error;
     return decoder.report(field, 'VALUE', error.message, error.hint);

@@ -1,7 +1,7 @@
 import { formatCidr, parseCidr } from '../base/ip.ts';
 import { MAX_DNS_PATTERN_LENGTH } from '../model/dns-pattern.ts';
 import { reservedIdentityNames } from '../model/identity.ts';
-import { LABEL_SOURCES, splitLabelKey } from '../model/labels.ts';
+import { isLabelSourceText, LABEL_SOURCES, splitLabelKey } from '../model/labels.ts';
 import {
   type LabelSelector,
   labelKeyProblem,
@@ -23,23 +23,27 @@ export type SelectorScope = 'any' | 'group' | 'kubernetes';
 /** Source of keys that name none. */
 const DEFAULT_SOURCE: Record<SelectorScope, string> = { any: 'any', group: 'cidrgroup', kubernetes: 'k8s' };
 
+/** Those that labels of endpoints and nodes have. */
 const SOURCES = LABEL_SOURCES.filter((source) => source !== 'cilium-generated');
 
+/** What is wrong with a key; `idle`: Cilium takes it, and nothing has such a label. */
 interface KeyProblem {
   readonly reason: string;
   readonly hint?: string | undefined;
+  readonly idle?: boolean;
+}
+
+function idle(text: string, hint: string | undefined): KeyProblem {
+  return { reason: `nothing has the label ${quote(text)}`, hint, idle: true };
 }
 
 function reservedProblem(key: string): KeyProblem | undefined {
   const names = reservedIdentityNames().filter((name) => name !== 'unknown');
-  if (names.includes(key)) return undefined;
-  return { reason: `${quote(key)} is not a reserved label`, hint: suggestion(key, names) };
+  return names.includes(key) ? undefined : idle(`reserved:${key}`, suggestion(key, names));
 }
 
 function cidrProblem(key: string): KeyProblem | undefined {
-  return isCidr(key)
-    ? undefined
-    : { reason: `${quote(key)} is not a prefix`, hint: 'write cidr:192.0.2.0/24' };
+  return isCidr(key) ? undefined : idle(`cidr:${key}`, 'write cidr:192.0.2.0/24');
 }
 
 function plainProblem(key: string, text: string): KeyProblem | undefined {
@@ -49,7 +53,7 @@ function plainProblem(key: string, text: string): KeyProblem | undefined {
 
 function fqdnProblem(key: string): KeyProblem | undefined {
   const fits = key.length <= MAX_DNS_PATTERN_LENGTH && /^[-a-z0-9_.*]+$/.test(key);
-  return fits ? undefined : { reason: `${quote(key)} is not a DNS name or pattern in lower case` };
+  return fits ? undefined : idle(`fqdn:${key}`, 'names of DNS are in lower case here');
 }
 
 function isCidr(text: string): boolean {
@@ -61,21 +65,31 @@ function isCidr(text: string): boolean {
   }
 }
 
+/** What keys of sources with a form of their own must be like. */
+const BY_SOURCE: Readonly<Record<string, (key: string) => KeyProblem | undefined>> = {
+  reserved: reservedProblem,
+  cidr: cidrProblem,
+  fqdn: fqdnProblem,
+};
+
+function sourceProblem({ source }: SelectorKey): KeyProblem | undefined {
+  if ((SOURCES as readonly string[]).includes(source)) return undefined;
+  const hint = suggestion(source, SOURCES);
+  if (!isLabelSourceText(source)) return { reason: `${quote(source)} is not a label source`, hint };
+  return { reason: `nothing has labels of the source ${quote(source)}`, hint, idle: true };
+}
+
 function keyProblem(key: SelectorKey, text: string, scope: SelectorScope): KeyProblem | undefined {
   if (scope !== 'any' && key.source !== DEFAULT_SOURCE[scope])
     return {
       reason: `${quote(text)} has a label source: here keys have none`,
       hint: `write ${quote(key.key)}`,
     };
-  if (!(SOURCES as readonly string[]).includes(key.source))
-    return {
-      reason: `${quote(key.source)} is not a known label source`,
-      hint: suggestion(key.source, SOURCES),
-    };
-  if (key.source === 'reserved') return reservedProblem(key.key);
-  if (key.source === 'cidr') return cidrProblem(key.key);
-  if (key.source === 'fqdn') return fqdnProblem(key.key);
-  return plainProblem(key.key, text);
+  const source = sourceProblem(key);
+  if (source !== undefined && source.idle !== true) return source;
+  const own = BY_SOURCE[key.source]?.(key.key);
+  if (Object.hasOwn(BY_SOURCE, key.source) && own === undefined) return undefined;
+  return plainProblem(key.key, text) ?? own ?? source;
 }
 
 /** Cilium writes `-` for `:` in labels of IPv6 prefixes, since `:` ends the source; we take both. */
@@ -89,7 +103,10 @@ function decodeKey(place: KeyPlace, text: string): SelectorKey | undefined {
   const { decoder, at, path, scope } = place;
   const key = canonicalKey(splitLabelKey(text, DEFAULT_SOURCE[scope]));
   const problem = keyProblem(key, text, scope);
-  return problem === undefined ? key : decoder.reportAt(at, path, 'VALUE', problem.reason, problem.hint);
+  if (problem === undefined) return key;
+  if (problem.idle !== true) return decoder.reportAt(at, path, 'VALUE', problem.reason, problem.hint);
+  decoder.warnAt(at, path, problem.reason, problem.hint);
+  return key;
 }
 
 interface KeyPlace {

@@ -43,7 +43,8 @@ function serviceJson(service: ServiceSpec): ServiceJson {
 }
 
 export function dnsJson(pattern: DnsPattern): DnsJson {
-  return pattern.kind === 'name' ? { matchName: pattern.name } : { matchPattern: pattern.pattern };
+  if (pattern.kind === 'pattern') return { matchPattern: pattern.pattern };
+  return { matchName: pattern.kind === 'name' ? pattern.name : pattern.regex };
 }
 
 /** What the field's name ends with, by kind of peers. */

@@ -232,8 +232,8 @@ export function peerSelectorApiText(peer: PeerSelector): string {
     case 'cidr':
       return cidrApiText(peer);
     case 'fqdn':
-      return peer.pattern.kind === 'name'
-        ? `MatchName: ${peer.name}, MatchPattern: `
-        : `MatchName: , MatchPattern: ${peer.name}`;
+      return peer.pattern.kind === 'pattern'
+        ? `MatchName: , MatchPattern: ${peer.name}`
+        : `MatchName: ${peer.name}, MatchPattern: `;
   }
 }

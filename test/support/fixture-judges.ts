@@ -10,7 +10,7 @@ import {
 } from '../../src/policy/index.ts';
 import { PrefixSet } from '../../src/policy/prefix-set.ts';
 import { ProxyJudge } from './l7-judges.ts';
-import { dnsOracle, httpOracle, kafkaOracle } from './l7-oracle.ts';
+import { dnsOracle, httpOracle, kafkaOracle, pairOracle } from './l7-oracle.ts';
 import { type FixtureFlow, type PolicyFixture, selectorsOfNames } from './policy-fixture.ts';
 
 const PROXY_PORTS: ProxyPorts = {
@@ -114,12 +114,13 @@ export class CompiledFixture {
     const plain = (allowed: boolean): string => (allowed ? 'as it is' : 'deny');
     if (flow.http !== undefined) return judge.http(judged, flow.http);
     if (flow.kafka !== undefined) return plain(judge.kafka(judged, flow.kafka));
+    if (flow.pair !== undefined) return plain(judge.pair(judged, flow.pair));
     return plain(judge.dns(judged, flow.dns ?? ''));
   }
 }
 
-export function hasRequest({ http, kafka, dns }: FixtureFlow): boolean {
-  return http !== undefined || kafka !== undefined || dns !== undefined;
+export function hasRequest({ http, kafka, dns, pair }: FixtureFlow): boolean {
+  return (http ?? kafka ?? dns ?? pair) !== undefined;
 }
 
 /** What becomes of a flow with its request, if it has one, as the fixture's rules read. */
@@ -133,6 +134,7 @@ export function naiveVerdict(
   const { requests } = packet;
   if (flow.http !== undefined) return httpOracle(requests, flow.http) === 'deny' ? 'deny' : 'allow';
   if (flow.kafka !== undefined) return kafkaOracle(requests, flow.kafka) ? 'allow' : 'deny';
+  if (flow.pair !== undefined) return pairOracle(requests, flow.pair) ? 'allow' : 'deny';
   return dnsOracle(requests, flow.dns ?? '') ? 'allow' : 'deny';
 }
 

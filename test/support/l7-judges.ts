@@ -4,8 +4,17 @@ import { DnsJudge } from '../../src/proxy/dns/judge.ts';
 import { HttpJudge, judgeRequest } from '../../src/proxy/http/judge.ts';
 import { RequestHead } from '../../src/proxy/http/request-head.ts';
 import { judgeKafka } from '../../src/proxy/kafka/judge.ts';
+import { PairJudge, type PairProtocol } from '../../src/proxy/pairs/judge.ts';
+import { memcache } from '../../src/proxy/pairs/memcache.ts';
+import { r2d2 } from '../../src/proxy/pairs/r2d2.ts';
 import { type Flow, PolicyTable } from '../../src/proxy/policy-table.ts';
-import { type HttpTry, type KafkaTry, type LanguageRequests, NO_REQUESTS } from './l7-language.ts';
+import {
+  type HttpTry,
+  type KafkaTry,
+  type LanguageRequests,
+  NO_REQUESTS,
+  type PairTry,
+} from './l7-language.ts';
 import { dnsOracle, httpOracle, kafkaOracle } from './l7-oracle.ts';
 
 /** A flow that passes the proxy, as seen by its local end. */
@@ -67,6 +76,21 @@ export class ProxyJudge {
     const named = topics?.map((name) => ({ name, partitions: [] }));
     const request = { apiKey, apiVersion, clientId, topics: named, correlationId: 1, answered: true };
     return judgeKafka(views, request, flow.direction).allowed;
+  }
+
+  pair(flow: JudgedFlow, { kind, words: [first, rest] }: PairTry): boolean {
+    const views = this.#table.views(flowOf(flow), flow.protocol) ?? [];
+    if (views.length === 0) throw new Error('nobody judges the flow');
+    const ask = <R>(protocol: PairProtocol<R>, request: R): boolean =>
+      new PairJudge(protocol, () => undefined).judge(views, [request], flow.direction).allowed;
+    switch (kind) {
+      case 'r2d2':
+        return ask(r2d2, { cmd: first, file: rest });
+      case 'memcache':
+        return ask(memcache, { kind: 'text', command: first, keys: rest.split(',') });
+      case 'cassandra':
+        throw new Error('not judged yet');
+    }
   }
 
   dns(flow: JudgedFlow, name: string): boolean {

@@ -5,6 +5,7 @@ import {
   type KafkaRule,
   type L7Rules,
   PAIR_KINDS,
+  type PairKind,
 } from '../../src/model/l7.ts';
 import type { Direction } from '../../src/model/map-state.ts';
 import type { Random } from './random.ts';
@@ -21,6 +22,12 @@ export interface HttpTry {
   readonly host: string;
   /** Names and values, in the order in which they are sent; never `Host`. */
   readonly headers: readonly (readonly [name: string, value: string])[];
+}
+
+/** A request of a protocol of `l7proto`: command and keys, joined by commas, or command and file, or action and table. */
+export interface PairTry {
+  readonly kind: PairKind;
+  readonly words: readonly [string, string];
 }
 
 export interface KafkaTry {

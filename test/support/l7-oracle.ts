@@ -1,5 +1,5 @@
-import type { DnsPattern, HeaderMatch, HttpRule, KafkaRule, L7Rules } from '../../src/model/l7.ts';
-import { type HttpTry, KAFKA_KEYS, type KafkaTry, READINGS } from './l7-language.ts';
+import type { DnsPattern, HeaderMatch, HttpRule, KafkaRule, L7Rules, PairRule } from '../../src/model/l7.ts';
+import { type HttpTry, KAFKA_KEYS, type KafkaTry, type PairTry, READINGS } from './l7-language.ts';
 
 /*
  * What L7 rules say of a request, as docs/l7.md and docs/dns.md read; shares no code with the proxy on purpose.
@@ -23,11 +23,10 @@ function fieldValue({ headers, host }: HttpTry, name: string): string | undefine
   return same.length === 0 ? undefined : same.map(([, value]) => value).join(',');
 }
 
-/** `Name: value`, `Name value`, `Name`. */
+/** `Name: value`, `Name value`, `Name`: the name ends at the first blank, whatever it holds. */
 function headerOf(text: string): HeaderMatch {
-  const at = text.search(/[:\s]/);
-  if (at < 0) return { name: text, value: undefined };
-  return { name: text.slice(0, at), value: text.slice(at + 1).trim() };
+  const [name = '', ...rest] = text.split(' ');
+  return { name: name.replace(/:$/, ''), value: rest.length === 0 ? undefined : rest.join(' ').trim() };
 }
 
 /** How a rule lets a request pass whose path is read so; undefined: not at all. */
@@ -85,6 +84,7 @@ export function kafkaOracle(allowing: Allowing, request: KafkaTry): boolean {
 
 /** `*` alone is everything; else a run of characters of host names in one label, and `**.` before one or more labels. */
 function namePattern(pattern: DnsPattern): RegExp {
+  if (pattern.kind === 'regex') return new RegExp(`^(?:${pattern.regex})$`, 'i');
   const text = pattern.kind === 'name' ? pattern.name : pattern.pattern;
   if (text === '*') return /^.*$/s;
   const [deep, rest] = text.startsWith('**.') ? ['(?:[-a-z0-9_]+\\.)+', text.slice(3)] : ['', text];
@@ -96,4 +96,32 @@ export function dnsOracle(allowing: Allowing, name: string): boolean {
   if (allowing.includes(undefined)) return true;
   const patterns = allowing.flatMap((l7) => (l7?.kind === 'dns' ? l7.rules : []));
   return patterns.some((pattern) => namePattern(pattern).test(name));
+}
+
+/** Commands of the text protocol that a word of a rule for memcached stands for, as far as the tests use them. */
+const COMMANDS: Readonly<Record<string, readonly string[]>> = { get: ['get', 'gets'] };
+
+function pairHolds(rule: PairRule, { kind, words: [first, rest] }: PairTry): boolean {
+  const found = (regex: string | undefined, text: string): boolean =>
+    regex === undefined || new RegExp(regex).test(text);
+  if (kind === 'r2d2') return (rule.cmd ?? first) === first && found(rule.file, rest);
+  if (kind === 'cassandra') return (rule.query_action ?? first) === first && found(rule.query_table, rest);
+  const command = rule.command ?? rule.opCode;
+  return (
+    (command === undefined || (COMMANDS[command] ?? [command]).includes(first)) &&
+    rest
+      .split(',')
+      .every(
+        (key) =>
+          (rule.keyExact ?? key) === key && key.startsWith(rule.keyPrefix ?? '') && found(rule.keyRegex, key),
+      )
+  );
+}
+
+/** All pairs of a rule hold; regular expressions are found anywhere. */
+export function pairOracle(allowing: Allowing, request: PairTry): boolean {
+  if (allowing.includes(undefined)) return true;
+  return allowing.some(
+    (l7) => l7?.kind === request.kind && l7.rules.some((rule) => pairHolds(rule, request)),
+  );
 }

@@ -2,11 +2,12 @@ import { isIP } from 'node:net';
 
 import { compileDnsPattern } from '../../src/model/dns-pattern.ts';
 import { type Identity, reservedIdentityOfLabels } from '../../src/model/identity.ts';
+import { PAIR_KINDS } from '../../src/model/l7.ts';
 import { formatLabels, type Label, labelSet, parseLabel } from '../../src/model/labels.ts';
 import type { Direction } from '../../src/model/map-state.ts';
 import type { NamedPort } from '../../src/model/named-port.ts';
 import { formatProblems, type ParsedPolicy, parsePolicy } from '../../src/policy/index.ts';
-import { type HttpTry, KAFKA_KEYS, type KafkaTry } from './l7-language.ts';
+import { type HttpTry, KAFKA_KEYS, type KafkaTry, type PairTry } from './l7-language.ts';
 
 /*
  * A fixture is a policy text whose comments say what becomes of flows. A line is
@@ -14,7 +15,7 @@ import { type HttpTry, KAFKA_KEYS, type KafkaTry } from './l7-language.ts';
  * with words `subject=` and `peer=` (labels joined by commas, a label without source is of Kubernetes and the endpoint
  * then in namespace `default` unless it says otherwise; or an address, of names `names=`), `port=80/TCP` (of ICMP the
  * type), `http=GET:/path:host`, `header=Name:value`, `dns=name`, `kafka=key:version:client:topic+topic` (`*`: every
- * topic); `change=ADD:Name:value` is how a request that is allowed is changed on its way, `change=none` that it is not.
+ * topic), `r2d2=READ:/file`, `memcache=get:key,key`, `cassandra=select:keyspace.table`; `change=ADD:Name:value` is how a request that is allowed is changed on its way, `change=none` that it is not.
  * `redirect` is for flows without a request, and for parsers that nobody judges here.
  *   # port NAME=80/TCP ...
  * are the named ports of the cluster, and of the subject.
@@ -34,6 +35,8 @@ export interface FixtureFlow {
   readonly http: HttpTry | undefined;
   readonly kafka: KafkaTry | undefined;
   readonly dns: string | undefined;
+  /** Request of a protocol of `l7proto`: its first word and what follows. */
+  readonly pair: PairTry | undefined;
   /** Changes, as a text that is empty for none; undefined: nothing is said of them. */
   readonly change: string | undefined;
 }
@@ -116,6 +119,12 @@ function readKafka(text: string | undefined): KafkaTry | undefined {
   return { apiKey, apiVersion: Number(version), clientId, ...(topics !== '*' && { topics: named }) };
 }
 
+function readPair(one: (key: string) => string | undefined): PairTry | undefined {
+  const kind = PAIR_KINDS.find((name) => one(name) !== undefined);
+  const [first = '', ...rest] = (kind === undefined ? '' : (one(kind) ?? '')).split(':');
+  return kind && { kind, words: [first, rest.join(':')] };
+}
+
 function readChange(text: string | undefined): string | undefined {
   if (text === undefined) return undefined;
   const [action, name, value] = text.split(':');
@@ -140,6 +149,7 @@ function readFlow(text: string, line: number, identities: Identities): FixtureFl
     http: readHttp(one('http'), words.get('header') ?? []),
     kafka: readKafka(one('kafka')),
     dns: one('dns'),
+    pair: readPair(one),
     change: readChange(one('change')),
   };
 }

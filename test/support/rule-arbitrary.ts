@@ -71,6 +71,7 @@ const dnsPattern: fc.Arbitrary<DnsPattern> = fc.oneof(
   fc
     .constantFrom('*', '*.example.org', '**.c', 'a*.b')
     .map((pattern) => ({ kind: 'pattern' as const, pattern })),
+  fc.constantFrom('.*[.]c', '(a|b)').map((regex) => ({ kind: 'regex' as const, regex })),
 );
 
 const commonPeers: readonly fc.Arbitrary<Peers>[] = [

@@ -27,7 +27,7 @@ export function policyOperations(deps: OperationsDeps): PolicyOperations {
   return {
     async getPolicy(labels: readonly string[]): Promise<Api.Policy> {
       const { policy } = deps;
-      const found = policy.rules(parseLabels(labels, 'any'));
+      const found = policy.rules(parseLabels(labels, 'any', 'any'));
       if (labels.length > 0 && found.length === 0)
         throw notFound(`no rule has the labels ${labels.join(', ')}`);
       return { revision: policy.revision, policy: rulesText(found.map(({ rule }) => rule)) };
@@ -49,7 +49,7 @@ export function policyOperations(deps: OperationsDeps): PolicyOperations {
     async deletePolicy(labels: readonly string[]): Promise<Api.Policy> {
       refuseWhileStarting(deps);
       const { policy } = deps;
-      const wanted = parseLabels(labels, 'any');
+      const wanted = parseLabels(labels, 'any', 'any');
       if (wanted.length > 0 && policy.rules(wanted).length === 0) {
         throw notFound(`no rule has the labels ${labels.join(', ')}`);
       }

@@ -120,10 +120,11 @@ function compileRule(rule: HttpRule, ruleName: string): CompiledRule {
   };
 }
 
-/** `Name: value`, `Name value` or `Name`. */
+/** `Name: value` or `Name`; the name ends at the first blank. What is no name then makes the rule unusable. */
 function readHeader(text: string): HeaderMatch {
-  const [, name, value] = /^([^:\s]+)\s*(?::|\s)\s*(.*)$/s.exec(text) ?? [];
-  return name === undefined ? { name: text.trim(), value: undefined } : { name, value: value?.trim() };
+  const blank = `${text} `.indexOf(' ');
+  const value = text.slice(blank).trim();
+  return { name: text.slice(0, blank).replace(/:$/, ''), value: value === '' ? undefined : value };
 }
 
 const every = (text: string, bit: number): boolean =>

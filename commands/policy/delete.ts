@@ -1,19 +1,36 @@
 import * as Flags from '@oclif/core/flags';
 import { UsageError } from '../../src/base/errors.ts';
+import { parsePolicyObject } from '../../src/model/policy-object.ts';
 import { BaseCommand } from '../base.ts';
 
 export default class PolicyDelete extends BaseCommand<typeof PolicyDelete> {
-  static override summary = 'Delete the rules that carry all the given labels';
-  static override usage = 'policy delete LABEL... | --all';
+  static override summary =
+    'Delete the rules that carry all the given labels, or objects: those of rules, groups and services';
+  static override description =
+    'An object is KIND/NAMESPACE/NAME, or KIND/NAME (of the namespace default, where the kind has namespaces): CiliumNetworkPolicy, CiliumClusterwideNetworkPolicy, NetworkPolicy, CiliumCIDRGroup, Service, Endpoints, EndpointSlice, or cnp, ccnp, netpol, ccg, svc, ep.';
+  static override usage = 'policy delete LABEL... | KIND/NAME... | --all';
+  static override examples = [
+    '<%= config.bin %> policy delete k8s:io.cilium.k8s.policy.name=rule1',
+    '<%= config.bin %> policy delete cnp/default/rule1 ccg/outside svc/default/web',
+  ];
   static override strict = false;
-  static override flags = { all: Flags.boolean({ description: 'delete every rule' }) };
+  static override flags = {
+    all: Flags.boolean({ description: 'delete every rule; groups and services stay' }),
+  };
 
   async run(): Promise<void> {
     if (Boolean(this.flags.all) === this.words.length > 0) {
-      throw new UsageError('give labels of the rules to delete, or --all', { code: 'POLICY_CHOICE' });
+      throw new UsageError('give labels of the rules to delete, objects, or --all', {
+        code: 'POLICY_CHOICE',
+      });
+    }
+    const objects = this.words.filter((word) => parsePolicyObject(word) !== undefined);
+    if (objects.length > 0 && objects.length < this.words.length) {
+      throw new UsageError('give labels or objects, not both', { code: 'POLICY_CHOICE' });
     }
     const { agent } = await this.clients();
-    const policy = await agent.deletePolicy(this.words);
+    const policy =
+      objects.length > 0 ? await agent.deletePolicyObjects(objects) : await agent.deletePolicy(this.words);
     await this.print(policy, () => `Revision: ${policy.revision ?? 0}\n`);
   }
 }

@@ -55,18 +55,29 @@ export function rulesOfTexts(texts: readonly PolicyText[], namespace: string): T
 
 /** The rules that an agent has; their numbers too when it tells them, which a Cilium agent does not. */
 export async function rulesOfAgent(agent: AgentClient): Promise<TraceRules> {
-  const [policy, numbered] = await Promise.all([agent.policy(), agent.policyRules().catch(absent)]);
-  const [parsed] = parseTexts([{ file: 'the rules of the agent', text: policy.policy ?? '[]' }], 'default');
+  const [policy, numbered, objects] = await Promise.all([
+    agent.policy(),
+    agent.policyRules().catch((error: unknown) => absent(error, [])),
+    agent.policyObjects().catch((error: unknown) => absent<Api.PolicyObjects>(error, {})),
+  ]);
+  const [parsed, named] = parseTexts(
+    [
+      { file: 'the rules of the agent', text: policy.policy ?? '[]' },
+      { file: 'the groups and services of the agent', text: objects.objects ?? '[]' },
+    ],
+    'default',
+  );
   const rules = parsed?.rules ?? [];
   const ids = numbered.length === rules.length ? numbered.map(({ id }) => id) : [];
   return {
     rules: rules.map(({ rule }, i) => ({ rule, id: ids[i], place: `number ${i + 1} of policy get` })),
-    inventory: parsed?.inventory ?? EMPTY_INVENTORY,
+    inventory: named?.inventory ?? EMPTY_INVENTORY,
   };
 }
 
-function absent(error: unknown): readonly Api.PolicyRuleStatus[] {
-  if (error instanceof SourceError && error.code === 'NOT_FOUND') return [];
+/** What another agent than ours does not serve. */
+function absent<T>(error: unknown, none: T): T {
+  if (error instanceof SourceError && error.code === 'NOT_FOUND') return none;
   throw error;
 }
 

@@ -6,6 +6,12 @@ import type { L7Policy, ProxyPorts } from '../model/l7.ts';
 import { formatLabels, type Label } from '../model/labels.ts';
 import type { NamedPort } from '../model/named-port.ts';
 import { EMPTY_INVENTORY, mergeInventory, type PolicyInventory } from '../model/policy-inventory.ts';
+import {
+  formatPolicyObject,
+  objectOfRule,
+  type PolicyObjectRef,
+  withoutObjects,
+} from '../model/policy-object.ts';
 import type { FqdnChange } from '../policy/fqdn.ts';
 import {
   type EnforcementMode,
@@ -200,6 +206,31 @@ export class PolicyManager {
     const change = this.#change((repository) => repository.delete(labels));
     this.#announce(AgentEventType.policyDeleted, change, change.removed);
     return change;
+  }
+
+  /**
+   * Removes the rules that come from these objects, and these groups and services.
+   * @throws SystemError STATE_UNWRITABLE
+   */
+  deleteObjects(refs: readonly PolicyObjectRef[]): RepositoryChange {
+    const names = new Set(refs.map(formatPolicyObject));
+    const ids = this.rules([])
+      .filter(({ rule }) => {
+        const ref = objectOfRule(rule.labels);
+        return ref !== undefined && names.has(formatPolicyObject(ref));
+      })
+      .map(({ id }) => id);
+    const change = this.#change(
+      (repository) => repository.remove(new Set(ids)),
+      withoutObjects(this.#inventory, refs),
+    );
+    this.#announce(AgentEventType.policyDeleted, change, change.removed);
+    return change;
+  }
+
+  /** The groups and services that rules may name. */
+  get inventory(): PolicyInventory {
+    return this.#inventory;
   }
 
   rules(labels: readonly Label[]): readonly StoredRule[] {

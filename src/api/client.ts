@@ -123,6 +123,16 @@ export class AgentClient {
     return this.#call({ method: 'DELETE', path: '/policy', body: labels });
   }
 
+  /** The groups and services that rules may name. */
+  policyObjects(): Promise<Api.PolicyObjects> {
+    return this.#get('/policy/objects');
+  }
+
+  /** Removes rules by their objects, and groups and services. @param refs `Service/default/web` */
+  deletePolicyObjects(refs: readonly string[]): Promise<Api.Policy> {
+    return this.#call({ method: 'DELETE', path: '/policy/objects', body: refs });
+  }
+
   policySelectors(): Promise<readonly Api.SelectorIdentityMapping[]> {
     return this.#list('/policy/selectors');
   }

@@ -191,6 +191,21 @@ export const contract = {
     body: body('labels', Api.Labels),
     answers: answers({ 200: Api.Policy }, [400, 404, 500]),
   }),
+  resolvePolicy: operation('get', '/policy/resolve', {
+    summary: 'Whether the rules allow traffic between labels, and why (2018)',
+    body: body('traceSelector', Api.TraceSelector),
+    answers: answers({ 200: Api.PolicyTraceResult }, [400]),
+  }),
+  getPolicyObjects: operation('get', '/policy/objects', {
+    summary: 'Groups and services that rules may name (ours)',
+    answers: answers({ 200: Api.PolicyObjects }),
+  }),
+  deletePolicyObjects: operation('delete', '/policy/objects', {
+    summary:
+      'Delete rules by the objects that they come from, and groups and services, by kind and name (ours)',
+    body: body('objects', Api.PolicyObjectRefs),
+    answers: answers({ 200: Api.Policy }, [400, 404, 500]),
+  }),
   getPolicySelectors: operation('get', '/policy/selectors', {
     summary: 'Selectors of peers with the identities that they pick',
     answers: answers({ 200: Api.SelectorCache }),

@@ -111,6 +111,15 @@ export interface AgentOperations {
   putPolicy(text: string, context: CallContext): Promise<Api.Policy>;
   /** DELETE /policy → 200 with the new revision; no labels: all rules. 404: no rule carries them; 400, 500. */
   deletePolicy(labels: readonly string[], context: CallContext): Promise<Api.Policy>;
+  /** GET /policy/resolve → 200: the verdict in lower case; 400. As of 2018. */
+  resolvePolicy(selector: Api.TraceSelector, context: CallContext): Promise<Api.PolicyTraceResult>;
+  /** GET /policy/objects → 200. Ours. */
+  getPolicyObjects(context: CallContext): Promise<Api.PolicyObjects>;
+  /**
+   * DELETE /policy/objects → 200 with the rules that are left. 400: no reference to an object; 404: one is not there, and
+   * nothing changed; 500. Ours.
+   */
+  deletePolicyObjects(refs: readonly string[], context: CallContext): Promise<Api.Policy>;
   /** GET /policy/selectors → 200. */
   getPolicySelectors(context: CallContext): Promise<readonly Api.SelectorIdentityMapping[]>;
   /** GET /policy/subject-selectors → 200. */

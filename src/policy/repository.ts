@@ -104,6 +104,14 @@ export class Repository {
     return this.#change(this.get(labels), []);
   }
 
+  /** Removes the rules with these ids; those that are not there are passed over. */
+  remove(ids: ReadonlySet<number>): RepositoryChange {
+    return this.#change(
+      this.#snapshot.rules.filter(({ id }) => ids.has(id)),
+      [],
+    );
+  }
+
   /** The rules that have all of `labels`; all rules when it is empty. */
   get(labels: readonly Label[]): readonly StoredRule[] {
     return this.#snapshot.rules.filter(({ rule }) => hasLabels(rule.labels, labels));

@@ -1,3 +1,4 @@
+import { printableField } from './printable.ts';
 import { layoutTabs, row, trimLines } from './tabwriter.ts';
 import type { IdentityView, IpView, MapView, NodeView, Opt, PolicyView, ViewOptions } from './types.ts';
 
@@ -35,7 +36,9 @@ export function identityList(identities: readonly IdentityView[], options: ViewO
 
 /** `policy get`: the rules as the agent keeps them, then their revision. */
 export function policyText(policy: PolicyView): string {
-  return `${policy.policy ?? '[]'}\nRevision: ${policy.revision ?? 0}\n`;
+  const objects = (policy.objects ?? []).map((name) => `  ${printableField(name)}\n`).join('');
+  const named = objects === '' ? '' : `Objects that rules may name:\n${objects}`;
+  return `${policy.policy ?? '[]'}\n${named}Revision: ${policy.revision ?? 0}\n`;
 }
 
 /** Orders prefixes by family, address and length: a stable key of 16-byte hexadecimal text. */

@@ -71,6 +71,8 @@ export interface LabelsView {
 export interface PolicyView {
   readonly revision?: Opt<number>;
   readonly policy?: Opt<string>;
+  /** Groups and services, as `Service/default/web`. */
+  readonly objects?: Opt<readonly string[]>;
 }
 
 export interface IpView {

@@ -70,6 +70,7 @@ const NEEDED: Readonly<Record<string, readonly string[]>> = {
   '/policy/subject-selectors': ['[].selector', '[].identities'],
   '/policy/rules': ['[].id', '[].name', '[].endpoints', '[].connections', '[].requests'],
   '/policy/flows': ['flows'],
+  '/policy/objects': ['revision', 'objects'],
   '/fqdn/names': [],
   '/ip': ['[].cidr', '[].identity', '[].metadata'],
   '/cluster/nodes': ['self', 'nodes-added[].name', 'nodes-added[].primary-address.ipv4.ip'],
@@ -179,6 +180,7 @@ describe('the API of a running agent', () => {
       '/fqdn/cache/{id}',
       '/map/{name}',
       '/metrics',
+      '/policy/resolve',
     ]);
   });
 
@@ -196,6 +198,30 @@ describe('the API of a running agent', () => {
       [12],
     );
     assert.equal((await rawExchange(socketPath, filter('/endpoint', '["k8s:none=here"]\n'))).status, 404);
+  });
+
+  it('says what the rules allow between labels, as it did in 2018', async () => {
+    const resolve = async (selector: object) => {
+      const answer = await get('/policy/resolve', JSON.stringify(selector));
+      const body = JSON.parse(answer.body) as { verdict: string; log: string };
+      return { status: answer.status, ...body };
+    };
+    const to = (...dports: object[]) => ({ labels: ['any:class=deathstar'], dports });
+    const http = { port: 80, protocol: 'TCP' };
+    const empire = { from: { labels: ['k8s:org=empire'] }, to: to(http), verbose: true };
+    const allowed = await resolve(empire);
+    assert.equal(allowed.verdict, 'allowed', allowed.log);
+    assert.match(allowed.log, /class=deathstar[\s\S]*Final verdict: ALLOWED/);
+    const alliance = { labels: ['any:org=alliance'] };
+    assert.equal((await resolve({ from: alliance, to: to(http) })).verdict, 'denied');
+    assert.equal((await resolve({ ...empire, to: to({ port: 80 }) })).verdict, 'allowed', 'of any protocol');
+    assert.equal(
+      (await resolve({ ...empire, to: to(http, { port: 81, protocol: 'TCP' }) })).verdict,
+      'denied',
+    );
+    assert.equal((await get('/policy/resolve', '{"to": {"labels": ["a=b"]}}')).status, 400);
+    assert.equal((await get('/policy/resolve', '{"from": 5}')).status, 400);
+    assert.equal((await get('/policy/resolve')).status, 400);
   });
 
   it('finds an endpoint by each of its names', async () => {
@@ -233,6 +259,7 @@ describe('the API of a running agent', () => {
       [() => client.putPolicy('[{"endpointSelector": 5, "ingress": [{}]}]'), 460, /endpointSelector/],
       [() => client.putPolicy('[{"ingress": [{"fromUnicorns": []}]}]'), 460, /./],
       [() => client.deletePolicy(['unspec:name=other']), 404, /other/],
+      [() => client.deletePolicyObjects(['svc/other']), 404, /Service\/default\/other/],
       [() => client.allocateIp('10.8.0.1'), 400, /10\.8\.0\.1/],
       [() => client.allocateIp('10.9.1.12'), 409, /10\.9\.1\.12/],
       [() => client.releaseIp('10.9.1.12'), 409, /endpoint 12/],

@@ -366,6 +366,49 @@ describe('a change of policy', () => {
     assert.match(readFileSync(join(node.folder, 'policy.json'), 'utf8'), /CiliumCIDRGroup/);
   });
 
+  it('shows groups and services, and takes them and rules out by their objects', async () => {
+    await add(10, 'web');
+    const group = {
+      apiVersion: 'cilium.io/v2',
+      kind: 'CiliumCIDRGroup',
+      metadata: { name: 'outside' },
+      spec: { externalCIDRs: ['198.51.100.0/24'] },
+    };
+    const policy = {
+      apiVersion: 'cilium.io/v2',
+      kind: 'CiliumNetworkPolicy',
+      metadata: { name: 'g', namespace: 'shop' },
+      spec: { endpointSelector: {}, egress: [{ toCIDRSet: [{ cidrGroupRef: 'outside' }] }] },
+    };
+    const clusterwide = {
+      apiVersion: 'cilium.io/v2',
+      kind: 'CiliumClusterwideNetworkPolicy',
+      metadata: { name: 'g' },
+      spec: {
+        endpointSelector: { matchLabels: { app: 'web' } },
+        egress: [{ toCIDRSet: [{ cidrGroupRef: 'outside' }] }],
+      },
+    };
+    await put(JSON.stringify([policy, clusterwide, group]));
+    await until('it is named', () => node.kernel.ipcache.has('198.51.100.0/24'));
+    assert.deepEqual((await node.client.policy()).objects, ['CiliumCIDRGroup/outside']);
+    assert.match((await node.client.policyObjects()).objects ?? '', /"198\.51\.100\.0\/24"/);
+    const both = ['CiliumCIDRGroup/outside', 'ccg/nobody'];
+    await assert.rejects(node.client.deletePolicyObjects(both), {
+      status: 404,
+      text: /CiliumCIDRGroup\/nobody/,
+    });
+    await assert.rejects(node.client.deletePolicyObjects(['outside']), { status: 400, text: /KIND\/NAME/ });
+    assert.ok(node.kernel.ipcache.has('198.51.100.0/24'), 'nothing was deleted');
+    const left = await node.client.deletePolicyObjects(['ccg/outside']);
+    assert.equal(left.objects, undefined);
+    await until('it is gone', () => !node.kernel.ipcache.has('198.51.100.0/24'));
+    const names = async () => (await node.client.policyRules()).map(({ name }) => name);
+    assert.deepEqual(await names(), ['shop/g', 'g']);
+    await node.client.deletePolicyObjects(['cnp/shop/g']);
+    assert.deepEqual(await names(), ['g']);
+  });
+
   it('gives a name of a port the number that the endpoint gave it', async () => {
     await add(10, 'web', { 'named-ports': [{ name: 'http', port: 8080 }] });
     await put(rule('n', { ingress: [{ toPorts: [{ ports: [{ port: 'http', protocol: 'TCP' }] }] }] }));

@@ -68,6 +68,17 @@ const ANSWERS: Readonly<Record<string, unknown>> = {
       },
     ],
   },
+  '/v1/policy/objects': {
+    revision: 2,
+    objects: JSON.stringify([
+      {
+        apiVersion: 'cilium.io/v2',
+        kind: 'CiliumCIDRGroup',
+        metadata: { name: 'office' },
+        spec: { externalCIDRs: ['198.51.100.0/24'] },
+      },
+    ]),
+  },
   '/v1/config': { status: { realized: { 'policy-enforcement': 'default' } } },
 };
 
@@ -81,6 +92,10 @@ before(async () => {
         matchLabels: { 'any:class': 'deathstar', [`${NAMESPACE.split('=')[0]}`]: 'default' },
       },
       ingress: [
+        {
+          fromCIDRSet: [{ cidrGroupRef: 'office' }],
+          toPorts: [{ ports: [{ port: '443', protocol: 'TCP' }] }],
+        },
         {
           fromEndpoints: [{ matchLabels: { 'any:org': 'empire' } }],
           toPorts: [
@@ -204,6 +219,14 @@ describe('policy trace of the rules of an agent', () => {
     assert.equal(code, 0);
     assert.match(stdout, /^From +k8s:org=empire,k8s:class=tiefighter,.* \(identity 1001\)$/m);
     assert.match(stdout, /\* rule #42 rule1, number 1 of policy get/);
+  });
+
+  it('takes the groups that the agent has for those that rules name', async () => {
+    const https = '-d class=deathstar --dport 443';
+    const { stdout, code } = await asked(`--src-ip 198.51.100.7 ${https}`);
+    assert.equal(code, 0, stdout);
+    assert.match(stdout, /lies in 198\.51\.100\.0\/24/);
+    assert.equal((await asked(`--src-ip 203.0.113.7 ${https}`)).code, 1);
   });
 
   it('takes endpoints, pods of this and other nodes, identities and addresses', async () => {

@@ -41,6 +41,19 @@ describe('policy rules', () => {
   });
 });
 
+describe('policy delete', () => {
+  it('takes labels or objects, and never both', async () => {
+    assert.equal((await run(['policy', 'delete', 'svc/shop/web', 'ccg/office'])).code, 0);
+    assert.equal(node.seen.at(-1)?.path, '/v1/policy/objects');
+    assert.deepEqual(JSON.parse(node.seen.at(-1)?.body ?? ''), ['svc/shop/web', 'ccg/office']);
+    assert.equal((await run(['policy', 'delete', 'k8s:a/b=c'])).code, 0);
+    assert.equal(node.seen.at(-1)?.path, '/v1/policy');
+    const { code, stderr } = await run(['policy', 'delete', 'svc/web', 'k8s:a=b']);
+    assert.equal(code, 2);
+    assert.match(stderr, /labels or objects, not both/);
+  });
+});
+
 describe('policy selectors', () => {
   it('takes the labels of rules with -v', async () => {
     const { stdout } = await run(['policy', 'selectors', '-v']);

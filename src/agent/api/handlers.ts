@@ -96,6 +96,15 @@ export const handlers: Handlers = {
   deletePolicy: async ({ operations }, { body }, context) => ({
     body: await operations.deletePolicy(body ?? [], context),
   }),
+  resolvePolicy: async ({ operations }, { body }, context) => ({
+    body: await operations.resolvePolicy(body, context),
+  }),
+  getPolicyObjects: async ({ operations }, _input, context) => ({
+    body: await operations.getPolicyObjects(context),
+  }),
+  deletePolicyObjects: async ({ operations }, { body }, context) => ({
+    body: await operations.deletePolicyObjects(body, context),
+  }),
   getPolicySelectors: async ({ operations }, _input, context) => ({
     body: await operations.getPolicySelectors(context),
   }),

@@ -2,15 +2,32 @@ import { type AgentOperations, ApiError } from '../../api/operations.ts';
 import type * as Api from '../../api/schema.ts';
 import { NO_CONNECTIONS } from '../../datapath/types.ts';
 import { formatLabels, parseLabels } from '../../model/labels.ts';
+import {
+  formatPolicyObject,
+  objectOfRule,
+  objectsOf,
+  type PolicyObjectRef,
+  parsePolicyObject,
+} from '../../model/policy-object.ts';
 import { goSelectorText, matchesSelector, selectorText } from '../../model/selector.ts';
-import { PolicyInvalidError, peerSelectorApiText, ruleName, rulesText } from '../../policy/index.ts';
+import {
+  inventoryObjects,
+  PolicyInvalidError,
+  peerSelectorApiText,
+  ruleName,
+  rulesText,
+} from '../../policy/index.ts';
 import { notFound, type OperationsDeps, refuseWhileStarting } from './deps.ts';
+import { resolvePolicy } from './policy-resolve.ts';
 
 type PolicyOperations = Pick<
   AgentOperations,
   | 'getPolicy'
   | 'putPolicy'
   | 'deletePolicy'
+  | 'resolvePolicy'
+  | 'getPolicyObjects'
+  | 'deletePolicyObjects'
   | 'getPolicySelectors'
   | 'getPolicySubjectSelectors'
   | 'listPolicyRules'
@@ -19,17 +36,45 @@ type PolicyOperations = Pick<
 
 /** The rules with their revision. */
 export function policyAnswer({ policy }: OperationsDeps): Api.Policy {
-  return { revision: policy.revision, policy: rulesText(policy.rules([]).map(({ rule }) => rule)) };
+  const objects = objectsOf(policy.inventory).map(formatPolicyObject);
+  return {
+    revision: policy.revision,
+    policy: rulesText(policy.rules([]).map(({ rule }) => rule)),
+    ...(objects.length > 0 && { objects }),
+  };
+}
+
+/** @throws ApiError 400 */
+function parseObjects(texts: readonly string[]): readonly PolicyObjectRef[] {
+  return texts.map((text) => {
+    const ref = parsePolicyObject(text);
+    if (ref !== undefined) return ref;
+    throw new ApiError(
+      400,
+      `${JSON.stringify(text)} is not KIND/NAME or KIND/NAMESPACE/NAME of a policy object`,
+      {
+        field: 'objects',
+      },
+    );
+  });
+}
+
+/** @throws ApiError 404 naming those that are not there */
+function refuseAbsent({ policy }: OperationsDeps, refs: readonly PolicyObjectRef[]): void {
+  const ofRules = policy.rules([]).flatMap(({ rule }) => objectOfRule(rule.labels) ?? []);
+  const there = new Set([...ofRules, ...objectsOf(policy.inventory)].map(formatPolicyObject));
+  const absent = refs.map(formatPolicyObject).filter((name) => !there.has(name));
+  if (absent.length > 0) throw notFound(`there is no ${absent.join(', no ')}: nothing was deleted`);
 }
 
 /** Rules: `/policy`. */
 export function policyOperations(deps: OperationsDeps): PolicyOperations {
   return {
     async getPolicy(labels: readonly string[]): Promise<Api.Policy> {
+      if (labels.length === 0) return policyAnswer(deps);
       const { policy } = deps;
       const found = policy.rules(parseLabels(labels, 'any', 'any'));
-      if (labels.length > 0 && found.length === 0)
-        throw notFound(`no rule has the labels ${labels.join(', ')}`);
+      if (found.length === 0) throw notFound(`no rule has the labels ${labels.join(', ')}`);
       return { revision: policy.revision, policy: rulesText(found.map(({ rule }) => rule)) };
     },
 
@@ -54,6 +99,21 @@ export function policyOperations(deps: OperationsDeps): PolicyOperations {
         throw notFound(`no rule has the labels ${labels.join(', ')}`);
       }
       policy.delete(wanted);
+      return policyAnswer(deps);
+    },
+
+    resolvePolicy: (selector) => resolvePolicy(deps, selector),
+
+    async getPolicyObjects(): Promise<Api.PolicyObjects> {
+      const { revision, inventory } = deps.policy;
+      return { revision, objects: JSON.stringify(inventoryObjects(inventory), undefined, 2) };
+    },
+
+    async deletePolicyObjects(texts: readonly string[]): Promise<Api.Policy> {
+      refuseWhileStarting(deps);
+      const refs = parseObjects(texts);
+      refuseAbsent(deps, refs);
+      deps.policy.deleteObjects(refs);
       return policyAnswer(deps);
     },
 

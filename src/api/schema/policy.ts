@@ -1,10 +1,50 @@
 import Type from 'typebox';
-import { int, known, list, type ModelOf, mapOf, model, opt, str, timestamp, u16, uint } from './build.ts';
-import { Labels } from './common.ts';
+import {
+  bool,
+  int,
+  known,
+  list,
+  type ModelOf,
+  mapOf,
+  model,
+  opt,
+  str,
+  timestamp,
+  u16,
+  uint,
+} from './build.ts';
+import { Labels, Port } from './common.ts';
 
-/** The rule set: `policy` is JSON as text, indented by two blanks. */
-export const Policy = model('Policy', { revision: opt(int), policy: opt(str) });
+/**
+ * The rule set: `policy` is JSON as text, indented by two blanks. `objects` (ours): the groups and services that rules may
+ * name, as `Service/default/web`; left out when there are none, or the rules were filtered.
+ */
+export const Policy = model('Policy', { revision: opt(int), policy: opt(str), objects: opt(list(str)) });
 export type Policy = ModelOf<typeof Policy>;
+
+/** The groups and services that rules may name: a JSON list as text, of objects as Kubernetes writes them. Ours. */
+export const PolicyObjects = model('PolicyObjects', { revision: opt(int), objects: opt(str) });
+export type PolicyObjects = ModelOf<typeof PolicyObjects>;
+
+/** Objects by kind and name: `Service/default/web`. Ours. */
+export const PolicyObjectRefs = Type.Array(Type.String());
+
+/** 2018: traffic that rules are asked about. */
+export const TraceFrom = model('TraceFrom', { labels: opt(Labels) });
+export const TraceTo = model('TraceTo', {
+  labels: opt(Labels),
+  dports: opt(list(Port)),
+});
+export const TraceSelector = model('TraceSelector', {
+  from: opt(TraceFrom),
+  to: opt(TraceTo),
+  verbose: opt(bool),
+});
+export type TraceSelector = ModelOf<typeof TraceSelector>;
+
+/** 2018: `verdict` is `ALLOWED` or `DENIED`, `log` says why. */
+export const PolicyTraceResult = model('PolicyTraceResult', { verdict: opt(str), log: opt(str) });
+export type PolicyTraceResult = ModelOf<typeof PolicyTraceResult>;
 
 export const PolicyRule = model('PolicyRule', {
   rule: opt(str),

@@ -146,6 +146,8 @@ export class AgentParts {
           this.manager.onPolicyChange(touched, reason);
         },
         endpointsOf: (subjects) => this.manager.idsOf(subjects),
+        allEndpoints: () => this.manager.ids(),
+        close: (endpoint) => this.manager.close(endpoint),
         prefixes: this.#createPrefixes(),
         onApiServers: (addresses) => this.ipcache.setApiServers(addresses),
         onL7Change: () => this.l7.touch(),
@@ -204,6 +206,7 @@ export class AgentParts {
       emit: this.#emit,
       log,
       onDirty,
+      mayName: (identity) => this.policy.mayName(identity),
       labelledNodes: options['enable-node-selector-labels'],
     });
   }

@@ -152,10 +152,11 @@ export class Agent {
       now: this.#now,
     });
     await this.#takeOverPolicies();
-    for (const endpoint of manager.list()) void manager.regenerate(endpoint, 'agent restart');
     const ids = manager.list().map(({ id }) => id);
+    const found = policy.endpointsFound(ids);
+    for (const endpoint of manager.list()) void manager.regenerate(endpoint, 'agent restart');
     void fqdn.retainEndpoints(new Set(ids));
-    void policy.endpointsFound(ids).then(() => cluster.ownEndpointsKnown());
+    void found.then(() => policy.rulesKnown()).then(() => cluster.ownEndpointsKnown());
   }
 
   /**
@@ -171,7 +172,8 @@ export class Agent {
           endpoint.kernelState = await datapath.readPolicy(endpoint.id);
           endpoint.redirects = redirectsIn(endpoint.kernelState);
         }
-        if (endpoint.identity !== undefined) policy.resolve(endpoint.identity, endpoint.spec.namedPorts);
+        for (const identity of new Set([endpoint.inForce, endpoint.identity]))
+          if (identity !== undefined) policy.resolve(identity, endpoint.spec.namedPorts);
       } catch (error) {
         log.warn(
           { endpoint: endpoint.id, error: errorText(error) },

@@ -79,7 +79,10 @@ export class ClusterSync {
     });
     this.#syncIpcache = controllers.add({
       name: 'sync-ipcache',
-      run: () => ipcache.sync(),
+      run: async () => {
+        await ipcache.sync();
+        this.#deps.policy.ipcacheWritten();
+      },
       intervalMs: REPUBLISH_MS,
     });
     this.#checkPeers = controllers.add({
@@ -169,7 +172,7 @@ export class ClusterSync {
       else if (change.kind === 'identity-delete') deletes.push(change.id);
       else places.push(change);
     }
-    // Before the addresses reach the datapath their identities must be in the policy maps of this node's endpoints.
+    // Their addresses, which may be told before them, wait in the ipcache until every policy map knows the identities.
     if (upserts.length > 0 || deletes.length > 0) {
       this.#deps.policy.updateIdentities({
         upserts: this.#peers.credible(upserts),

@@ -2,7 +2,7 @@ import { errorText, SystemError } from '../base/errors.ts';
 import { parseIp } from '../base/ip.ts';
 import type { Logger } from '../base/log.ts';
 import type { Datapath, DatapathEndpoint, MacBytes } from '../datapath/types.ts';
-import type { Identity } from '../model/identity.ts';
+import type { Identity, NumericIdentity } from '../model/identity.ts';
 import type { LabelFilter } from '../model/label-filter.ts';
 import { formatLabels } from '../model/labels.ts';
 import type { MapState } from '../model/map-state.ts';
@@ -27,11 +27,22 @@ export interface EndpointBuilderDeps {
   readonly emit: EmitEvent;
   readonly log: Logger;
   /** The endpoint has another identity now: its addresses are to be published, its record written. */
-  readonly onIdentity: (endpoint: Endpoint, previous: Identity | undefined) => Promise<void>;
+  readonly onIdentity: (endpoint: Endpoint) => Promise<void>;
+  /** The datapath enforces the policy of another identity for it than of this one. */
+  readonly onSwitched: (previous: NumericIdentity) => void;
 }
 
 const LOCKED_DOWN = { ingress: true, egress: true } as const;
 const NO_ENTRIES: MapState = new Map();
+
+function closedMeanwhile(id: number): SystemError {
+  return new SystemError(
+    `endpoint ${id} was closed: what was worked out for it is older than what it waits for`,
+    {
+      code: 'ENDPOINT_LOCKED',
+    },
+  );
+}
 
 /** An endpoint without a link (there is no datapath then) has no MAC. */
 function macOf(text: string): MacBytes {
@@ -55,12 +66,13 @@ export function datapathEndpoint(spec: EndpointSpec, identity: number): Datapath
  * Brings one endpoint's datapath to what its labels and the rules ask:
  * 1. programs on its interface if they are not there (nothing passes yet), then its routes;
  * 2. its identity, if it has none or its labels changed;
- * 3. the proxy, if it is to judge anything; the identity in the datapath, then the difference of its policy map, then the
- *    epoch moves;
+ * 3. the proxy, if it is to judge anything; the difference of its policy map and its identity, switched as one, then the
+ *    epoch moves. An identity that some policy map does not know yet waits: the endpoint stays what it was before, or
+ *    closed when it is new, and is built again;
  * 4. (`settle`) the ipcache, when all maps that the change touches are written.
  * A failure shows as `not-ready` and in the log, and is tried again. One to write leaves the policy that was enforced
- * before; where the policy cannot be worked out the endpoint is locked down, since what is enforced may allow what the
- * rules of now do not.
+ * before, until a change waits for it (`PolicyOrder`); where the policy cannot be worked out the endpoint is locked
+ * down, since what is enforced may allow what the rules of now do not.
  */
 export class EndpointBuilder {
   readonly #deps: EndpointBuilderDeps;
@@ -71,37 +83,51 @@ export class EndpointBuilder {
 
   async build(endpoint: Endpoint, reasons: readonly string[]): Promise<void> {
     if (endpoint.isEnding) return;
-    endpoint.attempted = this.#deps.policy.order.sequence;
+    const { order } = this.#deps.policy;
+    endpoint.attempted = order.sequence;
+    endpoint.reasons = reasons;
     try {
       await this.attach(endpoint);
-      await this.#settleIdentity(endpoint);
+      const unsettled = await this.#settleIdentity(endpoint);
       if (endpoint.isEnding) return;
       if (endpoint.state !== 'waiting-to-regenerate') {
         endpoint.moveTo('waiting-to-regenerate', `Triggering regeneration: ${reasons.join(', ')}`);
       }
-      endpoint.moveTo('regenerating', `Regenerating endpoint: ${reasons.join(', ')}`);
-      endpoint.reasons = reasons;
       await this.#applyPolicy(endpoint);
+      if (unsettled !== undefined) throw unsettled;
     } catch (error) {
       this.#failed(endpoint, error);
+      order.failed(endpoint.id, endpoint.attempted);
       throw error;
-    } finally {
-      this.#deps.policy.order.attempted(endpoint.id, endpoint.attempted);
     }
   }
 
-  /** Waits until the whole change that was written is in force. */
-  async settle(endpoint: Endpoint): Promise<void> {
-    if (endpoint.isEnding) return;
+  /**
+   * Waits until the whole change that was written is in force.
+   * @returns whether it has to be built again, because its identity may be named now
+   */
+  async settle(endpoint: Endpoint): Promise<boolean> {
+    if (endpoint.isEnding) return false;
+    const { policy } = this.#deps;
     try {
-      await this.#deps.policy.order.settled(endpoint.attempted);
+      await policy.order.settled(endpoint.attempted);
+      if (endpoint.isEnding) return false;
+      if (endpoint.awaitsName) return this.#canBeNamed(endpoint);
     } catch (error) {
       this.#failed(endpoint, error);
       throw error;
     }
-    if (endpoint.isEnding) return;
     if (endpoint.desired !== undefined) endpoint.realized = endpoint.desired;
     this.#succeeded(endpoint, endpoint.reasons);
+    return false;
+  }
+
+  /** @throws SystemError IDENTITY_WAITS, to be tried again: the rules are lost, or something failed */
+  #canBeNamed({ identity }: Endpoint): true {
+    if (identity !== undefined && this.#deps.policy.mayName(identity.id)) return true;
+    throw new SystemError(`not every policy map knows identity ${identity?.id} yet`, {
+      code: 'IDENTITY_WAITS',
+    });
   }
 
   /** Programs first, then routes: what reaches the endpoint earlier than its programs would reach it unjudged. */
@@ -116,19 +142,28 @@ export class EndpointBuilder {
     endpoint.note(`Attached to ${endpoint.spec.interfaceName}`);
   }
 
-  async #settleIdentity(endpoint: Endpoint): Promise<void> {
-    if (!endpoint.needsIdentity) return;
+  /**
+   * The identity of its labels.
+   * @returns why they have none yet, where the endpoint has an identity all the same and goes on under its policy
+   * @throws the same where it has none
+   */
+  async #settleIdentity(endpoint: Endpoint): Promise<unknown> {
+    if (!endpoint.needsIdentity) return undefined;
     const { labels } = endpoint;
-    const previous = endpoint.identity;
     endpoint.moveTo('waiting-for-identity', 'Waiting for the identity of its labels');
-    const identity = await this.#identityOf(endpoint);
-    if (endpoint.isEnding) return;
-    endpoint.identity = identity.identity;
-    if (identity.certain) endpoint.identityFor = labels;
-    endpoint.moveTo('waiting-to-regenerate', `Set identity ${identity.identity.id}`);
+    const found = await this.#identityOf(endpoint).catch((error: unknown) => ({ error }));
+    if (endpoint.isEnding) return undefined;
+    if ('error' in found) {
+      if (endpoint.inForce === undefined) throw found.error;
+      return found.error;
+    }
+    endpoint.identity = found.identity;
+    if (found.certain) endpoint.identityFor = labels;
+    endpoint.moveTo('waiting-to-regenerate', `Set identity ${found.identity.id}`);
     // The policy of peers follows the identity too: it must be known here before this node's rules are resolved.
-    this.#deps.policy.updateIdentities({ upserts: [identity.identity] });
-    await this.#deps.onIdentity(endpoint, previous);
+    this.#deps.policy.updateIdentities({ upserts: [found.identity] });
+    await this.#deps.onIdentity(endpoint);
+    return undefined;
   }
 
   /** With the store away a restored endpoint keeps the identity of its record, until it can be asked for again. */
@@ -145,19 +180,39 @@ export class EndpointBuilder {
   }
 
   async #applyPolicy(endpoint: Endpoint): Promise<void> {
-    const { datapath } = this.#deps;
-    const identity = endpoint.identity;
-    if (identity === undefined || endpoint.isEnding) return;
+    const { datapath, policy } = this.#deps;
+    if (endpoint.identity === undefined || endpoint.isEnding) return;
     await this.#deps.gate.prepare();
     const before = endpoint.kernelState ?? (await datapath.readPolicy(endpoint.id));
-    endpoint.attempted = this.#deps.policy.order.sequence;
-    const desired = await this.#resolve(endpoint, identity, before);
-    endpoint.desired = desired;
-    if (desired === undefined) {
-      await this.#keepWhatIsEnforced(endpoint, before);
+    endpoint.attempted = policy.order.sequence;
+    const identity = this.#identityNow(endpoint, endpoint.identity);
+    endpoint.awaitsName = identity !== endpoint.identity;
+    if (identity === undefined) {
+      await this.#waitClosed(endpoint);
       return;
     }
-    await this.#write(endpoint, before, desired);
+    if (!endpoint.awaitsName)
+      endpoint.moveTo('regenerating', `Regenerating endpoint: ${endpoint.reasons.join(', ')}`);
+    const desired = await this.#resolve(endpoint, identity, before);
+    endpoint.desired = desired;
+    if (desired === undefined) await this.#keepWhatIsEnforced(endpoint, before);
+    else await this.#write(endpoint, before, desired);
+  }
+
+  /** Whose policy it has to have now; undefined: it is new, and nobody's until its identity may be named. */
+  #identityNow(endpoint: Endpoint, wanted: Identity): Identity | undefined {
+    const { policy } = this.#deps;
+    const { inForce } = endpoint;
+    if (inForce?.id === wanted.id || policy.mayName(wanted.id)) return wanted;
+    // Nothing is enforced by the rules, so nothing is named.
+    return policy.lost === undefined ? inForce : wanted;
+  }
+
+  async #waitClosed(endpoint: Endpoint): Promise<void> {
+    if (endpoint.opened) await this.#deps.datapath.lockEndpoint(endpoint.id);
+    endpoint.kernelEnforcement = undefined;
+    endpoint.note(`Waits until every policy map knows identity ${endpoint.identity?.id}`);
+    this.#deps.policy.order.written(endpoint.id, endpoint.attempted);
   }
 
   /** @throws what resolving threw, or SystemError ENDPOINT_LOCK when the endpoint could not be locked down either */
@@ -188,6 +243,7 @@ export class EndpointBuilder {
         { code: 'ENDPOINT_LOCK', cause },
       );
     }
+    this.#deps.policy.order.written(endpoint.id, endpoint.attempted);
     endpoint.kernelState = NO_ENTRIES;
     endpoint.kernelEnforcement = LOCKED_DOWN;
     endpoint.redirects = NO_REDIRECTS;
@@ -211,29 +267,33 @@ export class EndpointBuilder {
       });
   }
 
-  async #writeMap(
-    endpoint: Endpoint,
-    before: MapState,
-    {
-      mapState,
-      enforcement,
-      subject: { id: identity },
-    }: Pick<ResolvedPolicy, 'mapState' | 'enforcement' | 'subject'>,
-  ): Promise<void> {
+  /** @throws SystemError ENDPOINT_LOCKED when it was closed for a change that this policy does not hold */
+  async #writeMap(endpoint: Endpoint, before: MapState, policy: ResolvedPolicy): Promise<void> {
+    const { mapState, enforcement, subject } = policy;
+    const { order } = this.#deps.policy;
+    const { attempted } = endpoint;
     const diff = diffMapState(before, mapState);
     const known = endpoint.kernelEnforcement;
     const same = known?.ingress === enforcement.ingress && known.egress === enforcement.egress;
     const after = redirectsIn(mapState);
-    if (!isEmptyDiff(diff) || !same || endpoint.datapathIdentity !== identity) {
+    if (!isEmptyDiff(diff) || !same || endpoint.datapathIdentity !== subject.id) {
       endpoint.kernelState = undefined;
       endpoint.kernelEnforcement = undefined;
       endpoint.redirects = eitherRedirects(redirectsIn(before), after);
-      await this.#deps.datapath.applyPolicy(endpoint.id, diff, { ...enforcement, identity });
-      endpoint.datapathIdentity = identity;
+      if (!order.mayOpen(endpoint.id, attempted)) throw closedMeanwhile(endpoint.id);
+      endpoint.opened = true;
+      await this.#deps.datapath.applyPolicy(endpoint.id, diff, { ...enforcement, identity: subject.id });
+      endpoint.datapathIdentity = subject.id;
+      // It may have been closed since it was written.
+      if (!order.mayOpen(endpoint.id, attempted)) throw closedMeanwhile(endpoint.id);
     }
     endpoint.redirects = after;
     endpoint.kernelState = mapState;
     endpoint.kernelEnforcement = enforcement;
+    const previous = endpoint.inForce;
+    endpoint.inForce = subject;
+    order.written(endpoint.id, attempted);
+    if (previous !== undefined && previous.id !== subject.id) this.#deps.onSwitched(previous.id);
   }
 
   /** The rules are lost: an endpoint that was enforced before stays as it is, a new one is locked down. */
@@ -242,6 +302,7 @@ export class EndpointBuilder {
       await this.#deps.datapath.applyPolicy(endpoint.id, { upserts: [], deletes: [] }, LOCKED_DOWN);
     }
     endpoint.kernelState = before;
+    this.#deps.policy.order.written(endpoint.id, endpoint.attempted);
     endpoint.note('The rules are lost: the policy in the datapath stays until rules are imported', 'Failed');
   }
 

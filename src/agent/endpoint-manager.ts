@@ -1,7 +1,7 @@
 import { formatEndpointRef } from '../api/endpoint-ref.ts';
 import { ApiError, type EndpointRef } from '../api/operations.ts';
 import type * as Api from '../api/schema.ts';
-import { errorText } from '../base/errors.ts';
+import { errorText, SystemError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Identity, NumericIdentity } from '../model/identity.ts';
 import type { LabelFilter } from '../model/label-filter.ts';
@@ -63,7 +63,11 @@ export class EndpointManager {
     this.#deps = deps;
     this.#options = options;
     this.#intake = new EndpointIntake(this.#endpoints, deps);
-    this.#builder = new EndpointBuilder({ ...deps, onIdentity: (...args) => this.#onIdentity(...args) });
+    this.#builder = new EndpointBuilder({
+      ...deps,
+      onIdentity: (endpoint) => this.#onIdentity(endpoint),
+      onSwitched: (previous) => this.#forgetIdentity(previous),
+    });
     this.#regenerator = new Regenerator(
       {
         regenerate: (endpoint, reasons) => this.#builder.build(endpoint, reasons),
@@ -79,12 +83,33 @@ export class EndpointManager {
     return [...this.#endpoints.values()].sort((a, b) => a.id - b.id);
   }
 
-  /** Numbers of the endpoints with one of these identities. */
+  /** Numbers of the endpoints that have one of these identities, or enforce its policy. */
   idsOf(identities: ReadonlySet<NumericIdentity>): readonly number[] {
     const found: number[] = [];
-    for (const { id, identity, isEnding } of this.#endpoints.values())
-      if (!isEnding && identity !== undefined && identities.has(identity.id)) found.push(id);
+    for (const { id, identity, inForce, isEnding } of this.#endpoints.values())
+      if (!isEnding && [identity, inForce].some((one) => one !== undefined && identities.has(one.id)))
+        found.push(id);
     return found;
+  }
+
+  /** Numbers of all endpoints. */
+  ids(): readonly number[] {
+    return [...this.#endpoints.values()].filter(({ isEnding }) => !isEnding).map(({ id }) => id);
+  }
+
+  /** Lets nothing pass an endpoint until its policy is written anew. @rejects as the datapath does */
+  async close(id: number): Promise<void> {
+    const endpoint = this.#endpoints.get(id);
+    if (endpoint === undefined || endpoint.isEnding || !endpoint.attached) return;
+    try {
+      await this.#deps.datapath.lockEndpoint(id);
+    } catch (error) {
+      // Whom the datapath does not know it lets nothing pass to or from.
+      if (!(error instanceof SystemError && error.code === 'DATAPATH_NO_ENDPOINT')) throw error;
+    }
+    endpoint.kernelEnforcement = undefined;
+    endpoint.note('Closed until its policy is written: a change could not wait for it any longer', 'Failed');
+    this.#deps.log.warn({ endpoint: id }, 'endpoint closed until its policy is written');
   }
 
   listByLabels(labels: readonly string[]): readonly Endpoint[] {
@@ -171,10 +196,11 @@ export class EndpointManager {
     endpoint.moveTo('disconnecting', 'Deleting endpoint');
     this.#deps.policy.order.forget(endpoint.id);
     await this.#regenerator.end(endpoint);
+    this.#deps.policy.order.forget(endpoint.id);
     const failures = await this.#takeDown(endpoint);
     this.#endpoints.delete(endpoint.id);
     endpoint.moveTo('disconnected', 'Deleted endpoint');
-    this.#forgetIdentity(endpoint.identity?.id);
+    for (const identity of [endpoint.identity, endpoint.inForce]) this.#forgetIdentity(identity?.id);
     this.#deps.onEndpoints(endpoint.id);
     this.#deps.emit(agentEvent(AgentEventType.endpointDeleted, eventFields(endpoint)));
     this.#deps.log.info({ ...eventFields(endpoint), failures }, 'endpoint deleted');
@@ -189,8 +215,10 @@ export class EndpointManager {
   /** Regenerates the endpoints of these identities; the others only take over the revision, which changed nothing for them. */
   onPolicyChange(touched: ReadonlySet<NumericIdentity>, reason: string): void {
     for (const endpoint of this.#endpoints.values()) {
-      if (endpoint.isEnding || endpoint.identity === undefined) continue;
-      if (touched.has(endpoint.identity.id) || !this.#followsUnchanged(endpoint)) {
+      const { identity, inForce } = endpoint;
+      if (endpoint.isEnding || identity === undefined) continue;
+      const isTouched = touched.has(identity.id) || (inForce !== undefined && touched.has(inForce.id));
+      if (isTouched || !this.#followsUnchanged(endpoint)) {
         void this.#regenerator.request(endpoint, reason);
       }
     }
@@ -233,12 +261,11 @@ export class EndpointManager {
     void this.#regenerator.request(endpoint, 'labels changed');
   }
 
-  async #onIdentity(endpoint: Endpoint, previous: Identity | undefined): Promise<void> {
+  async #onIdentity(endpoint: Endpoint): Promise<void> {
     const identity = endpoint.identity;
     if (identity === undefined) return;
     this.#deps.directory.write(recordOf(endpoint));
     this.#cache(endpoint, identity);
-    if (previous !== undefined && previous.id !== identity.id) this.#forgetIdentity(previous.id);
     this.#deps.onEndpoints();
     await this.#deps.syncIpcache();
     await this.#publish(endpoint);
@@ -261,7 +288,7 @@ export class EndpointManager {
   }
 
   #forgetIdentity(id: NumericIdentity | undefined): void {
-    if (id === undefined || this.list().some((endpoint) => endpoint.identity?.id === id)) return;
+    if (id === undefined || this.idsOf(new Set([id])).length > 0) return;
     this.#deps.policy.forget(id);
   }
 

@@ -70,6 +70,12 @@ export class Endpoint {
   redirects: Redirects | undefined = NO_REDIRECTS;
   /** The identity that the datapath has for it; undefined before it is attached. */
   datapathIdentity: NumericIdentity | undefined;
+  /** Whose policy the datapath enforces for it; undefined when nothing passes it yet, or nobody knows that identity. */
+  inForce: Identity | undefined;
+  /** Whether something may pass it, or might: it was given a policy since it was attached. */
+  opened = false;
+  /** Its identity may not be named yet: it stays what it was, or closed. */
+  awaitsName = false;
   /** Number of the last change (`PolicyOrder`) that its map holds, or was to hold. */
   attempted = 0;
   /** Why it is regenerated. */

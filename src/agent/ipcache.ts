@@ -1,7 +1,7 @@
 import { formatCidr, parseCidr, parseIp } from '../base/ip.ts';
 import type { Logger } from '../base/log.ts';
 import type { Datapath, IpcacheEntry } from '../datapath/types.ts';
-import { type NumericIdentity, ReservedIdentity } from '../model/identity.ts';
+import { isLocalIdentity, type NumericIdentity, ReservedIdentity } from '../model/identity.ts';
 import type { ClusterNode } from '../model/node.ts';
 import type { IpIdentity } from '../store/types.ts';
 import { AgentEventType, agentEvent, type EmitEvent } from './events.ts';
@@ -25,6 +25,17 @@ export interface IpcacheDeps {
   readonly onDirty: () => void;
   /** Nodes have identities by their labels: their addresses wait for these, see `setNodeIdentity`. Default false. */
   readonly labelledNodes?: boolean;
+  /** Whether every policy map knows the identity. */
+  readonly mayName: (identity: NumericIdentity) => boolean;
+}
+
+/** What the datapath holds of one prefix. */
+interface Written {
+  readonly identity: NumericIdentity;
+  readonly tunnel: string;
+  readonly held: boolean;
+  /** Undefined also where an earlier agent wrote it. */
+  readonly owner: string | undefined;
 }
 
 /** Who wins when several sources tell of one prefix: what this node knows itself, then nodes, then the store, then rules. */
@@ -33,6 +44,10 @@ const RANK: Readonly<Record<IpcacheLine['source'], number>> = { local: 3, node: 
 /**
  * Which identity is behind which address: wanted entries by source, and what of them the datapath holds. `sync` writes
  * the difference, new entries before old ones go, so that an address never is without its identity in between.
+ *
+ * An identity that some policy map does not know yet is not named. Until it may be, an address that changes its labels
+ * stays what it was, and one that came is held: nobody speaks with it, also not as the unknown or the world that it would
+ * be otherwise.
  */
 export class Ipcache {
   readonly #nodeName: string;
@@ -40,7 +55,7 @@ export class Ipcache {
   /** cidr -> source and node -> line. */
   readonly #lines = new Map<string, Map<string, IpcacheLine>>();
   /** cidr -> what the datapath holds. */
-  readonly #written = new Map<string, { identity: NumericIdentity; tunnel: string }>();
+  readonly #written = new Map<string, Written>();
   readonly #dirty = new Set<string>();
   /** Name of the node -> its addresses. */
   readonly #nodes = new Map<string, ReadonlySet<string>>();
@@ -57,7 +72,9 @@ export class Ipcache {
   async adopt(): Promise<void> {
     for (const entry of await this.#deps.datapath.readIpcache()) {
       const cidr = formatCidr(entry.prefix);
-      this.#written.set(cidr, { identity: entry.identity, tunnel: entry.tunnelEndpoint?.join('.') ?? '' });
+      const { identity, held = false } = entry;
+      const tunnel = entry.tunnelEndpoint?.join('.') ?? '';
+      this.#written.set(cidr, { identity, tunnel, held, owner: undefined });
       this.#dirty.add(cidr);
     }
   }
@@ -106,6 +123,19 @@ export class Ipcache {
   /** The identities that the datapath's ipcache names. */
   writtenIdentities(): ReadonlySet<NumericIdentity> {
     return new Set([...this.#written.values()].map(({ identity }) => identity));
+  }
+
+  /** The identities that the datapath's ipcache names, or is to name. */
+  identities(): ReadonlySet<NumericIdentity> {
+    return new Set([...this.writtenIdentities(), ...this.list().map(({ identity }) => identity)]);
+  }
+
+  /** Whether entries wait until their identity may be named. */
+  get waits(): boolean {
+    return [...this.#dirty].some((cidr) => {
+      const line = this.get(cidr);
+      return line !== undefined && this.#differs(line);
+    });
   }
 
   /** Whether an endpoint or a node has this address. */
@@ -157,14 +187,17 @@ export class Ipcache {
     return [...this.#lines.keys()].map((cidr) => this.get(cidr)).filter((line) => line !== undefined);
   }
 
-  /** Brings the datapath to the wanted entries; what failed stays to be done. */
+  /** Brings the datapath to the wanted entries; what failed, or may not be written yet, stays to be done. */
   async sync(): Promise<void> {
     const todo = [...this.#dirty];
-    const upserts = todo
+    const lines = todo
       .map((cidr) => this.get(cidr))
-      .filter((line) => line !== undefined && this.#differs(line));
-    const lines = upserts.filter((line) => line !== undefined);
-    await this.#upsert(lines);
+      .filter((line) => line !== undefined)
+      .filter((line) => this.#differs(line));
+    const named = lines.filter((line) => this.#mayWrite(line));
+    const held = lines.filter((line) => !this.#mayWrite(line) && this.#isToBeHeld(line));
+    await this.#upsert(named, false);
+    await this.#upsert(held, true);
     const gone = todo.filter((cidr) => this.get(cidr) === undefined && this.#written.has(cidr));
     if (this.#complete) await this.#delete(gone);
     for (const cidr of todo) if (this.#isSettled(cidr)) this.#dirty.delete(cidr);
@@ -177,15 +210,33 @@ export class Ipcache {
 
   #differs(line: IpcacheLine): boolean {
     const written = this.#written.get(line.cidr);
-    return written?.identity !== line.identity || written.tunnel !== tunnelText(line);
+    return written?.identity !== line.identity || written.tunnel !== tunnelText(line) || written.held;
   }
 
-  async #upsert(lines: readonly IpcacheLine[]): Promise<void> {
+  #mayWrite(line: IpcacheLine): boolean {
+    const written = this.#written.get(line.cidr);
+    const isNamed = written?.identity === line.identity && !written.held;
+    return isNamed || this.#deps.mayName(line.identity);
+  }
+
+  /** Whether somebody else has the address now. Of the addresses of this node's endpoints the datapath asks the endpoints themselves. */
+  #isToBeHeld(line: IpcacheLine): boolean {
+    const written = this.#written.get(line.cidr);
+    if (line.source === 'local' || written === undefined) return line.source !== 'local';
+    if (written.held) return written.identity !== line.identity || written.tunnel !== tunnelText(line);
+    const isOutside = isLocalIdentity(written.identity) || isWorld(written.identity);
+    const isOther = written.owner !== undefined && written.owner !== line.owner;
+    return isOutside || isOther || written.tunnel !== tunnelText(line);
+  }
+
+  async #upsert(lines: readonly IpcacheLine[], held: boolean): Promise<void> {
     if (lines.length === 0) return;
-    await this.#deps.datapath.upsertIpcache(lines.map(toEntry));
+    await this.#deps.datapath.upsertIpcache(lines.map((line) => toEntry(line, held)));
     for (const line of lines) {
       const old = this.#written.get(line.cidr);
-      this.#written.set(line.cidr, { identity: line.identity, tunnel: tunnelText(line) });
+      const { identity, owner } = line;
+      this.#written.set(line.cidr, { identity, tunnel: tunnelText(line), held, owner });
+      if (held) continue;
       this.#deps.emit(
         agentEvent(AgentEventType.ipcacheUpserted, {
           cidr: line.cidr,
@@ -241,6 +292,11 @@ export class Ipcache {
   }
 }
 
+function isWorld(identity: NumericIdentity): boolean {
+  const { world, worldIpv4, worldIpv6 } = ReservedIdentity;
+  return identity === world || identity === worldIpv4 || identity === worldIpv6;
+}
+
 function hostPrefixes(node: ClusterNode): string[] {
   return [node.ipv4, node.ipv6].filter((ip) => ip !== undefined).map((ip) => formatCidr(parseCidr(ip)));
 }
@@ -249,8 +305,9 @@ function tunnelText(line: IpcacheLine): string {
   return line.hostIp === undefined ? '' : parseIp(line.hostIp).join('.');
 }
 
-function toEntry(line: IpcacheLine): IpcacheEntry {
+function toEntry(line: IpcacheLine, held: boolean): IpcacheEntry {
   return {
+    ...(held && { held }),
     prefix: parseCidr(line.cidr),
     identity: line.identity,
     tunnelEndpoint: line.hostIp === undefined ? undefined : parseIp(line.hostIp),

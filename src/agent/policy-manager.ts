@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import type { Identity, NumericIdentity } from '../model/identity.ts';
+import { type Identity, isAllocatedIdentity, type NumericIdentity } from '../model/identity.ts';
 import type { L7Policy, ProxyPorts } from '../model/l7.ts';
 import { formatLabels, type Label } from '../model/labels.ts';
 import type { NamedPort } from '../model/named-port.ts';
@@ -32,10 +32,15 @@ import {
 } from '../policy/index.ts';
 import type { EndpointPolicy } from './endpoint.ts';
 import { AgentEventType, agentEvent, type EmitEvent } from './events.ts';
-import { PolicyOrder } from './policy-order.ts';
+import { type OrderedChange, PolicyOrder } from './policy-order.ts';
 import { isEmptyChange, type PrefixWriter } from './prefix-writer.ts';
 import { needsProxy } from './redirects.ts';
 import { RuleFiles } from './rule-files.ts';
+
+interface BeginOptions extends Partial<Pick<OrderedChange, 'endpoints' | 'identities' | 'barrier'>> {
+  /** Tell of it also when it touches nobody: the revision moved. */
+  readonly always?: boolean;
+}
 
 export interface PolicyManagerOptions {
   readonly stateDir: string;
@@ -54,8 +59,11 @@ export interface PolicyManagerDeps {
   readonly now: () => Date;
   /** The policy of these subjects is another one now, or the revision moved (then `touched` may be empty). */
   readonly onChange: (touched: ReadonlySet<NumericIdentity>, reason: string) => void;
-  /** Local endpoints of these identities. */
+  /** Local endpoints of these identities, and all of them. */
   readonly endpointsOf: (subjects: ReadonlySet<NumericIdentity>) => readonly number[];
+  readonly allEndpoints: () => readonly number[];
+  /** Lets nothing pass an endpoint until its policy is written anew. */
+  readonly close: (endpoint: number) => Promise<void>;
   /** Writes prefixes with their identities to the ipcache. */
   readonly prefixes: PrefixWriter;
   /** Addresses of the cluster's API server, all of them. */
@@ -88,16 +96,20 @@ export class PolicyManager {
   #damage: string | undefined;
   #importErrors = 0;
   #changes = 0;
+  /** Identities that the cluster gave up, and policies hold as long as somebody has them here. */
+  readonly #leaving = new Set<NumericIdentity>();
   /** Changes of the ipcache that wait: until the endpoints of the last run are found, or their numbers are on disk. */
   #held: readonly PrefixChanges[] = [];
   #starting = true;
+  /** To be called when lost rules were replaced, and that is in force. */
+  #onKnown: (() => void)[] = [];
 
   constructor(options: PolicyManagerOptions, deps: PolicyManagerDeps) {
     this.#deps = deps;
     this.#options = options;
     this.#mode = options.mode;
     this.#files = new RuleFiles(options.stateDir, deps);
-    this.#order = new PolicyOrder(deps.log);
+    this.#order = new PolicyOrder(deps);
     this.#engine = new PolicyResolver(options);
   }
 
@@ -139,6 +151,12 @@ export class PolicyManager {
     return damages.length === 0 ? undefined : damages.join('; ');
   }
 
+  /** Settles when the rules are known and in force: until then what an earlier agent wrote rests on rules that nobody knows. */
+  rulesKnown(): Promise<void> {
+    if (this.#lost === undefined) return Promise.resolve();
+    return new Promise((resolve) => this.#onKnown.push(resolve));
+  }
+
   /** Whether a rule in force needs the proxy. */
   get needsProxy(): boolean {
     return this.#needsProxy;
@@ -160,10 +178,22 @@ export class PolicyManager {
     this.#begin(this.#follow(), 'rules of the last run');
   }
 
-  /** The endpoints of the last run are known: the ipcache follows once their policy maps are written, and then this settles. */
+  /**
+   * The endpoints of the last run are known, and will be regenerated: the ipcache follows once their policy maps are
+   * written, and then this settles.
+   */
   endpointsFound(ids: readonly number[]): Promise<void> {
     this.#starting = false;
-    return this.#begin([], 'prefixes of the last run', ids);
+    return this.#begin([], 'prefixes of the last run', { endpoints: ids, barrier: true });
+  }
+
+  /**
+   * Whether the datapath may be told that somebody has the identity: every policy map that picks it knows it. Those of
+   * prefixes and names follow their change (`#finish`) and need not be asked for.
+   */
+  mayName(identity: NumericIdentity): boolean {
+    if (!isAllocatedIdentity(identity)) return true;
+    return !this.isUnknown && this.#order.mayName(identity);
   }
 
   /**
@@ -248,8 +278,26 @@ export class PolicyManager {
     this.#begin(this.#engine.setOptions({ proxyPorts }), 'proxy ports');
   }
 
-  updateIdentities(changes: IdentityChanges): void {
-    this.#begin(this.#engine.updateIdentities(changes), 'identities changed');
+  /** Those that went leave the policies once nobody has them any more, here and in the ipcache. */
+  updateIdentities({ upserts = [], deletes = [] }: IdentityChanges): void {
+    for (const id of deletes) this.#leaving.add(id);
+    for (const { id } of upserts) this.#leaving.delete(id);
+    const identities = upserts.map(({ id }) => id).filter(isAllocatedIdentity);
+    this.#begin(this.#engine.updateIdentities({ upserts }), 'identities changed', { identities });
+    this.ipcacheWritten();
+  }
+
+  /** The ipcache is what it should be: policies forget the identities that went with that. */
+  ipcacheWritten(): void {
+    if (this.#leaving.size === 0) return;
+    const named = this.#deps.prefixes.named();
+    const gone = [...this.#leaving].filter(
+      (id) => !named.has(id) && this.#deps.endpointsOf(new Set([id])).length === 0,
+    );
+    if (gone.length === 0) return;
+    for (const id of gone) this.#leaving.delete(id);
+    this.#order.unknow(gone);
+    this.#begin(this.#engine.updateIdentities({ deletes: gone }), 'identities are gone');
   }
 
   /** The nodes of the cluster, all of them; settles when what that changed of their identities is in force. */
@@ -321,10 +369,17 @@ export class PolicyManager {
     this.#lost = undefined;
     this.#damage = undefined;
     this.#changes++;
+    // Nothing followed the rules that were lost: nobody knows whose map they touch, nor which identities it lacks.
+    const all = wasLost ? { endpoints: this.#deps.allEndpoints(), barrier: true } : {};
     const begun = performance.now();
-    const done = this.#begin(updates, `policy revision ${change.revision}`, undefined, true);
+    const done = this.#begin(updates, `policy revision ${change.revision}`, { ...all, always: true });
+    if (wasLost) void done.then(() => this.#tellKnown());
     void done.then(() => this.#deps.onImplemented(performance.now() - begun));
     return change;
+  }
+
+  #tellKnown(): void {
+    for (const tell of this.#onKnown.splice(0)) tell();
   }
 
   /** Its rules are other objects than those that the engine follows, though they say the same. */
@@ -351,25 +406,21 @@ export class PolicyManager {
     );
   }
 
-  /**
-   * Puts in force what the engine worked out; settles when it is.
-   * @param endpoints whose maps the ipcache waits for beside those of `updates`
-   * @param always tell of it also when it touches nobody: the revision moved
-   */
-  #begin(
-    updates: readonly PolicyUpdate[],
-    reason: string,
-    endpoints: readonly number[] = [],
-    always = false,
-  ): Promise<void> {
+  /** Puts in force what the engine worked out; settles when it is. */
+  #begin(updates: readonly PolicyUpdate[], reason: string, more: BeginOptions = {}): Promise<void> {
+    const { endpoints = [], identities = [], barrier = false, always = false } = more;
     const prefixes = this.#takePrefixes();
     const touched = new Set(updates.map(({ subject }) => subject));
     if (updates.some(({ l7Changed }) => l7Changed)) this.#deps.onL7Change();
-    if (touched.size === 0 && prefixes.length === 0 && !always) return Promise.resolve();
-    const waited = [...endpoints, ...this.#deps.endpointsOf(touched)];
+    if (touched.size === 0 && prefixes.length === 0 && !always && !barrier) {
+      this.#order.know(identities);
+      return Promise.resolve();
+    }
     const sequence = this.#order.sequence + 1;
     const done = this.#order.begin({
-      endpoints: waited,
+      endpoints: [...endpoints, ...this.#deps.endpointsOf(touched)],
+      identities,
+      barrier,
       finish: () => this.#finish(sequence, prefixes),
     });
     if (touched.size > 0 || always) this.#deps.onChange(touched, reason);

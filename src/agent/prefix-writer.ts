@@ -13,7 +13,13 @@ import { StateFile, type StateFileDeps } from './state-file.ts';
 export interface PrefixWriterDeps extends StateFileDeps {
   readonly ipcache: Pick<
     Ipcache,
-    'setPrefix' | 'removePrefix' | 'setNodeIdentity' | 'removeNodeIdentity' | 'writtenIdentities'
+    | 'setPrefix'
+    | 'removePrefix'
+    | 'setNodeIdentity'
+    | 'removeNodeIdentity'
+    | 'writtenIdentities'
+    | 'identities'
+    | 'waits'
   >;
   /** Whether a prefix lies in a range of endpoints, this node's or another's. */
   readonly isPodRange: (prefix: Cidr) => boolean;
@@ -78,7 +84,7 @@ export class PrefixWriter {
     this.#kept = text;
   }
 
-  /** Brings the ipcache to what changed, in order; settles when the datapath has it. */
+  /** Brings the ipcache to what changed, in order, and to what waited for it; settles when the datapath has it. */
   async write(changes: readonly PrefixChanges[]): Promise<void> {
     const { ipcache, isPodRange, syncIpcache } = this.#deps;
     for (const { upserts, deletes, nodes } of changes) {
@@ -89,7 +95,13 @@ export class PrefixWriter {
         ipcache.setNodeIdentity(formatCidr(prefix), identity.id);
       for (const prefix of nodes?.deletes ?? []) ipcache.removeNodeIdentity(formatCidr(prefix));
     }
-    if (changes.some((change) => !isEmptyChange(change))) await syncIpcache();
+    const any = changes.some((change) => !isEmptyChange(change));
+    if (any || ipcache.waits) await syncIpcache();
+  }
+
+  /** The identities that the ipcache names, or is to name. */
+  named(): ReadonlySet<NumericIdentity> {
+    return this.#deps.ipcache.identities();
   }
 
   /** Those of the identities that the datapath's ipcache names no more. */

@@ -4,8 +4,8 @@ import type { Endpoint } from './endpoint.ts';
 export interface RegeneratorDeps {
   /** Brings the datapath to what the rules ask; rejects when it could not. */
   readonly regenerate: (endpoint: Endpoint, reasons: readonly string[]) => Promise<void>;
-  /** Waits until what was brought to the datapath is in force; holds up no other endpoint. */
-  readonly settle?: (endpoint: Endpoint) => Promise<void>;
+  /** Waits until what was brought to the datapath is in force; holds up no other endpoint. @returns whether to regenerate again */
+  readonly settle?: (endpoint: Endpoint) => Promise<boolean>;
   /** How each attempt went. */
   readonly onDone?: (endpoint: Endpoint, durationMs: number, error: unknown) => void;
 }
@@ -125,8 +125,8 @@ export class Regenerator {
     queue.reasons.clear();
     const begun = performance.now();
     try {
-      await this.#regenerate(queue.endpoint, reasons);
-      await this.#deps.settle?.(queue.endpoint);
+      do await this.#regenerate(queue.endpoint, reasons);
+      while (await this.#deps.settle?.(queue.endpoint));
       queue.failures = 0;
       this.#deps.onDone?.(queue.endpoint, performance.now() - begun, undefined);
       for (const { resolve } of waiters) resolve();

@@ -2,12 +2,13 @@ import { errorText } from '../base/errors.ts';
 import { formatIp } from '../base/ip.ts';
 import type { Logger } from '../base/log.ts';
 import type { Datapath, DatapathEndpoint } from '../datapath/types.ts';
-import { RESERVED_IDENTITIES } from '../model/identity.ts';
+import { type Identity, RESERVED_IDENTITIES } from '../model/identity.ts';
 import type { Store } from '../store/types.ts';
 import { Endpoint, type EndpointSpec } from './endpoint.ts';
 import type { CorruptRecord, EndpointDirectory } from './endpoint-directory.ts';
 import type { EndpointManager } from './endpoint-manager.ts';
 import type { EndpointRecord } from './endpoint-record.ts';
+import { identityById } from './identity-manager.ts';
 import { formatMac } from './mac.ts';
 import type { NetworkSetup } from './network-setup.ts';
 
@@ -57,7 +58,7 @@ export async function restoreEndpoints(
       continue;
     }
     try {
-      deps.manager.adopt(endpointOf(record, inDatapath, deps.now));
+      deps.manager.adopt(await endpointOf(record, inDatapath, deps));
       restored++;
     } catch (error) {
       problems.push(`endpoint ${record.spec.id}: ${errorText(error)}`);
@@ -70,14 +71,33 @@ export async function restoreEndpoints(
   return { restored, cleaned, corrupt, problems };
 }
 
-function endpointOf(record: EndpointRecord, held: DatapathEndpoint | undefined, now: () => Date): Endpoint {
+async function endpointOf(
+  record: EndpointRecord,
+  held: DatapathEndpoint | undefined,
+  { now, store }: RestoreDeps,
+): Promise<Endpoint> {
   const { spec, labels, options, identity } = record;
   const endpoint = new Endpoint({ spec, labels, options, state: 'restoring', now });
   endpoint.identity = identity;
   endpoint.datapathIdentity = held?.identity;
   // Until its policy map is read nobody knows what it sends to the proxy.
-  if (held !== undefined) endpoint.redirects = undefined;
+  if (held !== undefined) {
+    endpoint.redirects = undefined;
+    endpoint.opened = true;
+    endpoint.inForce = await identityInForce(held.identity, identity, store);
+  }
   return endpoint;
+}
+
+/** Whose policy the datapath enforces: not the recorded one where an agent was killed before it switched. */
+async function identityInForce(
+  held: number,
+  recorded: Identity | undefined,
+  store: Store,
+): Promise<Identity | undefined> {
+  if (recorded?.id === held) return recorded;
+  // With the store away nobody can tell whose policy that is: the endpoint is closed if a change has to wait for it.
+  return identityById(held, store).catch(() => undefined);
 }
 
 /** Whether another interface, or none, has the endpoint's name now. Without a link there is nothing to lose. */

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Agent } from '../../src/agent/agent.ts';
@@ -63,6 +63,8 @@ export class NodeFixture {
   datapath: FakeDatapath = new FakeDatapath(this.kernel);
   /** What conntrack holds. */
   flows: ConntrackFlow[] = [];
+  /** What the store answers to whoever asks for an identity. */
+  failStore: Error | undefined;
   /** What stands for the proxy. */
   proxy: AgentDeps['proxy'] = () => noProxy;
   #agent: Agent | undefined;
@@ -112,10 +114,7 @@ export class NodeFixture {
       node: { ipv4: `192.0.2.${this.#index}`, ipv6: undefined, devices: ['uplink0'] },
       version: '0.0.0-test',
       storeSpec: `local:${this.storeFile}`,
-      store: new LocalStore(
-        { path: this.storeFile, pollMs: 50 },
-        { log: { info: () => undefined, warn: () => undefined } },
-      ),
+      store: this.#store(),
       datapath: datapath ?? this.datapath,
       flows: () => this.flows,
       network: this.network,
@@ -124,6 +123,20 @@ export class NodeFixture {
       proxy: this.proxy,
       log: silentLog,
     });
+  }
+
+  #store(): LocalStore {
+    const quiet = { info: () => undefined, warn: () => undefined };
+    const store = new LocalStore({ path: this.storeFile, pollMs: 50 }, { log: quiet });
+    const allocate = store.allocateIdentity.bind(store);
+    store.allocateIdentity = (labels) =>
+      this.failStore === undefined ? allocate(labels) : Promise.reject(this.failStore);
+    return store;
+  }
+
+  /** Makes nonsense of every file with rules. */
+  corruptRules(): void {
+    for (const file of ['policy.json', 'policy.backup.json']) writeFileSync(join(this.folder, file), '{');
   }
 
   async start(datapath?: Datapath): Promise<Agent> {

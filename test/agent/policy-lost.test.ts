@@ -36,6 +36,8 @@ describe('rules whose files are all corrupt', () => {
         now: () => new Date(0),
         onChange: () => undefined,
         endpointsOf: () => [],
+        allEndpoints: () => [],
+        close: async () => undefined,
         prefixes: new PrefixWriter(join(stateDir, 'local-identities.json'), {
           log: silentLog,
           now: () => new Date(0),
@@ -45,6 +47,8 @@ describe('rules whose files are all corrupt', () => {
             setNodeIdentity: () => undefined,
             removeNodeIdentity: () => undefined,
             writtenIdentities: () => new Set(),
+            identities: () => new Set(),
+            waits: false,
           },
           isPodRange: () => false,
           syncIpcache: async () => undefined,

@@ -28,6 +28,8 @@ export class FakeKernel {
   readonly ruleConnections = new Map<number, RuleConnections>();
   /** Every call that changed something, in order: `attach 7`, `policy 7 +2 -0 ingress`. */
   readonly calls: string[] = [];
+  /** Called before each write of a policy, for a test that fails or delays those of one endpoint. */
+  beforePolicy: (id: number) => Promise<void> | void = () => undefined;
 }
 
 /** A datapath in memory, that can be told to fail. */
@@ -36,8 +38,6 @@ export class FakeDatapath implements Datapath {
   readonly kernel: FakeKernel;
   /** Call name -> error that its next calls reject with; removed by the test. */
   readonly failures = new Map<keyof Datapath, Error>();
-  /** Called before each write of a policy, for a test that fails or delays those of one endpoint. */
-  beforePolicy: (id: number) => Promise<void> | void = () => undefined;
   /** How often endpoints were locked. */
   readonly #locks = new Map<number, number>();
 
@@ -83,7 +83,7 @@ export class FakeDatapath implements Datapath {
   ): Promise<void> {
     this.#fail('applyPolicy');
     const locks = this.#locks.get(id);
-    await this.beforePolicy(id);
+    await this.kernel.beforePolicy(id);
     const held = this.#endpoint(id);
     if (this.#locks.get(id) !== locks) throw new EndpointLockedError(id);
     held.locked = false;

@@ -12,20 +12,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Agent } from '../src/agent/agent.ts';
-import { noHealth } from '../src/agent/health-part.ts';
-import type { NetworkSetup } from '../src/agent/network-setup.ts';
-import { defaultAgentOptions } from '../src/agent/options.ts';
-import { noProxy } from '../src/agent/proxy-part.ts';
-import { AgentClient } from '../src/api/client.ts';
-import { parseCidr } from '../src/base/ip.ts';
-import { silentLog } from '../src/base/log.ts';
-import { nodePaths } from '../src/base/paths.ts';
+import type { AgentClient } from '../src/api/client.ts';
 import { runChecked } from '../src/base/run.ts';
-import { loadSockets } from '../src/base/sockets/index.ts';
-import { createBpfDatapath } from '../src/datapath/index.ts';
-import { LocalStore } from '../src/store/index.ts';
-import { DatapathLab, NODE4 } from '../test/support/datapath-lab.ts';
+import { DatapathLab } from '../test/support/datapath-lab.ts';
+import { createLiveAgent, endpointRequest } from '../test/support/live-agent.ts';
 import { whyNoBpf } from '../test/support/privilege.ts';
 import { type BenchRow, median, report } from './support/measure.ts';
 
@@ -42,87 +32,15 @@ const RULE = JSON.stringify([
   },
 ]);
 
-/** The lab has made the interfaces and routes. */
-function networkOf(netns: string): NetworkSetup {
-  const none = async (): Promise<void> => undefined;
-  return {
-    prepareNode: none,
-    addEndpoint: none,
-    removeEndpoint: none,
-    syncNodes: none,
-    removeAll: none,
-    interfaceIndex: async (name) => loadSockets().interfaceIndex(name, netns),
-    interfaceKind: async () => 'veth',
-  };
-}
-
-function createAgent(
-  lab: DatapathLab,
-  folder: string,
-): { readonly agent: Agent; readonly client: AgentClient } {
-  const netns = lab.net.path(lab.node);
-  const paths = nodePaths(folder, lab.bpfDir);
-  const storeFile = join(folder, 'store.db');
-  const quiet = { info: () => undefined, warn: () => undefined };
-  const agent = new Agent({
-    options: {
-      ...defaultAgentOptions(),
-      'node-name': 'bench',
-      'state-dir': folder,
-      'ipv4-range': parseCidr('10.66.0.0/24'),
-      'ipv6-range': parseCidr('fd66::/112'),
-      'cluster-cidrs': [parseCidr('10.66.0.0/16')],
-      'metrics-address': undefined,
-      'liveness-address': undefined,
-    },
-    paths,
-    node: { ipv4: NODE4, ipv6: undefined, devices: ['wire'] },
-    version: 'bench',
-    storeSpec: `local:${storeFile}`,
-    store: new LocalStore({ path: storeFile, pollMs: 50 }, { log: quiet }),
-    datapath: createBpfDatapath({ bpfDir: lab.bpfDir, netns }),
-    flows: () => [],
-    network: networkOf(netns),
-    events: {
-      start: async () => undefined,
-      stop: async () => undefined,
-      publish: () => undefined,
-      lost: () => 0,
-    },
-    health: () => noHealth,
-    proxy: () => noProxy,
-    log: silentLog,
-  });
-  return { agent, client: new AgentClient({ address: { kind: 'unix', path: paths.agentSocket } }) };
-}
-
-const macText = (mac: Uint8Array): string =>
-  Buffer.from(mac)
-    .toString('hex')
-    .replace(/..(?!$)/g, '$&:');
-
 /** @returns ms from the call until the endpoint is ready */
 async function addEndpoint(
   client: AgentClient,
   id: number,
   role: string,
-  device: {
-    readonly name: string;
-    readonly ipv4: string;
-    readonly mac: Uint8Array;
-    readonly hostMac: Uint8Array;
-  },
+  device: Parameters<typeof endpointRequest>[1],
 ): Promise<number> {
   const started = performance.now();
-  const made = await client.putEndpoint(String(id), {
-    state: 'waiting-for-identity',
-    labels: [`k8s:role=${role}`],
-    'interface-name': device.name,
-    addressing: { ipv4: device.ipv4 },
-    mac: macText(device.mac),
-    'host-mac': macText(device.hostMac),
-    'sync-build-endpoint': true,
-  });
+  const made = await client.putEndpoint(String(id), endpointRequest(role, device));
   if (made?.status?.state !== 'ready') throw new Error(`endpoint ${id} is ${made?.status?.state}`);
   return performance.now() - started;
 }
@@ -209,7 +127,7 @@ async function addMany(lab: DatapathLab, client: AgentClient): Promise<number[]>
 async function run(lab: DatapathLab, folder: string): Promise<void> {
   await lab.start();
   await lab.datapath.stop();
-  const { agent, client } = createAgent(lab, folder);
+  const { agent, client } = createLiveAgent(lab, folder);
   await agent.start();
   let stream: Stream | undefined;
   try {

@@ -49,7 +49,14 @@ describe('an identity that the cluster gave up', () => {
       syncIpcache: async () => undefined,
     });
     manager = new PolicyManager(
-      { stateDir, clusterName: 'default', mode: 'default', allowLocalhost: 'policy', apiServers: [], nodeLabels: false },
+      {
+        stateDir,
+        clusterName: 'default',
+        mode: 'default',
+        allowLocalhost: 'policy',
+        apiServers: [],
+        nodeLabels: false,
+      },
       {
         log: silentLog,
         emit: () => undefined,

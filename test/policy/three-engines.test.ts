@@ -5,14 +5,16 @@ import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
 import { PAIR_KINDS } from '../../src/model/l7.ts';
 import { type MapStateVerdict, Protocol } from '../../src/model/map-state.ts';
+import { makeSelector } from '../../src/model/selector.ts';
 import type { Grant } from '../../src/policy/compile-rule.ts';
 import { evaluateMapState } from '../../src/policy/index.ts';
 import { ALL_L4, l4Matches } from '../../src/policy/l4.ts';
 import { type MapStateItem, pruneShadowed } from '../../src/policy/map-state.ts';
 import { EVERY_PEER } from '../../src/policy/peer-selector.ts';
 import { addGrant } from '../../src/policy/resolve.ts';
+import type { PortRule } from '../../src/policy/rule.ts';
 import { BpfPolicyEngine } from '../support/bpf-policy-engine.ts';
-import { disagreement, nothingSeen } from '../support/engine-comparison.ts';
+import { disagreement, nothingSeen, pairDisagreement } from '../support/engine-comparison.ts';
 import { packetArbitrary, testSeed, WORKLOADS } from '../support/policy-gen.ts';
 import { type LanguageCase, languageCase, TEST_PROXY_PORTS } from '../support/policy-language.ts';
 import { caseText, parseCase, shrinkCase } from '../support/policy-shrink.ts';
@@ -40,11 +42,13 @@ describe('naive rules, interpreted map state and the BPF programs', { skip: skip
   });
   after(() => engine?.close());
 
-  async function failWith(policyCase: LanguageCase, seed: number): Promise<never> {
-    const fails = async (one: LanguageCase) => (await disagreement(one, engine)) !== undefined;
-    const smallest = await shrinkCase(policyCase, fails);
+  type Compare = (policyCase: LanguageCase) => Promise<string | undefined>;
+  const three: Compare = (one) => disagreement(one, engine);
+
+  async function failWith(policyCase: LanguageCase, seed: number, compare: Compare = three): Promise<never> {
+    const smallest = await shrinkCase(policyCase, async (one) => (await compare(one)) !== undefined);
     return assert.fail(
-      `seed ${seed}: ${await disagreement(smallest, engine)}; keep this in test/fixtures/policy-regressions:\n${caseText(smallest)}`,
+      `seed ${seed}: ${await compare(smallest)}; keep this in test/fixtures/policy-regressions:\n${caseText(smallest)}`,
     );
   }
 
@@ -72,6 +76,41 @@ describe('naive rules, interpreted map state and the BPF programs', { skip: skip
     for (const port of ports.filter((one) => !isPair(one))) assert.ok(occurs(port), `${port} occurs`);
     assert.ok(ports.filter(isPair).some(occurs), 'a protocol of l7proto occurs');
     for (const verdict of REQUEST_VERDICTS) assert.ok((requests.get(verdict) ?? 0) > 0, `${verdict} occurs`);
+  });
+
+  it('agree where both ends are endpoints of the node, each with its policy', async (t) => {
+    const programs = engine;
+    assert.ok(programs !== undefined);
+    const seed = testSeed();
+    const seen = new Map<string, number>();
+    for (let i = 0; i < PAIRS / (10 * PACKETS); i++) {
+      const policyCase = languageCase(seed + i, PACKETS);
+      if ((await pairDisagreement(policyCase, programs, seen)) !== undefined)
+        await failWith(policyCase, seed + i, (one) => pairDisagreement(one, programs));
+    }
+    t.diagnostic(`seed ${seed}: ${JSON.stringify(Object.fromEntries([...seen].sort()))}`);
+    assert.ok((seen.get('allow allow') ?? 0) > 0);
+  });
+
+  it('agree that a flow which both ends redirect goes to the proxy of its initiator', async () => {
+    assert.ok(engine !== undefined);
+    const everybody = makeSelector([]);
+    const http: PortRule = {
+      ports: [{ port: 80, endPort: undefined, protocol: 'TCP' }],
+      l7: { kind: 'http', rules: [] },
+    };
+    const items = [{ peers: { kind: 'endpoints', selectors: [everybody] }, ports: [http] }] as const;
+    const policyCase: LanguageCase = {
+      options: { mode: 'default', allowLocalhost: 'policy' },
+      rules: [{ subject: everybody, ingress: items, egress: items, labels: [], description: undefined }],
+      packets: [0, 1].map((subject) => ({
+        ...{ subject, ports: 0, peer: 0, direction: 'egress', protocol: 6, port: 80 },
+      })),
+    };
+    const seen = new Map<string, number>();
+    assert.equal(await pairDisagreement(policyCase, engine, seen), undefined);
+    const { 'http-egress': egress, 'http-ingress': ingress } = TEST_PROXY_PORTS;
+    assert.deepEqual([...seen.keys()], [`redirect ${egress} redirect ${ingress}`]);
   });
 
   for (const file of readdirSync(REGRESSIONS)) {
@@ -115,7 +154,7 @@ describe('naive rules, interpreted map state and the BPF programs', { skip: skip
           pruneShadowed(mapState);
           const [subject] = WORKLOADS;
           assert.ok(subject !== undefined);
-          await engine.setPolicy(subject, mapState, { ingress: true, egress: false });
+          await engine.setPolicy(subject, { mapState, enforcement: { ingress: true, egress: false } });
           for (const { peer, direction, protocol, port } of packets) {
             if (!CARRIED.includes(protocol)) continue;
             const type = protocol === Protocol.icmp ? 8 : protocol === Protocol.icmpv6 ? 128 : port;

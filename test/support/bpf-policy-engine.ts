@@ -1,4 +1,4 @@
-import { type BpfMap, loadBpf } from '../../bpf/addon/index.ts';
+import { loadBpf } from '../../bpf/addon/index.ts';
 import { type Cidr, formatCidr, parseCidr, parseIp } from '../../src/base/ip.ts';
 import { encodeAddressKey, encodeIpcacheEntry, encodeIpcacheKey } from '../../src/datapath/address-codec.ts';
 import { encodeEndpoint } from '../../src/datapath/endpoint-codec.ts';
@@ -20,7 +20,8 @@ import { type Direction, type MapState, Protocol } from '../../src/model/map-sta
 import { diffMapState, type PolicyEnforcement, type PrefixIdentity } from '../../src/policy/index.ts';
 import { buildFrame, type FrameOptions } from './frames.ts';
 
-const SLOT = 1;
+/** Of the engine's two endpoints. */
+const SLOTS = [1, 2] as const;
 /** The loopback device: BPF_PROG_TEST_RUN runs a program as if on it. */
 const IFINDEX = 1;
 const TC_ACT_SHOT = 2;
@@ -29,7 +30,7 @@ const ENDPOINT_MAC = Uint8Array.of(2, 0, 0, 0, 0, 1);
 /** The loopback's own address, so that the packet is for this host. */
 const LOOPBACK_MAC = new Uint8Array(6);
 const POD_RANGES = ['10.50.0.0/16', 'fd50::/64'];
-const ENDPOINT_HOST = 65_000;
+const ENDPOINT_HOSTS = [65_000, 65_001] as const;
 /** Addresses of the known identities follow each other from here. */
 const FIRST_PEER = 256;
 /** Source ports that follow each other before the flows are forgotten and the first one comes again. */
@@ -55,8 +56,10 @@ export interface BpfVerdict {
   readonly proxyPort: number | undefined;
 }
 
-/** Who sends or gets a packet: somebody by the place in the list of known identities, or an address outside. */
-export type BpfPeer = number | Uint8Array;
+/** Who sends or gets a packet: somebody by the place in the list of known identities, an address outside, or the second endpoint. */
+export type BpfPeer = number | Uint8Array | 'second';
+/** Which of the engine's endpoints: packets are those of the first one. */
+export type BpfEnd = 'first' | 'second';
 
 export interface BpfPacket {
   readonly peer: BpfPeer;
@@ -71,24 +74,24 @@ function address(family: Family, n: number): Uint8Array {
   return parseIp(family === 4 ? `10.50.${n >> 8}.${n & 255}` : `fd50::${n.toString(16)}`);
 }
 
+const placeOf = (end: BpfEnd): 0 | 1 => (end === 'first' ? 0 : 1);
+
 /**
- * The shipped programs with one endpoint, judging packets by BPF_PROG_TEST_RUN. Nothing is attached or pinned; peers
+ * The shipped programs with an endpoint and another one for it to speak with, judging packets by BPF_PROG_TEST_RUN. Nothing is attached or pinned; peers
  * are known by the ipcache. Needs root and BPF, and the object and addon built.
  */
 export class BpfPolicyEngine {
   readonly #loaded: LoadedPrograms;
   readonly #policies: PolicyMaps;
-  readonly #policy: BpfMap;
   readonly #known: readonly Identity[];
   /** Text of a prefix -> it, and the identity that the ipcache has for it. */
   readonly #prefixes = new Map<string, { readonly prefix: Cidr; readonly identity: NumericIdentity }>();
-  #mapState: MapState = new Map();
+  readonly #mapStates: [MapState, MapState] = [new Map(), new Map()];
   #packets = 0;
 
   private constructor(loaded: LoadedPrograms, policies: PolicyMaps, known: readonly Identity[]) {
     this.#loaded = loaded;
     this.#policies = policies;
-    this.#policy = policies.get(SLOT, 0);
     this.#known = known;
   }
 
@@ -108,11 +111,13 @@ export class BpfPolicyEngine {
 
   #introduce(): void {
     const { maps } = this.#loaded;
-    maps.devices.update(indexKey(IFINDEX), indexKey(SLOT));
+    maps.devices.update(indexKey(IFINDEX), indexKey(SLOTS[0]));
     for (const range of POD_RANGES) this.#tellIdentity(parseCidr(range), ReservedIdentity.unknown);
     for (const family of [4, 6] as const) {
-      const own = encodeAddressKey(address(family, ENDPOINT_HOST));
-      maps.addresses.update(own, addressEntryLayout.encode({ slot: SLOT }));
+      for (const [i, slot] of SLOTS.entries()) {
+        const own = encodeAddressKey(address(family, ENDPOINT_HOSTS[i] ?? 0));
+        maps.addresses.update(own, addressEntryLayout.encode({ slot }));
+      }
       for (const [i, { id }] of this.#known.entries()) {
         const bytes = address(family, FIRST_PEER + i);
         if (id === ReservedIdentity.host) {
@@ -145,26 +150,33 @@ export class BpfPolicyEngine {
     }
   }
 
-  /** Makes the endpoint one of `subject` with this policy, written as the agent writes it. */
-  async setPolicy(subject: Identity, mapState: MapState, enforcement: PolicyEnforcement): Promise<void> {
+  /** Makes an endpoint one of `subject` with this policy, written as the agent writes it. */
+  async setPolicy(
+    subject: Identity,
+    { mapState, enforcement }: { readonly mapState: MapState; readonly enforcement: PolicyEnforcement },
+    end: BpfEnd = 'first',
+  ): Promise<void> {
     const { maps } = this.#loaded;
+    const place = placeOf(end);
+    const [slot, host] = [SLOTS[place], ENDPOINT_HOSTS[place]];
     const endpoint = {
-      id: 1,
+      id: slot,
       identity: subject.id,
       ifindex: IFINDEX,
       ifname: 'lo',
       mac: ENDPOINT_MAC,
       hostMac: LOOPBACK_MAC,
-      ipv4: address(4, ENDPOINT_HOST),
-      ipv6: address(6, ENDPOINT_HOST),
+      ipv4: address(4, host),
+      ipv6: address(6, host),
     };
-    await writePolicyDiff(this.#policy, diffMapState(this.#mapState, mapState));
-    this.#mapState = mapState;
+    const policy = this.#policies.get(slot, 0);
+    await writePolicyDiff(policy, diffMapState(this.#mapStates[place], mapState));
+    this.#mapStates[place] = mapState;
     maps.endpoints.update(
-      indexKey(SLOT),
+      indexKey(slot),
       encodeEndpoint({ endpoint, locked: false, enforcement, policySide: 0 }),
     );
-    moveEpoch(maps, SLOT);
+    moveEpoch(maps, slot);
     moveEpoch(maps, REMOTE_SLOT);
   }
 
@@ -223,8 +235,8 @@ export class BpfPolicyEngine {
     const n = this.#packets++;
     if (n % FLOWS === 0) this.#forgetFlows();
     const either: Family = protocol === 58 || (protocol !== 1 && n % 2 === 1) ? 6 : 4;
-    const other = typeof peer === 'number' ? address(either, FIRST_PEER + peer) : peer;
-    const own = address(other.length === 4 ? 4 : 6, ENDPOINT_HOST);
+    const other = this.#addressOf(peer, either);
+    const own = address(other.length === 4 ? 4 : 6, ENDPOINT_HOSTS[0]);
     const egress = direction === 'egress';
     return {
       sourceMac: egress ? ENDPOINT_MAC : LOOPBACK_MAC,
@@ -238,11 +250,21 @@ export class BpfPolicyEngine {
     };
   }
 
-  /** Packets dropped so far in the packet's direction, one count for each of REASONS. */
-  #drops({ direction }: BpfPacket): readonly bigint[] {
-    return REASONS.map((reason) => {
-      const value = this.#loaded.maps.metrics.lookup(indexKey((MetricDirection[direction] << 8) | reason));
-      return value === undefined ? 0n : sumPerCpu(metricsLayout, value, 'packets');
-    });
+  #addressOf(peer: BpfPeer, family: Family): Uint8Array {
+    if (peer === 'second') return address(family, ENDPOINT_HOSTS[1]);
+    return typeof peer === 'number' ? address(family, FIRST_PEER + peer) : peer;
+  }
+
+  /** Packets dropped so far in the directions that are judged, one count for each of REASONS. */
+  #drops({ direction, peer }: BpfPacket): readonly bigint[] {
+    const directions: readonly Direction[] = peer === 'second' ? ['ingress', 'egress'] : [direction];
+    return REASONS.map((reason) =>
+      directions.reduce((sum, one): bigint => sum + this.#count(MetricDirection[one], reason), 0n),
+    );
+  }
+
+  #count(direction: number, reason: number): bigint {
+    const value = this.#loaded.maps.metrics.lookup(indexKey((direction << 8) | reason));
+    return value === undefined ? 0n : sumPerCpu(metricsLayout, value, 'packets');
   }
 }

@@ -2,6 +2,7 @@ import type { BpfPolicyEngine, BpfVerdict } from './bpf-policy-engine.ts';
 import { type ProxyJudge, type RequestCounts, requestDisagreement } from './l7-judges.ts';
 import { addressOf, CompiledCase, NaiveCase, type Outcome, subjectOf } from './policy-judges.ts';
 import type { LanguageCase, LanguagePacket } from './policy-language.ts';
+import { KNOWN } from './policy-world.ts';
 
 /*
  * One case through every engine: the rules read one by one, the compiled map state interpreted, the shipped programs
@@ -71,8 +72,7 @@ class Comparison {
     for (const group of bySubject(this.#case.packets)) {
       const [first] = group;
       if (first === undefined) continue;
-      const { mapState, enforcement } = this.#compiled.policyOf(first);
-      await engine?.setPolicy(subjectOf(first), mapState, enforcement);
+      await engine?.setPolicy(subjectOf(first), this.#compiled.policyOf(first));
       for (const packet of group) {
         const problem = this.#packet(packet, engine) ?? this.#requests(packet);
         if (problem !== undefined) return `${JSON.stringify(packet)}: ${problem}`;
@@ -132,4 +132,45 @@ export function disagreement(
   seen: Seen = nothingSeen(),
 ): Promise<string | undefined> {
   return new Comparison(policyCase, seen).run(engine);
+}
+
+/** What becomes of a flow between two endpoints of one node: the initiator's egress, then the responder's ingress. */
+function ofBothEnds(egress: Outcome, ingress: Outcome): Outcome {
+  const [first = '', second = ''] = [egress, ingress].map((one) =>
+    one === 'contradiction' ? 'deny 133' : one,
+  );
+  const isOver = (one: Outcome): boolean => one.startsWith('deny') || one === 'redirect 0';
+  return isOver(first) || (first !== 'allow' && !isOver(second)) ? first : second;
+}
+
+/**
+ * What the rules and the programs say of the first packet between two endpoints of the node, each with the policy of a
+ * subject of the case, of which they do not say the same. A flow that both ends redirect goes to the initiator's proxy.
+ */
+export async function pairDisagreement(
+  policyCase: LanguageCase,
+  engine: BpfPolicyEngine,
+  seen: Map<Outcome, number> = new Map(),
+): Promise<string | undefined> {
+  const { packets } = policyCase;
+  const [from] = packets;
+  const to = packets.find(({ subject }) => subject !== from?.subject);
+  if (from === undefined || to === undefined) return undefined;
+  const compiled = new CompiledCase(policyCase);
+  const naive = new NaiveCase(policyCase);
+  await engine.setPolicy(subjectOf(from), compiled.policyOf(from), 'first');
+  await engine.setPolicy(subjectOf(to), compiled.policyOf(to), 'second');
+  const knownPlace = (packet: LanguagePacket): number =>
+    KNOWN.findIndex(({ id }) => id === subjectOf(packet).id);
+  const said = (packet: LanguagePacket): Outcome => withPort(naive.outcome(packet), naive.proxyPort(packet));
+  for (const { protocol, port } of packets) {
+    const egress = said({ ...from, peer: knownPlace(to), direction: 'egress', protocol, port });
+    const ingress = said({ ...to, peer: knownPlace(from), direction: 'ingress', protocol, port });
+    const rules = ofBothEnds(egress, ingress);
+    const bpf = bpfOutcome(engine.verdict({ peer: 'second', direction: 'egress', protocol, port }));
+    if (bpf !== rules)
+      return `${protocol}/${port} egress: ${egress}, ingress: ${ingress}, together: ${rules}, BPF: ${bpf}`;
+    seen.set(`${egress} ${ingress}`, (seen.get(`${egress} ${ingress}`) ?? 0) + 1);
+  }
+  return undefined;
 }

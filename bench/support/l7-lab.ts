@@ -26,6 +26,9 @@ const LISTENERS = { proxy: 15_001, pipe: 15_002 } as const;
 /** Core of each proxy; client, server and agent have the other one. */
 export const PROXY_CORE = 0;
 export const OTHER_CORE = 1;
+/** Priority of everything that takes part, so that what else the machine does disturbs less. */
+export const NICE = -10;
+const NICELY = ['nice', '-n', String(NICE)];
 const BODY = 'x'.repeat(128);
 const SUPPORT = import.meta.dirname;
 
@@ -111,7 +114,15 @@ export class L7Lab {
     argv: readonly string[],
     fds: readonly number[] = [],
   ): void {
-    const within = [`--net=${this.#lab.net.path(netns)}`, '--', 'taskset', '-c', String(core), ...argv];
+    const within = [
+      `--net=${this.#lab.net.path(netns)}`,
+      '--',
+      ...NICELY,
+      'taskset',
+      '-c',
+      String(core),
+      ...argv,
+    ];
     this.#children.set(name, spawn('nsenter', within, { stdio: ['ignore', 'ignore', 'inherit', ...fds] }));
   }
 
@@ -169,7 +180,7 @@ export class L7Lab {
   /** An argument list that runs in the client's pod, on the other core than the proxies. */
   within(argv: readonly string[]): readonly string[] {
     const netns = `--net=${this.#lab.net.path(this.#client.namespace)}`;
-    return ['nsenter', netns, '--', 'taskset', '-c', String(OTHER_CORE), ...argv];
+    return ['nsenter', netns, '--', ...NICELY, 'taskset', '-c', String(OTHER_CORE), ...argv];
   }
 
   /** Has the proxies run on another core from now on. */

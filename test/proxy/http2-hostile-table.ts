@@ -132,6 +132,14 @@ const FIELDS: readonly Hostile[] = [
   field('Proxy-Connection', 'proxy-connection', 'close'),
   field('Upgrade', 'upgrade', 'websocket'),
   field('TE of anything but trailers', 'te', 'gzip'),
+  one(
+    'two Authorizations, of which one would be passed on',
+    request({}, [
+      ['authorization', 'Basic YTph'],
+      ['authorization', 'Basic YjpiCg=='],
+    ]),
+    'answered',
+  ),
   field('a signed Content-Length', 'content-length', '+0'),
   field('a Content-Length without a body', 'content-length', '10'),
   one(

@@ -106,6 +106,26 @@ describe('HTTP/2 with prior knowledge through the proxy', () => {
     }
   });
 
+  it('is judged by all values of a header that comes more than once, joined as in HTTP/1', async () => {
+    const { rig, server, seen, session } = await setUp();
+    try {
+      await rig.apply(ingressPolicy([httpFilter([httpRule({ headers: ['X-A: 1,2'] })])], 2));
+      const one = { ':method': 'GET', ':path': '/pkg.Service/Do' };
+      const ask2 = async (values: string[]): Promise<number> => {
+        const stream = session.request({ ...one, 'x-a': values }, { endStream: true });
+        const [got] = await once(stream, 'response');
+        stream.close();
+        return Number(got[':status']);
+      };
+      assert.deepEqual([await ask2(['1', '2']), await ask2(['1']), await ask2(['2', '1'])], [200, 403, 403]);
+      assert.equal(seen.length, 1);
+    } finally {
+      session.destroy();
+      await rig.stop();
+      server.close();
+    }
+  });
+
   for (const path of [
     '/pkg.Service/../admin',
     '/pkg.Service/%2e%2e/admin',

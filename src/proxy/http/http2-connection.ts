@@ -17,6 +17,14 @@ import { denied, type HttpVerdict } from './judge.ts';
 const MAX_STREAMS = 100;
 const END_STREAM = constants.NGHTTP2_FLAG_END_STREAM;
 
+/** What a stream begins with. */
+interface Opening {
+  readonly headers: IncomingHttpHeaders;
+  readonly flags: number;
+  /** Names and values in turn. */
+  readonly raw: readonly string[];
+}
+
 /**
  * A client connection of HTTP/2 with prior knowledge (gRPC), and the one to its server: each stream is judged when its
  * headers came, and passed on as a stream of the server's connection, with trailers, flow control and resets.
@@ -50,17 +58,19 @@ export class Http2Connection {
     client.on('end', () => this.#session.close());
     this.#session.on('error', () => this.destroy());
     this.#session.on('close', () => this.#upstream?.destroy());
-    this.#session.on('stream', (stream, headers, flags) => this.#onStream(stream, headers, flags));
+    this.#session.on('stream', (stream, headers, flags, raw) =>
+      this.#onStream(stream, { headers, flags, raw }),
+    );
   }
 
-  #onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number): void {
+  #onStream(stream: ServerHttp2Stream, { headers, flags, raw }: Opening): void {
     stream.on('error', () => undefined);
     this.#asked = true;
     if (listBytes(headers) > this.#context.limits.headBytes) {
       this.#refuse(stream, 431, 'header list too large');
       return;
     }
-    const request = Http2Request.read(headers);
+    const request = Http2Request.read(headers, raw);
     if (typeof request === 'string') {
       this.#refuse(stream, 400, request);
       return;

@@ -13,17 +13,30 @@ export class Http2Request implements JudgedRequest {
   readonly target: string;
   readonly understood: Target;
   readonly #headers: IncomingHttpHeaders;
+  readonly #repeated: ReadonlyMap<string, readonly string[]>;
 
-  private constructor(headers: IncomingHttpHeaders, understood: Target, hostText: string) {
+  private constructor(
+    headers: IncomingHttpHeaders,
+    repeated: ReadonlyMap<string, readonly string[]>,
+    understood: Target,
+    hostText: string,
+  ) {
     this.#headers = headers;
+    this.#repeated = repeated;
     this.method = headers[':method'] ?? '';
     this.target = headers[':path'] ?? '';
     this.hostText = hostText;
     this.understood = understood;
   }
 
-  /** @returns why the request is not acceptable, as a text */
-  static read(headers: IncomingHttpHeaders): Http2Request | string {
+  /**
+   * @param raw names and values in turn, as they came
+   * @returns why the request is not acceptable, as a text
+   */
+  static read(headers: IncomingHttpHeaders, raw: readonly string[] = []): Http2Request | string {
+    const repeated = repeatedFields(raw);
+    for (const [name, values] of repeated)
+      if (!isKept(headers[name], values)) return `${name} more than once`;
     const method = headers[':method'];
     const target = headers[':path'];
     if (method === undefined || method === 'CONNECT' || headers[':protocol'] !== undefined) return 'CONNECT';
@@ -38,7 +51,9 @@ export class Http2Request implements JudgedRequest {
       if (((CHARS[target.charCodeAt(i)] ?? 0) & TARGET) === 0) return 'bad character in the target';
     }
     const understood = readTarget(method, target, host);
-    return typeof understood === 'string' ? understood : new Http2Request(headers, understood, host);
+    return typeof understood === 'string'
+      ? understood
+      : new Http2Request(headers, repeated, understood, host);
   }
 
   get awaitsContinue(): boolean {
@@ -46,6 +61,8 @@ export class Http2Request implements JudgedRequest {
   }
 
   joined(lower: string): string | undefined {
+    const repeated = this.#repeated.get(lower);
+    if (repeated !== undefined) return repeated.join(',');
     const value = this.#headers[lower];
     return Array.isArray(value) ? value.join(',') : value;
   }
@@ -62,4 +79,21 @@ export class Http2Request implements JudgedRequest {
     }
     return headers;
   }
+}
+
+/** Fields that came more than once, by name. Cookie is one field in pieces (RFC 9113 §8.2.3). */
+function repeatedFields(raw: readonly string[]): ReadonlyMap<string, readonly string[]> {
+  const all = new Map<string, string[]>();
+  for (let i = 0; i + 1 < raw.length; i += 2) {
+    const name = raw[i] ?? '';
+    const values = all.get(name);
+    if (values === undefined) all.set(name, [raw[i + 1] ?? '']);
+    else values.push(raw[i + 1] ?? '');
+  }
+  return new Map([...all].filter(([name, values]) => values.length > 1 && name !== 'cookie'));
+}
+
+/** Whether the server gets all values: of some fields Node passes the first one on alone. */
+function isKept(value: string | readonly string[] | undefined, values: readonly string[]): boolean {
+  return Array.isArray(value) ? value.length === values.length : value === values.join(', ');
 }

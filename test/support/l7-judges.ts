@@ -1,8 +1,10 @@
 import type { L7Peer, L7Policy, L7Rules } from '../../src/model/l7.ts';
 import type { Direction } from '../../src/model/map-state.ts';
 import { DnsJudge } from '../../src/proxy/dns/judge.ts';
+import { Http2Request } from '../../src/proxy/http/http2-request.ts';
 import { HttpJudge, judgeRequest } from '../../src/proxy/http/judge.ts';
 import { RequestHead } from '../../src/proxy/http/request-head.ts';
+import type { JudgedRequest } from '../../src/proxy/http/rule-set.ts';
 import { judgeKafka } from '../../src/proxy/kafka/judge.ts';
 import { PairJudge, type PairProtocol } from '../../src/proxy/pairs/judge.ts';
 import { memcache } from '../../src/proxy/pairs/memcache.ts';
@@ -46,6 +48,23 @@ function headBytes({ method, path, host, headers }: HttpTry): Buffer {
   return Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');
 }
 
+/** Fields of a request of HTTP/2 as Node gives them: an object, in which fields of one name are joined, and a list. */
+function fieldsOf2({ method, path, host, headers: pairs }: HttpTry) {
+  const pseudo = [
+    [':method', method],
+    [':scheme', 'http'],
+    [':authority', host],
+    [':path', path],
+  ] as const;
+  const all = [...pseudo, ...pairs.map(([name, value]) => [name.toLowerCase(), value] as const)];
+  const headers: Record<string, string> = {};
+  for (const [name, value] of all) {
+    const before = headers[name];
+    headers[name] = before === undefined ? value : `${before}, ${value}`;
+  }
+  return { headers, raw: all.flat() };
+}
+
 /** The proxy's own parsers and judges under one policy. */
 export class ProxyJudge {
   readonly #table: PolicyTable;
@@ -62,9 +81,21 @@ export class ProxyJudge {
     const bytes = headBytes(request);
     const problem = this.#head.parse(bytes, 0, bytes.length);
     if (problem !== undefined) throw new Error(`${problem}: ${bytes}`);
+    return this.#judge(flow, this.#head);
+  }
+
+  /** The same of the request in HTTP/2. */
+  http2(flow: JudgedFlow, request: HttpTry): string {
+    const { headers, raw } = fieldsOf2(request);
+    const read = Http2Request.read(headers, raw);
+    if (typeof read === 'string') throw new Error(`${read}: ${raw}`);
+    return this.#judge(flow, read);
+  }
+
+  #judge(flow: JudgedFlow, request: JudgedRequest): string {
     const judges = this.#http.prepare(this.#table, flowOf(flow)) ?? [];
     if (judges.length === 0) throw new Error('nobody judges the flow');
-    const { allowed, edits, reason } = judgeRequest(judges, this.#head, flow.direction);
+    const { allowed, edits, reason } = judgeRequest(judges, request, flow.direction);
     if (!allowed) return 'deny';
     if (edits.length === 0 && reason === '') return 'as it is';
     return edits.map(({ action, name, value }) => `${action} ${name}=${value}`).join('; ');
@@ -117,7 +148,10 @@ function* verdicts(
     for (const request of http) {
       const wanted = httpOracle(allowing, request);
       const got = judge.http(flow, request);
-      yield { request, wanted, got, agrees: wanted === 'deny' ? got === wanted : wanted.includes(got) };
+      const agrees = wanted === 'deny' ? got === wanted : wanted.includes(got);
+      yield { request, wanted, got, agrees };
+      const again = judge.http2(flow, request);
+      if (again !== got) yield { request, wanted, got: `${got}, in HTTP/2: ${again}`, agrees: false };
     }
   const plain = <T>(request: T, wanted: boolean, got: boolean) => ({
     request,

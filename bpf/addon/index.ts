@@ -13,6 +13,7 @@ import type {
   BpfProgram,
   BtfType,
   CreateMapOptions,
+  MapBtf,
   RingBuffer,
 } from './types.ts';
 
@@ -75,7 +76,9 @@ class LibBpf implements Bpf {
     const operation = `create map ${name}`;
     if (Buffer.byteLength(name) > 15)
       throw argumentError(operation, 'the kernel takes names of at most 15 bytes');
-    const result = this.#native.mapCreate(type, name, keySize, valueSize, maxEntries, flags, inner);
+    const { btf } = options;
+    const types = btf && Buffer.from(Uint32Array.of(btf.btfId, btf.keyTypeId, btf.valueTypeId).buffer);
+    const result = this.#native.mapCreate(type, name, keySize, valueSize, maxEntries, flags, inner, types);
     return new KernelMap(this.#native, checked(operation, result) as Handle);
   }
 
@@ -157,6 +160,16 @@ class LibBpf implements Bpf {
       onRecords(splitRound(slab, lengths), lost),
     );
     return new RingReader(this.#native, checked(operation, result) as Handle);
+  }
+
+  findMapBtf(map: BpfMap, key: string, value: string): MapBtf | undefined {
+    const { btfId, name } = map.info;
+    if (btfId === 0) return undefined;
+    const btf = new Btf(checked(`read the BTF of map ${name}`, this.#native.btfById(btfId)) as Buffer);
+    const [keyTypeId, valueTypeId] = [btf.find(key), btf.find(value)];
+    return keyTypeId === undefined || valueTypeId === undefined
+      ? undefined
+      : { btfId, keyTypeId, valueTypeId };
   }
 
   mapTypes(map: BpfMap): { readonly key: BtfType; readonly value: BtfType } | undefined {

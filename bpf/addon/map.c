@@ -13,14 +13,19 @@ static bool get_sized(napi_env env, napi_value value, size_t want, struct bytes 
 	return out->length == want || throw_type(env, "a buffer has not the size that the map wants");
 }
 
-/* mapCreate(type, name, keyBytes, valueBytes, maxEntries, flags, innerMap?): handle | -errno */
+/* mapCreate(type, name, keyBytes, valueBytes, maxEntries, flags, innerMap?, btf?): handle | -errno;
+ * btf: three u32 of the machine's order, the id of a BTF object and its types of key and value */
 static napi_value map_create(napi_env env, napi_callback_info info)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts);
 	uint32_t type, key, value, entries, flags;
 	struct fd_handle *inner;
 	napi_value argv[MAX_ARGS];
+	napi_value handle;
 	napi_valuetype kind;
+	struct bytes types;
+	uint32_t btf[3];
+	int btf_fd = -1;
 	char name[64];
 
 	if (!get_args(env, info, 6, argv) || !get_u32(env, argv[0], &type) ||
@@ -35,7 +40,27 @@ static napi_value map_create(napi_env env, napi_callback_info info)
 			return NULL;
 		opts.inner_map_fd = inner->fd;
 	}
-	return make_map_handle(env, bpf_map_create(type, name, key, value, entries, &opts));
+	if (!get_optional_bytes(env, argv[7], &types))
+		return NULL;
+	if (types.data) {
+		if (types.length != sizeof(btf))
+			goto wrong_types;
+		memcpy(btf, types.data, sizeof(btf));
+		btf_fd = bpf_btf_get_fd_by_id(btf[0]);
+		if (btf_fd < 0)
+			return make_i64(env, btf_fd);
+		opts.btf_fd = btf_fd;
+		opts.btf_key_type_id = btf[1];
+		opts.btf_value_type_id = btf[2];
+	}
+	handle = make_map_handle(env, bpf_map_create(type, name, key, value, entries, &opts));
+	if (btf_fd >= 0)
+		close(btf_fd);
+	return handle;
+
+wrong_types:
+	throw_type(env, "expected three types");
+	return NULL;
 }
 
 /* mapInfo(map): [id, type, keyBytes, valueBytes, maxEntries, flags, btfId, btfKey, btfValue, valueStride] |

@@ -38,6 +38,8 @@ export interface Native {
     maxEntries: number,
     flags: number,
     inner: Handle | undefined,
+    /** Three u32 of the machine's order: id of a BTF object, types of key and value. */
+    btf: Uint8Array | undefined,
   ): Result<Handle>;
   mapInfo(map: Handle): Result<readonly number[]>;
   mapName(map: Handle): Result<string>;

@@ -194,6 +194,13 @@ export interface BpfObject {
   close(): void;
 }
 
+/** Which BTF object describes a map, and its types for key and value there. */
+export interface MapBtf {
+  readonly btfId: number;
+  readonly keyTypeId: number;
+  readonly valueTypeId: number;
+}
+
 export interface CreateMapOptions {
   readonly type: number;
   readonly name: string;
@@ -203,6 +210,7 @@ export interface CreateMapOptions {
   readonly flags?: number;
   /** Maps of maps: the shape of the inner ones. */
   readonly inner?: BpfMap;
+  readonly btf?: MapBtf | undefined;
 }
 
 export interface RingBuffer {
@@ -265,6 +273,8 @@ export interface Bpf {
    * read since the last call but had no room in memory.
    */
   openRingBuffer(map: BpfMap, onRecords: (records: readonly Buffer[], lost: number) => void): RingBuffer;
+  /** The structs of these names in the BTF of a map; undefined when it has none, or not both of them. */
+  findMapBtf(map: BpfMap, key: string, value: string): MapBtf | undefined;
   /** Types of key and value of a map that has BTF. */
   mapTypes(map: BpfMap): { readonly key: BtfType; readonly value: BtfType } | undefined;
   /** A named struct or union in the BTF of an object file. */

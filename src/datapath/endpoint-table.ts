@@ -44,7 +44,7 @@ export class EndpointTable {
   constructor(bpf: Bpf, maps: DatapathMaps, links: Pick<Links, 'attach' | 'attachAsync' | 'release'>) {
     this.#maps = maps;
     this.#links = links;
-    this.#policies = new PolicyMaps(bpf, maps.policy);
+    this.#policies = new PolicyMaps(bpf, maps.policy, maps.policyStats);
   }
 
   /**

@@ -1,4 +1,4 @@
-import { type Bpf, BpfError, type BpfMap, BpfMapType } from '../../bpf/addon/index.ts';
+import { type Bpf, BpfError, type BpfMap, BpfMapType, type MapBtf } from '../../bpf/addon/index.ts';
 import { SystemError } from '../base/errors.ts';
 import { DatapathLimit } from '../model/constants.gen.ts';
 import { policyEntryLayout, policyKeyLayout } from './map-layouts.ts';
@@ -34,12 +34,15 @@ export class PolicyMaps {
   readonly #outer: BpfMap;
   /** By index in the outer map. */
   readonly #open = new Map<number, BpfMap>();
+  readonly #btf: MapBtf | undefined;
   #storing: { readonly index: number; readonly done: Promise<void> } | undefined;
   #closed = false;
 
-  constructor(bpf: Bpf, outer: BpfMap) {
+  /** @param beside a map of the same object, whose BTF describes theirs too: the outer map has none */
+  constructor(bpf: Bpf, outer: BpfMap, beside: BpfMap) {
     this.#bpf = bpf;
     this.#outer = outer;
+    this.#btf = bpf.findMapBtf(beside, policyKeyLayout.name, policyEntryLayout.name);
   }
 
   /** A map of a slot, made when there is none. */
@@ -78,6 +81,7 @@ export class PolicyMaps {
       valueSize: policyEntryLayout.bytes,
       maxEntries: DatapathLimit.policyEntries,
       flags: BPF_F_NO_PREALLOC,
+      btf: this.#btf,
     });
   }
 

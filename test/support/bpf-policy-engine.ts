@@ -99,7 +99,11 @@ export class BpfPolicyEngine {
     const bpf = loadBpf();
     const loaded = loadPrograms({ bpf, conntrackEntries: 65_536 });
     await writeConfig(loaded, DEFAULT_LIFETIMES);
-    const engine = new BpfPolicyEngine(loaded, new PolicyMaps(bpf, loaded.maps.policy), known);
+    const engine = new BpfPolicyEngine(
+      loaded,
+      new PolicyMaps(bpf, loaded.maps.policy, loaded.maps.policyStats),
+      known,
+    );
     engine.#introduce();
     return engine;
   }

@@ -13,7 +13,7 @@ import { durationFlagFrom, parseDurationMs } from './duration-flag.ts';
 const DEFAULT_PORT = 4240;
 
 /** Without --interval; no default of the flag itself: help would have to load the command to write it. */
-export const DEFAULT_INTERVAL: ProbeInterval = { kind: 'fixed', ms: 10_000 };
+export const DEFAULT_INTERVAL: ProbeInterval = { kind: 'fixed', ms: 1000 };
 export const DEFAULT_TIMEOUT_MS = 1000;
 
 function parseInterval(text: string): ProbeInterval {
@@ -41,7 +41,7 @@ export const healthAgentFlags = {
   'node-name': nameFlag({ description: 'name of this node', helpValue: 'NAME' }),
   interval: intervalFlag({
     description:
-      "length of one round over all addresses; `auto[:RATIO]`: grows with their number as Cilium's does (default: 10s)",
+      "from one probe of an address to the next; `auto[:RATIO]`: grows with their number as Cilium's does (default: 1s)",
     helpValue: 'DURATION',
   }),
   timeout: durationFlag({

@@ -15,7 +15,7 @@ export type {
   PathCounts,
   ProbeEngine,
 } from './types.ts';
-export { bucketEdgeNs, HISTOGRAM_BUCKETS } from './types.ts';
+export { bucketEdgeNs, bucketOf, HISTOGRAM_BUCKETS } from './types.ts';
 
 /** Loads the programs and puts them on all devices; half of it is taken back. */
 function loadPrograms(options: EngineOptions, prober: number): ProbePrograms {

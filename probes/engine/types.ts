@@ -170,3 +170,11 @@ export const HISTOGRAM_BUCKETS = 96;
 export function bucketEdgeNs(bucket: number): number {
   return bucket === 0 ? 0 : (4 + (bucket & 3)) * 2 ** (8 + (bucket >> 2));
 }
+
+/** The bucket of a time, 0..95: `probe_bucket`. */
+export function bucketOf(ns: number): number {
+  if (ns < 1024) return 0;
+  const octave = Math.floor(Math.log2(ns)) - 10;
+  const bucket = 4 * octave + Math.floor(ns / 2 ** (octave + 8)) - 4;
+  return Math.min(bucket, HISTOGRAM_BUCKETS - 1);
+}

@@ -1,39 +1,35 @@
-import type { Probe, ProbeProtocol, ProbeReadiness, ProbeResult } from '../../probes/types.ts';
+import type { ProbeReadiness } from '../../probes/types.ts';
 import type { HealthStatusResponse } from '../api/schema.ts';
 import type { IpFamily } from '../base/ip.ts';
 import type { Logger } from '../base/log.ts';
-import { attempt } from './attempts.ts';
+import { type HealthCell, type PathChange, type PathReport, PROBE_KINDS } from '../model/health.ts';
 import type { Clock } from './clock.ts';
 import type { NodeProvider, NodeView } from './node-view.ts';
-import { PathBook, type StateChange } from './path-book.ts';
-import { type ProbeInterval, Schedule } from './schedule.ts';
+import { PathBook } from './path-book.ts';
+import { type ProbeInterval, periodMs } from './plan/interval.ts';
+import { type PlanOptions, planPaths } from './plan/planner.ts';
+import type { PathProber } from './prober.ts';
+import type { Instant, PathTracker } from './state/path-tracker.ts';
 import { statusResponse } from './status-response.ts';
-import type { PathTarget } from './targets.ts';
 
 export interface HealthOptions {
   readonly interval: ProbeInterval;
-  /** ICMP echoes before a path counts as unreachable; the first reply decides. */
-  readonly icmpTries?: number | undefined;
-  readonly icmpSpacingMs?: number | undefined;
+  /** What a large cluster may cost. */
+  readonly plan?: Omit<PlanOptions, 'periodMs'> | undefined;
   /** How long `probeNow` takes at most; what has not ended by then keeps its last result. */
   readonly probeNowMs?: number | undefined;
-}
-
-/** One probe's outcome on a path, as it is counted. */
-export interface ProbeObservation {
-  readonly target: PathTarget;
-  readonly protocol: ProbeProtocol;
-  readonly result: ProbeResult;
+  /** Changes of state that are kept. Default 10,000. */
+  readonly historyMax?: number | undefined;
 }
 
 export interface HealthDeps {
   readonly nodes: NodeProvider;
-  readonly probes: Readonly<Record<ProbeProtocol, Probe>>;
+  /** The first that can probe a path does. */
+  readonly probers: readonly PathProber[];
   readonly clock: Clock;
-  readonly random: () => number;
   readonly log: Logger;
-  /** Sees every outcome: metrics. */
-  readonly onProbe?: ((observation: ProbeObservation) => void) | undefined;
+  /** The node list has changed: whom the echo responder may answer. */
+  readonly onNodes?: ((view: NodeView) => void) | undefined;
 }
 
 /** Measures reachability and latency from this node to every node and health endpoint. */
@@ -42,137 +38,186 @@ export interface Health {
   start(): Promise<void>;
   /** Releases everything. May be called twice. */
   stop(): Promise<void>;
-  /** The last results, at once. */
+  /** The last results in Cilium's form, at once. */
   status(): HealthStatusResponse;
   /** Probes every path now, waits a bounded time, answers with what is known then. */
   probeNow(): Promise<HealthStatusResponse>;
-  readonly book: PathBook;
+  /** All paths, or those to one peer, with all that is known of them. */
+  reports(peer?: string): PathReport[];
+  /** What is told to the other nodes of a peer. */
+  cell(peer: string): HealthCell | undefined;
+  /** Changes of state, the oldest first; of those after `sinceMs` (realtime) if it is given. */
+  history(sinceMs?: number): readonly PathChange[];
+  /** Calls back at each change of a path's state. */
+  onChange(listener: (change: PathChange) => void): void;
+  trackers(): readonly PathTracker[];
   nodes(): NodeView;
-  /** Length of a round in ms. */
+  /** From one probe of an address to the next, ms. */
   intervalMs(): number;
-  readiness(protocol: ProbeProtocol, family: IpFamily): ProbeReadiness;
+  readiness(kind: string, family: IpFamily): ProbeReadiness;
 }
 
-const PROTOCOLS = ['icmp', 'http'] as const;
-const DEFAULT_TRIES = 3;
-const DEFAULT_SPACING_MS = 100;
+const TICK_MS = 1000;
+const PLAN_MS = 200;
 const DEFAULT_PROBE_NOW_MS = 1500;
+const PROBE_NOW_LOOK_MS = 20;
+const HISTORY_MAX = 10_000;
 
 class HealthAgent implements Health {
-  readonly book = new PathBook();
   readonly #options: HealthOptions;
   readonly #deps: HealthDeps;
-  readonly #schedule: Schedule;
-  /** Paths with a probe under way, by protocol: a slow path is not probed twice at once. */
-  readonly #underWay = new Map<string, Promise<void>>();
+  readonly #book: PathBook;
+  readonly #history: PathChange[] = [];
+  readonly #listeners: ((change: PathChange) => void)[] = [];
+  #periodMs: number;
   #roundMs: number;
-  #stopped = false;
+  #cancelTick: (() => void) | undefined;
+  #cancelPlan: (() => void) | undefined;
+  #plannedMs = Number.NEGATIVE_INFINITY;
+  #running = false;
 
   constructor(options: HealthOptions, deps: HealthDeps) {
     this.#options = options;
     this.#deps = deps;
     this.#roundMs = deps.clock.wallMs();
-    this.#schedule = new Schedule(options.interval, {
-      clock: deps.clock,
-      random: deps.random,
-      keys: () => this.book.keys(),
-      probe: (keys) => this.#probe(keys),
-      onRound: () => {
-        this.#roundMs = deps.clock.wallMs();
-      },
-    });
+    this.#periodMs = periodMs(options.interval, 0);
+    this.#book = new PathBook(
+      deps.probers,
+      () => this.#now(),
+      (change) => this.#changed(change),
+    );
+  }
+
+  #now(): Instant {
+    const { clock } = this.#deps;
+    return { nowMs: clock.nowMs(), wallMs: clock.wallMs() };
   }
 
   async start(): Promise<void> {
-    const { nodes, probes } = this.#deps;
-    nodes.onChange(() => this.#takeNodes());
-    await Promise.all(PROTOCOLS.map((protocol) => probes[protocol].start()));
+    const { nodes, probers } = this.#deps;
+    this.#running = true;
+    nodes.onChange(() => this.#planSoon());
+    await Promise.all(probers.map((prober) => prober.start()));
     this.#tellReadiness();
     await nodes.start();
-    this.#takeNodes();
-    if (!this.#stopped) this.#schedule.start();
+    this.#plan();
+    this.#tick();
   }
 
   async stop(): Promise<void> {
-    this.#stopped = true;
-    this.#schedule.stop();
+    this.#running = false;
+    this.#cancelTick?.();
+    this.#cancelPlan?.();
     await this.#deps.nodes.stop();
-    await Promise.all(PROTOCOLS.map((protocol) => this.#deps.probes[protocol].stop()));
-    await Promise.all(this.#underWay.values());
+    await Promise.all(this.#deps.probers.map((prober) => prober.stop()));
   }
 
   #tellReadiness(): void {
     for (const family of [4, 6] as const) {
-      const ready = this.readiness('icmp', family);
+      const ready = this.readiness('host-host/icmp', family);
       if (ready.ready) this.#deps.log.info({ family, mode: ready.mode }, 'ICMP probes are ready');
       else this.#deps.log.warn({ family, reason: ready.reason }, 'no ICMP probes: paths stay unknown');
     }
   }
 
-  #takeNodes(): void {
-    this.book.setNodes(this.#deps.nodes.view().nodes);
-    this.#schedule.changed();
-  }
-
-  #probe(keys: readonly string[]): void {
-    for (const key of keys) {
-      for (const protocol of PROTOCOLS) void this.#probeOne(key, protocol);
+  /** A list that changes all the time is taken a few times a second. */
+  #planSoon(): void {
+    if (!this.#running || this.#cancelPlan !== undefined) return;
+    const waitMs = Math.max(0, this.#plannedMs + PLAN_MS - this.#deps.clock.nowMs());
+    if (waitMs === 0) {
+      this.#plan();
+      return;
     }
+    this.#cancelPlan = this.#deps.clock.after(waitMs, () => {
+      this.#cancelPlan = undefined;
+      this.#plan();
+    });
   }
 
-  #probeOne(key: string, protocol: ProbeProtocol): Promise<void> {
-    const name = `${protocol} ${key}`;
-    const running = this.#underWay.get(name);
-    if (running !== undefined) return running;
-    const target = this.book.get(key)?.target;
-    if (target === undefined || this.#stopped) return Promise.resolve();
-    const ended = this.#attempt(target, protocol)
-      .then(({ result, losses, outcomes }) => {
-        // A result of a path that was removed meanwhile is of nobody.
-        if (this.book.get(key) === undefined || this.#stopped) return;
-        for (const outcome of outcomes) this.#deps.onProbe?.({ target, protocol, result: outcome });
-        const change = this.book.note(key, protocol, { result, losses, atMs: this.#deps.clock.wallMs() });
-        if (change !== undefined) this.#tell(change);
-      })
-      .finally(() => this.#underWay.delete(name));
-    this.#underWay.set(name, ended);
-    return ended;
+  #plan(): void {
+    if (!this.#running) return;
+    const view = this.#deps.nodes.view();
+    const at = this.#now();
+    const addresses = view.nodes.reduce((count, { targets }) => count + targets.length, 0);
+    this.#plannedMs = at.nowMs;
+    this.#periodMs = periodMs(this.#options.interval, addresses);
+    const options = { ...this.#options.plan, periodMs: this.#periodMs };
+    const plan = planPaths(view.nodes, view.self, options, (path) => this.#book.proberOf(path) !== undefined);
+    this.#book.follow(plan, at);
+    this.#deps.onNodes?.(view);
   }
 
-  #attempt(target: PathTarget, protocol: ProbeProtocol): ReturnType<typeof attempt> {
-    const { icmpTries = DEFAULT_TRIES, icmpSpacingMs = DEFAULT_SPACING_MS } = this.#options;
-    const options = { tries: protocol === 'icmp' ? icmpTries : 1, spacingMs: icmpSpacingMs };
-    return attempt(this.#deps.probes[protocol], target.address, options, this.#deps.clock);
+  #tick(): void {
+    if (!this.#running) return;
+    const at = this.#now();
+    if (at.wallMs - this.#roundMs >= this.#periodMs || at.wallMs < this.#roundMs) this.#roundMs = at.wallMs;
+    this.#book.tick(at);
+    this.#cancelTick = this.#deps.clock.after(TICK_MS, () => this.#tick());
   }
 
-  #tell({ target, protocol, from, to, reason }: StateChange): void {
-    const { node, kind, address } = target;
-    const fields = { peer: node, kind, address, protocol, from, to, reason };
+  #changed(change: PathChange): void {
+    this.#history.push(change);
+    if (this.#history.length > (this.#options.historyMax ?? HISTORY_MAX)) this.#history.shift();
+    const { path, from, to, reason } = change;
+    const { peer, address } = path;
+    const fields = { peer, path: PROBE_KINDS[path.kind]?.name, address, from, to, reason };
     if (to === 'unreachable') this.#deps.log.warn(fields, 'path is unreachable');
     else if (from !== 'unknown' || to !== 'reachable') this.#deps.log.info(fields, `path is ${to}`);
+    for (const listener of this.#listeners) listener(change);
   }
 
   async probeNow(): Promise<HealthStatusResponse> {
     const { clock } = this.#deps;
+    const trackers = this.#book.trackers();
+    const before = new Map(trackers.map((tracker) => [tracker, this.#ended(tracker)]));
+    const deadlineMs = clock.nowMs() + (this.#options.probeNowMs ?? DEFAULT_PROBE_NOW_MS);
     this.#roundMs = clock.wallMs();
-    const all = this.book.keys().flatMap((key) => PROTOCOLS.map((protocol) => this.#probeOne(key, protocol)));
-    let cancel: () => void = () => undefined;
-    const limit = new Promise<void>((resolve) => {
-      cancel = clock.after(this.#options.probeNowMs ?? DEFAULT_PROBE_NOW_MS, resolve);
-    });
-    await Promise.race([Promise.all(all), limit]);
-    cancel();
+    this.#book.burst(trackers, 1, 1);
+    // One that has just begun to fail is asked again by its prober: its answer is not in yet.
+    const waits = (tracker: PathTracker): boolean =>
+      this.#ended(tracker) === before.get(tracker) ||
+      (tracker.state !== 'unreachable' && (this.#book.countsOf(tracker)?.lostInARow ?? 0) > 0);
+    while (this.#running && clock.nowMs() < deadlineMs && trackers.some(waits)) {
+      await new Promise<void>((resolve) => void clock.after(PROBE_NOW_LOOK_MS, resolve));
+    }
+    this.#book.tick(this.#now());
     return this.status();
+  }
+
+  /** Probes of a path that have an outcome. */
+  #ended(tracker: PathTracker): number {
+    const counts = this.#book.countsOf(tracker);
+    return counts === undefined ? 0 : counts.answered + counts.lost + counts.failed;
   }
 
   status(): HealthStatusResponse {
     return statusResponse({
       view: this.#deps.nodes.view(),
-      book: this.book,
+      trackers: this.#book.trackers(),
       roundMs: this.#roundMs,
-      intervalMs: this.intervalMs(),
-      icmp: { 4: this.readiness('icmp', 4), 6: this.readiness('icmp', 6) },
+      intervalMs: this.#periodMs,
+      icmp: { 4: this.readiness('host-host/icmp', 4), 6: this.readiness('host-host/icmp', 6) },
     });
+  }
+
+  reports(peer?: string): PathReport[] {
+    return this.#book.reports(this.#deps.clock.nowMs(), peer);
+  }
+
+  cell(peer: string): HealthCell | undefined {
+    return this.#book.cell(peer, this.#deps.clock.nowMs());
+  }
+
+  history(sinceMs = Number.NEGATIVE_INFINITY): readonly PathChange[] {
+    return this.#history.filter(({ atMs }) => atMs > sinceMs);
+  }
+
+  onChange(listener: (change: PathChange) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  trackers(): readonly PathTracker[] {
+    return this.#book.trackers();
   }
 
   nodes(): NodeView {
@@ -180,11 +225,19 @@ class HealthAgent implements Health {
   }
 
   intervalMs(): number {
-    return this.#schedule.lengthMs;
+    return this.#periodMs;
   }
 
-  readiness(protocol: ProbeProtocol, family: IpFamily): ProbeReadiness {
-    return this.#deps.probes[protocol].readiness(family);
+  readiness(kind: string, family: IpFamily): ProbeReadiness {
+    const path = { kind: PROBE_KINDS.findIndex(({ name }) => name === kind), family };
+    const answers = this.#deps.probers.map((prober) => prober.readiness(path));
+    const reasons = answers.filter((ready) => !ready.ready).map(({ reason }) => reason);
+    return (
+      answers.find(({ ready }) => ready) ?? {
+        ready: false,
+        reason: reasons.find((reason) => !reason.startsWith('not probed by')) ?? 'nothing probes it',
+      }
+    );
   }
 }
 

@@ -1,9 +1,11 @@
 export { createAgentNodes } from './agent-nodes.ts';
 export { type Clock, systemClock } from './clock.ts';
+export { EngineProber } from './engine-prober.ts';
 export { createHealth, type Health, type HealthDeps, type HealthOptions } from './health.ts';
 export { createHealthMetrics, type HealthMetrics } from './metrics.ts';
 export type { NodeProvider, NodeView } from './node-view.ts';
-export type { ProbeInterval } from './schedule.ts';
+export type { ProbeInterval } from './plan/interval.ts';
+export { RequestProber } from './request-prober.ts';
 export {
   closeAppServer,
   createAppServer,

@@ -1,6 +1,8 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { ProbeCounters } from '../../probes/types.ts';
-import type { Health, ProbeObservation } from './health.ts';
+import { Counter, collectDefaultMetrics, Gauge, type Metric, Registry } from 'prom-client';
+import type { EngineSelf } from '../../probes/engine/index.ts';
+import type { Health } from './health.ts';
+import { cumulative, PROBE_RESULTS, ProbeTotals } from './probe-totals.ts';
+import { NodeStates } from './state/node-states.ts';
 
 /** From 10 us: an ordinary round trip within a data centre lies far below Cilium's first bucket of 1 ms. */
 const LATENCY_BUCKETS_SECONDS = [
@@ -18,36 +20,44 @@ const MISNAMED = [
 const KINDS = ['node', 'endpoint'] as const;
 const STATES = ['reachable', 'unreachable', 'unknown'] as const;
 
-/** Totals of the ICMP sockets: name, help, and where the number is. */
-const ICMP_TOTALS: readonly (readonly [string, string, keyof ProbeCounters])[] = [
-  ['ciliate_health_icmp_sent_total', 'ICMP echo requests sent', 'sent'],
-  ['ciliate_health_icmp_replies_total', 'ICMP echo replies in time', 'replies'],
-  ['ciliate_health_icmp_lost_total', 'ICMP echo requests without a reply in time', 'lost'],
-  ['ciliate_health_icmp_late_total', 'Genuine ICMP echo replies after their timeout', 'late'],
-  ['ciliate_health_icmp_duplicate_total', 'Second and further replies to one echo request', 'duplicate'],
+/** Totals of the probe engine: name, help, and where the number is. */
+const ENGINE_TOTALS: readonly (readonly [string, string, (self: EngineSelf) => number])[] = [
+  ['ciliate_health_packets_sent_total', 'Probe packets sent', ({ sent }) => sent],
   [
-    'ciliate_health_icmp_reordered_total',
-    'Replies that came after one to a later request of the same path',
-    'reordered',
+    'ciliate_health_foreign_total',
+    'Answers to no probe of ours, or from another address',
+    ({ foreign }) => foreign,
   ],
-  [
-    'ciliate_health_icmp_foreign_total',
-    'Replies that answer no request of ours, or come from another address',
-    'foreign',
-  ],
-  ['ciliate_health_icmp_corrupt_total', 'Replies with a wrong checksum, length or filling', 'corrupt'],
+  ['ciliate_health_corrupt_total', 'Answers with a wrong checksum or length', ({ corrupt }) => corrupt],
   [
     'ciliate_health_own_drops_total',
-    'Replies that this machine dropped because the receive buffer was full',
-    'ownDrops',
+    'Answers that this machine dropped because the receive buffer was full',
+    ({ ownDrops }) => ownDrops,
   ],
-  ['ciliate_health_unstamped_total', 'Replies timed without a kernel transmit stamp', 'unstamped'],
-  ['ciliate_health_clock_steps_total', 'Steps of the wall clock seen between stamps', 'clockSteps'],
+  [
+    'ciliate_health_deferred_total',
+    'Turns that a probe waited because the budget was used up',
+    ({ deferred }) => deferred,
+  ],
+  ['ciliate_health_echoes_total', 'Probes of others that our programs answered', ({ echoes }) => echoes],
+  [
+    'ciliate_health_echoes_refused_total',
+    'Probes that they did not answer',
+    ({ echoesRefused }) => echoesRefused,
+  ],
+  [
+    'ciliate_health_clock_steps_total',
+    'Steps of the wall clock seen between stamps',
+    ({ clockSteps }) => clockSteps,
+  ],
+  [
+    'ciliate_health_engine_cpu_seconds_total',
+    'CPU time of the thread that sends and matches probes',
+    ({ cpuNs }) => cpuNs / 1e9,
+  ],
 ];
 
 export interface HealthMetrics {
-  /** Takes one outcome: `onProbe` of `createHealth`. */
-  readonly observe: (observation: ProbeObservation) => void;
   /** Prometheus text of this moment. */
   readonly text: () => Promise<string>;
   readonly contentType: string;
@@ -56,38 +66,72 @@ export interface HealthMetrics {
 export interface HealthMetricsDeps {
   /** Asked at each scrape; undefined while the health agent is not up. */
   readonly health: () => Health | undefined;
-  readonly icmpCounters: () => ProbeCounters;
+  /** What the engine costs and loses; undefined where none runs. */
+  readonly engine: () => EngineSelf | undefined;
   readonly wallMs: () => number;
   /** CPU, memory and event loop of this process; off where several nodes live in one. Default true. */
   readonly processMetrics?: boolean | undefined;
 }
 
-/** Label of a probe's outcome. */
-function resultLabel({ result }: ProbeObservation): string {
-  return result.kind === 'failure' ? result.failure.kind : result.kind;
+/** A histogram whose buckets are counted elsewhere, in the form that prom-client's registry reads. */
+function addLatency(registry: Registry, deps: HealthMetricsDeps, totals: ProbeTotals): void {
+  const name = 'cilium_node_health_connectivity_latency_seconds';
+  const metric = {
+    name,
+    help: 'Round-trip time of health probes that were answered, by kind of target, protocol and address',
+    type: 'histogram',
+    aggregator: 'sum',
+    get() {
+      totals.take(deps.health()?.trackers() ?? []);
+      return { ...this, values: totals.all().flatMap((total) => latencySeries(name, total)) };
+    },
+    reset() {
+      // Nothing is kept here.
+    },
+  };
+  registry.registerMetric(metric as unknown as Metric);
 }
 
-function addProbeMetrics(registry: Registry): HealthMetrics['observe'] {
-  const latency = new Histogram({
-    name: 'cilium_node_health_connectivity_latency_seconds',
-    help: 'Round-trip time of health probes that were answered, by kind of target, protocol and address',
-    labelNames: ['type', 'protocol', 'address_type'] as const,
-    buckets: LATENCY_BUCKETS_SECONDS,
-    registers: [registry],
-  });
-  const probes = new Counter({
+function latencySeries(name: string, total: ReturnType<ProbeTotals['all']>[number]): object[] {
+  const { type, protocol, addressType } = total.key;
+  const labels = { type, protocol, address_type: addressType };
+  const bounds = LATENCY_BUCKETS_SECONDS.map((seconds) => seconds * 1e9);
+  const counts = cumulative(total.histogram, bounds);
+  const count = total.histogram.reduce((sum, one) => sum + one, 0);
+  if (count === 0) return [];
+  return [
+    ...LATENCY_BUCKETS_SECONDS.map((le, i) => ({
+      metricName: `${name}_bucket`,
+      labels: { ...labels, le },
+      value: counts[i],
+    })),
+    { metricName: `${name}_bucket`, labels: { ...labels, le: '+Inf' }, value: count },
+    { metricName: `${name}_sum`, labels, value: total.sumNs / 1e9 },
+    { metricName: `${name}_count`, labels, value: count },
+  ];
+}
+
+function addProbeMetrics(registry: Registry, deps: HealthMetricsDeps): void {
+  const totals = new ProbeTotals();
+  addLatency(registry, deps, totals);
+  new Counter({
     name: 'ciliate_health_probes_total',
-    help: 'Health probes by outcome',
+    help: 'Health probes by outcome; late answers are of lost probes, the rest after `failed` of answered ones',
     labelNames: ['type', 'protocol', 'result'] as const,
     registers: [registry],
+    collect() {
+      totals.take(deps.health()?.trackers() ?? []);
+      this.reset();
+      for (const { key, results } of totals.all()) {
+        const { type, protocol } = key;
+        for (const result of PROBE_RESULTS) this.inc({ type, protocol, result }, results[result]);
+      }
+    },
   });
-  return (observation) => {
-    const { target, protocol, result } = observation;
-    probes.inc({ type: target.kind, protocol, result: resultLabel(observation) });
-    if (result.kind !== 'reply' || result.latencyNs === undefined) return;
-    const address_type = target.primary ? 'primary' : 'secondary';
-    latency.observe({ type: target.kind, protocol, address_type }, result.latencyNs / 1e9);
-  };
+}
+
+function countOf(health: Health, kind: (typeof KINDS)[number]): ReturnType<NodeStates['count']> {
+  return new NodeStates(health.trackers()).count(health.nodes().nodes, kind);
 }
 
 function addStateMetrics(registry: Registry, deps: HealthMetricsDeps): void {
@@ -109,17 +153,18 @@ function addStateMetrics(registry: Registry, deps: HealthMetricsDeps): void {
     registers: [registry],
     collect() {
       const health = deps.health();
-      for (const type of health === undefined ? [] : KINDS) {
-        const counts = health?.book.count(type);
-        for (const status of STATES) this.set({ type, status }, counts?.[status] ?? 0);
+      if (health === undefined) return;
+      for (const type of KINDS) {
+        const counts = countOf(health, type);
+        for (const status of STATES) this.set({ type, status }, counts[status]);
       }
     },
   });
-  gauge('cilium_unreachable_nodes', 'Nodes with an unreachable address', ({ book }) => {
-    return book.count('node').unreachable;
+  gauge('cilium_unreachable_nodes', 'Nodes with an unreachable address', (health) => {
+    return countOf(health, 'node').unreachable;
   });
-  gauge('cilium_unreachable_health_endpoints', 'Health endpoints with an unreachable address', ({ book }) => {
-    return book.count('endpoint').unreachable;
+  gauge('cilium_unreachable_health_endpoints', 'Health endpoints with an unreachable address', (health) => {
+    return countOf(health, 'endpoint').unreachable;
   });
   gauge('ciliate_health_probe_interval_seconds', 'Length of one round over all addresses', (health) => {
     return health.intervalMs() / 1000;
@@ -130,15 +175,16 @@ function addStateMetrics(registry: Registry, deps: HealthMetricsDeps): void {
   });
 }
 
-function addIcmpMetrics(registry: Registry, deps: HealthMetricsDeps): void {
-  for (const [name, help, field] of ICMP_TOTALS) {
+function addEngineMetrics(registry: Registry, deps: HealthMetricsDeps): void {
+  for (const [name, help, read] of ENGINE_TOTALS) {
     const told = { value: 0 };
     new Counter({
       name,
       help,
       registers: [registry],
       collect() {
-        const value = deps.icmpCounters()[field];
+        const self = deps.engine();
+        const value = self === undefined ? 0 : read(self);
         this.inc(Math.max(0, value - told.value));
         told.value = Math.max(value, told.value);
       },
@@ -149,12 +195,12 @@ function addIcmpMetrics(registry: Registry, deps: HealthMetricsDeps): void {
 /** The health agent's Prometheus families. Series do not grow with the cluster. */
 export function createHealthMetrics(deps: HealthMetricsDeps): HealthMetrics {
   const registry = new Registry();
-  const observe = addProbeMetrics(registry);
+  addProbeMetrics(registry, deps);
   addStateMetrics(registry, deps);
-  addIcmpMetrics(registry, deps);
+  addEngineMetrics(registry, deps);
   if (deps.processMetrics !== false) {
     collectDefaultMetrics({ register: registry });
     for (const name of MISNAMED) registry.removeSingleMetric(name);
   }
-  return { observe, text: () => registry.metrics(), contentType: registry.contentType };
+  return { text: () => registry.metrics(), contentType: registry.contentType };
 }

@@ -1,153 +1,160 @@
-import type { ProbeProtocol, ProbeResult } from '../../probes/types.ts';
-import { type HealthNode, type PathKind, type PathTarget, pathKey } from './targets.ts';
+import {
+  type HealthCell,
+  type PathChange,
+  type PathReport,
+  type PathState,
+  PathStates,
+  PROBE_KINDS,
+  type ProbePath,
+  probePathKey,
+} from '../model/health.ts';
+import type { PlannedPath } from './plan/planner.ts';
+import type { PathProber, ProberEvent } from './prober.ts';
+import { type Instant, PathTracker } from './state/path-tracker.ts';
 
-export type Reachability = 'reachable' | 'unreachable' | 'unknown';
-
-/** The last that is known of one protocol on one path. */
-export interface ProtocolState {
-  readonly reachability: Reachability;
-  /** Of the last reply; undefined when the last probe failed or could not be timed. */
-  readonly latencyNs: number | undefined;
-  /** Why it is not reachable; undefined when it is, or was never probed. */
-  readonly reason: string | undefined;
-  /** Realtime ms; undefined: never probed. */
-  readonly lastProbedMs: number | undefined;
-  readonly sent: number;
-  readonly lost: number;
+interface OpenPath {
+  readonly tracker: PathTracker;
+  readonly prober: PathProber;
+  readonly handle: number;
+  periodMs: number;
 }
 
-export interface PathRecord {
-  readonly target: PathTarget;
-  readonly icmp: ProtocolState;
-  readonly http: ProtocolState;
-}
+const CELL_MAX = 0xffff;
+const U32_MAX = 0xffff_ffff;
 
-const NEVER: ProtocolState = {
-  reachability: 'unknown',
-  latencyNs: undefined,
-  reason: undefined,
-  lastProbedMs: undefined,
-  sent: 0,
-  lost: 0,
-};
-
-/** A path is reachable when both probes answered, unreachable when one failed, else unknown: never counted as healthy. */
-export function pathReachability({ icmp, http }: Pick<PathRecord, 'icmp' | 'http'>): Reachability {
-  const states = [icmp.reachability, http.reachability];
-  if (states.includes('unreachable')) return 'unreachable';
-  return states.includes('unknown') ? 'unknown' : 'reachable';
-}
-
-/** The worst of several paths; undefined when there are none. */
-export function worst(states: readonly Reachability[]): Reachability | undefined {
-  if (states.includes('unreachable')) return 'unreachable';
-  if (states.includes('unknown')) return 'unknown';
-  return states.length === 0 ? undefined : 'reachable';
-}
-
-export interface StateChange {
-  readonly target: PathTarget;
-  readonly protocol: ProbeProtocol;
-  readonly from: Reachability;
-  readonly to: Reachability;
-  readonly reason: string | undefined;
-}
-
-function nextState(before: ProtocolState, result: ProbeResult, atMs: number, losses: number): ProtocolState {
-  switch (result.kind) {
-    case 'reply':
-      return {
-        reachability: 'reachable',
-        latencyNs: result.latencyNs,
-        reason: undefined,
-        lastProbedMs: atMs,
-        sent: before.sent + 1 + losses,
-        lost: before.lost + losses,
-      };
-    case 'failure':
-      return {
-        reachability: 'unreachable',
-        latencyNs: undefined,
-        reason: result.failure.text,
-        lastProbedMs: atMs,
-        sent: before.sent + 1 + losses,
-        lost: before.lost + losses + (result.failure.kind === 'timeout' ? 1 : 0),
-      };
-    case 'not-probed':
-      // Nothing was sent: what was known is not known any more, but not disproved either.
-      return { ...before, reachability: 'unknown', latencyNs: undefined, reason: result.reason };
-  }
-}
-
-/** What is known of every path of the present nodes. A node that goes is forgotten; one that stays keeps its results. */
+/**
+ * The paths of this node: opened at their probers as the plan says, with what is known of each. A path that stays in the
+ * plan keeps what is known of it.
+ */
 export class PathBook {
-  #records = new Map<string, PathRecord>();
-  #nodes: readonly HealthNode[] = [];
+  readonly #probers: readonly PathProber[];
+  readonly #onChange: (change: PathChange) => void;
+  readonly #paths = new Map<string, OpenPath>();
+  readonly #byPeer = new Map<string, OpenPath[]>();
+  readonly #byHandle: ReadonlyMap<PathProber, Map<number, OpenPath>>;
 
-  get nodes(): readonly HealthNode[] {
-    return this.#nodes;
+  constructor(probers: readonly PathProber[], now: () => Instant, onChange: (change: PathChange) => void) {
+    this.#probers = probers;
+    this.#onChange = onChange;
+    this.#byHandle = new Map(probers.map((prober) => [prober, new Map()]));
+    for (const prober of probers) prober.onEvents((events) => this.#take(prober, events, now()));
   }
 
-  /** Takes over a new node list. */
-  setNodes(nodes: readonly HealthNode[]): void {
-    const records = new Map<string, PathRecord>();
-    for (const target of nodes.flatMap((node) => node.targets)) {
-      const key = pathKey(target);
-      const before = this.#records.get(key);
-      records.set(key, { target, icmp: before?.icmp ?? NEVER, http: before?.http ?? NEVER });
+  /** The prober of such a path; undefined: it cannot be probed here. */
+  proberOf(path: Pick<ProbePath, 'kind' | 'family'>): PathProber | undefined {
+    return this.#probers.find((prober) => prober.readiness(path).ready);
+  }
+
+  /** Opens and closes what has changed. */
+  follow(plan: ReadonlyMap<string, PlannedPath>, at: Instant): void {
+    for (const [key, open] of this.#paths) if (!plan.has(key)) this.#close(key, open);
+    for (const [key, { path, periodMs }] of plan) {
+      const open = this.#paths.get(key);
+      if (open === undefined) this.#open(key, path, periodMs, at);
+      else if (open.periodMs !== periodMs) this.#pace(open, periodMs);
     }
-    this.#records = records;
-    this.#nodes = nodes;
   }
 
-  keys(): readonly string[] {
-    return [...this.#records.keys()];
+  #open(key: string, path: ProbePath, periodMs: number, at: Instant): void {
+    const prober = this.proberOf(path);
+    if (prober === undefined) return;
+    const handle = prober.open(path, periodMs);
+    const open = { tracker: new PathTracker(path, periodMs, at), prober, handle, periodMs };
+    this.#paths.set(key, open);
+    this.#byHandle.get(prober)?.set(handle, open);
+    const peers = this.#byPeer.get(path.peer);
+    if (peers === undefined) this.#byPeer.set(path.peer, [open]);
+    else peers.push(open);
   }
 
-  get(key: string): PathRecord | undefined {
-    return this.#records.get(key);
+  #close(key: string, open: OpenPath): void {
+    this.#paths.delete(key);
+    this.#byHandle.get(open.prober)?.delete(open.handle);
+    open.prober.close(open.handle);
+    const { peer } = open.tracker.path;
+    const left = (this.#byPeer.get(peer) ?? []).filter((other) => other !== open);
+    if (left.length === 0) this.#byPeer.delete(peer);
+    else this.#byPeer.set(peer, left);
   }
 
-  /**
-   * Notes the outcome of a probe; of a path that is gone, nothing.
-   * @param outcome `losses`: probes of the same attempt that went unanswered before the one that decided it
-   * @returns the change of state, if it was one
-   */
-  note(
-    key: string,
-    protocol: ProbeProtocol,
-    outcome: { readonly result: ProbeResult; readonly atMs: number; readonly losses: number },
-  ): StateChange | undefined {
-    const record = this.#records.get(key);
-    if (record === undefined) return undefined;
-    const before = record[protocol];
-    const after = nextState(before, outcome.result, outcome.atMs, outcome.losses);
-    this.#records.set(key, { ...record, [protocol]: after });
-    if (before.reachability === after.reachability) return undefined;
-    const { target } = record;
-    return { target, protocol, from: before.reachability, to: after.reachability, reason: after.reason };
+  #pace(open: OpenPath, periodMs: number): void {
+    open.periodMs = periodMs;
+    open.tracker.periodMs = periodMs;
+    open.prober.pace(open.handle, periodMs);
   }
 
-  /** Records of a node or of its health endpoint, the primary address first. */
-  of(node: HealthNode, kind: PathKind): PathRecord[] {
-    return node.targets
-      .filter((target) => target.kind === kind)
-      .map((target) => this.#records.get(pathKey(target)))
-      .filter((record) => record !== undefined);
-  }
-
-  /** State of a node or of its health endpoint: its worst path; undefined when it has none. */
-  state(node: HealthNode, kind: PathKind): Reachability | undefined {
-    return worst(this.of(node, kind).map(pathReachability));
-  }
-
-  /** How many nodes (or health endpoints) are in each state. */
-  count(kind: PathKind): Record<Reachability, number> {
-    const counts = { reachable: 0, unreachable: 0, unknown: 0 };
-    for (const node of this.#nodes) {
-      const state = this.state(node, kind);
-      if (state !== undefined) counts[state]++;
+  #take(prober: PathProber, events: readonly ProberEvent[], at: Instant): void {
+    for (const event of events) {
+      const open = this.#byHandle.get(prober)?.get(event.handle);
+      if (open === undefined) continue;
+      open.tracker.onCounts(open.prober.counts(open.handle), at);
+      const change = open.tracker.onEvent(event, at);
+      if (change !== undefined) this.#onChange(change);
     }
-    return counts;
   }
+
+  /** Reads all counts: about once a second. */
+  tick(at: Instant): void {
+    for (const open of this.#paths.values()) {
+      const change = open.tracker.onCounts(open.prober.counts(open.handle), at);
+      if (change !== undefined) this.#onChange(change);
+    }
+  }
+
+  /** Probes paths besides their pace. */
+  burst(paths: readonly PathTracker[], count: number, spacingMs: number): void {
+    for (const { path } of paths) {
+      const open = this.#paths.get(probePathKey(path));
+      open?.prober.burst(open.handle, count, spacingMs);
+    }
+  }
+
+  get size(): number {
+    return this.#paths.size;
+  }
+
+  trackers(peer?: string): PathTracker[] {
+    const open = peer === undefined ? [...this.#paths.values()] : (this.#byPeer.get(peer) ?? []);
+    return open.map(({ tracker }) => tracker);
+  }
+
+  reports(nowMs: number, peer?: string): PathReport[] {
+    const open = peer === undefined ? [...this.#paths.values()] : (this.#byPeer.get(peer) ?? []);
+    return open.map(({ tracker, prober, handle }) => tracker.report(nowMs, prober.phasesNs(handle)));
+  }
+
+  /** Counts of a path by now, not as of the last tick. */
+  countsOf(tracker: PathTracker): ReturnType<PathProber['counts']> | undefined {
+    const open = this.#paths.get(probePathKey(tracker.path));
+    return open?.prober.counts(open.handle);
+  }
+
+  /** What this node tells the others of a peer; undefined without any path to it. */
+  cell(peer: string, nowMs: number): HealthCell | undefined {
+    const open = this.#byPeer.get(peer);
+    if (open === undefined) return undefined;
+    const states = { 4: 0, 6: 0 };
+    let [sent, lost, rttNs, rttKind] = [0, 0, 0, Number.POSITIVE_INFINITY];
+    for (const { tracker } of open) {
+      const { path } = tracker;
+      const worse = worst(states[path.family], path.kind, tracker.state);
+      states[path.family] = worse;
+      if (PROBE_KINDS[path.kind]?.expects !== 'answer') continue;
+      const recent = tracker.recent(nowMs);
+      sent += recent.sent;
+      lost += recent.lost;
+      if (recent.p50Ns !== undefined && path.kind < rttKind) {
+        rttKind = path.kind;
+        rttNs = Math.min(U32_MAX, Math.round(recent.p50Ns));
+      }
+    }
+    return { peer, states, rttNs, sent: Math.min(CELL_MAX, sent), lost: Math.min(CELL_MAX, lost) };
+  }
+}
+
+/** The word with the worse of what it says of a kind and a further path's state: a peer has several addresses. */
+function worst(word: number, kind: number, state: PathState): number {
+  const before = (word >>> (2 * kind)) & 3;
+  const code = Math.max(before, PathStates[state]);
+  return (word & ~(3 << (2 * kind))) | (code << (2 * kind));
 }

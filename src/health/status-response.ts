@@ -3,12 +3,13 @@ import type { ConnectivityStatus, HealthStatusResponse, NodeStatus, PathStatus }
 import type { IpFamily } from '../base/ip.ts';
 import { formatDuration } from '../view/duration.ts';
 import type { NodeView } from './node-view.ts';
-import type { PathBook, PathRecord, ProtocolState } from './path-book.ts';
-import type { HealthNode } from './targets.ts';
+import { NodeStates } from './state/node-states.ts';
+import type { PathTracker } from './state/path-tracker.ts';
+import type { HealthNode, PathTarget } from './targets.ts';
 
 export interface StatusInput {
   readonly view: NodeView;
-  readonly book: PathBook;
+  readonly trackers: readonly PathTracker[];
   /** Start of the present round, realtime ms. */
   readonly roundMs: number;
   readonly intervalMs: number;
@@ -21,16 +22,19 @@ export function rfc3339(wallMs: number): string {
 }
 
 /** Absent: unknown. A latency of a reply that could not be timed is absent, and the probe all the same in order. */
-function connectivity(state: ProtocolState): ConnectivityStatus | undefined {
-  if (state.reachability === 'unknown' || state.lastProbedMs === undefined) return undefined;
+function connectivity(tracker: PathTracker | undefined): ConnectivityStatus | undefined {
+  const known = tracker?.brief();
+  if (known === undefined || known.state === 'unknown' || known.lastProbedMs === undefined) return undefined;
+  const failed = known.state === 'unreachable';
   return {
-    ...(state.latencyNs === undefined ? {} : { latency: Math.round(state.latencyNs) }),
-    ...(state.reachability === 'unreachable' ? { status: state.reason ?? 'unreachable' } : {}),
-    lastProbed: rfc3339(state.lastProbedMs),
+    ...(failed || known.rttLastNs === 0 ? {} : { latency: Math.round(known.rttLastNs) }),
+    ...(failed ? { status: known.reason ?? 'unreachable' } : {}),
+    lastProbed: rfc3339(known.lastProbedMs),
   };
 }
 
-function pathStatus({ target, icmp, http }: PathRecord): PathStatus {
+function pathStatus(target: PathTarget, states: NodeStates): PathStatus {
+  const { icmp, http } = states.of(target);
   const [icmpStatus, httpStatus] = [connectivity(icmp), connectivity(http)];
   return {
     ip: target.address,
@@ -39,9 +43,11 @@ function pathStatus({ target, icmp, http }: PathRecord): PathStatus {
   };
 }
 
-function nodeStatus(node: HealthNode, book: PathBook): NodeStatus {
-  const [host, ...hostMore] = book.of(node, 'node').map(pathStatus);
-  const [endpoint, ...endpointMore] = book.of(node, 'endpoint').map(pathStatus);
+function nodeStatus(node: HealthNode, states: NodeStates): NodeStatus {
+  const of = (kind: PathTarget['kind']): PathStatus[] =>
+    node.targets.filter((target) => target.kind === kind).map((target) => pathStatus(target, states));
+  const [host, ...hostMore] = of('node');
+  const [endpoint, ...endpointMore] = of('endpoint');
   return {
     name: node.name,
     host: { ...(host === undefined ? {} : { 'primary-address': host }), 'secondary-addresses': hostMore },
@@ -60,14 +66,15 @@ function modeText(ready: ProbeReadiness): string {
 
 /** The results in the form of Cilium's `GET /v1beta/status`; every node is there, probed or not. */
 export function statusResponse(input: StatusInput): HealthStatusResponse {
-  const { view, book, roundMs, intervalMs, icmp } = input;
-  const nodes = [...book.nodes].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+  const { view, trackers, roundMs, intervalMs, icmp } = input;
+  const states = new NodeStates(trackers);
+  const nodes = [...view.nodes].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
   const { stale } = view;
   return {
     timestamp: rfc3339(roundMs),
     probeInterval: formatDuration(BigInt(Math.round(intervalMs * 1e6))),
     ...(view.self === undefined ? {} : { local: { name: view.self } }),
-    nodes: nodes.map((node) => nodeStatus(node, book)),
+    nodes: nodes.map((node) => nodeStatus(node, states)),
     'icmp-modes': { ipv4: modeText(icmp[4]), ipv6: modeText(icmp[6]) },
     ...(stale === undefined
       ? {}

@@ -1,5 +1,5 @@
+import { createProbeEngine, type ProbeEngine } from '../../probes/engine/index.ts';
 import { createHttpProbe, HEALTH_PORT } from '../../probes/http/index.ts';
-import { createIcmpProbe } from '../../probes/icmp/index.ts';
 import { createResponder, type ResponderListen } from '../../probes/responder/index.ts';
 import type { ApiAddress } from '../api/address.ts';
 import { AgentClient } from '../api/client.ts';
@@ -16,11 +16,13 @@ import {
   createHealthMetrics,
   createMetricsApp,
   createStaticNodes,
+  EngineProber,
   type Health,
   type HealthMetrics,
   METRICS_REQUESTS_A_CONNECTION,
   type NodeProvider,
   type ProbeInterval,
+  RequestProber,
   systemClock,
 } from '../health/index.ts';
 import { keepPidFile, listenOnTcp, Releases } from './health-parts.ts';
@@ -58,7 +60,6 @@ export interface HealthProcess {
 const AGENT_TIMEOUT_MS = 5000;
 /** Some 30,000 nodes: an agent that lies must not take the memory of a process that stays. */
 const AGENT_ANSWER_BYTES = 16 * 1024 * 1024;
-const GATHER_MS = 10;
 
 function makeNodes(options: HealthProcessOptions, agent: AgentClient): NodeProvider {
   const { nodesFile, nodeName, log } = options;
@@ -76,6 +77,10 @@ interface Parts {
   readonly agent: AgentClient;
 }
 
+function makeEngine({ timeoutMs, icmpMode, sources }: HealthProcessOptions): ProbeEngine {
+  return createProbeEngine({ origins: [{ sources }], mode: icmpMode, timeoutMs });
+}
+
 function makeParts(options: HealthProcessOptions): Parts {
   const { timeoutMs, port = HEALTH_PORT, sources, log } = options;
   const agent = new AgentClient({
@@ -83,22 +88,26 @@ function makeParts(options: HealthProcessOptions): Parts {
     timeoutMs: AGENT_TIMEOUT_MS,
     maxAnswerBytes: AGENT_ANSWER_BYTES,
   });
-  const icmp = createIcmpProbe({ timeoutMs, mode: options.icmpMode, gatherMs: GATHER_MS, sources });
+  const engine = makeEngine(options);
   const http = createHttpProbe({ timeoutMs, port, sources });
   const metrics = createHealthMetrics({
     health: () => health,
-    icmpCounters: () => icmp.counters(),
+    engine: () => engine.self(),
     wallMs: () => systemClock.wallMs(),
+  });
+  const requests = new RequestProber({
+    responder: 'http',
+    probes: { host: http },
+    clock: systemClock,
+    random: Math.random,
   });
   const health: Health = createHealth(
     { interval: options.interval },
     {
       nodes: makeNodes(options, agent),
-      probes: { icmp, http },
+      probers: [new EngineProber(engine, { host: 0 }), requests],
       clock: systemClock,
-      random: Math.random,
       log,
-      onProbe: metrics.observe,
     },
   );
   return { health, metrics, agent };

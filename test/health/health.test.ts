@@ -10,8 +10,10 @@ import {
   createHealthMetrics,
   type Health,
   type HealthMetrics,
+  RequestProber,
 } from '../../src/health/index.ts';
-import { element, FakeNodes, FakeProbe, lost, noCounters, refused, reply } from './fakes.ts';
+import { NodeStates } from '../../src/health/state/node-states.ts';
+import { element, FakeNodes, FakeProbe, lost, refused, reply } from './fakes.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
 interface Bench {
@@ -32,18 +34,19 @@ function bench(nodes: readonly NodeElement[], start?: number): Bench {
   const http = new FakeProbe('http', () => reply(300_000));
   const metrics = createHealthMetrics({
     health: () => health,
-    icmpCounters: () => noCounters,
+    engine: () => undefined,
     wallMs: () => clock.wallMs(),
   });
   const health: Health = createHealth(
-    { interval: { kind: 'fixed', ms: 10_000 } },
+    { interval: { kind: 'fixed', ms: 1000 } },
     {
       nodes: list,
-      probes: { icmp, http },
+      probers: [
+        new RequestProber({ responder: 'icmp', probes: { host: icmp }, clock, random: () => 0 }),
+        new RequestProber({ responder: 'http', probes: { host: http }, clock, random: () => 0 }),
+      ],
       clock,
-      random: () => 0,
       log: silentLog,
-      onProbe: metrics.observe,
     },
   );
   running.push(health);
@@ -62,6 +65,10 @@ function metric(text: string, line: string): number {
   return Number(found.split(' ').at(-1));
 }
 
+function count(health: Health, kind: 'node' | 'endpoint') {
+  return new NodeStates(health.trackers()).count(health.nodes().nodes, kind);
+}
+
 describe('the health agent', () => {
   afterEach(async () => {
     await Promise.all(running.splice(0).map((health) => health.stop()));
@@ -72,7 +79,7 @@ describe('the health agent', () => {
     await health.start();
     const status = health.status();
     assert.deepEqual(pathOf(status, 'n2'), { ip: '10.0.0.2' });
-    assert.equal(status.probeInterval, '10s');
+    assert.equal(status.probeInterval, '1s');
     const text = await metrics.text();
     assert.equal(metric(text, 'cilium_node_health_connectivity_status{type="node",status="unknown"}'), 2);
     assert.equal(metric(text, 'cilium_node_health_connectivity_status{type="node",status="reachable"}'), 0);
@@ -86,8 +93,8 @@ describe('the health agent', () => {
     assert.equal(pathOf(status, 'n2')?.icmp?.latency, 20_000);
     assert.equal(pathOf(status, 'n2')?.http?.latency, 300_000);
     assert.match(pathOf(status, 'n2')?.icmp?.lastProbed ?? '', /^2026-01-01T00:00:0\dZ$/);
-    assert.deepEqual(health.book.count('node'), { reachable: 2, unreachable: 0, unknown: 0 });
-    assert.deepEqual(health.book.count('endpoint'), { reachable: 2, unreachable: 0, unknown: 0 });
+    assert.deepEqual(count(health, 'node'), { reachable: 2, unreachable: 0, unknown: 0 });
+    assert.deepEqual(count(health, 'endpoint'), { reachable: 2, unreachable: 0, unknown: 0 });
   });
 
   it('never makes a latency of a failure, and counts it apart', async () => {
@@ -98,14 +105,8 @@ describe('the health agent', () => {
     await clock.pass(900);
     const text = await metrics.text();
     assert.ok(!text.includes('latency_seconds_count{'), 'a failure was observed as a latency');
-    assert.equal(
-      metric(text, 'ciliate_health_probes_total{type="node",protocol="icmp",result="timeout"}'),
-      3,
-    );
-    assert.equal(
-      metric(text, 'ciliate_health_probes_total{type="node",protocol="http",result="refused"}'),
-      1,
-    );
+    assert.equal(metric(text, 'ciliate_health_probes_total{type="node",protocol="icmp",result="lost"}'), 3);
+    assert.equal(metric(text, 'ciliate_health_probes_total{type="node",protocol="http",result="failed"}'), 1);
     assert.equal(metric(text, 'cilium_unreachable_nodes'), 1);
     assert.deepEqual(Object.keys(pathOf(health.status(), 'n2')?.icmp ?? {}), ['status', 'lastProbed']);
     assert.equal(pathOf(health.status(), 'n2')?.http?.status, 'connection refused');
@@ -116,13 +117,13 @@ describe('the health agent', () => {
     icmp.answer = () => (icmp.asked.length === 1 ? lost : reply(10_000));
     await health.start();
     await clock.pass(900);
-    assert.equal(health.book.count('node').reachable, 1);
+    assert.equal(count(health, 'node').reachable, 1);
     const text = await metrics.text();
+    assert.equal(metric(text, 'ciliate_health_probes_total{type="node",protocol="icmp",result="lost"}'), 1);
     assert.equal(
-      metric(text, 'ciliate_health_probes_total{type="node",protocol="icmp",result="timeout"}'),
-      1,
+      metric(text, 'ciliate_health_probes_total{type="node",protocol="icmp",result="answered"}'),
+      3,
     );
-    assert.equal(metric(text, 'ciliate_health_probes_total{type="node",protocol="icmp",result="reply"}'), 1);
   });
 
   it('keeps a path unknown, not unreachable, where ICMP is not permitted, and says so', async () => {
@@ -133,7 +134,7 @@ describe('the health agent', () => {
     const status = health.status();
     assert.equal(pathOf(status, 'n2')?.icmp, undefined);
     assert.equal(pathOf(status, 'n2')?.http?.latency, 300_000);
-    assert.deepEqual(health.book.count('node'), { reachable: 0, unreachable: 0, unknown: 1 });
+    assert.deepEqual(count(health, 'node'), { reachable: 0, unreachable: 0, unknown: 1 });
     assert.equal(status['icmp-modes']?.ipv4, 'off: not permitted');
   });
 

@@ -1,0 +1,91 @@
+import { getSystemErrorName } from 'node:util';
+import type { EngineEvent, PathCounts, ProbeEngine } from '../../probes/engine/index.ts';
+import type { ProbeReadiness } from '../../probes/types.ts';
+import { errorText } from '../base/errors.ts';
+import { type PathEnd, PROBE_KINDS, type ProbePath } from '../model/health.ts';
+import type { PathProber, ProberEvent } from './prober.ts';
+
+/** Index of the engine's origin for each end that probes start from; an end without one is not probed from. */
+export type OriginOf = Readonly<Partial<Record<PathEnd, number>>>;
+
+/** The probe engine as a prober of `icmp` and `echo` paths. */
+export class EngineProber implements PathProber {
+  readonly #engine: ProbeEngine;
+  readonly #origins: OriginOf;
+  #failure: string | undefined;
+
+  constructor(engine: ProbeEngine, origins: OriginOf) {
+    this.#engine = engine;
+    this.#origins = origins;
+  }
+
+  /** What cannot be probed stays unknown, and says why; other probers go on. */
+  async start(): Promise<void> {
+    try {
+      await this.#engine.start();
+    } catch (error) {
+      this.#failure = errorText(error);
+    }
+  }
+
+  stop(): Promise<void> {
+    return this.#engine.stop();
+  }
+
+  readiness({ kind: index, family }: Pick<ProbePath, 'kind' | 'family'>): ProbeReadiness {
+    const kind = PROBE_KINDS[index];
+    if (kind === undefined || kind.responder === 'http')
+      return { ready: false, reason: 'not probed by packets' };
+    const origin = this.#origins[kind.from];
+    if (origin === undefined) return { ready: false, reason: `no ${kind.from} to probe from` };
+    const ready = this.#engine.readiness(family, kind.responder, origin);
+    return this.#failure !== undefined && ready.ready ? { ready: false, reason: this.#failure } : ready;
+  }
+
+  open(path: ProbePath, periodMs: number): number {
+    const kind = PROBE_KINDS[path.kind];
+    const responder = kind?.responder === 'echo' ? 'echo' : 'icmp';
+    const origin = this.#origins[kind?.from ?? 'host'] ?? 0;
+    return this.#engine.open({
+      address: path.address,
+      responder,
+      origin,
+      periodMs,
+      rotate: responder === 'echo',
+    });
+  }
+
+  close(handle: number): void {
+    this.#engine.close(handle);
+  }
+
+  pace(handle: number, periodMs: number): void {
+    this.#engine.pace(handle, periodMs);
+  }
+
+  burst(handle: number, count: number, spacingMs: number): void {
+    this.#engine.burst(handle, count, spacingMs);
+  }
+
+  counts(handle: number): PathCounts {
+    return this.#engine.counts(handle);
+  }
+
+  phasesNs(): undefined {
+    return undefined;
+  }
+
+  onEvents(listener: (events: readonly ProberEvent[]) => void): void {
+    this.#engine.onEvents((events) =>
+      listener(events.map((event) => ({ kind: event.kind, handle: event.path, reason: reasonOf(event) }))),
+    );
+  }
+}
+
+/** `EHOSTUNREACH from 10.0.0.1`, `EMSGSIZE, MTU 1400, from 10.0.0.1`. */
+function reasonOf({ errno, offender, mtu }: EngineEvent): string | undefined {
+  if (errno === undefined) return undefined;
+  const size = mtu > 0 ? `, MTU ${mtu}` : '';
+  const from = offender === undefined ? ' from our own kernel' : ` from ${offender}`;
+  return `${getSystemErrorName(-errno)}${size}${from}`;
+}

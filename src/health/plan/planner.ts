@@ -1,0 +1,95 @@
+import { PROBE_KINDS, type ProbePath, probePathKey } from '../../model/health.ts';
+import type { HealthNode, PathTarget } from '../targets.ts';
+import { observedPeers } from './observers.ts';
+
+export interface PlanOptions {
+  /** From one probe of an address to the next, where every address can have it. */
+  readonly periodMs: number;
+  /** Addresses that are all watched; more are left to observers and a sweep. Default 2,000. */
+  readonly fullMeshAddresses?: number | undefined;
+  /** Peers that each node watches then. Default 20. */
+  readonly observers?: number | undefined;
+  /** Probes a second of the sweep over all others. Default 100. */
+  readonly sweepPerSecond?: number | undefined;
+  /** HTTP probes a second at most: each costs a hundred times an echo. Default 20. */
+  readonly httpPerSecond?: number | undefined;
+}
+
+/** One path with its pace. */
+export interface PlannedPath {
+  readonly path: ProbePath;
+  readonly periodMs: number;
+}
+
+/** Which kinds of paths can be probed from here. */
+export type KindFilter = (path: ProbePath) => boolean;
+
+const FULL_MESH_ADDRESSES = 2000;
+const OBSERVERS = 20;
+const SWEEP_PER_SECOND = 100;
+const HTTP_PER_SECOND = 20;
+/** Kinds that say the same as a faster one, but from further up. */
+const SLOWER = 10;
+
+/**
+ * What is probed, and how often: a function of the node list, the same at every node. In steps:
+ *
+ * 1. every address of every node gives the paths of the kinds that can be probed here;
+ * 2. of the kinds between the same ends, the first one that can be probed has the full pace, others a tenth of it;
+ * 3. with more addresses than a full mesh may have, only the peers that this node observes keep their pace; all others
+ *    are swept slowly, so that a path that nobody observes is seen at last;
+ * 4. HTTP has a budget of its own, and is slower where it does not suffice.
+ */
+export function planPaths(
+  nodes: readonly HealthNode[],
+  self: string | undefined,
+  options: PlanOptions,
+  canProbe: KindFilter,
+): ReadonlyMap<string, PlannedPath> {
+  const paths = nodes.flatMap((node) => node.targets.flatMap((target) => pathsTo(target).filter(canProbe)));
+  const addresses = nodes.reduce((count, node) => count + node.targets.length, 0);
+  const pace = paceOf(nodes, self, addresses, options);
+  const httpMs = httpPeriodMs(paths, options);
+  const plan = new Map<string, PlannedPath>();
+  const leaders = new Set<string>();
+  for (const path of paths) {
+    const kind = PROBE_KINDS[path.kind];
+    const ends = `${path.peer} ${kind?.from} ${path.address}`;
+    const leads = kind?.responder !== 'http' && kind?.from === 'host' && !leaders.has(ends);
+    if (leads) leaders.add(ends);
+    const periodMs = pace(path.peer) * (leads ? 1 : SLOWER);
+    plan.set(probePathKey(path), {
+      path,
+      periodMs: kind?.responder === 'http' ? Math.max(periodMs, httpMs) : periodMs,
+    });
+  }
+  return plan;
+}
+
+/** All paths that end at an address. */
+export function pathsTo(target: PathTarget): ProbePath[] {
+  const to = target.kind === 'node' ? 'host' : 'endpoint';
+  const { node: peer, family, address, primary } = target;
+  return PROBE_KINDS.flatMap((kind, i) =>
+    kind.to === to ? [{ peer, kind: i, family, address, primary }] : [],
+  );
+}
+
+function paceOf(
+  nodes: readonly HealthNode[],
+  self: string | undefined,
+  addresses: number,
+  options: PlanOptions,
+): (peer: string) => number {
+  const { periodMs, fullMeshAddresses = FULL_MESH_ADDRESSES } = options;
+  if (addresses <= fullMeshAddresses) return () => periodMs;
+  const names = nodes.map(({ name }) => name);
+  const observed = observedPeers(self ?? '', names, options.observers ?? OBSERVERS);
+  const sweepMs = Math.max(periodMs, (addresses * 1000) / (options.sweepPerSecond ?? SWEEP_PER_SECOND));
+  return (peer) => (peer === self || observed.has(peer) ? periodMs : sweepMs);
+}
+
+function httpPeriodMs(paths: readonly ProbePath[], options: PlanOptions): number {
+  const count = paths.filter(({ kind }) => PROBE_KINDS[kind]?.responder === 'http').length;
+  return (count * 1000) / (options.httpPerSecond ?? HTTP_PER_SECOND);
+}

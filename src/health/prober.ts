@@ -1,0 +1,33 @@
+import type { PathCounts } from '../../probes/engine/index.ts';
+import type { ProbeReadiness } from '../../probes/types.ts';
+import type { ProbePath } from '../model/health.ts';
+
+/** What a prober says at once; ordinary answers make no event. */
+export interface ProberEvent {
+  /** As `EngineEventKind` of the probe engine. */
+  readonly kind: 'suspect' | 'silent' | 'answer' | 'error';
+  readonly handle: number;
+  /** `error`: for people. */
+  readonly reason: string | undefined;
+}
+
+/** Probes many paths at their own pace and counts what comes back. Never in JavaScript's time where that can be had. */
+export interface PathProber {
+  /** @throws SystemError, NotPermittedError when nothing can be probed */
+  start(): Promise<void>;
+  /** May be called twice. */
+  stop(): Promise<void>;
+  /** Whether it can probe such a path here, and how, or why not. */
+  readiness(path: Pick<ProbePath, 'kind' | 'family'>): ProbeReadiness;
+  /** @returns a handle, valid until `close` */
+  open(path: ProbePath, periodMs: number): number;
+  close(handle: number): void;
+  pace(handle: number, periodMs: number): void;
+  /** Besides the pace. */
+  burst(handle: number, count: number, spacingMs: number): void;
+  /** Since it was opened. */
+  counts(handle: number): PathCounts;
+  /** Parts of the last answer's time, ns, where there are any. */
+  phasesNs(handle: number): Readonly<Record<string, number>> | undefined;
+  onEvents(listener: (events: readonly ProberEvent[]) => void): void;
+}

@@ -1,0 +1,223 @@
+import { bucketOf, HISTOGRAM_BUCKETS, type PathCounts } from '../../probes/engine/index.ts';
+import type { Probe, ProbeReadiness, ProbeResult } from '../../probes/types.ts';
+import { type PathEnd, PROBE_KINDS, type ProbePath, type Responder } from '../model/health.ts';
+import type { Clock } from './clock.ts';
+import type { PathProber, ProberEvent } from './prober.ts';
+
+export interface RequestProberDeps {
+  /** The kinds of paths that are its. */
+  readonly responder: Responder;
+  /** A probe for each end that requests start from. */
+  readonly probes: Readonly<Partial<Record<PathEnd, Probe>>>;
+  readonly clock: Clock;
+  readonly random: () => number;
+}
+
+/** What is due within one turn starts together. */
+const TURN_MS = 100;
+/** The first look at a path comes within this. */
+const FIRST_LOOK_MS = 1000;
+/** After a failure this many more follow, so far apart, before the path counts as silent. */
+const RETRIES = 2;
+const RETRY_MS = 100;
+
+type Totals = { -readonly [K in keyof Omit<PathCounts, 'histogram'>]: number };
+
+interface Path {
+  readonly path: ProbePath;
+  readonly totals: Totals;
+  readonly histogram: Uint32Array;
+  periodMs: number;
+  dueMs: number;
+  /** More to come besides the pace, and when. */
+  burst: { left: number; readonly spacingMs: number; nextMs: number } | undefined;
+  phase: 'new' | 'answering' | 'suspect' | 'silent';
+  underWay: boolean;
+  phasesNs: Readonly<Record<string, number>> | undefined;
+}
+
+function noTotals(): Totals {
+  return {
+    sent: 0,
+    answered: 0,
+    lost: 0,
+    late: 0,
+    duplicate: 0,
+    reordered: 0,
+    unstamped: 0,
+    failed: 0,
+    echoed: 0,
+    rttSumNs: 0,
+    rttMaxNs: 0,
+    rttLastNs: 0,
+    residenceSumNs: 0,
+    sentLastNs: 0,
+    answeredLastNs: 0,
+    lostInARow: 0,
+    hopLimitLast: 0,
+  };
+}
+
+/** Requests to the peers' health agents, at a pace of their own: by JavaScript, so their times say so in their phases. */
+export class RequestProber implements PathProber {
+  readonly #deps: RequestProberDeps;
+  readonly #paths = new Map<number, Path>();
+  readonly #listeners: ((events: readonly ProberEvent[]) => void)[] = [];
+  #next = 1;
+  #cancel: (() => void) | undefined;
+  #running = false;
+
+  constructor(deps: RequestProberDeps) {
+    this.#deps = deps;
+  }
+
+  async start(): Promise<void> {
+    await Promise.all(this.#probes().map((probe) => probe.start()));
+    this.#running = true;
+    this.#arm();
+  }
+
+  async stop(): Promise<void> {
+    this.#running = false;
+    this.#cancel?.();
+    await Promise.all(this.#probes().map((probe) => probe.stop()));
+  }
+
+  #probes(): Probe[] {
+    return Object.values(this.#deps.probes).filter((probe) => probe !== undefined);
+  }
+
+  readiness({ kind: index, family }: Pick<ProbePath, 'kind' | 'family'>): ProbeReadiness {
+    const kind = PROBE_KINDS[index];
+    if (kind?.responder !== this.#deps.responder) return { ready: false, reason: 'not probed by requests' };
+    const probe = this.#deps.probes[kind.from];
+    return probe?.readiness(family) ?? { ready: false, reason: `no ${kind.from} to probe from` };
+  }
+
+  open(path: ProbePath, periodMs: number): number {
+    const handle = this.#next++;
+    const { clock, random } = this.#deps;
+    this.#paths.set(handle, {
+      path,
+      totals: noTotals(),
+      histogram: new Uint32Array(HISTOGRAM_BUCKETS),
+      periodMs,
+      dueMs: clock.nowMs() + random() * Math.min(FIRST_LOOK_MS, periodMs),
+      burst: undefined,
+      phase: 'new',
+      underWay: false,
+      phasesNs: undefined,
+    });
+    return handle;
+  }
+
+  close(handle: number): void {
+    this.#paths.delete(handle);
+  }
+
+  pace(handle: number, periodMs: number): void {
+    const path = this.#paths.get(handle);
+    if (path === undefined) return;
+    path.dueMs += periodMs - path.periodMs;
+    path.periodMs = periodMs;
+  }
+
+  burst(handle: number, count: number, spacingMs: number): void {
+    const path = this.#paths.get(handle);
+    if (path !== undefined) path.burst = { left: count, spacingMs, nextMs: this.#deps.clock.nowMs() };
+  }
+
+  counts(handle: number): PathCounts {
+    const path = this.#paths.get(handle);
+    return {
+      ...(path?.totals ?? noTotals()),
+      histogram: path?.histogram ?? new Uint32Array(HISTOGRAM_BUCKETS),
+    };
+  }
+
+  phasesNs(handle: number): Readonly<Record<string, number>> | undefined {
+    return this.#paths.get(handle)?.phasesNs;
+  }
+
+  onEvents(listener: (events: readonly ProberEvent[]) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  #arm(): void {
+    if (!this.#running) return;
+    this.#cancel = this.#deps.clock.after(TURN_MS, () => {
+      const nowMs = this.#deps.clock.nowMs();
+      for (const [handle, path] of this.#paths) this.#turn(handle, path, nowMs);
+      this.#arm();
+    });
+  }
+
+  #turn(handle: number, path: Path, nowMs: number): void {
+    const bursts = path.burst !== undefined && path.burst.nextMs <= nowMs;
+    // A path whose request hangs is not asked a second time meanwhile.
+    if (path.underWay || (path.dueMs > nowMs && !bursts)) return;
+    if (path.burst !== undefined && bursts) {
+      path.burst.nextMs = nowMs + path.burst.spacingMs;
+      if (--path.burst.left <= 0) path.burst = undefined;
+    }
+    // Without drift; after a long sleep what was missed is not made up for.
+    if (path.dueMs <= nowMs) path.dueMs = Math.max(path.dueMs + path.periodMs, nowMs);
+    void this.#probe(handle, path, nowMs);
+  }
+
+  async #probe(handle: number, path: Path, nowMs: number): Promise<void> {
+    const probe = this.#deps.probes[PROBE_KINDS[path.path.kind]?.from ?? 'host'];
+    if (probe === undefined) return;
+    path.underWay = true;
+    const result = await probe.probe(path.path.address);
+    path.underWay = false;
+    if (this.#paths.get(handle) !== path || !this.#running || result.kind === 'not-probed') return;
+    path.totals.sent++;
+    path.totals.sentLastNs = nowMs * 1e6;
+    if (result.kind === 'reply') this.#answered(handle, path, result);
+    else this.#failed(handle, path, result.failure);
+  }
+
+  #answered(
+    handle: number,
+    path: Path,
+    { latencyNs, phases }: Extract<ProbeResult, { kind: 'reply' }>,
+  ): void {
+    const { totals } = path;
+    totals.answered++;
+    totals.answeredLastNs = this.#deps.clock.nowMs() * 1e6;
+    totals.lostInARow = 0;
+    path.phasesNs = phases;
+    if (latencyNs === undefined) {
+      totals.unstamped++;
+    } else {
+      totals.rttSumNs += latencyNs;
+      totals.rttLastNs = latencyNs;
+      totals.rttMaxNs = Math.max(totals.rttMaxNs, latencyNs);
+      const bucket = bucketOf(latencyNs);
+      path.histogram[bucket] = (path.histogram[bucket] ?? 0) + 1;
+    }
+    if (path.phase === 'answering') return;
+    path.phase = 'answering';
+    this.#tell({ kind: 'answer', handle, reason: undefined });
+  }
+
+  #failed(handle: number, path: Path, failure: Extract<ProbeResult, { kind: 'failure' }>['failure']): void {
+    const { totals } = path;
+    totals[failure.kind === 'timeout' ? 'lost' : 'failed']++;
+    totals.lostInARow++;
+    this.#tell({ kind: 'error', handle, reason: failure.text });
+    if (path.phase === 'new' || path.phase === 'answering') {
+      path.phase = 'suspect';
+      this.#tell({ kind: 'suspect', handle, reason: undefined });
+      this.burst(handle, RETRIES, RETRY_MS);
+    } else if (path.phase === 'suspect' && totals.lostInARow > RETRIES) {
+      path.phase = 'silent';
+      this.#tell({ kind: 'silent', handle, reason: undefined });
+    }
+  }
+
+  #tell(event: ProberEvent): void {
+    for (const listener of this.#listeners) listener([event]);
+  }
+}

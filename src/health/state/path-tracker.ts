@@ -1,0 +1,223 @@
+import type { PathCounts } from '../../../probes/engine/index.ts';
+import {
+  type LossPoint,
+  type PathChange,
+  type PathReport,
+  type PathState,
+  PROBE_KINDS,
+  type ProbePath,
+} from '../../model/health.ts';
+import type { ProberEvent } from '../prober.ts';
+import { WindowRing } from './path-window.ts';
+
+/** One moment by both clocks. */
+export interface Instant {
+  /** Monotonic ms. */
+  readonly nowMs: number;
+  /** Realtime ms, for telling. */
+  readonly wallMs: number;
+}
+
+/** Loss within the last minute that makes a path degraded: so much that chance at 1 % does not do it in a life. */
+const LOSS_LEAST = 5;
+const LOSS_SHARE = 0.08;
+/** Below it, it is over. */
+const LOSS_OVER_SHARE = 0.04;
+/** Slow: so many times the path's own usual median, and at least so much more. */
+const SLOW_FACTOR = 4;
+const SLOW_OVER_FACTOR = 2;
+const SLOW_LEAST_NS = 2_000_000;
+/** Weight of a new median in the usual one, once in `USUAL_MS`. */
+const USUAL_WEIGHT = 0.05;
+const USUAL_MS = 10_000;
+/** A path that was not probed for so many periods, and so long, is unknown. */
+const STALE_PERIODS = 3;
+const STALE_MS = 5000;
+
+/**
+ * The state of one path. In steps:
+ *
+ * 1. an answer makes it reachable, the silence of a whole burst unreachable: at once, by events;
+ * 2. loss and slowness make it degraded, by its last minute; the bounds to enter and to leave lie apart, so that it does
+ *    not flap, and a path that comes back begins a new minute: its outage is no loss of after it;
+ * 3. one that is not probed any more is unknown, never what it was last.
+ *
+ * Where silence is what a policy wants, an answer is the fault.
+ */
+export class PathTracker {
+  readonly path: ProbePath;
+  readonly #wantsSilence: boolean;
+  readonly #ring = new WindowRing();
+  #state: PathState = 'unknown';
+  #since: Instant;
+  #reason: string | undefined;
+  #error: string | undefined;
+  #degradedBy: 'loss' | 'latency' | undefined;
+  #usualNs: number | undefined;
+  #usualAtMs: number;
+  #lossPoint: LossPoint | undefined;
+  #counts: PathCounts | undefined;
+  #sentMs: number | undefined;
+  #answeredMs: number | undefined;
+  #periodMs: number;
+
+  constructor(path: ProbePath, periodMs: number, at: Instant) {
+    this.path = path;
+    this.#wantsSilence = PROBE_KINDS[path.kind]?.expects === 'silence';
+    this.#since = at;
+    this.#usualAtMs = at.nowMs;
+    this.#periodMs = periodMs;
+  }
+
+  get state(): PathState {
+    return this.#state;
+  }
+
+  set periodMs(periodMs: number) {
+    this.#periodMs = periodMs;
+  }
+
+  /** What else is found out of the probes that were lost. */
+  set lossPoint(point: LossPoint | undefined) {
+    this.#lossPoint = point;
+  }
+
+  /** @returns the change of state, if it is one */
+  onEvent(event: Pick<ProberEvent, 'kind' | 'reason'>, at: Instant): PathChange | undefined {
+    switch (event.kind) {
+      case 'suspect':
+        return undefined;
+      case 'error':
+        this.#error = event.reason;
+        return undefined;
+      case 'silent':
+        return this.#wantsSilence
+          ? this.#become('reachable', undefined, at)
+          : this.#become('unreachable', this.#error ?? 'no answer', at);
+      case 'answer': {
+        this.#error = undefined;
+        this.#lossPoint = undefined;
+        if (this.#wantsSilence) return this.#become('unreachable', 'answered, though a policy denies it', at);
+        if (this.#state === 'reachable' || this.#state === 'degraded') return undefined;
+        if (this.#counts !== undefined) this.#ring.restart(this.#counts, at.nowMs);
+        return this.#become('reachable', undefined, at);
+      }
+    }
+  }
+
+  /** Takes the path's counts, about once a second. @returns the change of state, if it is one */
+  onCounts(counts: PathCounts, at: Instant): PathChange | undefined {
+    const before = this.#counts;
+    this.#counts = counts;
+    this.#ring.roll(counts, at.nowMs);
+    if (counts.sent > (before?.sent ?? 0)) this.#sentMs = at.wallMs;
+    if (counts.answered > (before?.answered ?? 0)) this.#answeredMs = at.wallMs;
+    if (this.#isStale(at)) return this.#become('unknown', 'not probed lately', at);
+    if (this.#wantsSilence || this.#state === 'unknown' || this.#state === 'unreachable') return undefined;
+    return this.#judge(counts, at);
+  }
+
+  #isStale(at: Instant): boolean {
+    const lastMs = this.#sentMs ?? this.#since.wallMs;
+    return (
+      this.#state !== 'unknown' && at.wallMs - lastMs > Math.max(STALE_MS, STALE_PERIODS * this.#periodMs)
+    );
+  }
+
+  #judge(counts: PathCounts, at: Instant): PathChange | undefined {
+    const { sent, lost, rttNs } = this.#ring.read(counts, at.nowMs);
+    const share = sent === 0 ? 0 : lost / sent;
+    const p50 = rttNs?.p50;
+    const lossy =
+      this.#degradedBy === 'loss' ? share >= LOSS_OVER_SHARE : lost >= LOSS_LEAST && share >= LOSS_SHARE;
+    const slow = p50 !== undefined && this.#isSlow(p50);
+    if (!lossy && !slow && p50 !== undefined) this.#learn(p50, at.nowMs);
+    if (lossy) return this.#degrade('loss', `${Math.round(share * 100)} % of probes lost`, at);
+    if (slow) return this.#degrade('latency', `median ${ms(p50)} ms, usual ${ms(this.#usualNs ?? 0)} ms`, at);
+    this.#degradedBy = undefined;
+    return this.#become('reachable', undefined, at);
+  }
+
+  #isSlow(p50: number): boolean {
+    if (this.#usualNs === undefined) return false;
+    const factor = this.#degradedBy === 'latency' ? SLOW_OVER_FACTOR : SLOW_FACTOR;
+    return p50 > factor * this.#usualNs && p50 - this.#usualNs > SLOW_LEAST_NS;
+  }
+
+  #learn(p50: number, nowMs: number): void {
+    if (this.#usualNs !== undefined && nowMs - this.#usualAtMs < USUAL_MS) return;
+    this.#usualAtMs = nowMs;
+    this.#usualNs = this.#usualNs === undefined ? p50 : this.#usualNs + USUAL_WEIGHT * (p50 - this.#usualNs);
+  }
+
+  #degrade(by: 'loss' | 'latency', reason: string, at: Instant): PathChange | undefined {
+    this.#degradedBy = by;
+    this.#reason = reason;
+    return this.#become('degraded', reason, at);
+  }
+
+  #become(to: PathState, reason: string | undefined, at: Instant): PathChange | undefined {
+    const from = this.#state;
+    this.#reason = reason;
+    if (from === to) return undefined;
+    this.#state = to;
+    this.#since = at;
+    if (to !== 'degraded') this.#degradedBy = undefined;
+    return { path: this.path, from, to, atMs: at.wallMs, reason, lossPoint: this.#lossPoint };
+  }
+
+  /** All that is known of the path now. */
+  report(nowMs: number, phasesNs: PathReport['phasesNs']): PathReport {
+    const counts = this.#counts;
+    const window = counts === undefined ? NOTHING : this.#ring.read(counts, nowMs);
+    return {
+      path: this.path,
+      state: this.#state,
+      sinceMs: this.#since.wallMs,
+      reason: this.#reason,
+      window,
+      lastProbedMs: this.#sentMs,
+      lastAnsweredMs: this.#answeredMs,
+      lossPoint: this.#lossPoint,
+      pathMtu: undefined,
+      blackHole: false,
+      phasesNs,
+    };
+  }
+
+  /** What Cilium's form of the status has room for. */
+  brief(): Pick<PathReport, 'state' | 'reason' | 'lastProbedMs'> & { readonly rttLastNs: number } {
+    const rttLastNs = this.#counts?.rttLastNs ?? 0;
+    return { state: this.#state, reason: this.#reason, lastProbedMs: this.#sentMs, rttLastNs };
+  }
+
+  /** Probes of the last minute and those of them that were lost. */
+  recent(nowMs: number): {
+    readonly sent: number;
+    readonly lost: number;
+    readonly p50Ns: number | undefined;
+  } {
+    if (this.#counts === undefined) return { sent: 0, lost: 0, p50Ns: undefined };
+    const { sent, lost, rttNs } = this.#ring.read(this.#counts, nowMs);
+    return { sent, lost, p50Ns: rttNs?.p50 };
+  }
+
+  get counts(): PathCounts | undefined {
+    return this.#counts;
+  }
+}
+
+const NOTHING: PathReport['window'] = {
+  spanMs: 0,
+  sent: 0,
+  answered: 0,
+  late: 0,
+  duplicate: 0,
+  reordered: 0,
+  rttNs: undefined,
+  residenceNs: undefined,
+};
+
+function ms(ns: number): string {
+  return (ns / 1e6).toFixed(2);
+}

@@ -43,6 +43,13 @@ function formatMilliseconds(ms: number): string {
   return formatDuration(BigInt(ms) * 1_000_000n);
 }
 
+/** A number of conntrack entries: of flows of one family. */
+function parseConntrackEntries(text: string): number {
+  const entries = parseInteger(1024, 2 ** 24)(text);
+  if (Math.log2(entries) % 1 === 0) return entries;
+  throw new UsageError(`${text} is no power of two`, { code: 'OPTION_INVALID' });
+}
+
 /** A store's name; whether there is such a store is decided where it is made. */
 function parseStore(text: string): string {
   if (/^[a-z]+:.+/.test(text)) return text;
@@ -100,6 +107,13 @@ export const AGENT_OPTIONS = {
     parse: parseOneOf('bpf', 'none'),
     fallback: 'bpf' as 'bpf' | 'none',
     placeholder: 'bpf|none',
+  }),
+  'conntrack-entries': option({
+    description:
+      'flows of one family that conntrack has room for, a power of two; fixed while maps are pinned (default: 0.125 % of memory, 16384 to 524288)',
+    parse: parseOptional(parseConntrackEntries),
+    fallback: undefined as number | undefined,
+    placeholder: 'NUMBER',
   }),
   'ipv4-node': option({
     description: "this node's IPv4 address (default: the first global one of its devices)",

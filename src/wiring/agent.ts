@@ -97,7 +97,10 @@ export function createAgent({ options, origins, log }: CreateAgentOptions): Agen
     ipv4Range: options['ipv4-range'],
     ipv6Range: options['ipv6-range'],
   });
-  const datapath = enforcing ? createBpfDatapath({ bpfDir: paths.bpfDir }) : createNoDatapath();
+  const conntrackEntries = options['conntrack-entries'];
+  const datapath = enforcing
+    ? createBpfDatapath({ bpfDir: paths.bpfDir, conntrackEntries })
+    : createNoDatapath();
   return new Agent({
     options,
     origins,

@@ -1,7 +1,11 @@
+import { defineAgents, defineEndpoints } from './live/endpoints.ts';
 import { defineFlows } from './live/flows.ts';
+import { defineLimits } from './live/limits.ts';
+import { defineNames } from './live/names.ts';
 import { defineConnections, definePackets } from './live/packets.ts';
 import { defineRequests } from './live/requests.ts';
 import { defineSelection } from './live/selection.ts';
+import { defineServices } from './live/services.ts';
 import { describeLive } from './live/stage.ts';
 
 describeLive({
@@ -9,5 +13,10 @@ describeLive({
   packets: definePackets,
   selection: defineSelection,
   requests: defineRequests,
+  names: defineNames,
+  services: defineServices,
+  endpoints: defineEndpoints,
   connections: defineConnections,
+  limits: defineLimits,
+  agents: defineAgents,
 });

@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { loadBpf } from '../../bpf/addon/index.ts';
 import type * as Api from '../../src/api/schema.ts';
 import { formatCidr } from '../../src/base/ip.ts';
 import { type MapReader, openMapReader } from '../../src/datapath/map-reader.ts';
+import { pinFolders } from '../../src/datapath/pins.ts';
 import { agentClient } from '../../src/lab/agent-process.ts';
 import { policyRealized } from '../../src/lab/demo/observe.ts';
 import { netnsPath } from '../../src/lab/host.ts';
 import type { Lab } from '../../src/lab/lab.ts';
-import { dropReasonText } from '../../src/model/constants.gen.ts';
+import { isAlive } from '../../src/lab/processes.ts';
+import { dropReasonText, MapName } from '../../src/model/constants.gen.ts';
 import { parsePolicy, policyText } from '../../src/policy/index.ts';
 import { startTestLab, type TestLab } from '../e2e/lab-support.ts';
 import { makeOutside, OUTSIDE } from './outside.ts';
@@ -18,6 +21,9 @@ const MORE_OUTSIDE = [
   ...['192.0.2.1', '192.0.2.2', '192.0.2.3', '192.0.2.200', '198.51.100.7'],
   ...['2001:db8::1', '2001:db8::7'],
 ] as const;
+
+/** Few, so that a test can fill them. */
+const CONNTRACK_ENTRIES = 16_384;
 
 /** Somebody who sends or is sent to: a workload, a node, or `outside`, the machine outside of the cluster. */
 export interface Place {
@@ -39,7 +45,7 @@ export class LiveLab {
   }
 
   async start(): Promise<void> {
-    this.#testLab = await startTestLab(2);
+    this.#testLab = await startTestLab(2, [`--conntrack-entries=${CONNTRACK_ENTRIES}`]);
     this.#outside = await makeOutside(this.lab, MORE_OUTSIDE);
   }
 
@@ -111,6 +117,59 @@ export class LiveLab {
       `${name} is ${identity} at both nodes`,
       () => this.lab.layout.nodes.every((node) => identityAt(node.name) === identity) || undefined,
     );
+  }
+
+  /** Lets an agent start anew after it was killed. @param extra more words for `ciliate agent` */
+  async restartAgent(nodeName: string, extra: readonly string[] = []): Promise<void> {
+    this.killAgent(nodeName);
+    await this.lab.startAgent(nodeName, { datapath: 'bpf', extra });
+  }
+
+  /** Kills an agent, if it runs, so that it can put nothing in order. */
+  killAgent(nodeName: string): void {
+    const ref = this.lab.record.agents[nodeName];
+    if (ref !== undefined && isAlive(ref)) process.kill(ref.pid, 'SIGKILL');
+  }
+
+  /** Waits until a workload's identity has labels, or has not, as `wanted` says of their texts. */
+  async identified(name: string, wanted: (labels: readonly string[]) => boolean): Promise<void> {
+    await eventually(`the identity of ${name}`, async () => {
+      const { status } = await this.endpoint(name);
+      return (status?.state === 'ready' && wanted(status.identity?.labels ?? [])) || undefined;
+    });
+    await this.known(name);
+  }
+
+  /** In the place of a workload's endpoint another one with its link and addresses: another pod. */
+  async replace(name: string, labels: readonly string[]): Promise<void> {
+    const { node, endpointId } = this.lab.workload(name);
+    const client = agentClient(this.lab.node(node));
+    const link = (await this.endpoint(name)).status?.networking;
+    const [addressing = {}] = link?.addressing ?? [];
+    await client.deleteEndpoint(String(endpointId));
+    await client.putEndpoint(String(endpointId), {
+      id: endpointId,
+      'container-id': `${name}-again`,
+      'k8s-pod-name': `${name}-again`,
+      'k8s-namespace': 'default',
+      labels: [...labels],
+      state: 'waiting-for-identity',
+      addressing,
+      'interface-name': link?.['interface-name'],
+      'interface-index': link?.['interface-index'],
+      mac: link?.mac,
+      'host-mac': link?.['host-mac'],
+      'sync-build-endpoint': true,
+    });
+  }
+
+  /** How many flows of IPv4 a node has room for. */
+  conntrackEntries(node: string): number {
+    const path = join(pinFolders(this.lab.node(node).paths.bpfDir).maps, MapName.ct4);
+    const map = loadBpf().openPinnedMap(path);
+    assert.equal(map?.info.maxEntries, CONNTRACK_ENTRIES);
+    map?.close();
+    return CONNTRACK_ENTRIES;
   }
 
   /** The maps of a node as the kernel has them. */

@@ -6,20 +6,10 @@ import { DEFAULT_LIFETIMES } from '../../../src/datapath/programs.ts';
 import { ip } from '../../../src/lab/host.ts';
 import { DropReason } from '../../../src/model/constants.gen.ts';
 import { echo, OPEN_MS } from '../../support/live-traffic.ts';
-import {
-  arpPacket,
-  type Extension,
-  icmpError,
-  ipPacket,
-  type L4,
-  type PacketOptions,
-  packet,
-  rawL4,
-  udp,
-} from '../../support/packets.ts';
+import { arpPacket, type Extension, icmpError, ipPacket, rawL4, udp } from '../../support/packets.ts';
 import { eventually } from '../../support/process.ts';
-import { Wire } from '../../support/wire.ts';
 import { object } from '../world.ts';
+import { type FrameOptions, Frames } from './frames.ts';
 import { FROM_CLIENT, forClient, fromClient, TO_SERVER, toServers } from './rules.ts';
 import type { Stage } from './stage.ts';
 
@@ -29,54 +19,20 @@ const BULK_BYTES = 4 << 20;
 const HALF_CLOSED_MS = (DEFAULT_LIFETIMES.tcpClosing + 1) * 1000;
 const NOBODY = new Uint8Array(6).fill(2);
 
-const macBytes = (text: string): Uint8Array =>
-  Uint8Array.from(text.split(':'), (part) => Number.parseInt(part, 16));
-
 /** Frames from and to the inside of pods, past their kernels. */
 export function definePackets(stage: Stage): void {
   const { live, traffic } = stage;
-  const wires = new Map<string, Wire>();
-  const macs = new Map<string, readonly [own: Uint8Array, host: Uint8Array]>();
-  const wire = (name: string): Wire => wires.get(name) ?? assert.fail(name);
+  const frames = new Frames(stage);
 
   describe('frames', () => {
-    before(async () => {
-      for (const name of ['server', 'client', 'plain']) {
-        wires.set(name, await Wire.open(stage.wire, live.lab.workload(name).netns));
-        const link = (await live.endpoint(name)).status?.networking;
-        macs.set(name, [macBytes(link?.mac ?? ''), macBytes(link?.['host-mac'] ?? '')]);
-      }
-    });
-    after(async () => {
-      for (const one of wires.values()) await one.close();
-    });
-
-    /** A frame from a pod to another one, as its kernel would send it but for `options`. */
-    const frame = (
-      from: string,
-      to: string,
-      payload: L4,
-      { family = 4, ...options }: Partial<PacketOptions> & { family?: 4 | 6 } = {},
-    ): Buffer => {
-      const [sourceMac, destinationMac] = macs.get(from) ?? assert.fail(from);
-      const ends = { source: live.address(from, family), destination: live.address(to, family) };
-      return packet({ ...ends, sourceMac, destinationMac, payload, ...options });
-    };
-    /** Sends a frame from a pod that has to be dropped for this reason. */
-    const dropped = async (from: string, bytes: Buffer, reason: number): Promise<void> => {
-      const before = live.drops(reason);
-      await wire(from).send(bytes);
-      await eventually(`a drop for reason ${reason}`, () => live.drops(reason) > before || undefined);
-    };
-    const marked = (text: string): ((name: string) => boolean) => {
-      const bytes = Buffer.from(text);
-      return (name) => wire(name).received.some((got) => got.includes(bytes));
-    };
+    before(() => frames.open(['server', 'client', 'plain']));
+    after(() => frames.close());
 
     it('corner case 12: the ICMP error of an allowed flow comes back, one that nobody asked for does not', async () => {
       await live.policy(forClient('[{}]', '[{toEntities: [all]}]'));
       const errors = (): number =>
-        wire('client').received.filter((got) => got[12] === 8 && got[23] === 1 && got[34] === 3).length;
+        frames.pod('client').wire.received.filter((got) => got[12] === 8 && got[23] === 1 && got[34] === 3)
+          .length;
       for (const server of ['server', 'server2']) {
         const before = errors();
         const socket = await traffic.udpSocket('client');
@@ -89,8 +45,8 @@ export function definePackets(stage: Stage): void {
         destination: live.address('server'),
         payload: udp(4031, 53),
       });
-      const unasked = frame('server', 'client', icmpError(4, 3, 3, quoted));
-      await dropped('server', unasked, DropReason.unknownCt);
+      const unasked = frames.frame('server', 'client', icmpError(4, 3, 3, quoted));
+      await frames.dropped('server', unasked, DropReason.unknownCt);
       assert.equal(errors(), before);
     });
 
@@ -115,31 +71,36 @@ export function definePackets(stage: Stage): void {
             ? { ...whole, bytes: Buffer.concat([whole.bytes.subarray(0, 8), body.subarray(0, 24)]) }
             : rawL4(17, body);
         const { checksumAt: _, ...plain } = payload;
-        return frame('client', 'server', plain, { fragment: { id, offset, more: offset === 0 } });
+        return frames.frame('client', 'server', plain, { fragment: { id, offset, more: offset === 0 } });
       };
-      const heard = marked('PIECE-B.');
-      await dropped('client', piece(7, 32, 'PIECE-A.'), DropReason.fragNotFound);
-      await dropped('client', piece(8, 32, 'PIECE-B.'), DropReason.fragNotFound);
-      await wire('client').send(piece(8, 0, 'PIECE-0.'));
-      await wire('client').send(piece(8, 32, 'PIECE-B.'));
-      await eventually('the second piece after the first', () => heard('server') || undefined);
-      assert.ok(!marked('PIECE-A.')('server'), 'whose first was lost');
+      await frames.dropped('client', piece(7, 32, 'PIECE-A.'), DropReason.fragNotFound);
+      await frames.dropped('client', piece(8, 32, 'PIECE-B.'), DropReason.fragNotFound);
+      await frames.send('client', piece(8, 0, 'PIECE-0.'));
+      await frames.send('client', piece(8, 32, 'PIECE-B.'));
+      await eventually(
+        'the second piece after the first',
+        () => frames.heard('server', 'PIECE-B.') || undefined,
+      );
+      assert.ok(!frames.heard('server', 'PIECE-A.'), 'whose first was lost');
       for (const family of [4, 6] as const) {
         const extension: Extension =
           family === 4
             ? { protocol: 0, bytes: Uint8Array.of(1, 1, 1, 0) }
             : { protocol: 60, bytes: Uint8Array.of(0, 0, 1, 4, 0, 0, 0, 0) };
         const odd = (port: number, text: string): Buffer =>
-          frame('client', 'server', udp(4051, port, Buffer.from(text)), { family, extensions: [extension] });
-        await wire('client').send(odd(80, `ODD-${family}`));
-        await eventually('what has options', () => marked(`ODD-${family}`)('server') || undefined);
-        await dropped('client', odd(81, `BAD-${family}`), DropReason.policy);
-        assert.ok(!marked(`BAD-${family}`)('server'));
+          frames.frame('client', 'server', udp(4051, port, Buffer.from(text)), {
+            family,
+            extensions: [extension],
+          });
+        await frames.send('client', odd(80, `ODD-${family}`));
+        await eventually('what has options', () => frames.heard('server', `ODD-${family}`) || undefined);
+        await frames.dropped('client', odd(81, `BAD-${family}`), DropReason.policy);
+        assert.ok(!frames.heard('server', `BAD-${family}`));
       }
-      const bare = frame('client', 'server', udp(4052, 80, Buffer.from('TAGGED')));
+      const bare = frames.frame('client', 'server', udp(4052, 80, Buffer.from('TAGGED')));
       const tagged = Buffer.concat([bare.subarray(0, 12), Buffer.of(0x81, 0, 0, 5), bare.subarray(12)]);
-      await dropped('client', tagged, DropReason.vlanFiltered);
-      assert.ok(!marked('TAGGED')('server'));
+      await frames.dropped('client', tagged, DropReason.vlanFiltered);
+      assert.ok(!frames.heard('server', 'TAGGED'));
       const socket = await traffic.connect('client', 'server2', 443);
       let bytes = 0;
       socket.on('data', (part) => {
@@ -150,39 +111,41 @@ export function definePackets(stage: Stage): void {
     });
 
     it("corner case 34: nothing passes by another's address or MAC, no overlay of a pod's own, no ARP for another", async () => {
-      const forged = (text: string, options: Partial<PacketOptions> & { family?: 4 | 6 }): Buffer =>
-        frame('plain', 'server', udp(4060, 80, Buffer.from(text)), options);
+      const forged = (text: string, options: FrameOptions): Buffer =>
+        frames.frame('plain', 'server', udp(4060, 80, Buffer.from(text)), options);
       for (const family of [4, 6] as const) {
         for (const name of ['client', 'far', 'outside', 'node2']) {
           const text = `AS-${name}-${family}`;
           const source = live.address(name, family);
-          await dropped('plain', forged(text, { family, source }), DropReason.invalidSip);
-          assert.ok(!marked(text)('server'), text);
+          await frames.dropped('plain', forged(text, { family, source }), DropReason.invalidSip);
+          assert.ok(!frames.heard('server', text), text);
         }
         const overlay = udp(4061, UNDERLAY_PORT, Buffer.alloc(64));
         for (const node of ['node1', 'node2'])
-          await dropped('plain', frame('plain', node, overlay, { family }), DropReason.encapProhibited);
+          await frames.dropped(
+            'plain',
+            frames.frame('plain', node, overlay, { family }),
+            DropReason.encapProhibited,
+          );
       }
       const mac = forged('FORGED-MAC', { sourceMac: NOBODY });
-      await dropped('plain', mac, DropReason.invalidSmac);
-      assert.ok(!marked('FORGED-MAC')('server'));
-      const [senderMac] = macs.get('plain') ?? assert.fail();
+      await frames.dropped('plain', mac, DropReason.invalidSmac);
+      assert.ok(!frames.heard('server', 'FORGED-MAC'));
+      const senderMac = frames.pod('plain').mac;
       const claim = {
         operation: 2,
         senderMac,
         senderIp: live.address('server'),
         targetIp: live.address('client'),
       } as const;
-      const before = live.drops();
-      await wire('plain').send(arpPacket(claim));
-      await eventually('a drop of the ARP', () => live.drops() > before || undefined);
+      await frames.dropped('plain', arpPacket(claim));
       assert.equal(await traffic.tcp('client', 'server', 80), 'open', 'the neighbours are who they were');
       assert.equal(await traffic.tcp('node1', 'server', 80), 'open', 'the neighbours are who they were');
     });
   });
 }
 
-/** Connections that end in odd ways. Defined last: one of them has to grow old. */
+/** Connections that end in odd ways. Defined late, since one of them has to grow old, and before any flood. */
 export function defineConnections(stage: Stage): void {
   const { live, traffic } = stage;
 

@@ -1,5 +1,3 @@
-import { createHash } from 'node:crypto';
-
 /**
  * Who watches whom when not everybody can watch everybody. In steps:
  *
@@ -10,28 +8,41 @@ import { createHash } from 'node:crypto';
  * Every node works it out for itself from the node list. One that comes or goes changes two pairs a ring.
  */
 export function observedPeers(self: string, nodes: readonly string[], k: number): ReadonlySet<string> {
+  const others = nodes.filter((name) => name !== self);
+  if (others.length <= k) return new Set(others);
+  const digests = Uint32Array.from(others, digest);
+  const own = digest(self);
   const peers = new Set<string>();
   for (let ring = 0; ring < k; ring++) {
-    const next = successor(self, nodes, ring);
-    if (next !== undefined) peers.add(next);
+    const next = successor(place(ring, own), digests, ring);
+    peers.add(others[next] ?? '');
   }
   return peers;
 }
 
-/** The node with the next greater place in the ring; after the last, the first. */
-function successor(self: string, nodes: readonly string[], ring: number): string | undefined {
-  const own = place(ring, self);
-  let next: { readonly name: string; readonly place: bigint } | undefined;
-  let first: { readonly name: string; readonly place: bigint } | undefined;
-  for (const name of nodes) {
-    if (name === self) continue;
-    const at = place(ring, name);
-    if (first === undefined || at < first.place) first = { name, place: at };
-    if (at > own && (next === undefined || at < next.place)) next = { name, place: at };
+/** Index of the node with the next greater place in the ring; after the last, the first. */
+function successor(own: number, digests: Uint32Array, ring: number): number {
+  let [best, bestDistance] = [0, Number.POSITIVE_INFINITY];
+  for (let i = 0; i < digests.length; i++) {
+    const distance = (place(ring, digests[i] ?? 0) - own) >>> 0;
+    if (distance >= bestDistance) continue;
+    best = i;
+    bestDistance = distance;
   }
-  return (next ?? first)?.name;
+  return best;
 }
 
-function place(ring: number, name: string): bigint {
-  return createHash('sha1').update(`${ring} ${name}`).digest().readBigUInt64BE(0);
+/** FNV-1a of the name's UTF-16 units. */
+function digest(name: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
+  return hash >>> 0;
+}
+
+/** A permutation of the digests, another one for each ring: the finaliser of MurmurHash3 (Appleby 2011). */
+function place(ring: number, name: number): number {
+  let hash = name ^ Math.imul(ring + 1, 0x9e3779b9);
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
 }

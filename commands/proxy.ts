@@ -1,5 +1,5 @@
 import * as Flags from '@oclif/core/flags';
-import { programVersion } from '../src/agent/version.ts';
+import { programBuild } from '../src/agent/version.ts';
 import { UsageError } from '../src/base/errors.ts';
 import { createLog, LOG_LEVELS } from '../src/base/log.ts';
 import { NO_PROXY_PORTS } from '../src/model/l7.ts';
@@ -81,7 +81,7 @@ export default class ProxyCommand extends BaseCommand<typeof ProxyCommand> {
     const { createProxyProcess } = await import('../src/wiring/proxy.ts');
     const proxy = createProxyProcess({
       paths: this.paths,
-      version: programVersion(),
+      version: programBuild(),
       listeners: flags.listener,
       conntrack: conntrackMaps(flags['conntrack-fd'] ?? [], flags['epochs-fd']),
       log,

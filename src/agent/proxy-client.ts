@@ -7,8 +7,8 @@ import type { AgentToProxy, DnsObservation, ProxyEndpoint, ProxyToAgent } from '
 
 export interface ProxyClientDeps {
   readonly log: Logger;
-  /** Which process answers. */
-  readonly onHello?: ((pid: number) => void) | undefined;
+  /** Which process answers, and what code it runs. */
+  readonly onHello?: ((pid: number, version: string) => void) | undefined;
   readonly onRecords: (records: readonly AccessLogRecord[]) => void;
   /** Log records that the proxy had to throw away. */
   readonly onLost: (records: number) => void;
@@ -159,7 +159,7 @@ export class ProxyClient {
     switch (message.type) {
       case 'hello':
         this.#deps.log.info({ pid: message.pid, version: message.version }, 'connected to the proxy');
-        this.#deps.onHello?.(message.pid);
+        this.#deps.onHello?.(message.pid, message.version);
         return;
       case 'policy-applied':
         this.#onApplied(message.sequence);

@@ -21,6 +21,8 @@ export interface ProxyManagerOptions {
   readonly command: readonly string[];
   /** Undefined: the process keeps all rights, and `status` says so. */
   readonly setpriv: string | undefined;
+  /** What a proxy says of itself that this agent would start; undefined: whatever it says is right. */
+  readonly build?: string | undefined;
 }
 
 export interface ProxyManagerDeps extends Omit<ProxyClientDeps, 'log'> {
@@ -68,6 +70,8 @@ export class ProxyManager implements ProxyPart {
   #check: { trigger(): Promise<void> } | undefined;
   #needed = false;
   #failure: string | undefined;
+  /** Version and build of the process that answered last. */
+  #answering: string | undefined;
 
   constructor(options: ProxyManagerOptions, deps: ProxyManagerDeps) {
     this.#options = options;
@@ -76,7 +80,10 @@ export class ProxyManager implements ProxyPart {
     this.#listeners = new ProxyListeners(join(paths.stateDir, 'proxy-ports.json'), deps);
     const command = setpriv === undefined ? options.command : withReducedRights(setpriv, options.command);
     this.#process = createProxyProcess({ paths, command }, deps.log, () => void this.#check?.trigger());
-    this.#client = new ProxyClient(paths.proxySocket, { ...deps, onHello: (pid) => this.#onHello(pid) });
+    this.#client = new ProxyClient(paths.proxySocket, {
+      ...deps,
+      onHello: (pid, version) => this.#onHello(pid, version),
+    });
   }
 
   get ports(): ProxyPorts {
@@ -138,7 +145,16 @@ export class ProxyManager implements ProxyPart {
         state: 'Warning',
         message: 'the proxy runs with all rights: setpriv of util-linux is missing',
       };
+    const { build } = this.#options;
+    if (build !== undefined && this.#answering !== undefined && this.#answering !== build)
+      return { state: 'Warning', message: this.#outdated(this.#answering, build) };
     return { state: 'Ok', message: '' };
+  }
+
+  /** A proxy of before an upgrade keeps its connections, and its code. */
+  #outdated(answering: string, build: string): string {
+    const { pid } = this.#process;
+    return `the proxy was started by another build (${answering}, this agent is ${build}) and goes on: end process ${pid} when its connections may end, and the agent starts a new one`;
   }
 
   async #ensure(): Promise<void> {
@@ -158,7 +174,8 @@ export class ProxyManager implements ProxyPart {
    * An agent that dies between the start of its proxy and the record of it leaves one that nobody knows of, with the
    * socket and the ports of the one that is to be.
    */
-  #onHello(pid: number): void {
+  #onHello(pid: number, version: string): void {
+    this.#answering = version;
     const { stateDir } = this.#options.paths;
     if (pid === this.#process.pid || !wordsOf(pid).includes(stateDir)) return;
     const ref = processRef(pid);

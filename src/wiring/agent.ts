@@ -17,7 +17,7 @@ import type { AgentOptions } from '../agent/options.ts';
 import { findSetpriv } from '../agent/proxy-launch.ts';
 import { createProxyProcess, ProxyManager } from '../agent/proxy-manager.ts';
 import { noProxy } from '../agent/proxy-part.ts';
-import { programVersion } from '../agent/version.ts';
+import { programBuild, programVersion } from '../agent/version.ts';
 import { packageRoot } from '../base/assets.ts';
 import type { Origin } from '../base/config.ts';
 import { NotPermittedError } from '../base/errors.ts';
@@ -122,7 +122,7 @@ export function createAgent({ options, origins, log }: CreateAgentOptions): Agen
     proxy: (context) =>
       enforcing
         ? new ProxyManager(
-            { paths, command: [PROGRAM, 'proxy'], setpriv: findSetpriv() },
+            { paths, command: [PROGRAM, 'proxy'], setpriv: findSetpriv(), build: programBuild() },
             { ...context, sockets: loadSockets(), datapath, log },
           )
         : noProxy,

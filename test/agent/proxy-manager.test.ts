@@ -10,6 +10,7 @@ import { processRef, signalProcess } from '../../src/agent/process-ref.ts';
 import { findSetpriv } from '../../src/agent/proxy-launch.ts';
 import { PROXY_PORT_RANGE, ProxyListeners } from '../../src/agent/proxy-listeners.ts';
 import { ProxyManager, type ProxyManagerDeps } from '../../src/agent/proxy-manager.ts';
+import { programBuild } from '../../src/agent/version.ts';
 import { packageRoot } from '../../src/base/assets.ts';
 import { silentLog } from '../../src/base/log.ts';
 import { nodePaths } from '../../src/base/paths.ts';
@@ -68,12 +69,14 @@ describe('the proxy manager', { skip: rootOrSkip() }, () => {
     more: Partial<ProxyManagerDeps> = {},
     setpriv?: string,
     command = ['/usr/bin/env', `FAKE_PROXY=${behaviour}`, process.execPath, FAKE],
+    build?: string,
   ): ProxyManager {
     const made = new ProxyManager(
       {
         paths: nodePaths(folder, join(folder, 'bpf')),
         command,
         setpriv,
+        build,
       },
       {
         sockets: loadSockets(),
@@ -158,6 +161,22 @@ describe('the proxy manager', { skip: rootOrSkip() }, () => {
     assert.deepEqual(policies(), [1, 2]);
   });
 
+  it('says that the one which it took over is of another build, until that is replaced', async () => {
+    const one = make('', {}, '/usr/bin/true', undefined, 'new');
+    const old = make();
+    await old.start();
+    await old.need();
+    await old.apply(policy(1), [], 5_000);
+    await old.stop();
+    await one.start();
+    assert.equal(await one.apply(policy(2), [], 5_000), true);
+    assert.equal(starts().length, 1, 'it goes on');
+    const { state, message } = one.status();
+    assert.equal(state, 'Warning');
+    assert.match(message, /another build \(fake, this agent is new\)/);
+    assert.ok(message.includes(`end process ${starts()[0]?.pid} `), message);
+  });
+
   it('is started again at the same ports when it is killed, and told the newest policy at once', async () => {
     const one = make();
     await one.start();
@@ -172,7 +191,7 @@ describe('the proxy manager', { skip: rootOrSkip() }, () => {
 
   it('starts the real proxy with reduced rights, and that acknowledges policies', async () => {
     const real = [join(packageRoot(), 'bin', 'ciliate'), 'proxy'];
-    const one = make('', {}, findSetpriv(), real);
+    const one = make('', {}, findSetpriv(), real, programBuild());
     await one.start();
     await one.need();
     const { pid } = JSON.parse(readFileSync(join(folder, 'pid', 'proxy.started.json'), 'utf8')) as {
@@ -185,6 +204,7 @@ describe('the proxy manager', { skip: rootOrSkip() }, () => {
       readFileSync(join(folder, 'log', 'proxy.out'), 'utf8'),
     );
     assert.equal(await one.apply(policy(6), [], 5_000), true);
+    assert.doesNotMatch(one.status().message, /another build/);
   });
 
   it('takes the place of a proxy that nobody knows of, as an agent leaves that dies in the middle of its start', async () => {

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import type { StagedFiles } from '../base/atomic-file.ts';
 import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { type Identity, isAllocatedIdentity, type NumericIdentity } from '../model/identity.ts';
@@ -26,7 +27,6 @@ import {
   parsePolicy,
   Repository,
   type RepositoryChange,
-  type RepositoryJson,
   type SelectorUse,
   type StoredRule,
 } from '../policy/index.ts';
@@ -40,6 +40,14 @@ import { RuleFiles } from './rule-files.ts';
 interface BeginOptions extends Partial<Pick<OrderedChange, 'endpoints' | 'identities' | 'barrier'>> {
   /** Tell of it also when it touches nobody: the revision moved. */
   readonly always?: boolean;
+}
+
+/** What a change that cannot be kept goes back to. */
+interface Held {
+  readonly repository: Repository;
+  readonly inventory: PolicyInventory;
+  readonly lost: string | undefined;
+  readonly damage: string | undefined;
 }
 
 export interface PolicyManagerOptions {
@@ -96,6 +104,8 @@ export class PolicyManager {
   #damage: string | undefined;
   #importErrors = 0;
   #changes = 0;
+  /** The change under way. */
+  #changing: Promise<unknown> = Promise.resolve();
   /** Identities that the cluster gave up, and policies hold as long as somebody has them here. */
   readonly #leaving = new Set<NumericIdentity>();
   /** Changes of the ipcache that wait: until the endpoints of the last run are found, or their numbers are on disk. */
@@ -213,15 +223,15 @@ export class PolicyManager {
   /**
    * Takes a text of rules, and of groups and services that they name; rules with the same labels as present ones replace
    * them.
-   * @throws PolicyInvalidError (nothing changed), SystemError STATE_UNWRITABLE (nothing changed)
+   * @rejects PolicyInvalidError (nothing changed), SystemError STATE_UNWRITABLE (what was enforced meanwhile is taken back)
    */
-  import(text: string, file: string): RepositoryChange {
+  async import(text: string, file: string): Promise<RepositoryChange> {
     try {
       const { rules, inventory, errors } = parsePolicy(text, { file, nodeLabels: this.#options.nodeLabels });
       if (errors.length > 0) throw new PolicyInvalidError(errors);
-      const change = this.#change(
+      const change = await this.#change(
         (repository) => repository.upsert(rules.map(({ rule }) => rule)),
-        mergeInventory(this.#inventory, inventory),
+        (old) => mergeInventory(old, inventory),
       );
       this.#announce(AgentEventType.policyUpdated, change, change.added);
       return change;
@@ -231,28 +241,34 @@ export class PolicyManager {
     }
   }
 
-  /** Removes every rule with all of `labels`; all rules when it is empty. @throws SystemError STATE_UNWRITABLE */
-  delete(labels: readonly Label[]): RepositoryChange {
-    const change = this.#change((repository) => repository.delete(labels));
+  /** Removes every rule with all of `labels`; all rules when it is empty. @rejects as `import` does */
+  async delete(labels: readonly Label[]): Promise<RepositoryChange> {
+    const change = await this.#change((repository) => repository.delete(labels));
     this.#announce(AgentEventType.policyDeleted, change, change.removed);
     return change;
   }
 
   /**
    * Removes the rules that come from these objects, and these groups and services.
-   * @throws SystemError STATE_UNWRITABLE
+   * @rejects as `import` does
    */
-  deleteObjects(refs: readonly PolicyObjectRef[]): RepositoryChange {
+  async deleteObjects(refs: readonly PolicyObjectRef[]): Promise<RepositoryChange> {
     const names = new Set(refs.map(formatPolicyObject));
-    const ids = this.rules([])
-      .filter(({ rule }) => {
-        const ref = objectOfRule(rule.labels);
-        return ref !== undefined && names.has(formatPolicyObject(ref));
-      })
-      .map(({ id }) => id);
-    const change = this.#change(
-      (repository) => repository.remove(new Set(ids)),
-      withoutObjects(this.#inventory, refs),
+    const isOfThem = ({ rule }: StoredRule): boolean => {
+      const ref = objectOfRule(rule.labels);
+      return ref !== undefined && names.has(formatPolicyObject(ref));
+    };
+    const change = await this.#change(
+      (repository) =>
+        repository.remove(
+          new Set(
+            repository
+              .get([])
+              .filter(isOfThem)
+              .map(({ id }) => id),
+          ),
+        ),
+      (old) => withoutObjects(old, refs),
     );
     this.#announce(AgentEventType.policyDeleted, change, change.removed);
     return change;
@@ -347,47 +363,80 @@ export class PolicyManager {
     this.#order.stop();
   }
 
+  /** One change after the other: each is on disk, or taken back, before the next one begins. */
   #change(
     apply: (repository: Repository) => RepositoryChange,
-    inventory: PolicyInventory = this.#inventory,
-  ): RepositoryChange {
-    const before = { rules: this.#repository.toJSON(), inventory: this.#inventory };
+    merge: (inventory: PolicyInventory) => PolicyInventory = (inventory) => inventory,
+  ): Promise<RepositoryChange> {
+    const changed = this.#changing.then(() => this.#changeNow(apply, merge));
+    this.#changing = changed.catch(() => undefined);
+    return changed;
+  }
+
+  /**
+   * 1. The rules are written, so that a full disk shows before anything else; 2. worked out, and enforced from then on;
+   * 3. meanwhile made safe from a power cut. Where that fails they are taken back, and the former ones enforced again.
+   */
+  async #changeNow(
+    apply: (repository: Repository) => RepositoryChange,
+    merge: (inventory: PolicyInventory) => PolicyInventory,
+  ): Promise<RepositoryChange> {
+    const before: Held = {
+      repository: this.#repository.fork(),
+      inventory: this.#inventory,
+      lost: this.#lost,
+      damage: this.#damage,
+    };
     const change = apply(this.#repository);
-    const wasLost = this.#lost !== undefined;
-    const same = isDeepStrictEqual(inventory, this.#inventory);
-    if (change.added.length === 0 && change.removed.length === 0 && same && !wasLost) return change;
+    const inventory = merge(before.inventory);
+    const same = isDeepStrictEqual(inventory, before.inventory);
+    if (change.added.length === 0 && change.removed.length === 0 && same && before.lost === undefined)
+      return change;
     this.#inventory = inventory;
-    let updates: readonly PolicyUpdate[];
+    let staged: StagedFiles | undefined;
+    let saved: Promise<void> | undefined;
     try {
-      this.#files.write(this.#repository.toJSON(), inventory);
-      updates = this.#follow();
+      staged = this.#files.stage(this.#repository, inventory);
+      const updates = this.#follow();
       this.#deps.prefixes.keep(this.#engine.localIdentities());
+      saved = staged.commit();
+      // What was enforced under rules that are lost cannot be brought back.
+      if (before.lost !== undefined) await saved;
+      this.#enforce(updates, change.revision);
+      await saved;
     } catch (error) {
-      this.#takeBack(before);
+      if (saved === undefined) staged?.discard();
+      await saved?.catch(() => undefined);
+      this.#takeBack(before, saved !== undefined);
       throw error;
     }
+    this.#changes++;
+    return change;
+  }
+
+  #enforce(updates: readonly PolicyUpdate[], revision: number): void {
+    // Nothing followed the rules that were lost: nobody knows whose map they touch, nor which identities it lacks.
+    const wasLost = this.#lost !== undefined;
+    const all = wasLost ? { endpoints: this.#deps.allEndpoints(), barrier: true } : {};
     this.#lost = undefined;
     this.#damage = undefined;
-    this.#changes++;
-    // Nothing followed the rules that were lost: nobody knows whose map they touch, nor which identities it lacks.
-    const all = wasLost ? { endpoints: this.#deps.allEndpoints(), barrier: true } : {};
     const begun = performance.now();
-    const done = this.#begin(updates, `policy revision ${change.revision}`, { ...all, always: true });
+    const done = this.#begin(updates, `policy revision ${revision}`, { ...all, always: true });
     if (wasLost) void done.then(() => this.#tellKnown());
     void done.then(() => this.#deps.onImplemented(performance.now() - begun));
-    return change;
   }
 
   #tellKnown(): void {
     for (const tell of this.#onKnown.splice(0)) tell();
   }
 
-  /** Its rules are other objects than those that the engine follows, though they say the same. */
-  #takeBack(before: { readonly rules: RepositoryJson; readonly inventory: PolicyInventory }): void {
-    this.#repository = Repository.fromJSON(before.rules);
+  #takeBack(before: Held, isOnDisk: boolean): void {
+    this.#repository = before.repository;
     this.#inventory = before.inventory;
-    this.#files.takeBack(before.rules, before.inventory);
-    this.#begin(this.#follow(), `policy revision ${this.revision}`);
+    this.#lost = before.lost;
+    this.#damage = before.damage;
+    if (isOnDisk) this.#files.takeBack(before.repository, before.inventory);
+    this.#begin(this.#follow(), `policy revision ${this.revision}`, { always: true });
   }
 
   /** Makes the engine follow the repository, and names follow the engine. */

@@ -1,15 +1,9 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { setFileAside, writeFileAtomically } from '../base/atomic-file.ts';
+import { type StagedFiles, setFileAside, stageFiles, writeFileAtomically } from '../base/atomic-file.ts';
 import { errorText } from '../base/errors.ts';
 import { EMPTY_INVENTORY, type PolicyInventory } from '../model/policy-inventory.ts';
-import {
-  inventoryObjects,
-  PolicyInvalidError,
-  parsePolicy,
-  Repository,
-  type RepositoryJson,
-} from '../policy/index.ts';
+import { inventoryObjects, PolicyInvalidError, parsePolicy, Repository } from '../policy/index.ts';
 import type { StateFileDeps } from './state-file.ts';
 
 /** What an earlier agent left of the rules. */
@@ -23,8 +17,8 @@ export interface SavedRules {
   readonly damage: string | undefined;
 }
 
-function fileText(rules: RepositoryJson, inventory: PolicyInventory): string {
-  return `${JSON.stringify({ ...rules, inventory: inventoryObjects(inventory) })}\n`;
+function fileText(rules: Repository, inventory: PolicyInventory): string {
+  return `{${rules.savedFields()},"inventory":${JSON.stringify(inventoryObjects(inventory))}}\n`;
 }
 
 /** @throws PolicyInvalidError */
@@ -61,19 +55,24 @@ export class RuleFiles {
     return { repository: Repository.empty(), inventory: EMPTY_INVENTORY, lost, damage: undefined };
   }
 
-  /** @throws SystemError STATE_UNWRITABLE; the first of the two files may have been written already */
-  write(rules: RepositoryJson, inventory: PolicyInventory): void {
-    const text = fileText(rules, inventory);
-    for (const file of this.#files) writeFileAtomically(file, text);
+  /** Begins to write the rules. @throws SystemError STATE_UNWRITABLE, with the files as they were */
+  stage(rules: Repository, inventory: PolicyInventory): StagedFiles {
+    return stageFiles(this.#files, fileText(rules, inventory));
   }
 
-  /** Puts the first file back after `write` threw; if it cannot be, the next change writes it. */
-  takeBack(rules: RepositoryJson, inventory: PolicyInventory): void {
+  /** Puts the files back after `commit` rejected; if they cannot be, the next change writes them. */
+  takeBack(rules: Repository, inventory: PolicyInventory): void {
     try {
-      writeFileAtomically(this.#files[0], fileText(rules, inventory));
+      this.#write(rules, inventory);
     } catch (error) {
-      this.#deps.log.error({ error: errorText(error) }, 'policy file could not be put back');
+      this.#deps.log.error({ error: errorText(error) }, 'policy files could not be put back');
     }
+  }
+
+  /** @throws SystemError STATE_UNWRITABLE; the first of the two files may have been written already */
+  #write(rules: Repository, inventory: PolicyInventory): void {
+    const text = fileText(rules, inventory);
+    for (const file of this.#files) writeFileAtomically(file, text);
   }
 
   /** Rules that an earlier start lost stay lost until an import, however often the agent starts in between. */
@@ -102,7 +101,7 @@ export class RuleFiles {
   /** The rules are known all the same: a full disk is no reason to doubt them. */
   #repair({ repository, inventory }: Pick<SavedRules, 'repository' | 'inventory'>): void {
     try {
-      this.write(repository.toJSON(), inventory);
+      this.#write(repository, inventory);
     } catch (error) {
       this.#deps.log.error(
         { error: errorText(error) },

@@ -1,6 +1,9 @@
-import { closeSync, constants, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, constants, fsync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { promisify } from 'node:util';
 import { SystemError } from './errors.ts';
+
+const fsyncAsync = promisify(fsync);
 
 /** Never through a link: beside a file in a folder of others it could lead anywhere. */
 const WRITE = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
@@ -13,10 +16,23 @@ function remedyFor(error: unknown): string | undefined {
   return code === 'ENOENT' ? 'create the folder' : undefined;
 }
 
+function unwritable(path: string, cause: unknown): SystemError {
+  return new SystemError(`cannot write ${path}`, { code: 'STATE_UNWRITABLE', hint: remedyFor(cause), cause });
+}
+
 function syncFolder(folder: string): void {
   const fd = openSync(folder, 'r');
   try {
     fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+async function syncFolderAsync(folder: string): Promise<void> {
+  const fd = openSync(folder, 'r');
+  try {
+    await fsyncAsync(fd);
   } finally {
     closeSync(fd);
   }
@@ -46,12 +62,58 @@ export function writeFileAtomically(path: string, content: string | Buffer): voi
     syncFolder(dirname(path));
   } catch (cause) {
     if (made) rmSync(temporary, { force: true });
-    throw new SystemError(`cannot write ${path}`, {
-      code: 'STATE_UNWRITABLE',
-      hint: remedyFor(cause),
-      cause,
-    });
+    throw unwritable(path, cause);
   }
+}
+
+/** Files that are to replace others: written, not yet sure to survive a power cut, and not yet in their place. */
+export interface StagedFiles {
+  /**
+   * Puts each in its place and makes sure of it; the event loop goes on meanwhile.
+   * @rejects SystemError code STATE_UNWRITABLE, with nothing left beside them; some may be in their place then
+   */
+  commit(): Promise<void>;
+  /** Leaves everything as it was. */
+  discard(): void;
+}
+
+/**
+ * Begins to replace files of one folder by the same `content`, each as `writeFileAtomically` does. A full disk shows here.
+ * @throws SystemError code STATE_UNWRITABLE, with the files unchanged and nothing left beside them
+ */
+export function stageFiles(paths: readonly [string, ...string[]], content: string | Buffer): StagedFiles {
+  const staged: { readonly path: string; readonly fd: number }[] = [];
+  const bytes = Buffer.from(content);
+  const end = (isGiven: boolean): void => {
+    for (const { path, fd } of staged.splice(0)) {
+      closeSync(fd);
+      if (!isGiven) rmSync(`${path}.new`, { force: true });
+    }
+  };
+  for (const path of paths) {
+    try {
+      const fd = openSync(`${path}.new`, WRITE, 0o640);
+      staged.push({ path, fd });
+      writeAll(fd, bytes);
+    } catch (cause) {
+      end(false);
+      throw unwritable(path, cause);
+    }
+  }
+  return {
+    commit: async () => {
+      try {
+        await Promise.all(staged.map(({ fd }) => fsyncAsync(fd)));
+        for (const { path } of staged) renameSync(`${path}.new`, path);
+        end(true);
+        await syncFolderAsync(dirname(paths[0]));
+      } catch (cause) {
+        end(false);
+        throw unwritable(paths[0], cause);
+      }
+    },
+    discard: () => end(false),
+  };
 }
 
 /** Renames a file that cannot be understood to `<path>.corrupt-<time>`, so that it can be looked at. @returns the new name */

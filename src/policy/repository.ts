@@ -57,6 +57,9 @@ function replacementKey({ labels }: Rule): string | undefined {
 /** The first revision: that of a repository which never held a rule. */
 export const FIRST_REVISION = 1;
 
+/** Stored rule -> its text among the saved ones. Neither changes. */
+const savedTexts = new WeakMap<StoredRule, string>();
+
 /** The rules of a node and their revision, which grows by one with every change. */
 export class Repository {
   #snapshot: PolicySnapshot;
@@ -73,6 +76,11 @@ export class Repository {
 
   get revision(): number {
     return this.#snapshot.revision;
+  }
+
+  /** Another repository with the same rules: changes of the one are none of the other. */
+  fork(): Repository {
+    return new Repository(this.#snapshot, this.#nextRuleId);
   }
 
   snapshot(): PolicySnapshot {
@@ -125,6 +133,18 @@ export class Repository {
     const kept = this.#snapshot.rules.filter(({ id }) => !gone.has(id));
     this.#snapshot = { revision: this.revision + 1, rules: [...kept, ...added] };
     return { revision: this.revision, added, removed };
+  }
+
+  /** The fields of the text of `toJSON`, without the braces. A rule is put into words once. */
+  savedFields(): string {
+    const { revision, rules } = this.#snapshot;
+    const texts = rules.map((stored) => {
+      const text = savedTexts.get(stored) ?? JSON.stringify({ id: stored.id, rule: ruleJson(stored.rule) });
+      savedTexts.set(stored, text);
+      return text;
+    });
+    const head = { version: SAVED_VERSION, revision, nextRuleId: this.#nextRuleId };
+    return `${JSON.stringify(head).slice(1, -1)},"rules":[${texts.join(',')}]`;
   }
 
   toJSON(): RepositoryJson {

@@ -6,6 +6,7 @@ import {
   readFileSync,
   renameSync,
   rmdirSync,
+  rmSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -225,6 +226,47 @@ describe('a change of policy', () => {
     assert.equal(readFileSync(join(node.folder, 'policy.json'), 'utf8'), before);
     rmdirSync(join(node.folder, 'policy.json.new'));
     assert.equal((await node.client.putPolicy(allowRule('s', 'db', 'web'))).revision, 3);
+  });
+});
+
+describe('a change of policy that is enforced and cannot be kept', () => {
+  it('is taken back, with the reason, and the next one is kept', async () => {
+    await create(node, 'web', ip(9), 7);
+    await node.client.putPolicy(allowRule('r', 'web', 'db'));
+    await until('it is enforced', () => node.kernel.calls.some((call) => /^policy 7 .*ingress$/.test(call)));
+    const before = node.kernel.endpoints.get(7)?.policy;
+    const file = join(node.folder, 'policy.backup.json');
+    rmSync(file);
+    // Nothing can be renamed over a folder that is not empty; that shows only when the new file is complete.
+    mkdirSync(join(file, 'in-the-way'), { recursive: true });
+    const denied = allowRule('r', 'web', 'db').replace('ingress', 'ingressDeny');
+    await assert.rejects(node.client.putPolicy(denied), /cannot write .*policy/);
+    assert.equal((await node.client.policy()).revision, 2);
+    await until('the old one is enforced', async () => {
+      const [web] = await node.client.endpoints();
+      return web?.status?.policy?.realized?.['policy-revision'] === 2 && web.status.state === 'ready';
+    });
+    assert.deepEqual(node.kernel.endpoints.get(7)?.policy, before);
+    assert.match(readFileSync(join(node.folder, 'policy.json'), 'utf8'), /"revision":2,/);
+    rmSync(file, { recursive: true });
+    assert.equal((await node.client.putPolicy(denied)).revision, 3);
+    for (const name of ['policy.json', 'policy.backup.json'])
+      assert.match(readFileSync(join(node.folder, name), 'utf8'), /"revision":3,/);
+  });
+
+  it('never mixes with one that came at the same time', async () => {
+    const names = Array.from({ length: 20 }, (_, i) => `r${i}`);
+    const revisions = await Promise.all(
+      names.map(async (name) => (await node.client.putPolicy(allowRule(name, name, 'db'))).revision),
+    );
+    assert.equal((await node.client.policy()).revision, 21);
+    assert.equal(Math.max(...revisions.map((revision) => revision ?? 0)), 21);
+    const saved = JSON.parse(readFileSync(join(node.folder, 'policy.json'), 'utf8'));
+    assert.equal(saved.rules.length, 20);
+    assert.equal(
+      readFileSync(join(node.folder, 'policy.backup.json'), 'utf8'),
+      readFileSync(join(node.folder, 'policy.json'), 'utf8'),
+    );
   });
 });
 

@@ -70,8 +70,8 @@ describe('rules whose files are all corrupt', () => {
     return manager.resolve(identity);
   }
 
-  it('are lost, at this start and at each one after it, until rules are imported', () => {
-    started().import(RULE, 'rule.json');
+  it('are lost, at this start and at each one after it, until rules are imported', async () => {
+    await started().import(RULE, 'rule.json');
     for (const file of ['policy.json', 'policy.backup.json']) writeFileSync(join(stateDir, file), '{');
     for (const start of ['first', 'second', 'third']) {
       const manager = started();
@@ -79,7 +79,7 @@ describe('rules whose files are all corrupt', () => {
       assert.equal(resolved(manager), undefined, `${start} start`);
     }
     assert.equal(readdirSync(stateDir).filter((name) => name.includes('.corrupt-')).length, 2);
-    started().import(RULE, 'rule.json');
+    await started().import(RULE, 'rule.json');
     const after = started();
     assert.equal(after.lost, undefined);
     assert.equal(after.ruleCount, 1);

@@ -125,6 +125,23 @@ describe('Repository', () => {
     assert.equal(repository.toJSON().version, 2);
   });
 
+  it('says in words what it says as a value, also after a change and of a fork that goes on by itself', () => {
+    const repository = Repository.empty();
+    const text = (of: Repository): unknown => JSON.parse(`{${of.savedFields()}}`);
+    const value = (of: Repository): unknown => JSON.parse(JSON.stringify(of));
+    assert.deepEqual(text(repository), value(repository));
+    repository.add([...bare('a'), ...bare('b')]);
+    assert.deepEqual(text(repository), value(repository));
+    const fork = repository.fork();
+    repository.remove(new Set([1]));
+    assert.deepEqual(text(repository), value(repository));
+    assert.equal(fork.revision, 2);
+    assert.deepEqual(
+      fork.snapshot().rules.map(({ id }) => id),
+      [1, 2],
+    );
+  });
+
   it('is restored with revision, rules and numbers', () => {
     const repository = Repository.empty();
     repository.add(bare('a'));

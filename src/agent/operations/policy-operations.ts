@@ -82,7 +82,7 @@ export function policyOperations(deps: OperationsDeps): PolicyOperations {
       refuseWhileStarting(deps);
       const { policy } = deps;
       try {
-        policy.import(text, 'the request');
+        await policy.import(text, 'the request');
       } catch (cause) {
         if (!(cause instanceof PolicyInvalidError)) throw cause;
         const syntax = cause.problems.some(({ code }) => code === 'SYNTAX');
@@ -98,7 +98,7 @@ export function policyOperations(deps: OperationsDeps): PolicyOperations {
       if (wanted.length > 0 && policy.rules(wanted).length === 0) {
         throw notFound(`no rule has the labels ${labels.join(', ')}`);
       }
-      policy.delete(wanted);
+      await policy.delete(wanted);
       return policyAnswer(deps);
     },
 
@@ -113,7 +113,7 @@ export function policyOperations(deps: OperationsDeps): PolicyOperations {
       refuseWhileStarting(deps);
       const refs = parseObjects(texts);
       refuseAbsent(deps, refs);
-      deps.policy.deleteObjects(refs);
+      await deps.policy.deleteObjects(refs);
       return policyAnswer(deps);
     },
 

@@ -42,6 +42,10 @@ spec:
     toPorts:
     - ports: [{ port: "53", protocol: ANY }]
       rules: { dns: [{ matchName: www.x.io }, { matchName: sbig.x.io }] }
+  - toEntities: [host, remote-node]
+    toPorts:
+    - ports: [{ port: "53", protocol: ANY }]
+      rules: { dns: [{ matchName: www.x.io }, { matchName: sbig.x.io }] }
   - toFQDNs: [{ matchName: www.x.io }, { matchPattern: "s*.x.io" }]
     toPorts:
     - ports: [{ port: "${PORT}", protocol: TCP }]
@@ -87,6 +91,15 @@ describe('names in toFQDNs, enforced', { skip: bpfOrSkip() }, () => {
     const server = await startProcess(inNetns(netns, argv));
     nameServers.set(name, server);
     await server.waitForLine(/^ready$/);
+  }
+
+  /** One on the node itself, as a machine has that keeps a cache of names. */
+  async function startOnNode(node: string): Promise<StartedProcess> {
+    const argv = [process.execPath, join(HERE, '../support/dns-server.ts'), JSON.stringify(ZONE)];
+    const server = await startProcess(inNetns(lab.node(node).netns, argv));
+    started.push(server);
+    await server.waitForLine(/^ready$/);
+    return server;
   }
 
   after(async () => {
@@ -144,6 +157,20 @@ describe('names in toFQDNs, enforced', { skip: bpfOrSkip() }, () => {
       assert.match(output, new RegExp(`"transport":"udp","from":"${client} `));
       assert.match(output, new RegExp(`"transport":"tcp","from":"${client} `));
       assert.doesNotMatch(output, /other/);
+    });
+
+  for (const where of ['node1', 'node2'])
+    it(`are learned from a name server on a node, ${where} for a pod of node1, by UDP and TCP`, async () => {
+      const server = await startOnNode(where);
+      const { ipv4, ipv6 } = lab.node(where);
+      assert.deepEqual(await visit('www.x.io', 'A', ipv4), ['answer 192.0.2.1', 'connected']);
+      assert.deepEqual(await visit('www.x.io', 'AAAA', `[${ipv6}]`), ['answer 2001:db8::1', 'connected']);
+      assert.deepEqual(await visit('sbig.x.io', 'A', ipv4), ['answer 192.0.2.2', 'connected']);
+      assert.deepEqual(await visit('other.x.io', 'A', ipv4), ['EREFUSED']);
+      const seen = server.output();
+      assert.match(seen, /www.x.io.*"transport":"udp"/);
+      assert.match(seen, /sbig.x.io.*"transport":"tcp"/);
+      assert.doesNotMatch(seen, /other/);
     });
 
   it('are shown, and forgotten when told, by fqdn cache', async () => {

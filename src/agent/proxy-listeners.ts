@@ -24,7 +24,7 @@ const LISTENERS: readonly { readonly name: ListenerName; readonly transports: re
   { name: 'kafka-ingress', transports: ['tcp'] },
   { name: 'kafka-egress', transports: ['tcp'] },
   { name: 'dns-egress', transports: ['udp', 'tcp', 'reply'] },
-  ...PAIR_KINDS.flatMap((kind) =>
+  ...(['tls', ...PAIR_KINDS] as const).flatMap((kind) =>
     (['ingress', 'egress'] as const).map((direction) => ({
       name: `${kind}-${direction}` as const,
       transports: ['tcp'] as const,

@@ -23,7 +23,7 @@ const OUTCOMES = {
   denied: 'denied',
   parse_errors: 'error',
 } as const;
-const KINDS: readonly L7Kind[] = ['http', 'kafka', 'dns', ...PAIR_KINDS];
+const KINDS: readonly L7Kind[] = ['http', 'kafka', 'dns', 'tls', ...PAIR_KINDS];
 
 /** Requests and answers of every protocol. */
 export function addProxyMetrics(set: MetricSet, deps: ProxyMetricsDeps): void {

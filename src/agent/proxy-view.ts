@@ -9,7 +9,7 @@ const PROTOCOL_NAMES: ReadonlyMap<number, string> = new Map(
   Object.entries(Protocol).map(([name, number]) => [number, name.toUpperCase()]),
 );
 
-const L7_KINDS: readonly L7Kind[] = ['http', 'kafka', 'dns', ...PAIR_KINDS];
+const L7_KINDS: readonly L7Kind[] = ['http', 'kafka', 'dns', 'tls', ...PAIR_KINDS];
 
 /** Which parser listens at a port; undefined when none does. */
 export function parserAt(ports: ProxyPorts, port: number): L7Kind | undefined {

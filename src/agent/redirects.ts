@@ -32,6 +32,6 @@ export function withoutProxy(mapState: MapState): MapState {
 /** Whether a rule needs the proxy. */
 export function needsProxy({ ingress, egress }: Rule): boolean {
   return [...(ingress ?? []), ...(egress ?? [])].some((item) =>
-    item.ports?.some(({ l7 }) => l7 !== undefined),
+    item.ports?.some(({ l7, serverNames }) => l7 !== undefined || (serverNames?.length ?? 0) > 0),
   );
 }

@@ -53,6 +53,8 @@ export type L7Rules =
   | { readonly kind: 'http'; readonly rules: readonly HttpRule[] }
   | { readonly kind: 'kafka'; readonly rules: readonly KafkaRule[] }
   | { readonly kind: 'dns'; readonly rules: readonly DnsPattern[] }
+  /** Names of servers that TLS may ask for, as `parseServerName` gives them; the entry's `serverNames`. */
+  | { readonly kind: 'tls'; readonly rules: readonly string[] }
   | { readonly kind: PairKind; readonly rules: readonly PairRule[] }
   /** An `l7proto` that nothing can judge: what must pass by it is dropped. */
   | { readonly kind: 'other'; readonly protocol: string; readonly rules: readonly PairRule[] };
@@ -70,6 +72,8 @@ export const NO_PROXY_PORTS: ProxyPorts = {
   'kafka-egress': 0,
   'dns-ingress': 0,
   'dns-egress': 0,
+  'tls-ingress': 0,
+  'tls-egress': 0,
   'memcache-ingress': 0,
   'memcache-egress': 0,
   'cassandra-ingress': 0,
@@ -151,6 +155,12 @@ export interface DnsRecord {
   readonly ttlSeconds: number;
 }
 
+/** A connection with TLS, which is judged as a whole. */
+export interface TlsRecord {
+  /** That the client asked for, lower case; empty without one, or where it is not known to be TLS. */
+  readonly serverName: string;
+}
+
 /** A request of a protocol of `l7proto`, by the words of its rules; empty for what could not be read. */
 export interface PairRecord {
   readonly fields: Readonly<Record<string, string>>;
@@ -178,5 +188,6 @@ export interface AccessLogRecord {
     | ({ readonly kind: 'http' } & HttpRecord)
     | ({ readonly kind: 'kafka' } & KafkaRecord)
     | ({ readonly kind: 'dns' } & DnsRecord)
+    | ({ readonly kind: 'tls' } & TlsRecord)
     | ({ readonly kind: PairKind } & PairRecord);
 }

@@ -70,7 +70,15 @@ export interface ProxyCounters {
 
 /** One of each protocol. */
 export function byL7Kind<T>(make: () => T): Record<L7Kind, T> {
-  return { http: make(), kafka: make(), dns: make(), memcache: make(), cassandra: make(), r2d2: make() };
+  return {
+    http: make(),
+    kafka: make(),
+    dns: make(),
+    tls: make(),
+    memcache: make(),
+    cassandra: make(),
+    r2d2: make(),
+  };
 }
 
 const noRequests = { received: 0, forwarded: 0, denied: 0, error: 0 };

@@ -30,13 +30,14 @@ export interface Grant {
 }
 
 /** A text that two grants share exactly when they make the same entries but for the rule. */
-export function grantMeaning({ direction, peer, verdict, l4 }: Grant): string {
+export function grantMeaning({ direction, peer, verdict, l4, l7 }: Grant): string {
   const ports = l4.map(({ protocol, prefixes }) => {
     const all = prefixes.map(({ port, portPrefixLength }) => `${port}/${portPrefixLength}`);
     return `${protocol}:${all.join(',')}`;
   });
   const proxyPort = verdict.kind === 'redirect' ? verdict.proxyPort : 0;
-  return JSON.stringify([direction, peer.kind, peer.text, verdict.kind, proxyPort, ports.join(' ')]);
+  const yields = l7?.kind === 'tls';
+  return JSON.stringify([direction, peer.kind, peer.text, verdict.kind, proxyPort, yields, ports.join(' ')]);
 }
 
 type ByDirection<T> = Readonly<Record<Direction, T>>;
@@ -78,31 +79,35 @@ const L7_PROTOCOLS: Readonly<Record<L7Rules['kind'], readonly number[]>> = {
   http: [Protocol.tcp],
   kafka: [Protocol.tcp],
   dns: [Protocol.tcp, Protocol.udp],
+  tls: [Protocol.tcp],
   memcache: [Protocol.tcp],
   cassandra: [Protocol.tcp],
   r2d2: [Protocol.tcp],
   other: [Protocol.tcp],
 };
-const TLS_PROTOCOLS: readonly number[] = [Protocol.tcp];
 
-function isJudged({ l7, serverNames }: PortRule): boolean {
-  return l7 !== undefined || (serverNames?.length ?? 0) > 0;
+/** What is judged of the connections that an entry is for: requests, or the server that TLS asks for. */
+function rulesToJudge({ l7, serverNames }: PortRule): L7Rules | undefined {
+  if (l7 !== undefined || serverNames === undefined || serverNames.length === 0) return l7;
+  return { kind: 'tls', rules: serverNames };
 }
 
-/** Nobody reads server names, and the requests of an unknown protocol: what may pass only by them does not pass. */
-function judgedPart(rule: PortRule, direction: Direction, ports: ProxyPorts): Part {
-  const { l7 } = rule;
-  const protocols = l7 === undefined ? TLS_PROTOCOLS : L7_PROTOCOLS[l7.kind];
+/** Nobody reads the requests of an unknown protocol: what may pass only by them does not pass. */
+function judgedPart(rule: PortRule, l7: L7Rules, direction: Direction, ports: ProxyPorts): Part {
+  const protocols = L7_PROTOCOLS[l7.kind];
   const l4 = l4Matches([rule]).filter(({ protocol }) => protocols.includes(protocol));
-  const proxyPort = l7 === undefined || l7.kind === 'other' ? 0 : ports[`${l7.kind}-${direction}`];
+  const proxyPort = l7.kind === 'other' ? 0 : ports[`${l7.kind}-${direction}`];
   return { l4, verdict: { kind: 'redirect', proxyPort }, l7 };
 }
 
 function partsOf(item: RuleItem, direction: Direction, ports: ProxyPorts): readonly Part[] {
   if (item.icmps !== undefined) return [{ l4: icmpMatches(item.icmps), verdict: ALLOW }];
   if (item.ports === undefined) return [{ l4: [ALL_L4], verdict: ALLOW }];
-  const plain = item.ports.filter((rule) => !isJudged(rule));
-  const judged = item.ports.filter(isJudged).map((rule) => judgedPart(rule, direction, ports));
+  const plain = item.ports.filter((rule) => rulesToJudge(rule) === undefined);
+  const judged = item.ports.flatMap((rule) => {
+    const l7 = rulesToJudge(rule);
+    return l7 === undefined ? [] : [judgedPart(rule, l7, direction, ports)];
+  });
   return plain.length === 0 ? judged : [{ l4: l4Matches(plain), verdict: ALLOW }, ...judged];
 }
 

@@ -59,7 +59,7 @@ export type NaiveVerdict =
   | { readonly kind: 'allow' }
   /** `DROP_POLICY` or `DROP_POLICY_DENY`. */
   | { readonly kind: 'deny'; readonly reason: number }
-  /** Through the proxy that judges requests of this kind; `sni` is one that nobody has. */
+  /** Through the proxy that judges requests of this kind; `tls` where only server names are asked for. */
   | {
       readonly kind: 'redirect';
       readonly l7: string;
@@ -123,7 +123,7 @@ export function evaluateNaive(
   const localhost = direction === 'ingress' && fromHost && options.allowLocalhost === 'always';
   const passes = localhost || !deniesByDefault(selecting, options, query);
   const kinds = items.flatMap((item) => (match(item) ?? []).flatMap((rule) => l7KindOf(rule) ?? []));
-  const l7 = kinds.find((name) => name !== 'sni') ?? kinds[0];
+  const l7 = kinds.find((name) => name !== 'tls') ?? kinds[0];
   if (l7 !== undefined) {
     const requests = selecting.flatMap((rule) => requestsOf(rule, direction, match));
     return { kind: 'redirect', l7, requests: passes ? [...requests, undefined] : requests };
@@ -143,8 +143,11 @@ function requestsOf(
     const ports = match(item);
     if (ports === undefined) return [];
     if (ports.length === 0) return [undefined];
-    const known = ports.filter((port) => l7KindOf(port) !== 'sni');
-    return known.flatMap(({ l7 }) => (open ? [l7, undefined] : [l7]));
+    return ports.flatMap((port) => {
+      const l7: L7Rules | undefined =
+        l7KindOf(port) === 'tls' ? { kind: 'tls', rules: port.serverNames ?? [] } : port.l7;
+      return open ? [l7, undefined] : [l7];
+    });
   });
 }
 
@@ -158,7 +161,7 @@ function judgedPorts(items: readonly RuleItem[], names: readonly NamedPort[]): J
   return items.flatMap(({ ports }) =>
     (ports ?? []).flatMap((rule) => {
       const kind = l7KindOf(rule);
-      if (kind === undefined || kind === 'sni') return [];
+      if (kind === undefined || kind === 'tls') return [];
       return [6, 17].flatMap((protocol) =>
         l7Speaks(kind, protocol)
           ? rule.ports.flatMap((spec) => {

@@ -100,6 +100,8 @@ const STAND_IN_PORTS: ProxyPorts = {
   'cassandra-egress': 10,
   'r2d2-ingress': 11,
   'r2d2-egress': 12,
+  'tls-ingress': 13,
+  'tls-egress': 14,
 };
 
 function lockedBy(policy: ResolvedPolicy): string | undefined {

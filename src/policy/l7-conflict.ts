@@ -28,10 +28,13 @@ function sharedPeer(
   return undefined;
 }
 
+/** Server names contradict nothing: where requests of a kind are judged, they give way to it. */
+const isOfKind = (l7: Grant['l7']): l7 is NonNullable<Grant['l7']> => l7 !== undefined && l7.kind !== 'tls';
+
 /** Whether grants judge requests of more than one kind in one direction: only then can they contradict each other. */
 export function mixesL7(grants: readonly Grant[]): boolean {
   const kinds = new Set(
-    grants.flatMap(({ direction, l7 }) => (l7 === undefined ? [] : [`${direction} ${l7.kind}`])),
+    grants.flatMap(({ direction, l7 }) => (isOfKind(l7) ? [`${direction} ${l7.kind}`] : [])),
   );
   return kinds.size > new Set([...kinds].map((kind) => kind.split(' ')[0])).size;
 }
@@ -47,7 +50,7 @@ export function findL7Conflict(
   nameOf: (grant: Grant) => string,
 ): string | undefined {
   if (!mixesL7(grants)) return undefined;
-  const judged = grants.filter((grant): grant is JudgedGrant => grant.l7 !== undefined);
+  const judged = grants.filter((grant): grant is JudgedGrant => isOfKind(grant.l7));
   for (const [i, one] of judged.entries()) {
     for (const other of judged.slice(i + 1)) {
       if (one.direction !== other.direction || one.l7.kind === other.l7.kind) continue;

@@ -31,9 +31,7 @@ function filterOf(match: L4Match, grant: Grant, peers: L7Filter['peers']): L7Fil
 }
 
 function filtersOf(grant: Grant, identities: ReadonlySet<NumericIdentity>): readonly L7Filter[] {
-  // Nobody judges server names: such a grant lets no request through.
-  if (grant.verdict.kind === 'deny' || (grant.verdict.kind === 'redirect' && grant.l7 === undefined))
-    return [];
+  if (grant.verdict.kind === 'deny') return [];
   if (identities.size === 0) return [];
   const peers = identities.has(0) ? undefined : [...identities].sort((a, b) => a - b);
   const matches = grant.l4.filter(

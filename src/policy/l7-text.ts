@@ -40,7 +40,7 @@ export function l7Texts(l7: TraceL7): readonly string[] {
     case 'kafka':
       return l7.rules.map(kafkaText);
     case 'tls':
-      return l7.rules.map((name) => `tls: server ${name}, which nothing judges yet: the flow is dropped`);
+      return l7.rules.map((name) => `tls: server ${name}`);
     case 'memcache':
     case 'cassandra':
     case 'r2d2':

@@ -15,13 +15,16 @@ export interface MapStateItem {
 }
 
 /** Precedence of the verdicts at one priority: deny beats redirect beats allow. */
-const VERDICT_RANK: Record<MapStateVerdict['kind'], number> = { allow: 1, redirect: 2, deny: 255 };
-/** Of a redirect to somebody who listens: it beats one to nobody, which lets nothing through. */
-const LISTENED_RANK = 3;
+const VERDICT_RANK: Record<MapStateVerdict['kind'], number> = { allow: 1, redirect: 3, deny: 255 };
+/** Of a redirect to the judge of server names: a judge of requests beats it, whether anybody listens there or not. */
+const SERVER_NAMES_RANK = 2;
 
-function rankOf(verdict: MapStateVerdict): number {
-  const listened = verdict.kind === 'redirect' && verdict.proxyPort !== 0;
-  return listened ? LISTENED_RANK : VERDICT_RANK[verdict.kind];
+/** Whom a redirect is for, as far as precedence goes. */
+export type RedirectTo = 'requests' | 'server-names';
+
+function rankOf(verdict: MapStateVerdict, to: RedirectTo): number {
+  const yields = verdict.kind === 'redirect' && to === 'server-names';
+  return yields ? SERVER_NAMES_RANK : VERDICT_RANK[verdict.kind];
 }
 const MAX_PRIORITY = 0xffffff;
 
@@ -30,12 +33,12 @@ const MAX_PRIORITY = 0xffffff;
  * The greatest, 0xffffffff, is a deny of priority 0.
  * @param priority 0 (strongest) .. 2^24-1
  */
-export function precedenceOf(verdict: MapStateVerdict, priority = 0): number {
-  return (MAX_PRIORITY - priority) * 256 + rankOf(verdict);
+export function precedenceOf(verdict: MapStateVerdict, priority = 0, to: RedirectTo = 'requests'): number {
+  return (MAX_PRIORITY - priority) * 256 + rankOf(verdict, to);
 }
 
-export function makeEntry(verdict: MapStateVerdict, ruleId: number): MapStateEntry {
-  return { verdict, precedence: precedenceOf(verdict), ruleId };
+export function makeEntry(verdict: MapStateVerdict, ruleId: number, to?: RedirectTo): MapStateEntry {
+  return { verdict, precedence: precedenceOf(verdict, 0, to), ruleId };
 }
 
 /** The entry that stands when two claim one key: the greater precedence, then the older rule. */

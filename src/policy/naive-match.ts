@@ -214,10 +214,10 @@ export function portsMeant(
   return numbers.size === 1 && only !== undefined ? [only, only] : undefined;
 }
 
-/** A kind of requests, `sni` for server names, which nobody judges; undefined for a rule without. */
+/** A kind of requests, `tls` for server names; undefined for a rule without. */
 export function l7KindOf({ l7, serverNames }: PortRule): string | undefined {
   if (l7 !== undefined) return l7.kind;
-  return serverNames !== undefined && serverNames.length > 0 ? 'sni' : undefined;
+  return serverNames !== undefined && serverNames.length > 0 ? 'tls' : undefined;
 }
 
 /** HTTP, Kafka and TLS are spoken over TCP, DNS over UDP too. */

@@ -1,5 +1,6 @@
 import type { L7Rules } from '../model/l7.ts';
 import { isPortName } from '../model/named-port.ts';
+import { parseServerName, ServerNameError } from '../model/server-name.ts';
 import { type Decoder, type Field, quote, suggestion } from './decoder.ts';
 import { PORT_DENY_RULE_FIELDS, PORT_FIELDS, PORT_RULE_FIELDS } from './fields.ts';
 import { decodeL7Rules } from './parse-l7.ts';
@@ -152,17 +153,29 @@ function checkL7Port(decoder: Decoder, decoded: DecodedPort, l7: L7Rules): void 
   }
 }
 
+function decodeServerName(decoder: Decoder, item: Field, name: string): string | undefined {
+  try {
+    return parseServerName(name);
+  } catch (error) {
+    if (!(error instanceof ServerNameError)) throw error;
+    return decoder.report(
+      item,
+      'VALUE',
+      error.message,
+      'write www.example.org, *.example.org or **.example.org',
+    );
+  }
+}
+
 function decodeServerNames(decoder: Decoder, field: Field, l7: L7Rules | undefined): string[] {
   const names = (decoder.items(field) ?? []).map((item) => {
     const name = decoder.text(item);
-    return name === '' ? decoder.report(item, 'VALUE', 'the server name is empty') : name?.toLowerCase();
+    return name === undefined ? undefined : decodeServerName(decoder, item, name);
   });
   if (names.length > 0 && l7 !== undefined) {
     const reason = `serverNames and ${l7.kind} rules cannot stand in one entry: TLS is not opened on its way`;
     decoder.report(field, 'CONFLICT', reason, 'make two entries of toPorts');
   }
-  if (names.length > 0)
-    decoder.warn(field, 'server names are not judged: no connection to these ports passes', 'leave them out');
   return names.filter((name) => name !== undefined);
 }
 

@@ -101,7 +101,8 @@ function grantsOfDirection(request: ResolveRequest, direction: Direction, denies
 
 /** Puts a grant's entries for one peer among `items`. */
 export function addGrant(items: Map<string, MapStateItem>, grant: Grant, identity: NumericIdentity): void {
-  const entry = makeEntry(grant.verdict, grant.ruleId);
+  const to = grant.l7?.kind === 'tls' ? 'server-names' : 'requests';
+  const entry = makeEntry(grant.verdict, grant.ruleId, to);
   for (const { protocol, prefixes } of grant.l4) {
     for (const { port, portPrefixLength } of prefixes) {
       const key = { direction: grant.direction, identity, protocol, port, portPrefixLength };

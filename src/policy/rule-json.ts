@@ -82,6 +82,8 @@ export function l7Json(l7: L7Rules): Readonly<Record<string, string | readonly o
       return { kafka: l7.rules.map(kafkaJson) };
     case 'dns':
       return { dns: l7.rules.map(dnsJson) };
+    case 'tls':
+      return { serverNames: l7.rules.map((name) => ({ name })) };
     case 'memcache':
     case 'cassandra':
     case 'r2d2':

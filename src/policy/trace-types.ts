@@ -27,5 +27,5 @@ export type TraceL4 =
   | { readonly kind: 'port'; readonly protocol: number; readonly port: number }
   | { readonly kind: 'icmp'; readonly family: 4 | 6; readonly type: number };
 
-/** What a connection's requests must look like: L7 rules, or names of TLS servers, which the proxy does not judge yet. */
-export type TraceL7 = L7Rules | { readonly kind: 'tls'; readonly rules: readonly string[] };
+/** What a connection's requests must look like. */
+export type TraceL7 = L7Rules;

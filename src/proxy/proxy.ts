@@ -11,6 +11,7 @@ import { createKafkaPart } from './kafka/part.ts';
 import { createPairParts } from './pairs/part.ts';
 import type { ProxyHost, ProxyPart } from './part.ts';
 import { PolicyHolder } from './policy-holder.ts';
+import { createTlsPart } from './tls/part.ts';
 import type { Clock, Dial, DialStream, FlowOf, LogSink } from './types.ts';
 
 export type { ProxyHost, ProxyPart } from './part.ts';
@@ -38,7 +39,7 @@ export interface ProxyDeps {
   readonly clock?: Clock | undefined;
   /** Also told each access log record: for tests and tools. */
   readonly record?: LogSink | undefined;
-  /** Parts beside HTTP, Kafka and the protocols of `l7proto`. */
+  /** Parts beside HTTP, Kafka, TLS and the protocols of `l7proto`. */
   readonly parts?: readonly ((host: ProxyHost) => ProxyPart)[] | undefined;
 }
 
@@ -110,6 +111,7 @@ class NodeProxy implements L7Proxy {
       createHttpPart({ limits: { ...DEFAULT_LIMITS, ...options.http }, maxConnections }, host),
       createKafkaPart({ maxConnections }, host),
       ...createPairParts({ maxConnections }, host),
+      createTlsPart({ maxConnections }, host),
       ...(deps.parts ?? []).map((make) => make(host)),
     ];
   }

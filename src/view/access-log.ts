@@ -32,6 +32,8 @@ function requestText({ l7 }: AccessLogRecord, options: AccessLogOptions): string
       const code = statusText(l7.errorCode, options);
       return `api key ${l7.apiKey} version ${l7.apiVersion} correlation ${l7.correlationId}${topics}${code}`;
     }
+    case 'tls':
+      return l7.serverName === '' ? 'no server name' : `server ${l7.serverName}`;
     case 'memcache':
     case 'cassandra':
     case 'r2d2':

@@ -16,6 +16,8 @@ const PORTS: ProxyPorts = {
   'kafka-egress': 10004,
   'dns-ingress': 0,
   'dns-egress': 10005,
+  'tls-ingress': 10020,
+  'tls-egress': 10021,
   'memcache-ingress': 10007,
   'memcache-egress': 10008,
   'cassandra-ingress': 10009,

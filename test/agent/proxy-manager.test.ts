@@ -111,7 +111,7 @@ describe('the proxy manager', { skip: rootOrSkip() }, () => {
     assert.equal(unused, 0);
     for (const port of Object.values(ports))
       assert.ok(port >= PROXY_PORT_RANGE.first && port <= PROXY_PORT_RANGE.last);
-    assert.equal(new Set(Object.values(ports)).size, 11);
+    assert.equal(new Set(Object.values(ports)).size, 13);
     assert.equal(await one.apply(policy(3), [], 5_000), true);
     const words = starts()[0]?.words ?? [];
     const listeners = words.filter((_, i) => words[i - 1] === '--listener');
@@ -125,7 +125,7 @@ describe('the proxy manager', { skip: rootOrSkip() }, () => {
         'dns-egress/udp4',
         'dns-egress/tcp4',
         'dns-egress/reply4',
-        ...['memcache', 'cassandra', 'r2d2'].flatMap((kind) => [
+        ...['tls', 'memcache', 'cassandra', 'r2d2'].flatMap((kind) => [
           `${kind}-ingress/tcp4`,
           `${kind}-egress/tcp4`,
         ]),

@@ -83,9 +83,9 @@ describe('precedence', () => {
     assert.equal(precedenceOf(deny), 0xffffffff);
     assert.ok(precedenceOf(deny) > precedenceOf(redirect));
     assert.ok(precedenceOf(redirect) > precedenceOf(allow));
-    const nowhere = precedenceOf({ kind: 'redirect', proxyPort: 0 });
-    assert.ok(precedenceOf(redirect) > nowhere, 'to a listener before to nobody');
-    assert.ok(nowhere > precedenceOf(allow));
+    const names = precedenceOf(redirect, 0, 'server-names');
+    assert.ok(precedenceOf({ kind: 'redirect', proxyPort: 0 }) > names, 'server names give way to requests');
+    assert.ok(names > precedenceOf(allow));
     assert.ok(precedenceOf(allow, 1) < precedenceOf(allow, 0));
     assert.ok(precedenceOf(allow, 0xffffff) > 0);
   });

@@ -30,6 +30,7 @@ const CARRIED: readonly number[] = Object.values(Protocol).filter((protocol) => 
 /** What the proxy's judges can say of a request, by its kind. */
 const REQUEST_VERDICTS = [
   ...['http as it is', 'http changed', 'http deny', 'kafka allow', 'kafka deny', 'dns allow', 'dns deny'],
+  ...['tls allow', 'tls deny'],
 ];
 const REGRESSIONS = join(import.meta.dirname, '../fixtures/policy-regressions');
 

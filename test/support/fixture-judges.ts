@@ -10,7 +10,7 @@ import {
 } from '../../src/policy/index.ts';
 import { PrefixSet } from '../../src/policy/prefix-set.ts';
 import { ProxyJudge } from './l7-judges.ts';
-import { dnsOracle, httpOracle, kafkaOracle, pairOracle } from './l7-oracle.ts';
+import { dnsOracle, httpOracle, kafkaOracle, pairOracle, tlsOracle } from './l7-oracle.ts';
 import { type FixtureFlow, type PolicyFixture, selectorsOfNames } from './policy-fixture.ts';
 
 const PROXY_PORTS: ProxyPorts = {
@@ -20,6 +20,8 @@ const PROXY_PORTS: ProxyPorts = {
   'kafka-egress': 11003,
   'dns-ingress': 11004,
   'dns-egress': 11005,
+  'tls-ingress': 11020,
+  'tls-egress': 11021,
   'memcache-ingress': 11006,
   'memcache-egress': 11007,
   'cassandra-ingress': 11008,
@@ -114,13 +116,14 @@ export class CompiledFixture {
     const plain = (allowed: boolean): string => (allowed ? 'as it is' : 'deny');
     if (flow.http !== undefined) return judge.http(judged, flow.http);
     if (flow.kafka !== undefined) return plain(judge.kafka(judged, flow.kafka));
+    if (flow.sni !== undefined) return plain(judge.tls(judged, flow.sni));
     if (flow.pair !== undefined) return plain(judge.pair(judged, flow.pair));
     return plain(judge.dns(judged, flow.dns ?? ''));
   }
 }
 
-export function hasRequest({ http, kafka, dns, pair }: FixtureFlow): boolean {
-  return (http ?? kafka ?? dns ?? pair) !== undefined;
+export function hasRequest({ http, kafka, dns, sni, pair }: FixtureFlow): boolean {
+  return (http ?? kafka ?? dns ?? sni ?? pair) !== undefined;
 }
 
 /** What becomes of a flow with its request, if it has one, as the fixture's rules read. */
@@ -134,6 +137,7 @@ export function naiveVerdict(
   const { requests } = packet;
   if (flow.http !== undefined) return httpOracle(requests, flow.http) === 'deny' ? 'deny' : 'allow';
   if (flow.kafka !== undefined) return kafkaOracle(requests, flow.kafka) ? 'allow' : 'deny';
+  if (flow.sni !== undefined) return tlsOracle(requests, flow.sni) ? 'allow' : 'deny';
   if (flow.pair !== undefined) return pairOracle(requests, flow.pair) ? 'allow' : 'deny';
   return dnsOracle(requests, flow.dns ?? '') ? 'allow' : 'deny';
 }

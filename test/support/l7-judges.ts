@@ -10,6 +10,7 @@ import { PairJudge, type PairProtocol } from '../../src/proxy/pairs/judge.ts';
 import { memcache } from '../../src/proxy/pairs/memcache.ts';
 import { r2d2 } from '../../src/proxy/pairs/r2d2.ts';
 import { type Flow, PolicyTable } from '../../src/proxy/policy-table.ts';
+import { TlsJudge } from '../../src/proxy/tls/judge.ts';
 import {
   type HttpTry,
   type KafkaTry,
@@ -17,7 +18,7 @@ import {
   NO_REQUESTS,
   type PairTry,
 } from './l7-language.ts';
-import { dnsOracle, httpOracle, kafkaOracle } from './l7-oracle.ts';
+import { dnsOracle, httpOracle, kafkaOracle, tlsOracle } from './l7-oracle.ts';
 
 /** A flow that passes the proxy, as seen by its local end. */
 export interface JudgedFlow {
@@ -124,6 +125,13 @@ export class ProxyJudge {
     }
   }
 
+  /** @param serverName empty for a hello without one */
+  tls(flow: JudgedFlow, serverName: string): boolean {
+    const views = this.#table.views(flowOf(flow), flow.protocol) ?? [];
+    if (views.length === 0) throw new Error('nobody judges the flow');
+    return new TlsJudge().judge(views, serverName || undefined, flow.direction).allowed;
+  }
+
   dns(flow: JudgedFlow, name: string): boolean {
     return this.#dns.judge(this.#table, flowOf(flow), flow.protocol, name).allowed;
   }
@@ -135,7 +143,7 @@ export type RequestCounts = Map<string, number>;
 function* verdicts(
   kind: string,
   allowing: readonly (L7Rules | undefined)[],
-  { http, kafka, dns }: LanguageRequests,
+  { http, kafka, dns, tls = [] }: LanguageRequests,
   judge: ProxyJudge,
   flow: JudgedFlow,
 ): Generator<{
@@ -162,6 +170,8 @@ function* verdicts(
   if (kind === 'kafka')
     for (const request of kafka)
       yield plain(request, kafkaOracle(allowing, request), judge.kafka(flow, request));
+  if (kind === 'tls')
+    for (const name of tls) yield plain(name, tlsOracle(allowing, name), judge.tls(flow, name));
   if (kind === 'dns')
     for (const name of dns) yield plain(name, dnsOracle(allowing, name), judge.dns(flow, name));
 }

@@ -43,6 +43,8 @@ export interface LanguageRequests {
   readonly http: readonly HttpTry[];
   readonly kafka: readonly KafkaTry[];
   readonly dns: readonly string[];
+  /** Servers that TLS asks for; empty for a hello without a name. */
+  readonly tls?: readonly string[];
 }
 
 export const NO_REQUESTS: LanguageRequests = { http: [], kafka: [], dns: [] };
@@ -134,6 +136,20 @@ const DNS_NAMES = [
   ...['com', '', 'a.com', 'a.b.c.example.com', 'aexample.com', 'a.example.com.org', 'a b.example.com'],
 ];
 
+/** Entries of `serverNames`. */
+export const SERVER_NAME_RULES = [
+  ...['a.example.com', '*.example.com', '**.example.com', 'example.com', '*.a.example.com', '**.com'],
+];
+const SERVER_NAMES = [
+  'a.example.com',
+  'b.a.example.com',
+  'example.com',
+  'xample.com',
+  'aexample.com',
+  'com',
+  '',
+];
+
 /** Makes L7 rules and requests of the numbers it is given. */
 export class L7Maker {
   readonly #random: Random;
@@ -221,6 +237,7 @@ export class L7Maker {
       http: random.list(8, 12, () => this.#httpTry()),
       kafka: random.list(6, 8, () => this.#kafkaTry()),
       dns: random.list(6, 8, () => random.pick(DNS_NAMES)),
+      tls: random.list(4, 6, () => random.pick(SERVER_NAMES)),
     };
   }
 }

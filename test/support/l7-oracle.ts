@@ -98,6 +98,19 @@ export function dnsOracle(allowing: Allowing, name: string): boolean {
   return patterns.some((pattern) => namePattern(pattern).test(name));
 }
 
+/** `*.` is one label, `**.` one or more; without a name only what asks for none lets a connection through. */
+export function tlsOracle(allowing: Allowing, serverName: string): boolean {
+  if (allowing.includes(undefined)) return true;
+  const entries = allowing.flatMap((l7) => (l7?.kind === 'tls' ? l7.rules : []));
+  return entries.some((entry) => {
+    const [, stars = '', name = ''] = /^(\*{0,2})\.?(.*)$/.exec(entry) ?? [];
+    if (stars === '') return serverName === name && serverName !== '';
+    if (!serverName.endsWith(`.${name}`)) return false;
+    const before = serverName.slice(0, -name.length - 1).split('.');
+    return before.every((label) => label !== '') && (stars === '**' || before.length === 1);
+  });
+}
+
 /** Commands of the text protocol that a word of a rule for memcached stands for, as far as the tests use them. */
 const COMMANDS: Readonly<Record<string, readonly string[]>> = { get: ['get', 'gets'] };
 

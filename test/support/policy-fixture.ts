@@ -14,7 +14,7 @@ import { type HttpTry, KAFKA_KEYS, type KafkaTry, type PairTry } from './l7-lang
  *   # allow|deny|redirect ingress|egress WORD...
  * with words `subject=` and `peer=` (labels joined by commas, a label without source is of Kubernetes and the endpoint
  * then in namespace `default` unless it says otherwise; or an address, of names `names=`), `port=80/TCP` (of ICMP the
- * type), `http=GET:/path:host`, `header=Name:value`, `dns=name`, `kafka=key:version:client:topic+topic` (`*`: every
+ * type), `http=GET:/path:host`, `header=Name:value`, `dns=name`, `sni=name` (`-`: a hello without one), `kafka=key:version:client:topic+topic` (`*`: every
  * topic), `r2d2=READ:/file`, `memcache=get:key,key`, `cassandra=select:keyspace.table`; `change=ADD:Name:value` is how a request that is allowed is changed on its way, `change=none` that it is not.
  * `redirect` is for flows without a request, and for parsers that nobody judges here.
  *   # port NAME=80/TCP ...
@@ -35,6 +35,8 @@ export interface FixtureFlow {
   readonly http: HttpTry | undefined;
   readonly kafka: KafkaTry | undefined;
   readonly dns: string | undefined;
+  /** Server that TLS asks for; empty for none. */
+  readonly sni: string | undefined;
   /** Request of a protocol of `l7proto`: its first word and what follows. */
   readonly pair: PairTry | undefined;
   /** Changes, as a text that is empty for none; undefined: nothing is said of them. */
@@ -149,6 +151,7 @@ function readFlow(text: string, line: number, identities: Identities): FixtureFl
     http: readHttp(one('http'), words.get('header') ?? []),
     kafka: readKafka(one('kafka')),
     dns: one('dns'),
+    sni: one('sni')?.replace(/^-$/, ''),
     pair: readPair(one),
     change: readChange(one('change')),
   };

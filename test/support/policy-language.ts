@@ -13,7 +13,7 @@ import {
   type RuleItem,
   type ServiceSpec,
 } from '../../src/policy/rule.ts';
-import { L7Maker, type LanguageRequests } from './l7-language.ts';
+import { L7Maker, type LanguageRequests, SERVER_NAME_RULES } from './l7-language.ts';
 import { SUBJECTS } from './policy-gen.ts';
 import { KNOWN, NAMES, OUTSIDE, OWN_PORTS, PREFIXES } from './policy-world.ts';
 import { Random } from './random.ts';
@@ -85,6 +85,8 @@ export const TEST_PROXY_PORTS: ProxyPorts = {
   'kafka-egress': 20_004,
   'dns-ingress': 20_005,
   'dns-egress': 20_006,
+  'tls-ingress': 20_020,
+  'tls-egress': 20_021,
   'memcache-ingress': 20_007,
   'memcache-egress': 20_008,
   'cassandra-ingress': 20_009,
@@ -204,7 +206,8 @@ class Generator {
     const random = this.#random;
     const ports = random.list(1, 3, () => this.#port());
     if (deny || !random.oneIn(2)) return { ports };
-    if (random.oneIn(10)) return { ports, serverNames: ['a.example.com'] };
+    if (random.oneIn(8))
+      return { ports, serverNames: random.list(1, 3, () => random.pick(SERVER_NAME_RULES)) };
     return { ports, l7: this.#l7.rules(direction) };
   }
 

@@ -42,24 +42,24 @@ function* smallerPeers(peers: Peers): Generator<Peers> {
 
 /** With fewer rules, and with rules of fewer parts. */
 function* smallerL7(l7: L7Rules): Generator<L7Rules> {
-  const rules: readonly object[] = l7.rules;
+  const rules: readonly (object | string)[] = l7.rules;
   for (const fewer of without(rules)) yield { ...l7, rules: fewer } as L7Rules;
   for (const plainer of withSmaller(rules, smallerParts)) yield { ...l7, rules: plainer } as L7Rules;
 }
 
-function* smallerParts(rule: object): Generator<object> {
-  if ('kind' in rule) return;
+function* smallerParts(rule: object | string): Generator<object | string> {
+  if (typeof rule === 'string' || 'kind' in rule) return;
   for (const [part, value] of Object.entries(rule)) {
     if (Array.isArray(value)) for (const fewer of without(value)) yield { ...rule, [part]: fewer };
     else if (value !== undefined) yield { ...rule, [part]: undefined };
   }
 }
 
-const REQUESTS = ['http', 'kafka', 'dns'] as const;
+const REQUESTS = ['http', 'kafka', 'dns', 'tls'] as const;
 
 function* smallerRequests(requests: LanguageRequests): Generator<LanguageRequests> {
   for (const kind of REQUESTS)
-    for (const fewer of without<unknown>(requests[kind])) yield { ...requests, [kind]: fewer };
+    for (const fewer of without<unknown>(requests[kind] ?? [])) yield { ...requests, [kind]: fewer };
 }
 
 function* smallerItem(item: RuleItem): Generator<RuleItem> {

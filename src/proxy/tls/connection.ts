@@ -1,0 +1,203 @@
+import type { AccessLogRecord } from '../../model/l7.ts';
+import type { Direction } from '../../model/map-state.ts';
+import type { ProxyHost } from '../part.ts';
+import { TrackedFlow } from '../policy-holder.ts';
+import type { Flow, PolicyTable } from '../policy-table.ts';
+import { reset } from '../reset.ts';
+import type { Accepted, Held } from '../tcp-acceptor.ts';
+import type { ByteSocket } from '../types.ts';
+import { ClientHelloReader, type HelloReading } from './client-hello.ts';
+import type { TlsJudge, TlsVerdict } from './judge.ts';
+
+const TCP = 6;
+const HELLO_TIMEOUT_NS = 10e9;
+const CONNECT_TIMEOUT_NS = 5e9;
+const IDLE_TIMEOUT_NS = 3600e9;
+
+interface ConnectionDeps {
+  readonly host: ProxyHost;
+  readonly judge: TlsJudge;
+}
+
+/**
+ * One connection whose client names its server in TLS, and the one to that server.
+ *
+ * 1. If a rule without names allows it, bytes pass from the beginning on, whatever they are: the server may speak first.
+ * 2. Else the client's hello is awaited and judged; its bytes go on only with the connection that is allowed.
+ * 3. From there both sides' bytes pass unread, each as fast as the other takes them.
+ * 4. Before bytes pass, and every second, it is judged again if policy or ends are others: it ends when it may no more.
+ */
+export class TlsConnection implements Held {
+  readonly #host: ProxyHost;
+  readonly #judge: TlsJudge;
+  readonly #tracked: TrackedFlow;
+  readonly #direction: Direction;
+  readonly #client: ByteSocket;
+  #hello: ClientHelloReader | undefined = new ClientHelloReader();
+  #serverName: string | undefined;
+  #upstream: ByteSocket | undefined;
+  #connected = false;
+  #clientEnded = false;
+  /** Under which it was allowed. */
+  #flow: Flow | undefined;
+  #table: PolicyTable | undefined;
+  #activeNs: number;
+  readonly #sinceNs: number;
+  #dialedNs = 0;
+
+  constructor({ socket, client, server, direction }: Accepted, { host, judge }: ConnectionDeps) {
+    this.#host = host;
+    this.#judge = judge;
+    this.#client = socket;
+    this.#direction = direction;
+    this.#tracked = new TrackedFlow({ ...host, holder: host.policy }, { client, server, protocol: TCP });
+    this.#sinceNs = host.clock.monotonicNs();
+    this.#activeNs = this.#sinceNs;
+    socket.on('data', (chunk: Buffer) => this.#onClientData(chunk));
+    socket.on('drain', () => this.#upstream?.resume());
+    socket.on('end', () => this.#onClientEnd());
+    // 'close' follows.
+    socket.on('error', () => undefined);
+    socket.on('close', () => this.#onClientClose());
+    const open = this.#verdict();
+    if (open.allowed) this.#begin(open);
+  }
+
+  #verdict(): TlsVerdict {
+    const denied = (reason: string): TlsVerdict => ({
+      ...{ allowed: false, direction: this.#direction, rules: [], reason },
+    });
+    const flow = this.#tracked.current();
+    const { table } = this.#host.policy;
+    if (table === undefined) return denied('no policy yet');
+    if (flow === undefined) return denied('unknown flow');
+    const views = table.views(flow, TCP);
+    if (views === undefined) return denied('neither end is an endpoint of this node');
+    this.#flow = flow;
+    this.#table = table;
+    return this.#judge.judge(views, this.#serverName, this.#direction);
+  }
+
+  /** Whether bytes may pass still; ends the connection otherwise. */
+  #mayGoOn(): boolean {
+    if (this.#tracked.current() === this.#flow && this.#host.policy.table === this.#table) return true;
+    const verdict = this.#verdict();
+    if (!verdict.allowed) this.#refuse(verdict);
+    return verdict.allowed;
+  }
+
+  #onClientData(chunk: Buffer): void {
+    this.#activeNs = this.#host.clock.monotonicNs();
+    if (this.#hello !== undefined) this.#onHello(this.#hello.take(chunk));
+    else if (this.#upstream?.writable === true && this.#mayGoOn()) this.#pass(chunk);
+  }
+
+  #onHello(reading: HelloReading): void {
+    if (reading.kind === 'more') return;
+    if (reading.kind === 'hello') this.#serverName = reading.serverName;
+    const verdict = this.#verdict();
+    if (verdict.allowed) this.#begin(verdict);
+    else this.#refuse(reading.kind === 'bad' ? { ...verdict, reason: reading.reason } : verdict);
+  }
+
+  /** Opens the way to the server; what was read of the client goes first. */
+  #begin(verdict: TlsVerdict): void {
+    this.#record(verdict, 'forwarded');
+    const bytes = this.#hello?.bytes;
+    this.#hello = undefined;
+    const upstream = this.#host.dial(this.#tracked.client, this.#tracked.server);
+    this.#upstream = upstream;
+    this.#dialedNs = this.#host.clock.monotonicNs();
+    upstream.on('connect', () => {
+      this.#connected = true;
+      upstream.setNoDelay(true);
+    });
+    upstream.on('data', (chunk: Buffer) => this.#onServerData(chunk));
+    upstream.on('drain', () => this.#client.resume());
+    upstream.on('end', () => {
+      if (this.#client.writable) this.#client.end();
+    });
+    upstream.on('error', (error) => {
+      if (!this.#connected) this.#unreachable(error.message);
+    });
+    upstream.on('close', () => {
+      if (!this.#client.writableEnded) reset(this.#client);
+    });
+    if (bytes !== undefined && bytes.length > 0) this.#pass(bytes);
+    if (this.#clientEnded) upstream.end();
+  }
+
+  #pass(bytes: Buffer): void {
+    if (this.#upstream?.write(bytes) === false) this.#client.pause();
+  }
+
+  #onServerData(chunk: Buffer): void {
+    this.#activeNs = this.#host.clock.monotonicNs();
+    if (!this.#client.writable || !this.#mayGoOn()) return;
+    if (!this.#client.write(chunk)) this.#upstream?.pause();
+  }
+
+  #onClientEnd(): void {
+    this.#clientEnded = true;
+    if (this.#upstream !== undefined) this.#upstream.end();
+    else if (this.#hello?.bytes.length === 0) this.#client.end();
+    else this.#refuse({ ...this.#verdict(), allowed: false, reason: 'the client ended amid its hello' });
+  }
+
+  /** A client that went away without an end takes its server's connection with it by a reset. */
+  #onClientClose(): void {
+    const upstream = this.#upstream;
+    if (upstream === undefined || upstream.destroyed) return;
+    if (this.#connected && !this.#clientEnded) reset(upstream);
+    else upstream.destroy();
+  }
+
+  #record(verdict: TlsVerdict, kind: AccessLogRecord['verdict']): void {
+    const ends = this.#tracked.ends();
+    this.#host.record({
+      ...{ kind: 'l7', type: 'request', verdict: kind, direction: verdict.direction, rules: verdict.rules },
+      time: new Date(this.#host.clock.realtimeMs()).toISOString(),
+      source: ends.client,
+      destination: ends.server,
+      reason: verdict.reason,
+      latencyNs: 0,
+      l7: { kind: 'tls', serverName: this.#serverName ?? '' },
+    });
+  }
+
+  #refuse(verdict: TlsVerdict): void {
+    this.#record(verdict, 'denied');
+    this.#resetBoth();
+  }
+
+  #unreachable(reason: string): void {
+    this.#record(
+      { ...{ allowed: false, direction: this.#direction, rules: [] }, reason: `server: ${reason}` },
+      'error',
+    );
+    this.#resetBoth();
+  }
+
+  #resetBoth(): void {
+    if (!this.#client.destroyed) reset(this.#client);
+    const upstream = this.#upstream;
+    if (upstream === undefined || upstream.destroyed) return;
+    if (this.#connected) reset(upstream);
+    else upstream.destroy();
+  }
+
+  check(nowNs: number): void {
+    if (this.#hello !== undefined) {
+      if (nowNs - this.#sinceNs > HELLO_TIMEOUT_NS)
+        this.#refuse({ ...this.#verdict(), allowed: false, reason: 'no hello in time' });
+    } else if (!this.#connected && nowNs - this.#dialedNs > CONNECT_TIMEOUT_NS)
+      this.#unreachable('it did not accept in time');
+    else if (nowNs - this.#activeNs > IDLE_TIMEOUT_NS) this.destroy();
+    else if (!this.#client.destroyed) this.#mayGoOn();
+  }
+
+  destroy(): void {
+    this.#client.destroy();
+    this.#upstream?.destroy();
+  }
+}

@@ -69,7 +69,7 @@ describe('the rule istio-sidecar', { skip: bpfOrSkip() }, () => {
   });
   after(() => testLab?.tearDown());
 
-  it('corner case 46 live: before it, a pod without labels is locked both ways', async () => {
+  it('corner case 46: before it, a pod without labels is locked both ways', async () => {
     assert.equal((await endpointOf(lab, 'init')).status?.identity?.id, 5);
     assert.equal(await answered('init', BYTES, 'pilot', 8080), false);
     assert.equal(await answered('init', DATAGRAMS, 'plain', 53), false);

@@ -101,11 +101,17 @@ describe('the steps of the demo, seen from outside', { skip: bpfOrSkip() }, () =
   });
   after(() => testLab?.tearDown());
 
+  /** One for each deathstar and family. */
+  const landingsOf = async (ship: (typeof SHIPS)[number]) => {
+    const landings = await requestLandings(lab, ship);
+    assert.equal(landings.length, 2 * DEATHSTARS.length);
+    return landings;
+  };
+
   it('without policy, both ships reach both deathstars over IPv4 and IPv6', async () => {
     const acceptedBefore = await Promise.all(DEATHSTARS.map((name) => acceptedConnections(lab, name)));
     for (const ship of SHIPS) {
-      for (const landing of await requestLandings(lab, ship))
-        assert.ok(hasLanded(landing), JSON.stringify(landing));
+      for (const landing of await landingsOf(ship)) assert.ok(hasLanded(landing), JSON.stringify(landing));
     }
     for (const [i, name] of DEATHSTARS.entries()) {
       const accepted = (await acceptedConnections(lab, name)) - (acceptedBefore[i] ?? 0);
@@ -119,7 +125,7 @@ describe('the steps of the demo, seen from outside', { skip: bpfOrSkip() }, () =
       const { revision = 0 } = await agentClient(node).putPolicy(text);
       await policyRealized(node, revision);
     }
-    for (const landing of await requestLandings(lab, 'tiefighter'))
+    for (const landing of await landingsOf('tiefighter'))
       assert.ok(hasLanded(landing), JSON.stringify(landing));
 
     const counters = () => Promise.all(DEATHSTARS.map((name) => linkCounters(lab, name)));
@@ -128,7 +134,7 @@ describe('the steps of the demo, seen from outside', { skip: bpfOrSkip() }, () =
       await linkCounters(lab, 'xwing'),
       await policyDrops(lab),
     ];
-    for (const { outcome } of await requestLandings(lab, 'xwing')) assert.equal(outcome.kind, 'timeout');
+    for (const { outcome } of await landingsOf('xwing')) assert.equal(outcome.kind, 'timeout');
     const [starsAfter, shipAfter, dropsAfter] = [
       await counters(),
       await linkCounters(lab, 'xwing'),

@@ -136,6 +136,7 @@ describe('names in toFQDNs, enforced', { skip: bpfOrSkip() }, () => {
     assert.deepEqual(await visit('192.0.2.4', 'none'), ['answer 192.0.2.4', 'TIMEOUT']);
     assert.deepEqual(await visit('evil.io'), ['EREFUSED']);
     const [dns] = servers;
+    assert.match(dns?.output() ?? '', /www\.x\.io/);
     assert.doesNotMatch(dns?.output() ?? '', /evil/);
   });
 

@@ -2,6 +2,7 @@
 /* The one object: every hook, loaded once a node, attached many times. */
 #include "bpf_lxc.c"
 #include "bpf_netdev.c"
+#include "bpf_host.c"
 
 /*
  * Run by user space with BPF_PROG_TEST_RUN: notes both clocks at one instant, so that conntrack's ticks can

@@ -101,6 +101,7 @@
 #define HOOK_TO_NETDEV 3
 #define HOOK_FROM_OVERLAY 4
 #define HOOK_FROM_HOST 5
+#define HOOK_TO_HOST 6
 
 /* Which kind of policy entry decided. */
 #define MATCH_NONE 0
@@ -120,6 +121,7 @@
 #define EP_ENFORCE_INGRESS 2
 #define EP_ENFORCE_EGRESS 4
 #define EP_POLICY_B 8
+#define EP_AUDIT 16
 
 /* Marks of packets within a node's namespace: bits 8 to 11; workloads cannot set them, a veth between namespaces clears them. */
 #define MARK_MASK 3840

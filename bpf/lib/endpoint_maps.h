@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Endpoints of this node. Everything of an endpoint hangs on its slot: 1..LIMIT_ENDPOINT_SLOTS-1, 0 stands
- * for whatever is not local. Entries are edited in place and never recycled under a reader; whoever edits one
- * moves the slot's epoch afterwards, so that verdicts made from a half-written entry do not last.
+ * for whatever is no endpoint here. The record and policy of slot 0 are the node's own, where rules select
+ * it. Entries are edited in place and never recycled under a reader; whoever edits one moves the slot's epoch
+ * afterwards, so that verdicts made from a half-written entry do not last.
  */
 #ifndef CILIATE_ENDPOINT_MAPS_H
 #define CILIATE_ENDPOINT_MAPS_H

@@ -6,11 +6,12 @@
 #include "common.h"
 
 struct event {
-	__u8 kind;	   /* EVENT_* */
-	__u8 subtype;	   /* drop: DROP_*, trace: TRACE_* */
-	__u8 version;	   /* LIMIT_EVENT_VERSION */
-	__u8 direction;	   /* DIR_* */
-	__u16 source;	   /* endpoint at whose hook it was seen */
+	__u8 kind;	/* EVENT_* */
+	__u8 subtype;	/* drop: DROP_*, trace: TRACE_*, policy verdict: 1 for a refusal that passes all the
+			   same */
+	__u8 version;	/* LIMIT_EVENT_VERSION */
+	__u8 direction; /* DIR_* */
+	__u16 source;	/* endpoint at whose hook it was seen */
 	__u16 destination; /* local endpoint of the destination, or 0 */
 	__u32 length;	   /* on the wire */
 	__u32 hash;

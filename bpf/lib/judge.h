@@ -96,10 +96,6 @@ static __always_inline bool opens_flow(const struct judgement *judgement)
 	return judgement->state == CT_NEW || judgement->state == CT_REOPENED;
 }
 
-/*
- * Asks one policy. With `report` it is told of; a refusal always is. Counted for its rule is what opens a
- * flow and is reported or refused.
- */
 /* This node or another one, whatever labels it has; numbers from 2^25 to 3 * 2^24 are nodes'. */
 static __always_inline bool is_node(__u32 identity)
 {
@@ -107,14 +103,52 @@ static __always_inline bool is_node(__u32 identity)
 	       identity == IDENTITY_KUBE_APISERVER || identity >> 24 == 2;
 }
 
+/*
+ * Whether a policy is for the side: an endpoint's, or the node's own, which is that of slot 0. Flows of the
+ * node hang on the epoch of slot 0, which moves with its policy too.
+ */
+static __always_inline bool is_judged(struct side *side)
+{
+	struct endpoint *host;
+
+	if (side->slot)
+		return true;
+	if (!side->host)
+		return false;
+	host = endpoint_get(0);
+	if (!host || !host->id)
+		return false;
+	side->id = host->id;
+	return true;
+}
+
+static __always_inline bool is_audited(__u32 slot)
+{
+	struct endpoint *endpoint = endpoint_get(slot);
+
+	return endpoint && endpoint->flags & EP_AUDIT;
+}
+
+/*
+ * Asks one policy. With `report` it is told of; a refusal always is. Counted for its rule is what opens a
+ * flow and is reported or refused.
+ */
 static __always_inline int judge_side(struct __sk_buff *ctx, struct judgement *judgement,
 				      struct policy_request *request, bool report)
 {
 	int verdict = policy_check(request);
 
+	if ((verdict == -DROP_POLICY || verdict == -DROP_POLICY_DENY) && is_audited(request->slot)) {
+		if (report)
+			trace_policy(ctx, judgement, request, verdict, true);
+		return 0;
+	}
+	/* No packet of the node's own can be given to the proxy. */
+	if (verdict > 0 && !request->slot)
+		verdict = -DROP_PROXY_UNKNOWN_PROTO;
 	/* Where no rule has a say there is nothing to tell. */
 	if ((report && request->match != MATCH_NONE) || verdict < 0)
-		trace_policy(ctx, judgement, request, verdict);
+		trace_policy(ctx, judgement, request, verdict, false);
 	if (report || (verdict < 0 && opens_flow(judgement)))
 		rule_stats_count(request, verdict);
 	if (verdict < 0) {
@@ -130,10 +164,11 @@ static __always_inline int judge_side(struct __sk_buff *ctx, struct judgement *j
  */
 SUBPROGRAM int judge_policies(struct __sk_buff *ctx, struct judgement *judgement, bool reply, bool report)
 {
-	__u32 initiator_slot, initiator_identity, responder_slot, responder_identity;
 	struct scratch *scratch = scratch_get();
+	struct side *initiator, *responder;
 	struct policy_request *request;
 	int egress = 0, ingress = 0;
+	bool sends, takes;
 
 	if (!judgement || !scratch)
 		return -DROP_INVALID;
@@ -142,18 +177,18 @@ SUBPROGRAM int judge_policies(struct __sk_buff *ctx, struct judgement *judgement
 	request->bytes = ctx->len;
 	request->port = flow_policy_port(&judgement->flow, reply);
 	request->protocol = judgement->flow.protocol;
-	initiator_slot = reply ? judgement->destination.slot : judgement->source.slot;
-	initiator_identity = reply ? judgement->destination.identity : judgement->source.identity;
-	responder_slot = reply ? judgement->source.slot : judgement->destination.slot;
-	responder_identity = reply ? judgement->source.identity : judgement->destination.identity;
-	if ((judgement->source.held || judgement->destination.held) && (initiator_slot || responder_slot)) {
-		judgement->direction = initiator_slot ? DIR_EGRESS : DIR_INGRESS;
-		judgement->owner = initiator_slot ? initiator_slot : responder_slot;
+	initiator = reply ? &judgement->destination : &judgement->source;
+	responder = reply ? &judgement->source : &judgement->destination;
+	sends = is_judged(initiator);
+	takes = is_judged(responder);
+	if ((initiator->held || responder->held) && (sends || takes)) {
+		judgement->direction = sends ? DIR_EGRESS : DIR_INGRESS;
+		judgement->owner = sends ? initiator->slot : responder->slot;
 		return -DROP_INVALID_IDENTITY;
 	}
-	if (initiator_slot) {
-		request->slot = initiator_slot;
-		request->identity = responder_identity;
+	if (sends) {
+		request->slot = initiator->slot;
+		request->identity = responder->identity;
 		request->direction = DIR_EGRESS;
 		egress = judge_side(ctx, judgement, request, report);
 		if (egress < 0)
@@ -161,9 +196,9 @@ SUBPROGRAM int judge_policies(struct __sk_buff *ctx, struct judgement *judgement
 		if (egress)
 			judgement->redirects |= REDIRECTED_BY_INITIATOR;
 	}
-	if (responder_slot) {
-		request->slot = responder_slot;
-		request->identity = initiator_identity;
+	if (takes) {
+		request->slot = responder->slot;
+		request->identity = initiator->identity;
 		request->direction = DIR_INGRESS;
 		ingress = judge_side(ctx, judgement, request, report);
 		if (ingress < 0)
@@ -207,13 +242,14 @@ static __always_inline bool stays_on_node(struct __sk_buff *ctx, const struct fl
 /*
  * What an endpoint may send to an address, by the identity that the address has, it may send to the node only
  * if it may speak to the host as well: else "the world" would include every address of this node that nobody
- * listed. Returns as judge_policies does.
+ * listed. The node's own policy has its say then. Returns as judge_policies does.
  */
 SUBPROGRAM int judge_as_host(struct __sk_buff *ctx, struct judgement *judgement)
 {
 	struct scratch *scratch = scratch_get();
 	struct policy_request *request;
-	int verdict;
+	struct endpoint *host;
+	int verdict, refused;
 
 	if (!judgement || !scratch)
 		return -DROP_INVALID;
@@ -232,7 +268,18 @@ SUBPROGRAM int judge_as_host(struct __sk_buff *ctx, struct judgement *judgement)
 		judgement->destination.identity = IDENTITY_HOST;
 	else if (verdict)
 		judgement->redirects |= REDIRECTED_BY_INITIATOR;
-	return verdict;
+	host = endpoint_get(0);
+	if (verdict < 0 || !host || !host->id)
+		return verdict;
+	request->slot = 0;
+	request->identity = judgement->source.identity;
+	request->direction = DIR_INGRESS;
+	refused = judge_side(ctx, judgement, request, false);
+	if (refused >= 0)
+		return verdict;
+	judgement->destination.identity = IDENTITY_HOST;
+	judgement->destination.id = host->id;
+	return refused;
 }
 
 static __always_inline void ct_fill_side(struct ct_entry *entry, __u32 index, const struct side *side)
@@ -418,6 +465,22 @@ SUBPROGRAM int judge_related(struct __sk_buff *ctx, struct judgement *outer)
 	return result;
 }
 
+/*
+ * The node had flows before its own policy was judged. Of one that is met under way the side with the lower
+ * port was called: whoever opens one comes from a port above those of services. The SYN of a new one is
+ * judged in any case.
+ */
+static __always_inline bool answers_unseen(const struct judgement *judgement)
+{
+	const struct flow *flow = &judgement->flow;
+
+	if (judgement->hook != HOOK_TO_HOST && judgement->hook != HOOK_FROM_HOST)
+		return false;
+	if (flow->protocol != IPPROTO_TCP || tcp_pure_syn(flow->tcp_flags))
+		return false;
+	return flow->tcp_flags & TCP_SYN || bpf_ntohs(flow->source_port) < bpf_ntohs(flow->destination_port);
+}
+
 /* The steps of the file's head; both sides' slots and epochs are known. Returns 0 or a negative DROP_*. */
 SUBPROGRAM int judge(struct __sk_buff *ctx, struct judgement *judgement)
 {
@@ -462,6 +525,10 @@ SUBPROGRAM int judge(struct __sk_buff *ctx, struct judgement *judgement)
 				judgement->destination.host = 1;
 			tcp_flags = entry->tcp_flags[0] | (__u32)entry->tcp_flags[1] << 8;
 		}
+	}
+	if (judgement->state == CT_NEW && answers_unseen(judgement)) {
+		reply = true;
+		flags ^= CTF_INIT_B;
 	}
 	judgement->reply = reply;
 	side_identify(&judgement->source, &flow->source, flow->v6, true);

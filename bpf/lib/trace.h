@@ -102,7 +102,7 @@ SUBPROGRAM int trace_forward(struct __sk_buff *ctx, const struct judgement *judg
 }
 
 SUBPROGRAM int trace_policy(struct __sk_buff *ctx, const struct judgement *judgement,
-			    const struct policy_request *request, int verdict)
+			    const struct policy_request *request, int verdict, bool audited)
 {
 	struct event *event;
 
@@ -114,6 +114,7 @@ SUBPROGRAM int trace_policy(struct __sk_buff *ctx, const struct judgement *judge
 	event->direction = request->direction;
 	event->source = judgement_owner(judgement, request->slot, request->direction)->id;
 	event->remote_identity = request->identity;
+	event->subtype = audited;
 	event->verdict = verdict;
 	event->rule_id = request->rule_id;
 	event->match = request->match;

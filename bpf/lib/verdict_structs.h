@@ -14,7 +14,7 @@ struct side {
 	__u32 epoch; /* read before anything that the verdict rests on */
 	__u32 identity;
 	__u32 ifindex;
-	__u16 id;  /* of the endpoint */
+	__u16 id;  /* of the endpoint, also of the node's own */
 	__u8 host; /* this node itself */
 	__u8 held; /* its identity is not to be judged by yet */
 };

@@ -5,6 +5,7 @@ import { type Cidr, parseCidr } from '../base/ip.ts';
 import { dropReasonText } from '../model/constants.gen.ts';
 import type { AgentEvent } from '../model/event.ts';
 import type { AccessLogRecord } from '../model/l7.ts';
+import { makeLabel } from '../model/labels.ts';
 import { NO_PROXY_COUNTERS, type ProxyCounters } from '../model/proxy-counters.ts';
 import type { AgentDeps } from './agent-deps.ts';
 import { ClusterSync } from './cluster-sync.ts';
@@ -15,6 +16,7 @@ import { EndpointManager } from './endpoint-manager.ts';
 import { connectionsOf } from './fqdn-connections.ts';
 import { FqdnManager } from './fqdn-manager.ts';
 import type { HealthPart } from './health-part.ts';
+import { HostPolicyPart } from './host-policy.ts';
 import { Ipam } from './ipam.ts';
 import { Ipcache } from './ipcache.ts';
 import { L7Sync } from './l7-sync.ts';
@@ -56,6 +58,7 @@ export class AgentParts {
   readonly #state: AgentState;
   readonly controllers: Controllers;
   readonly policy: PolicyManager;
+  readonly host: HostPolicyPart;
   readonly activity: PolicyActivity;
   readonly ipam: Ipam;
   readonly ipcache: Ipcache;
@@ -78,6 +81,7 @@ export class AgentParts {
     this.controllers = new Controllers(deps.log);
     this.ipcache = this.#createIpcache();
     this.policy = this.#createPolicy();
+    this.host = this.#createHost();
     this.activity = new PolicyActivity(state.now);
     this.ipam = new Ipam({ ipv4Range: deps.options['ipv4-range'], ipv6Range: deps.options['ipv6-range'] });
     this.namedPorts = new NamedPorts((ports) => this.policy.setNamedPorts(ports));
@@ -144,8 +148,9 @@ export class AgentParts {
         onChange: (touched, reason) => {
           this.activity.retainRules(new Set(this.policy.rules([]).map(({ id }) => id)));
           this.manager.onPolicyChange(touched, reason);
+          this.host.onPolicyChange(touched);
         },
-        endpointsOf: (subjects) => this.manager.idsOf(subjects),
+        endpointsOf: (subjects) => [...this.manager.idsOf(subjects), ...this.host.idsOf(subjects)],
         allEndpoints: () => this.manager.ids(),
         close: (endpoint) => this.manager.close(endpoint),
         prefixes: this.#createPrefixes(),
@@ -155,6 +160,15 @@ export class AgentParts {
         onImplemented: (delayMs) => this.metrics.implemented(delayMs),
         selectNames: (selectors) => this.fqdn.setSelectors(selectors.map(({ pattern }) => pattern)),
       },
+    );
+  }
+
+  #createHost(): HostPolicyPart {
+    const { options, datapath, log } = this.#deps;
+    const labels = options['node-own-labels'].map(([key, value]) => makeLabel('k8s', key, value));
+    return new HostPolicyPart(
+      { labels, audit: options['host-policy-audit-mode'] },
+      { datapath, log, policy: this.policy, controllers: this.controllers, now: this.#state.now },
     );
   }
 
@@ -239,6 +253,7 @@ export class AgentParts {
       log,
       emit: this.#emit,
       policy: this.policy,
+      host: this.host,
       gate: this.gate,
       onEndpoints: (gone) => this.#onEndpoints(gone),
       ipam: this.ipam,

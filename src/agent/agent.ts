@@ -141,7 +141,7 @@ export class Agent {
 
   async #findEndpoints(adopted: Awaited<ReturnType<Datapath['start']>>['endpoints']): Promise<void> {
     const { datapath, network, store, log } = this.#deps;
-    const { directory, manager, cluster, policy, fqdn } = this.#parts;
+    const { directory, manager, cluster, policy, fqdn, host } = this.#parts;
     this.#restore = await restoreEndpoints(adopted, {
       directory,
       datapath,
@@ -156,6 +156,7 @@ export class Agent {
     const found = policy.endpointsFound(ids);
     for (const endpoint of manager.list()) void manager.regenerate(endpoint, 'agent restart');
     void fqdn.retainEndpoints(new Set(ids));
+    await host.start();
     void found.then(() => policy.rulesKnown()).then(() => cluster.ownEndpointsKnown());
   }
 

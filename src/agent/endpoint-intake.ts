@@ -5,7 +5,7 @@ import { parseIp } from '../base/ip.ts';
 import type { Datapath } from '../datapath/types.ts';
 import type { Endpoint, EndpointSpec } from './endpoint.ts';
 import { addressesOf, ownerOf } from './endpoint-addresses.ts';
-import { requestSpec } from './endpoint-request.ts';
+import { HOST_ENDPOINT_ID, requestSpec } from './endpoint-request.ts';
 import { type Ipam, IpamOwner } from './ipam.ts';
 import { ipamCall } from './ipam-answers.ts';
 import type { NetworkSetup } from './network-setup.ts';
@@ -20,7 +20,8 @@ export interface EndpointIntakeDeps {
   readonly holderOf: (ip: string) => string | undefined;
 }
 
-const MAX_ID = 65535;
+/** The number above it is that of the node itself. */
+const MAX_ID = HOST_ENDPOINT_ID - 1;
 
 /** Decides whether a request can become an endpoint, and of what exactly. */
 export class EndpointIntake {

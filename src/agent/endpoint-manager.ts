@@ -35,6 +35,11 @@ export interface EndpointManagerDeps extends EndpointIntakeDeps {
   readonly publish: () => Promise<void>;
   /** Writes the ipcache's difference to the datapath. */
   readonly syncIpcache: () => Promise<void>;
+  /** The node as an endpoint, if it has a policy, and how its options are changed. */
+  readonly host: {
+    readonly endpoint: Endpoint | undefined;
+    patchOptions(options: Readonly<Record<string, string>>): void;
+  };
   /** Endpoints came, went or have other identities. */
   readonly onEndpoints: (gone?: number) => void;
   readonly onRegenerated?: (durationMs: number, failed: boolean) => void;
@@ -83,6 +88,12 @@ export class EndpointManager {
     return [...this.#endpoints.values()].sort((a, b) => a.id - b.id);
   }
 
+  /** The same, and the node itself where it has a policy. */
+  listAll(): readonly Endpoint[] {
+    const { endpoint } = this.#deps.host;
+    return endpoint === undefined ? this.list() : [...this.list(), endpoint];
+  }
+
   /** Numbers of the endpoints that have one of these identities, or enforce its policy. */
   idsOf(identities: ReadonlySet<NumericIdentity>): readonly number[] {
     const found: number[] = [];
@@ -114,14 +125,27 @@ export class EndpointManager {
 
   listByLabels(labels: readonly string[]): readonly Endpoint[] {
     const wanted = parseLabels(labels, 'any');
-    return this.list().filter((endpoint) => hasLabels(endpoint.labels, wanted));
+    return this.listAll().filter((endpoint) => hasLabels(endpoint.labels, wanted));
   }
 
   /** @throws ApiError 404 */
   get(ref: EndpointRef): Endpoint {
-    const found = findEndpoint(this.#endpoints, ref);
+    const found = findEndpoint(new Map(this.listAll().map((endpoint) => [endpoint.id, endpoint])), ref);
     if (found !== undefined) return found;
     throw new ApiError(404, `no endpoint ${formatEndpointRef(ref)}`, { code: 'ENDPOINT_NOT_FOUND' });
+  }
+
+  /** Of the node itself neither labels nor anything else but options can be changed here. @throws ApiError 400, 404 */
+  #getOwn(ref: EndpointRef): Endpoint {
+    const endpoint = this.get(ref);
+    if (endpoint !== this.#deps.host.endpoint) return endpoint;
+    throw new ApiError(
+      400,
+      `endpoint ${endpoint.id} is this node: its labels are those of --node-own-labels`,
+      {
+        code: 'ENDPOINT_IS_HOST',
+      },
+    );
   }
 
   /** Takes over an endpoint of an earlier agent: its record is on disk already. */
@@ -163,20 +187,24 @@ export class EndpointManager {
 
   /** Changes labels and options of an endpoint. What it is made of cannot change. @throws ApiError 400, 404 */
   async patch(ref: EndpointRef, request: Api.EndpointChangeRequest): Promise<Endpoint> {
-    const endpoint = this.get(ref);
+    const endpoint = this.#getOwn(ref);
     if (request.labels !== undefined) this.#setLabels(endpoint, requestLabels(request.labels));
     return endpoint;
   }
 
   /** `user` replaces the endpoint's labels. @throws ApiError 400, 404 */
   patchLabels(ref: EndpointRef, user: readonly string[] | null | undefined): void {
-    const endpoint = this.get(ref);
+    const endpoint = this.#getOwn(ref);
     this.#setLabels(endpoint, requestLabels(user, 'user'));
   }
 
   /** @throws ApiError 400 naming the option, 404 */
   patchOptions(ref: EndpointRef, options: Readonly<Record<string, string>>): void {
     const endpoint = this.get(ref);
+    if (endpoint === this.#deps.host.endpoint) {
+      this.#deps.host.patchOptions(options);
+      return;
+    }
     const changed = normaliseOptions(options, ENDPOINT_OPTIONS);
     endpoint.options = { ...endpoint.options, ...changed };
     this.#deps.directory.write(recordOf(endpoint));
@@ -192,6 +220,11 @@ export class EndpointManager {
    * @returns how many steps failed; the endpoint is gone all the same
    */
   async remove(endpoint: Endpoint): Promise<number> {
+    if (endpoint === this.#deps.host.endpoint)
+      throw new ApiError(400, `endpoint ${endpoint.id} is this node`, {
+        code: 'ENDPOINT_IS_HOST',
+        hint: 'delete the rules that select it',
+      });
     if (endpoint.isEnding) return 0;
     endpoint.moveTo('disconnecting', 'Deleting endpoint');
     this.#deps.policy.order.forget(endpoint.id);

@@ -17,6 +17,14 @@ export const ENDPOINT_OPTIONS: Readonly<Record<string, string>> = {
   TraceNotification: 'Enabled',
 };
 
+/** Number of the node itself as an endpoint. No other endpoint has it. */
+export const HOST_ENDPOINT_ID = 65_535;
+/** Options of the node's own endpoint. */
+export const HOST_OPTIONS: Readonly<Record<string, string>> = {
+  ...ENDPOINT_OPTIONS,
+  PolicyAuditMode: 'Disabled',
+};
+
 /** Calls a reader and turns its refusal into a 400 that names the field. */
 function field<T>(name: string, read: () => T): T {
   try {

@@ -15,11 +15,15 @@ export interface EndpointViewOptions {
   readonly labelFilter: LabelFilter;
 }
 
-function enabledText(policy: EndpointPolicy | undefined, enforcing: boolean): Api.EndpointPolicyEnabled {
+function enabledText(
+  { options }: Endpoint,
+  policy: EndpointPolicy | undefined,
+  enforcing: boolean,
+): Api.EndpointPolicyEnabled {
   const { ingress, egress } = policy?.policy.enforcement ?? { ingress: false, egress: false };
-  if (!enforcing) return 'none';
-  if (ingress && egress) return 'both';
-  return ingress ? 'ingress' : egress ? 'egress' : 'none';
+  if (!enforcing || (!ingress && !egress)) return 'none';
+  const directions = ingress && egress ? 'both' : ingress ? 'ingress' : 'egress';
+  return options.PolicyAuditMode === 'Enabled' ? `audit-${directions}` : directions;
 }
 
 function policyView(
@@ -40,7 +44,7 @@ function policyView(
   return {
     'policy-revision': revision,
     id: subject.id,
-    'policy-enabled': enabledText(policy, enforcing),
+    'policy-enabled': enabledText(endpoint, policy, enforcing),
     build: endpoint.builds,
     'allowed-ingress-identities': identitiesWithVerdict(mapState, 'ingress', 'allow'),
     'denied-ingress-identities': identitiesWithVerdict(mapState, 'ingress', 'deny'),

@@ -172,6 +172,13 @@ export const AGENT_OPTIONS = {
     fallback: 'always' as 'always' | 'policy',
     placeholder: 'always|policy',
   }),
+  'host-policy-audit-mode': option({
+    description:
+      'whether what the policy of this node itself (nodeSelector) refuses only is told, and passes',
+    parse: parseBoolean,
+    fallback: false,
+    placeholder: undefined,
+  }),
   'kube-apiserver-addresses': option({
     description:
       "addresses of the cluster's API server, beside those of the service default/kubernetes that is imported",

@@ -121,7 +121,7 @@ function agentState(deps: StatusDeps): Api.Status {
     ...(proxy === '' ? [] : [proxy]),
   ];
   if (problems.length > 0) return { state: 'Warning', msg: `${version}${datapath}; ${problems.join('; ')}` };
-  const failing = deps.manager.list().filter(({ failure }) => failure !== undefined);
+  const failing = deps.manager.listAll().filter(({ failure }) => failure !== undefined);
   if (failing.length > 0) {
     const ids = failing.map(({ id }) => id).join(', ');
     return {

@@ -11,6 +11,7 @@ import { EndpointTable } from './endpoint-table.ts';
 import { showEpochs } from './epochs.ts';
 import { EventRing } from './event-ring.ts';
 import { syncHostAddresses } from './host-addresses.ts';
+import { HostEndpoint } from './host-endpoint.ts';
 import { IpcacheTable } from './ipcache-table.ts';
 import { Links } from './links.ts';
 import { ensurePinFolders, listPins, type PinFolders, removePins } from './pins.ts';
@@ -43,6 +44,7 @@ interface Running {
   readonly links: Links;
   readonly endpoints: EndpointTable;
   readonly ipcache: IpcacheTable;
+  readonly host: HostEndpoint;
 }
 
 const COUNTED_MAPS = [
@@ -98,7 +100,8 @@ class BpfDatapath implements Datapath {
     const links = new Links(this.#bpf, folders.links, loaded.programs, netns);
     const endpoints = new EndpointTable(this.#bpf, loaded.maps, links);
     const ipcache = new IpcacheTable(loaded.maps.ipcache, loaded.maps);
-    this.#running = { folders, loaded, links, endpoints, ipcache };
+    const host = new HostEndpoint(this.#bpf, loaded.maps, links, devices);
+    this.#running = { folders, loaded, links, endpoints, ipcache, host };
     try {
       await writeConfig(loaded, this.#options.lifetimes ?? DEFAULT_LIFETIMES);
       showEpochs(loaded.maps);
@@ -110,6 +113,7 @@ class BpfDatapath implements Datapath {
       for (const ifindex of attached.from_netdev) {
         if (!devices.includes(ifindex)) links.detach(ifindex, 'from_netdev');
       }
+      host.adopt(attached);
       this.#openRing();
       return { endpoints: kept, adopted };
     } catch (error) {
@@ -136,6 +140,7 @@ class BpfDatapath implements Datapath {
     this.#ring?.close();
     this.#ring = undefined;
     this.#running?.endpoints.close();
+    this.#running?.host.close();
     this.#running?.loaded.close();
     this.#running = undefined;
     return Promise.resolve();
@@ -174,6 +179,18 @@ class BpfDatapath implements Datapath {
 
   async readPolicy(id: number): ReturnType<Datapath['readPolicy']> {
     return this.#started().endpoints.readPolicy(id);
+  }
+
+  applyHostPolicy(...args: Parameters<Datapath['applyHostPolicy']>): Promise<void> {
+    return this.#counted(MapName.policy, () => this.#started().host.apply(...args));
+  }
+
+  removeHostPolicy(): Promise<void> {
+    return this.#counted(MapName.endpoints, () => this.#started().host.remove());
+  }
+
+  async readHostPolicy(): ReturnType<Datapath['readHostPolicy']> {
+    return this.#started().host.read();
   }
 
   upsertIpcache(entries: Parameters<Datapath['upsertIpcache']>[0]): Promise<void> {

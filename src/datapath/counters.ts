@@ -22,8 +22,9 @@ export interface CounterMaps {
 /** What passed, over all slots that ever had an endpoint: it never goes down when one leaves. */
 function readForwarded({ endpointCounters, policy }: CounterMaps): DatapathCounter[] {
   const sum = { ingressPackets: 0n, ingressBytes: 0n, egressPackets: 0n, egressBytes: 0n };
-  for (let slot = 1; slot < DatapathLimit.endpointSlots; slot++) {
-    if (!hasPolicyMap(policy, slot)) break;
+  for (let slot = 0; slot < DatapathLimit.endpointSlots; slot++) {
+    // Slot 0 is the node's own, which may never have had a policy.
+    if (slot > 0 && !hasPolicyMap(policy, slot)) break;
     const value = endpointCounters.lookup(indexKey(slot)) ?? Buffer.alloc(0);
     for (const field of Object.keys(sum) as (keyof typeof sum)[]) {
       sum[field] += sumPerCpu(endpointCountersLayout, value, field);

@@ -14,15 +14,19 @@ export interface EndpointRecord {
   readonly enforcement: Enforcement;
   /** Which of the slot's two policy maps is in force. */
   readonly policySide: PolicySide;
+  /** What its policy refuses is told, and passes. Default false. */
+  readonly audit?: boolean;
 }
 
 /** `struct endpoint`. */
-export function encodeEndpoint({ endpoint, locked, enforcement, policySide }: EndpointRecord): Buffer {
+export function encodeEndpoint(record: EndpointRecord): Buffer {
+  const { endpoint, locked, enforcement, policySide, audit = false } = record;
   const none = new Uint8Array();
   return endpointLayout.encode({
     id: endpoint.id,
     flags:
       (locked ? EndpointFlag.locked : 0) |
+      (audit ? EndpointFlag.audit : 0) |
       (policySide === 1 ? EndpointFlag.policyB : 0) |
       (enforcement.ingress ? EndpointFlag.enforceIngress : 0) |
       (enforcement.egress ? EndpointFlag.enforceEgress : 0),
@@ -53,6 +57,7 @@ export function decodeEndpoint(buffer: Uint8Array, offset = 0): EndpointRecord |
       ipv6: (raw.families & FAMILY_V6) !== 0 ? raw.ip6 : undefined,
     },
     locked: (raw.flags & EndpointFlag.locked) !== 0,
+    ...((raw.flags & EndpointFlag.audit) !== 0 && { audit: true }),
     policySide: (raw.flags & EndpointFlag.policyB) !== 0 ? 1 : 0,
     enforcement: {
       ingress: (raw.flags & EndpointFlag.enforceIngress) !== 0,

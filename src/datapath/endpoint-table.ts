@@ -62,6 +62,8 @@ export class EndpointTable {
         const record = decodeEndpoint(values, i * endpointLayout.bytes);
         if (record === undefined) continue;
         const slot = readIndex(keys, i * 4);
+        // The node's own, see HostEndpoint.
+        if (slot === 0) continue;
         const entry = {
           slot,
           record,

@@ -47,6 +47,7 @@ export function decodeEvent(record: Uint8Array): MonitorEvent | undefined {
         protocol: raw.protocol,
         destinationPort: raw.destinationPort,
         ruleId: raw.ruleId,
+        ...(raw.subtype === 1 && { audited: true }),
         ...packetPart(raw),
       };
     default:

@@ -14,6 +14,8 @@ const ATTACH_TYPE: Readonly<Record<AttachedHook, number>> = {
   from_pod: BpfAttachType.tcxIngress,
   to_pod: BpfAttachType.tcxEgress,
   from_netdev: BpfAttachType.tcxIngress,
+  to_host: BpfAttachType.tcxIngress,
+  from_host: BpfAttachType.tcxEgress,
 };
 
 function parsePin(name: string): { readonly ifindex: number; readonly hook: AttachedHook } | undefined {
@@ -55,7 +57,13 @@ export class Links {
    * @returns the devices that each hook is on
    */
   adopt(): Readonly<Record<AttachedHook, ReadonlySet<number>>> {
-    const found = { from_pod: new Set<number>(), to_pod: new Set<number>(), from_netdev: new Set<number>() };
+    const found: Record<AttachedHook, Set<number>> = {
+      from_pod: new Set(),
+      to_pod: new Set(),
+      from_netdev: new Set(),
+      to_host: new Set(),
+      from_host: new Set(),
+    };
     for (const name of listPins(this.#folder)) {
       const pin = parsePin(name);
       if (pin === undefined) continue;

@@ -6,6 +6,7 @@ import type {
   Datapath,
   DatapathEndpoint,
   DatapathStartResult,
+  HostPolicy,
   IpcacheEntry,
   RuleConnections,
 } from './types.ts';
@@ -15,6 +16,7 @@ class NoDatapath implements Datapath {
   readonly kind = 'none';
   readonly #endpoints = new Map<number, { endpoint: DatapathEndpoint; policy: MapState }>();
   readonly #ipcache = new Map<string, IpcacheEntry>();
+  #host: HostPolicy | undefined;
 
   async start(): Promise<DatapathStartResult> {
     return { endpoints: [], adopted: false };
@@ -59,6 +61,21 @@ class NoDatapath implements Datapath {
 
   async readPolicy(id: number): Promise<MapState> {
     return this.#entry(id).policy;
+  }
+
+  async applyHostPolicy(...[diff, wanted]: Parameters<Datapath['applyHostPolicy']>): Promise<void> {
+    const state = new Map(this.#host?.state);
+    for (const key of diff.deletes) state.delete(mapStateKeyText(key));
+    for (const upsert of diff.upserts) state.set(mapStateKeyText(upsert.key), upsert);
+    this.#host = { ...wanted, state };
+  }
+
+  async removeHostPolicy(): Promise<void> {
+    this.#host = undefined;
+  }
+
+  async readHostPolicy(): Promise<HostPolicy | undefined> {
+    return this.#host;
   }
 
   async upsertIpcache(entries: readonly IpcacheEntry[]): Promise<void> {

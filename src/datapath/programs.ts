@@ -21,7 +21,7 @@ export interface ConntrackLifetimes {
 
 export const DEFAULT_LIFETIMES: ConntrackLifetimes = { tcp: 8000, tcpSyn: 60, tcpClosing: 10, any: 60 };
 
-export type AttachedHook = 'from_pod' | 'to_pod' | 'from_netdev';
+export type AttachedHook = 'from_pod' | 'to_pod' | 'from_netdev' | 'to_host' | 'from_host';
 export type DatapathMaps = { readonly [K in keyof typeof MapName]: BpfMap };
 
 export interface LoadedPrograms {
@@ -101,6 +101,8 @@ export function loadPrograms(options: LoadOptions): LoadedPrograms {
       from_pod: object.program('from_pod'),
       to_pod: object.program('to_pod'),
       from_netdev: object.program('from_netdev'),
+      to_host: object.program('to_host'),
+      from_host: object.program('from_host'),
     };
     const clock = object.program('clock');
     const empty = object.program('empty');

@@ -34,6 +34,18 @@ export interface PolicySwitch extends Enforcement {
   readonly identity?: NumericIdentity | undefined;
 }
 
+/** The node's own policy, with which it is switched. */
+export interface HostSwitch extends Enforcement {
+  /** Number of the node's own endpoint. */
+  readonly id: number;
+  /** What it refuses is told, and passes. */
+  readonly audit: boolean;
+}
+
+export interface HostPolicy extends HostSwitch {
+  readonly state: MapState;
+}
+
 export interface IpcacheEntry {
   readonly prefix: Cidr;
   readonly identity: NumericIdentity;
@@ -128,6 +140,15 @@ export interface Datapath {
   lockEndpoint(id: number): Promise<void>;
   /** The whole map state as the kernel holds it: what a restarted agent takes the difference against. */
   readPolicy(id: number): Promise<MapState>;
+  /**
+   * Switches to the node's own policy that the difference leads to: from then on it is judged where the node is an end, on
+   * its devices to other nodes and towards its endpoints. @throws BpfError; what was in force is then
+   */
+  applyHostPolicy(diff: MapStateDiff, wanted: HostSwitch): Promise<void>;
+  /** From then on nothing of the node's own is judged. */
+  removeHostPolicy(): Promise<void>;
+  /** What the kernel holds of it; undefined where nothing of the node's own is judged. */
+  readHostPolicy(): Promise<HostPolicy | undefined>;
   upsertIpcache(entries: readonly IpcacheEntry[]): Promise<void>;
   deleteIpcache(prefixes: readonly Cidr[]): Promise<void>;
   readIpcache(): Promise<readonly IpcacheEntry[]>;

@@ -220,6 +220,7 @@ export const Hook = {
   toNetdev: 3,
   fromOverlay: 4,
   fromHost: 5,
+  toHost: 6,
 } as const;
 
 /** Texts of {@link Hook}. */
@@ -230,6 +231,7 @@ export const hookText: Readonly<Record<number, string>> = {
   3: 'to_netdev',
   4: 'from_overlay',
   5: 'from_host',
+  6: 'to_host',
 };
 
 /** Which kind of policy entry decided. */
@@ -272,6 +274,7 @@ export const EndpointFlag = {
   enforceIngress: 2,
   enforceEgress: 4,
   policyB: 8,
+  audit: 16,
 } as const;
 
 /** Texts of {@link EndpointFlag}. */
@@ -280,6 +283,7 @@ export const endpointFlagText: Readonly<Record<number, string>> = {
   2: 'enforce-ingress',
   4: 'enforce-egress',
   8: 'policy-b: the second of its two policy maps is in force',
+  16: 'audit: what its policy refuses is told, and passes',
 };
 
 /** Marks of packets within a node's namespace: bits 8 to 11; workloads cannot set them, a veth between namespaces clears them. */
@@ -354,7 +358,7 @@ export const DatapathLimit = {
 
 /** Texts of {@link DatapathLimit}. */
 export const datapathLimitText: Readonly<Record<number, string>> = {
-  4096: 'slots of endpoints; slot 0 stands for what is not local',
+  4096: 'slots of endpoints; slot 0 stands for what is no endpoint, its record for the node itself',
   16384: 'entries of one endpoint\'s policy map',
   65536: 'rules whose connections are counted',
   8192: 'policy maps: two a slot, at 2 * slot and 2 * slot + 1',

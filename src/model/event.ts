@@ -50,6 +50,8 @@ export interface PolicyVerdictEvent extends PacketEvent {
   /** Host order. */
   readonly destinationPort: number;
   readonly ruleId: number;
+  /** It refuses, and the packet passed all the same: the endpoint's policy is only audited. */
+  readonly audited?: boolean;
 }
 
 /** Something the agent did: `subtype` is the text after `>> ` in `monitor`. */

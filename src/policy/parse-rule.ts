@@ -81,10 +81,6 @@ function decodeSubject(
     const reason = 'endpointSelector and nodeSelector cannot stand in one rule';
     decoder.report(nodes, 'CONFLICT', reason, 'make two rules of it');
   }
-  if (nodes !== undefined) {
-    const reason = 'policies of nodes are kept and shown, but nothing enforces them in this version';
-    decoder.warn(nodes, reason, 'filter the host by other means until then');
-  }
   const selector = decodeSelector(decoder, field);
   return selector && { selector, kind: endpoints === undefined ? 'node' : 'endpoint' };
 }
@@ -132,6 +128,12 @@ function checkHostRules(decoder: Decoder, fields: ReadonlyMap<string, Field>, ru
     );
   if (egress !== undefined && refused(rule.egress, true))
     decoder.report(egress, 'CONFLICT', 'host policies can have no L7 rules but dns on egress');
+  else if (egress !== undefined && refused(rule.egress, false))
+    decoder.warn(
+      egress,
+      "the node's own queries are not judged by name: what dns rules match is dropped",
+      'allow them by port',
+    );
 }
 
 function checkIngressDns(decoder: Decoder, fields: ReadonlyMap<string, Field>, rule: Rule): void {

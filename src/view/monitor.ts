@@ -104,7 +104,8 @@ function traceLine(event: TraceEvent & OriginalAddress, options: MonitorOptions)
   return `${pointText(event)} ${flow}${comma}${flowIdentities(event)} ${state}${origin}: ${event.summary}`;
 }
 
-function actionText(verdict: number): string {
+function actionText({ verdict, audited }: Pick<PolicyVerdictEvent, 'verdict' | 'audited'>): string {
+  if (audited === true) return 'audit';
   if (verdict < 0) return 'deny';
   return verdict === 0 ? 'allow' : 'redirect';
 }
@@ -120,7 +121,7 @@ function verdictLine(event: PolicyVerdictEvent, options: MonitorOptions): string
   const auth = options.compat === undefined ? '' : 'auth: disabled, ';
   const proxy = options.compat === undefined && event.verdict > 0 ? ` to proxy port ${event.verdict}` : '';
   const local = `local EP ID ${event.source}, remote ID ${identityText(event.remoteIdentity)}`;
-  const what = `proto ${event.protocol}, ${event.direction}, action ${actionText(event.verdict)}${proxy}`;
+  const what = `proto ${event.protocol}, ${event.direction}, action ${actionText(event)}${proxy}`;
   const match = `match ${policyMatchText[event.match] ?? event.match}`;
   return `Policy verdict log: flow ${hexNumber(event.hash)} ${local}, ${what}, ${auth}${match}, ${ruleText(event, options)}${event.summary}`;
 }
@@ -138,7 +139,7 @@ function detail(event: PacketKind, options: MonitorOptions): string {
       ? `DROP: ${event.lengthBytes} bytes, reason ${dropText(event)}, ${event.direction}`
       : event.kind === 'trace'
         ? `${observationPointText[event.observationPoint] ?? 'trace'}: ${event.lengthBytes} bytes, state ${ctStateText[event.state] ?? event.state}`
-        : `POLICY VERDICT: ${actionText(event.verdict)}, rule ${event.ruleId}`;
+        : `POLICY VERDICT: ${actionText(event)}, rule ${event.ruleId}`;
   const where = `interface ${interfaceText(event, options)}, ${flowIdentities(event)}, to endpoint ${event.dstEndpoint}`;
   const head = `CPU ${cpu}: MARK ${hexNumber(event.hash)} FROM ${event.source} ${what}, ${where}`;
   const layers = packetLayersText(Buffer.from(event.capture, 'hex'));
@@ -188,7 +189,7 @@ export function monitorJson(event: MonitorEvent): string {
             stateText: ctStateText[event.state],
           }
         : event.kind === 'policy-verdict'
-          ? { action: actionText(event.verdict), matchText: policyMatchText[event.match] }
+          ? { action: actionText(event), matchText: policyMatchText[event.match] }
           : {};
   return `${toJsonLine({ type: kind, ...rest, ...texts })}\n`;
 }

@@ -5,7 +5,7 @@ import { Agent } from '../../src/agent/agent.ts';
 import type { AgentDeps, EventSink } from '../../src/agent/agent-deps.ts';
 import { noHealth } from '../../src/agent/health-part.ts';
 import type { NetworkSetup } from '../../src/agent/network-setup.ts';
-import { defaultAgentOptions } from '../../src/agent/options.ts';
+import { type AgentOptions, defaultAgentOptions } from '../../src/agent/options.ts';
 import { noProxy } from '../../src/agent/proxy-part.ts';
 import { AgentClient } from '../../src/api/client.ts';
 import type * as Api from '../../src/api/schema.ts';
@@ -67,6 +67,8 @@ export class NodeFixture {
   failStore: Error | undefined;
   /** What stands for the proxy. */
   proxy: AgentDeps['proxy'] = () => noProxy;
+  /** Options of the next agent beside those of every node. */
+  options: Partial<AgentOptions> = {};
   #agent: Agent | undefined;
   readonly #index: number;
 
@@ -109,6 +111,7 @@ export class NodeFixture {
         'cluster-cidrs': [parseCidr('10.0.0.0/16')],
         'metrics-address': undefined,
         'liveness-address': undefined,
+        ...this.options,
       },
       paths: this.paths,
       node: { ipv4: `192.0.2.${this.#index}`, ipv6: undefined, devices: ['uplink0'] },

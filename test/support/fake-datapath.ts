@@ -5,6 +5,8 @@ import type {
   DatapathEndpoint,
   DatapathStartResult,
   Enforcement,
+  HostPolicy,
+  HostSwitch,
   IpcacheEntry,
   MapUsage,
   PolicySwitch,
@@ -25,6 +27,7 @@ export interface FakeKernelEndpoint {
 export class FakeKernel {
   readonly endpoints = new Map<number, FakeKernelEndpoint>();
   readonly ipcache = new Map<string, IpcacheEntry>();
+  host: HostPolicy | undefined;
   readonly ruleConnections = new Map<number, RuleConnections>();
   /** Every call that changed something, in order: `attach 7`, `policy 7 +2 -0 ingress`. */
   readonly calls: string[] = [];
@@ -114,6 +117,24 @@ export class FakeDatapath implements Datapath {
   async readPolicy(id: number): Promise<MapState> {
     this.#fail('readPolicy');
     return this.#endpoint(id).policy;
+  }
+
+  async applyHostPolicy(diff: MapStateDiff, wanted: HostSwitch): Promise<void> {
+    this.#fail('applyHostPolicy');
+    const state = new Map(this.kernel.host?.state);
+    for (const key of diff.deletes) state.delete(mapStateKeyText(key));
+    for (const item of diff.upserts) state.set(mapStateKeyText(item.key), item);
+    this.kernel.host = { ...wanted, state };
+    this.kernel.calls.push(`host +${diff.upserts.length} -${diff.deletes.length}`);
+  }
+
+  async removeHostPolicy(): Promise<void> {
+    this.kernel.host = undefined;
+    this.kernel.calls.push('host off');
+  }
+
+  async readHostPolicy(): Promise<HostPolicy | undefined> {
+    return this.kernel.host;
   }
 
   async upsertIpcache(entries: readonly IpcacheEntry[]): Promise<void> {

@@ -130,6 +130,7 @@ export function describePrograms(subject: string, define: (cases: ProgramCases) 
         started().clearConntrack();
         await started().setPolicy(A.id, new Map(), OPEN);
         await started().setPolicy(B.id, new Map(), OPEN);
+        await started().setHostPolicy(undefined);
       });
       define(casesOf(family, started));
     });

@@ -4,6 +4,7 @@ import { readCounters } from '../../src/datapath/counters.ts';
 import { EndpointTable } from '../../src/datapath/endpoint-table.ts';
 import { decodeEvent } from '../../src/datapath/event-decoder.ts';
 import { syncHostAddresses } from '../../src/datapath/host-addresses.ts';
+import { HostEndpoint } from '../../src/datapath/host-endpoint.ts';
 import { IpcacheTable } from '../../src/datapath/ipcache-table.ts';
 import { configLayout } from '../../src/datapath/map-layouts.ts';
 import {
@@ -18,6 +19,7 @@ import { indexKey } from '../../src/datapath/struct-layout.ts';
 import type {
   DatapathEndpoint,
   Enforcement,
+  HostSwitch,
   IpcacheEntry,
   RuleConnections,
 } from '../../src/datapath/types.ts';
@@ -26,6 +28,8 @@ import type { MapState } from '../../src/model/map-state.ts';
 
 /** The loopback: the one device that every namespace has; BPF_PROG_TEST_RUN takes only real ones. */
 export const LOOPBACK = 1;
+/** Number of the node's own endpoint. */
+export const HOST_ID = 4090;
 /** A device that is never looked at. */
 export const ELSEWHERE = 4242;
 
@@ -72,6 +76,7 @@ export class ProgramRig {
   readonly loaded: LoadedPrograms;
   readonly endpoints: EndpointTable;
   readonly ipcache: IpcacheTable;
+  readonly host: HostEndpoint;
   readonly #ring: RingBuffer;
   #events: MonitorEvent[] = [];
 
@@ -82,7 +87,9 @@ export class ProgramRig {
       attach: () => undefined,
       attachAsync: () => Promise.resolve(),
       release: () => undefined,
+      detach: () => undefined,
     };
+    this.host = new HostEndpoint(this.bpf, maps, noLinks, []);
     this.endpoints = new EndpointTable(this.bpf, maps, noLinks);
     this.ipcache = new IpcacheTable(maps.ipcache, maps);
     this.#ring = this.bpf.openRingBuffer(maps.events, (records) => {
@@ -102,6 +109,19 @@ export class ProgramRig {
   async attach(endpoint: DatapathEndpoint, enforcement?: Enforcement, state?: MapState): Promise<void> {
     await this.endpoints.attach(endpoint);
     if (enforcement !== undefined) await this.setPolicy(endpoint.id, state ?? new Map(), enforcement);
+  }
+
+  /** Makes `state` the node's own policy; undefined takes it off. */
+  async setHostPolicy(state: MapState | undefined, wanted: Partial<HostSwitch> = {}): Promise<void> {
+    if (state === undefined) return this.host.remove();
+    const before = this.host.read()?.state ?? new Map();
+    await this.host.apply(
+      {
+        upserts: [...state.values()],
+        deletes: [...before].filter(([text]) => !state.has(text)).map(([, { key }]) => key),
+      },
+      { id: HOST_ID, ingress: true, egress: true, audit: false, ...wanted },
+    );
   }
 
   /** Brings an endpoint's policy map to `state`. */
@@ -170,6 +190,7 @@ export class ProgramRig {
   close(): void {
     this.#ring.close();
     this.endpoints.close();
+    this.host.close();
     this.loaded.close();
   }
 }

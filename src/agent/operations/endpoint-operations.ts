@@ -40,7 +40,7 @@ export function endpointOperations(deps: OperationsDeps): EndpointOperations {
   return {
     async listEndpoints(labels: readonly string[]): Promise<readonly Api.Endpoint[]> {
       const { manager } = deps;
-      if (labels.length === 0) return manager.list().map((endpoint) => viewOf(deps, endpoint));
+      if (labels.length === 0) return manager.listAll().map((endpoint) => viewOf(deps, endpoint));
       const found = manager.listByLabels(labels);
       if (found.length === 0) throw notFound(`no endpoint has the labels ${labels.join(', ')}`);
       return found.map((endpoint) => viewOf(deps, endpoint));

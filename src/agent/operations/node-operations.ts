@@ -29,7 +29,7 @@ type NodeOperations = Pick<
 /** Policy maps of endpoints lie in one pinned map of maps: each is shown beside it, under its own name. */
 function mapView(deps: OperationsDeps, { name, path, entries }: MapUsage): Api.BPFMap {
   const { manager, ipcache } = deps;
-  const cache = mapCache(name, { endpoints: manager.list(), ipcache });
+  const cache = mapCache(name, { endpoints: manager.listAll(), ipcache });
   const view = { path: join(dirname(path), name), entries };
   return cache === undefined ? view : { ...view, cache };
 }
@@ -96,7 +96,7 @@ export function nodeOperations(deps: OperationsDeps): NodeOperations {
         'cilium-version': deps.version,
         'kernel-version': release(),
         'cilium-status': await fullStatus(deps),
-        'endpoint-list': deps.manager.list().map((endpoint) => viewOf(deps, endpoint)),
+        'endpoint-list': deps.manager.listAll().map((endpoint) => viewOf(deps, endpoint)),
         'service-list': [],
         policy: await policyAnswer(deps),
         'environment-variables': [],

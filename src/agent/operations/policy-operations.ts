@@ -14,9 +14,12 @@ import {
   inventoryObjects,
   PolicyInvalidError,
   peerSelectorApiText,
+  type Rule,
   ruleName,
   rulesText,
 } from '../../policy/index.ts';
+import type { Endpoint } from '../endpoint.ts';
+import { HOST_ENDPOINT_ID } from '../endpoint-request.ts';
 import { notFound, type OperationsDeps, refuseWhileStarting } from './deps.ts';
 import { resolvePolicy } from './policy-resolve.ts';
 
@@ -65,6 +68,14 @@ function refuseAbsent({ policy }: OperationsDeps, refs: readonly PolicyObjectRef
   const there = new Set([...ofRules, ...objectsOf(policy.inventory)].map(formatPolicyObject));
   const absent = refs.map(formatPolicyObject).filter((name) => !there.has(name));
   if (absent.length > 0) throw notFound(`there is no ${absent.join(', no ')}: nothing was deleted`);
+}
+
+/** Whether the rule is for the endpoint: those of nodes are for the node itself alone. */
+function isSubject({ subject, subjectKind = 'endpoint' }: Rule, { id, identity }: Endpoint): boolean {
+  const isHost = id === HOST_ENDPOINT_ID;
+  return (
+    isHost === (subjectKind === 'node') && identity !== undefined && matchesSelector(subject, identity.labels)
+  );
 }
 
 /** Rules: `/policy`. */
@@ -132,29 +143,27 @@ export function policyOperations(deps: OperationsDeps): PolicyOperations {
         policy.rules([]).map(({ rule }) => [selectorText(rule.subject), rule.subject]),
       );
       return [...subjects].map(([text, subject]) => {
+        const rules = policy.rules([]).filter(({ rule }) => selectorText(rule.subject) === text);
         const picked = manager
-          .list()
-          .filter(({ identity }) => identity !== undefined && matchesSelector(subject, identity.labels));
+          .listAll()
+          .filter((endpoint) => rules.some(({ rule }) => isSubject(rule, endpoint)));
         const identities = [...new Set(picked.map(({ identity }) => identity?.id ?? 0))].sort(
           (a, b) => a - b,
         );
-        const users = policy.rules([]).filter(({ rule }) => selectorText(rule.subject) === text).length;
-        return { selector: goSelectorText(subject), identities, users, labels: [] };
+        return { selector: goSelectorText(subject), identities, users: rules.length, labels: [] };
       });
     },
 
     async listPolicyRules(): Promise<readonly Api.PolicyRuleStatus[]> {
       const { policy, manager, activity, datapath } = deps;
       const connections = await datapath.readRuleConnections();
-      const endpoints = manager.list();
+      const endpoints = manager.listAll();
       return policy.rules([]).map(({ id, rule }) => ({
         id,
         name: ruleName(rule.labels),
         labels: formatLabels(rule.labels),
         description: rule.description,
-        endpoints: endpoints
-          .filter(({ identity }) => identity !== undefined && matchesSelector(rule.subject, identity.labels))
-          .map((endpoint) => endpoint.id),
+        endpoints: endpoints.filter((endpoint) => isSubject(rule, endpoint)).map(({ id }) => id),
         connections: connections.get(id) ?? NO_CONNECTIONS,
         requests: activity.requestsOf(id),
       }));

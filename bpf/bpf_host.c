@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The programs by which the node's own policy is enforced on devices that lead to other nodes. They are
+ * attached only while there is such a policy, and pass everything while the record of slot 0 is empty. What
+ * the node and its endpoints say to each other is judged at the endpoints' devices.
+ */
+#include "lib/slow.h"
+
+#define LINK_LOCAL4 0xa9fe /* 169.254.0.0/16 */
+
+/* False for groups, broadcast, loopback and addresses of the link: what a network needs to come up. */
+static __always_inline bool is_unicast(const union address *address, bool v6)
+{
+	const __u8 *bytes = address->bytes;
+
+	if (v6)
+		return bytes[0] != 0xff && !(bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80);
+	return bytes[0] != 0 && bytes[0] != 127 && bytes[0] < 224 &&
+	       (bytes[0] << 8 | bytes[1]) != LINK_LOCAL4;
+}
+
+/* Both addresses, before anything else is looked at: most packets are not for us. */
+static __always_inline bool load_addresses(struct __sk_buff *ctx, struct flow *flow)
+{
+	if (flow->v6)
+		return bpf_skb_load_bytes(ctx, ETH_HLEN + 8, &flow->source, 16) == 0 &&
+		       bpf_skb_load_bytes(ctx, ETH_HLEN + 24, &flow->destination, 16) == 0;
+	return bpf_skb_load_bytes(ctx, ETH_HLEN + 12, &flow->source, 4) == 0 &&
+	       bpf_skb_load_bytes(ctx, ETH_HLEN + 16, &flow->destination, 4) == 0;
+}
+
+static __always_inline struct address_entry *address_lookup(const union address *address, bool v6)
+{
+	struct address_key key = {.family = v6 ? 6 : 4, .address = *address};
+
+	return bpf_map_lookup_elem(&MAP_ADDRESSES, &key);
+}
+
+/*
+ * Never judged, as in Cilium's host firewall (RFC 4890): what IPv6 cannot do without on a link. Errors are
+ * the stack's to judge, by the sockets that they are about.
+ */
+static __always_inline bool is_exempt(const struct flow *flow)
+{
+	if (flow->icmp_error)
+		return true;
+	if (!flow->v6 || flow->protocol != IPPROTO_ICMPV6)
+		return false;
+	return (flow->icmp_type >= 130 && flow->icmp_type <= 137) ||
+	       (flow->icmp_type >= 141 && flow->icmp_type <= 143) || flow->icmp_type == 148 ||
+	       flow->icmp_type == 149 || (flow->icmp_type >= 151 && flow->icmp_type <= 153);
+}
+
+/* A judgement of a packet that may be about the node, with its addresses; NULL where there is none. */
+static __always_inline struct judgement *host_judgement(struct __sk_buff *ctx, __u8 hook, __u8 direction)
+{
+	struct endpoint *host = endpoint_get(0);
+	struct judgement *judgement;
+
+	if (!host || !host->id || ctx->vlan_present)
+		return NULL;
+	if (ctx->protocol != CTX_IPV4 && ctx->protocol != CTX_IPV6)
+		return NULL;
+	judgement = judgement_begin(hook, direction);
+	if (!judgement)
+		return NULL;
+	judgement->flow.v6 = ctx->protocol == CTX_IPV6;
+	if (!load_addresses(ctx, &judgement->flow))
+		return NULL;
+	return is_unicast(&judgement->flow.destination, judgement->flow.v6) ? judgement : NULL;
+}
+
+/* Returns 0 or a negative DROP_*. */
+static __always_inline int host_ip(struct __sk_buff *ctx, struct judgement *judgement, __u32 point)
+{
+	struct flow *flow = &judgement->flow;
+	int result = parse_flow(ctx, flow);
+
+	if (result)
+		return result;
+	if (is_exempt(flow))
+		return 0;
+	result = side_of_address(&judgement->destination, &flow->destination, flow->v6);
+	if (result)
+		return result;
+	result = side_of_address(&judgement->source, &flow->source, flow->v6);
+	if (result)
+		return result;
+	/* An endpoint's address from outside is nobody's. */
+	if (judgement->source.slot)
+		return -DROP_INVALID_SIP;
+	judgement->source.host = judgement->hook == HOOK_FROM_HOST;
+	judgement->destination.host = judgement->hook == HOOK_TO_HOST;
+	result = judge(ctx, judgement);
+	if (result)
+		return result;
+	if (flow->first_fragment)
+		fragment_note(flow);
+	if (opens_flow(judgement))
+		trace_forward(ctx, judgement, point);
+	if (judgement->hook == HOOK_FROM_HOST)
+		count_egress(0, ctx->len);
+	else
+		count_ingress(0, ctx->len);
+	return 0;
+}
+
+SUBPROGRAM int judge_to_host(struct __sk_buff *ctx)
+{
+	struct judgement *judgement = host_judgement(ctx, HOOK_TO_HOST, DIR_INGRESS);
+	struct scratch *scratch = scratch_get();
+	struct address_entry *entry;
+
+	if (!judgement || !scratch)
+		return VERDICT_NEXT;
+	entry = address_lookup(&judgement->flow.destination, judgement->flow.v6);
+	if (entry ? entry->slot || !(entry->flags & ADDRESS_F_HOST)
+		  : !stays_on_node(ctx, &judgement->flow, &scratch->fib))
+		return VERDICT_NEXT;
+	return finish(ctx, judgement, host_ip(ctx, judgement, TRACE_TO_HOST)) == VERDICT_DROP ? VERDICT_DROP
+											      : VERDICT_NEXT;
+}
+
+/* tcx ingress of a device to other nodes, behind from_netdev: what comes for the node itself. */
+SEC("tc")
+int to_host(struct __sk_buff *ctx)
+{
+	return ctx->pkt_type == PACKET_HOST ? judge_to_host(ctx) : VERDICT_NEXT;
+}
+
+SUBPROGRAM int judge_from_host(struct __sk_buff *ctx)
+{
+	struct judgement *judgement = host_judgement(ctx, HOOK_FROM_HOST, DIR_EGRESS);
+	struct address_entry *entry;
+
+	if (!judgement)
+		return VERDICT_NEXT;
+	/* The proxy speaks with the addresses of endpoints, whose flows were judged. */
+	entry = address_lookup(&judgement->flow.source, judgement->flow.v6);
+	if (entry && entry->slot)
+		return VERDICT_NEXT;
+	return finish(ctx, judgement, host_ip(ctx, judgement, TRACE_TO_NETWORK)) == VERDICT_DROP
+		       ? VERDICT_DROP
+		       : VERDICT_NEXT;
+}
+
+/* tcx egress of a device to other nodes: what the node itself sends; the rest is forwarded. */
+SEC("tc")
+int from_host(struct __sk_buff *ctx)
+{
+	return ctx->ingress_ifindex == 0 ? judge_from_host(ctx) : VERDICT_NEXT;
+}

@@ -1,4 +1,5 @@
 import { contract } from '../src/api/contract.ts';
+import type { Operation } from '../src/api/contract-types.ts';
 import { errorText } from '../src/base/errors.ts';
 import { endpointList } from '../src/view/endpoint.ts';
 import type { EndpointView } from '../src/view/types.ts';
@@ -24,8 +25,10 @@ const KNOCK_MS = 3000;
 /** Without JSON of its own; it has a collector. */
 const NOT_JSON = ['/metrics'];
 
+/** Not those that must be told what is asked, such as `/policy/resolve`. */
 function readPaths(): string[] {
-  const gets = Object.values(contract).filter(({ method }) => method === 'get');
+  const operations: readonly Operation[] = Object.values(contract);
+  const gets = operations.filter(({ method, body }) => method === 'get' && body?.required !== true);
   return gets.map(({ path }) => path).filter((path) => !NOT_JSON.includes(path));
 }
 

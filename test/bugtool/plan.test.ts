@@ -59,6 +59,7 @@ describe('the plan', () => {
       '/map/ipcache',
     ])
       assert.ok(api.includes(path), path);
+    assert.ok(!api.includes('/policy/resolve'), 'it must be told what is asked');
     assert.ok(!api.some((path) => path.includes('{')));
     assert.equal(new Set(plan.map(({ path }) => path)).size, plan.length, 'no two write the same file');
   });

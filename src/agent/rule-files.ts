@@ -17,8 +17,11 @@ export interface SavedRules {
   readonly damage: string | undefined;
 }
 
+/** Mode of the files: they may hold values of Secrets. */
+const OWNER_ONLY = 0o600;
+
 function fileText(rules: Repository, inventory: PolicyInventory): string {
-  return `{${rules.savedFields()},"inventory":${JSON.stringify(inventoryObjects(inventory))}}\n`;
+  return `{${rules.savedFields()},"inventory":${JSON.stringify(inventoryObjects(inventory, 'written'))}}\n`;
 }
 
 /** @throws PolicyInvalidError */
@@ -57,7 +60,7 @@ export class RuleFiles {
 
   /** Begins to write the rules. @throws SystemError STATE_UNWRITABLE, with the files as they were */
   stage(rules: Repository, inventory: PolicyInventory): StagedFiles {
-    return stageFiles(this.#files, fileText(rules, inventory));
+    return stageFiles(this.#files, fileText(rules, inventory), OWNER_ONLY);
   }
 
   /** Puts the files back after `commit` rejected; if they cannot be, the next change writes them. */
@@ -72,7 +75,7 @@ export class RuleFiles {
   /** @throws SystemError STATE_UNWRITABLE; the first of the two files may have been written already */
   #write(rules: Repository, inventory: PolicyInventory): void {
     const text = fileText(rules, inventory);
-    for (const file of this.#files) writeFileAtomically(file, text);
+    for (const file of this.#files) writeFileAtomically(file, text, OWNER_ONLY);
   }
 
   /** Rules that an earlier start lost stay lost until an import, however often the agent starts in between. */

@@ -44,13 +44,14 @@ function writeAll(fd: number, content: Buffer): void {
 
 /**
  * Replaces a file by `content`: after a crash at any moment the old content or the new one is there, never a part.
+ * @param mode of the new file, less what the umask takes away
  * @throws SystemError code STATE_UNWRITABLE, with the file unchanged and nothing left beside it
  */
-export function writeFileAtomically(path: string, content: string | Buffer): void {
+export function writeFileAtomically(path: string, content: string | Buffer, mode = 0o640): void {
   const temporary = `${path}.new`;
   let made = false;
   try {
-    const fd = openSync(temporary, WRITE, 0o640);
+    const fd = openSync(temporary, WRITE, mode);
     made = true;
     try {
       writeAll(fd, Buffer.from(content));
@@ -81,7 +82,11 @@ export interface StagedFiles {
  * Begins to replace files of one folder by the same `content`, each as `writeFileAtomically` does. A full disk shows here.
  * @throws SystemError code STATE_UNWRITABLE, with the files unchanged and nothing left beside them
  */
-export function stageFiles(paths: readonly [string, ...string[]], content: string | Buffer): StagedFiles {
+export function stageFiles(
+  paths: readonly [string, ...string[]],
+  content: string | Buffer,
+  mode = 0o640,
+): StagedFiles {
   const staged: { readonly path: string; readonly fd: number }[] = [];
   const bytes = Buffer.from(content);
   const end = (isGiven: boolean): void => {
@@ -92,7 +97,7 @@ export function stageFiles(paths: readonly [string, ...string[]], content: strin
   };
   for (const path of paths) {
     try {
-      const fd = openSync(`${path}.new`, WRITE, 0o640);
+      const fd = openSync(`${path}.new`, WRITE, mode);
       staged.push({ path, fd });
       writeAll(fd, bytes);
     } catch (cause) {

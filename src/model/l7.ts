@@ -9,12 +9,23 @@ export type DnsPattern =
   /** As 2018 had them: a regular expression (RE2) over the whole name, in any case; the name may have its final dot. */
   | { readonly kind: 'regex'; readonly regex: string };
 
+/** Where a value lies that rules do not show. */
+export interface SecretName {
+  /** Empty: the namespace of the rule's object. */
+  readonly namespace: string;
+  readonly name: string;
+}
+
 /** A header that a request must carry. */
 export interface HeaderMatch {
   /** As written; names of headers have no case. */
   readonly name: string;
   /** Undefined: the header must be there, with any value. */
   readonly value: string | undefined;
+  /** Its value counts, and `value` only while there is none. With neither the header cannot match. */
+  readonly secret?: SecretName | undefined;
+  /** What the Secret holds, a byte a character; only on its way to the proxy, never to be shown. */
+  readonly secretValue?: string | undefined;
   /** What to do when it does not match; undefined: the rule does not allow the request. */
   readonly mismatch?: 'LOG' | 'ADD' | 'DELETE' | 'REPLACE' | undefined;
 }

@@ -10,6 +10,7 @@ const KINDS = {
   Service: true,
   Endpoints: true,
   EndpointSlice: true,
+  Secret: true,
 } as const;
 
 export type PolicyObjectKind = keyof typeof KINDS;
@@ -75,7 +76,7 @@ type Sorted = readonly {
   readonly at: number;
 }[];
 
-function sorted({ cidrGroups, services, addresses }: PolicyInventory): Sorted {
+function sorted({ cidrGroups, services, addresses, secrets = [] }: PolicyInventory): Sorted {
   return [
     ...cidrGroups.map(({ name }, at) => {
       const ref: PolicyObjectRef = { kind: 'CiliumCIDRGroup', namespace: undefined, name };
@@ -92,6 +93,10 @@ function sorted({ cidrGroups, services, addresses }: PolicyInventory): Sorted {
         name,
       };
       return { ref, part: 'addresses', at } as const;
+    }),
+    ...secrets.map(({ namespace, name }, at) => {
+      const ref: PolicyObjectRef = { kind: 'Secret', namespace, name };
+      return { ref, part: 'secrets', at } as const;
     }),
   ];
 }
@@ -116,5 +121,6 @@ export function withoutObjects(
     cidrGroups: inventory.cidrGroups.filter(keep('cidrGroups')),
     services: inventory.services.filter(keep('services')),
     addresses: inventory.addresses.filter(keep('addresses')),
+    ...(inventory.secrets !== undefined && { secrets: inventory.secrets.filter(keep('secrets')) }),
   };
 }

@@ -7,7 +7,7 @@ import { ALL_L4, icmpMatches, type L4Match, l4Matches } from './l4.ts';
 import { EVERY_PEER, labelsPeer, type PeerSelector, peerSelectors, prefixesInUse } from './peer-selector.ts';
 import type { StoredRule } from './repository.ts';
 import type { PortRule, Rule, RuleItem } from './rule.ts';
-import type { RuleContext } from './rule-context.ts';
+import { namesSecrets, type RuleContext } from './rule-context.ts';
 
 /** One selector of peers with what a rule grants it; an item of a rule makes one for each of its selectors. */
 export interface Grant {
@@ -93,20 +93,21 @@ function rulesToJudge({ l7, serverNames }: PortRule): L7Rules | undefined {
 }
 
 /** Nobody reads the requests of an unknown protocol: what may pass only by them does not pass. */
-function judgedPart(rule: PortRule, l7: L7Rules, direction: Direction, ports: ProxyPorts): Part {
+function judgedPart(rule: PortRule, l7: L7Rules, direction: Direction, options: CompileOptions): Part {
+  const ports = options.proxyPorts ?? NO_PROXY_PORTS;
   const protocols = L7_PROTOCOLS[l7.kind];
   const l4 = l4Matches([rule]).filter(({ protocol }) => protocols.includes(protocol));
   const proxyPort = l7.kind === 'other' ? 0 : ports[`${l7.kind}-${direction}`];
-  return { l4, verdict: { kind: 'redirect', proxyPort }, l7 };
+  return { l4, verdict: { kind: 'redirect', proxyPort }, l7: options.context.withSecrets(l7) };
 }
 
-function partsOf(item: RuleItem, direction: Direction, ports: ProxyPorts): readonly Part[] {
+function partsOf(item: RuleItem, direction: Direction, options: CompileOptions): readonly Part[] {
   if (item.icmps !== undefined) return [{ l4: icmpMatches(item.icmps), verdict: ALLOW }];
   if (item.ports === undefined) return [{ l4: [ALL_L4], verdict: ALLOW }];
   const plain = item.ports.filter((rule) => rulesToJudge(rule) === undefined);
   const judged = item.ports.flatMap((rule) => {
     const l7 = rulesToJudge(rule);
-    return l7 === undefined ? [] : [judgedPart(rule, l7, direction, ports)];
+    return l7 === undefined ? [] : [judgedPart(rule, l7, direction, options)];
   });
   return plain.length === 0 ? judged : [{ l4: l4Matches(plain), verdict: ALLOW }, ...judged];
 }
@@ -120,7 +121,6 @@ function selectorsOfItem(item: RuleItem, context: RuleContext): readonly PeerSel
 const DENY_SECTION = { ingress: 'ingressDeny', egress: 'egressDeny' } as const;
 
 function grantsOfRule({ id, rule }: StoredRule, direction: Direction, options: CompileOptions): Grant[] {
-  const ports = options.proxyPorts ?? NO_PROXY_PORTS;
   const common = { direction, ruleId: id, derivedFrom: rule.labels, log: rule.log };
   const l7Open = rule.enableDefaultDeny?.[direction] === false;
   const grantsOf = (item: RuleItem, part: Part): Grant[] =>
@@ -131,10 +131,10 @@ function grantsOfRule({ id, rule }: StoredRule, direction: Direction, options: C
       ...(part.l7 !== undefined && { l7Open }),
     }));
   const denied = (rule[DENY_SECTION[direction]] ?? []).flatMap((item) =>
-    partsOf(item, direction, ports).flatMap((part) => grantsOf(item, { l4: part.l4, verdict: DENY })),
+    partsOf(item, direction, options).flatMap((part) => grantsOf(item, { l4: part.l4, verdict: DENY })),
   );
   const allowed = (rule[direction] ?? []).flatMap((item) =>
-    partsOf(item, direction, ports).flatMap((part) => grantsOf(item, part)),
+    partsOf(item, direction, options).flatMap((part) => grantsOf(item, part)),
   );
   return [...denied, ...allowed].map((grant) => ({ ...grant, meaning: grantMeaning(grant) }));
 }
@@ -182,11 +182,12 @@ export function prefixesOfRule(rule: CompiledRule): readonly Cidr[] {
   return peersOfRule(rule).flatMap(prefixesInUse);
 }
 
-/** Whether what the rule means depends on CIDR groups or services. */
+/** Whether what the rule means depends on CIDR groups, services or Secrets. */
 export function usesInventory({ ingress, egress, ingressDeny, egressDeny }: Rule): boolean {
   const items = [ingress, egress, ingressDeny, egressDeny].flatMap((section) => section ?? []);
   return items.some(
-    ({ peers }) =>
+    ({ peers, ports }) =>
+      ports?.some(({ l7 }) => namesSecrets(l7)) === true ||
       peers?.kind === 'services' ||
       (peers?.kind === 'cidr-sets' && peers.sets.some(({ kind }) => kind !== 'cidr')),
   );

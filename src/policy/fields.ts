@@ -122,8 +122,10 @@ export const HEADER_MATCH_FIELDS: FieldTable = {
   name: 'read',
   value: 'read',
   mismatch: 'read',
-  secret: { refused: 'values of headers are not read from Secrets; write the value' },
+  secret: 'read',
 };
+
+export const SECRET_FIELDS: FieldTable = { name: 'read', namespace: 'read' };
 
 export const KAFKA_FIELDS: FieldTable = {
   role: 'read',

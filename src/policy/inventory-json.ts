@@ -1,7 +1,7 @@
 import { formatCidr, formatIp } from '../base/ip.ts';
 import type { CidrGroup } from '../model/cidr-group.ts';
 import type { Label } from '../model/labels.ts';
-import type { PolicyInventory } from '../model/policy-inventory.ts';
+import type { PolicyInventory, SecretObject } from '../model/policy-inventory.ts';
 import type { ServiceAddresses, ServiceObject } from '../model/service-backends.ts';
 import type { Rule } from './rule.ts';
 import { ruleJson } from './rule-json.ts';
@@ -49,16 +49,37 @@ function sliceObject({ name, namespace, service, addresses }: ServiceAddresses):
   };
 }
 
-/** The objects of an inventory as Kubernetes writes them; reading them again gives the same inventory. */
-export function inventoryObjects({ cidrGroups, services, addresses }: PolicyInventory): readonly object[] {
+/** Under a key of ours: rules do not name it. One without a value that rules can use has no entry. */
+function secretObject({ name, namespace, value }: SecretObject, values: SecretValues): object {
+  return {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: { name, namespace },
+    type: 'Opaque',
+    data:
+      value === undefined || values === 'hidden'
+        ? {}
+        : { value: Buffer.from(value, 'latin1').toString('base64') },
+  };
+}
+
+/** Whether values of Secrets are written: only to the agent's own files, and to the agent. */
+export type SecretValues = 'hidden' | 'written';
+
+/** The objects of an inventory as Kubernetes writes them; reading them again gives the same inventory, but for what is hidden. */
+export function inventoryObjects(
+  { cidrGroups, services, addresses, secrets = [] }: PolicyInventory,
+  values: SecretValues = 'hidden',
+): readonly object[] {
   return [
     ...cidrGroups.map(groupObject),
     ...services.map(serviceObject),
+    ...secrets.map((secret) => secretObject(secret, values)),
     ...addresses.map((item) => (item.kind === 'slice' ? sliceObject(item) : endpointsObject(item))),
   ];
 }
 
-/** Rules and the objects that they name as one policy text: a JSON list. */
+/** Rules and the objects that they name as one policy text, for an agent: a JSON list. */
 export function policyText(rules: readonly Rule[], inventory: PolicyInventory): string {
-  return JSON.stringify([...inventoryObjects(inventory), ...rules.map(ruleJson)], undefined, 2);
+  return JSON.stringify([...inventoryObjects(inventory, 'written'), ...rules.map(ruleJson)], undefined, 2);
 }

@@ -9,7 +9,8 @@ function httpText(rule: HttpRule): string {
     rule.host === undefined ? undefined : `host ${rule.host}`,
     ...rule.headers.map((header) => `header ${header}`),
     ...rule.headerMatches.map(
-      ({ name, value }) => `header ${name}${value === undefined ? '' : `: ${value}`}`,
+      ({ name, value, secret }) =>
+        `header ${name}${value === undefined ? '' : `: ${value}`}${secret === undefined ? '' : ` (Secret ${secret.namespace}/${secret.name})`}`,
     ),
   ].filter((part) => part !== undefined);
   return parts.length === 0 ? 'http: every request' : `http: ${parts.join(' ')}`;

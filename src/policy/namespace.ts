@@ -1,3 +1,4 @@
+import type { HeaderMatch } from '../model/l7.ts';
 import { type Label, LabelKey } from '../model/labels.ts';
 import {
   type LabelSelector,
@@ -5,7 +6,8 @@ import {
   makeSelector,
   type SelectorKey,
 } from '../model/selector.ts';
-import type { Peers, Rule, RuleItem, ServiceSpec } from './rule.ts';
+import type { Peers, PortRule, Rule, RuleItem, ServiceSpec } from './rule.ts';
+import { namesSecrets } from './rule-context.ts';
 
 export const POLICY_KINDS = [
   'CiliumNetworkPolicy',
@@ -130,9 +132,25 @@ function scopePeers(peers: Peers | undefined, scope: PeerScope): Peers | undefin
   return { ...peers, services: peers.services.map((service) => scopeService(service, scope.namespace)) };
 }
 
+function scopeSecrets(ports: RuleItem['ports'], namespace: string): RuleItem['ports'] {
+  return ports?.map((rule): PortRule => {
+    const { l7 } = rule;
+    if (l7?.kind !== 'http' || !namesSecrets(l7)) return rule;
+    const scoped = (match: HeaderMatch): HeaderMatch =>
+      match.secret?.namespace === '' ? { ...match, secret: { ...match.secret, namespace } } : match;
+    const rules = l7.rules.map((one) => ({ ...one, headerMatches: one.headerMatches.map(scoped) }));
+    return { ...rule, l7: { kind: 'http', rules } };
+  });
+}
+
 function scopeItem(item: RuleItem, scope: PeerScope): RuleItem {
   const requires = item.requires?.map(scope.required);
-  return { ...item, peers: scopePeers(item.peers, scope), ...(requires !== undefined && { requires }) };
+  return {
+    ...item,
+    peers: scopePeers(item.peers, scope),
+    ports: scopeSecrets(item.ports, scope.namespace),
+    ...(requires !== undefined && { requires }),
+  };
 }
 
 function scopeRule(rule: Rule, scope: PeerScope): Rule {

@@ -1,4 +1,5 @@
 import type { CidrGroup } from '../model/cidr-group.ts';
+import type { SecretObject } from '../model/policy-inventory.ts';
 import type { ServiceAddresses, ServiceObject } from '../model/service-backends.ts';
 import { childPath, type Decoder, type Field, quote } from './decoder.ts';
 import type { PolicyObject } from './namespace.ts';
@@ -23,6 +24,7 @@ export interface ParseContext {
   readonly cidrGroups: CidrGroup[];
   readonly services: ServiceObject[];
   readonly addresses: ServiceAddresses[];
+  readonly secrets: SecretObject[];
 }
 
 /** Adds a rule to those of the text. */

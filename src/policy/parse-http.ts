@@ -1,6 +1,7 @@
-import type { HeaderMatch, HttpRule } from '../model/l7.ts';
+import type { HeaderMatch, HttpRule, SecretName } from '../model/l7.ts';
 import { type Decoder, type Field, quote, suggestion } from './decoder.ts';
-import { HEADER_MATCH_FIELDS, HTTP_FIELDS } from './fields.ts';
+import { HEADER_MATCH_FIELDS, HTTP_FIELDS, SECRET_FIELDS } from './fields.ts';
+import { decodeNamespaceName, decodeObjectName } from './parse-context.ts';
 import { MAX_REGEX_LENGTH, regexProblem } from './regex.ts';
 
 const MISMATCH_ACTIONS = ['LOG', 'ADD', 'DELETE', 'REPLACE'] as const;
@@ -62,6 +63,19 @@ function decodeMismatch(decoder: Decoder, field: Field | undefined): HeaderMatch
   return decoder.report(field, 'VALUE', `${quote(text)} is not an action on mismatch`, hint);
 }
 
+/** Without a namespace it is the object's, which is filled in later. */
+function decodeSecretName(decoder: Decoder, field: Field): SecretName | undefined {
+  const fields = decoder.fields(field, SECRET_FIELDS);
+  const nameField = fields?.get('name');
+  const namespaceField = fields?.get('namespace');
+  if (fields !== undefined && nameField === undefined) return decoder.missing(field, 'name');
+  const name = nameField && decodeObjectName(decoder, nameField);
+  const isNamed = namespaceField?.node.kind !== 'text' || namespaceField.node.value !== '';
+  const namespace =
+    namespaceField === undefined || !isNamed ? '' : decodeNamespaceName(decoder, namespaceField);
+  return name === undefined || namespace === undefined ? undefined : { namespace, name };
+}
+
 function decodeHeaderMatch(decoder: Decoder, field: Field): HeaderMatch | undefined {
   const fields = decoder.fields(field, HEADER_MATCH_FIELDS);
   if (fields === undefined) return undefined;
@@ -71,12 +85,15 @@ function decodeHeaderMatch(decoder: Decoder, field: Field): HeaderMatch | undefi
   const value = (valueField && decoder.text(valueField)?.trim()) ?? '';
   if (valueField !== undefined) checkValue(decoder, valueField, value);
   const mismatch = decodeMismatch(decoder, fields.get('mismatch'));
+  const secretField = fields.get('secret');
+  const secret = secretField && decodeSecretName(decoder, secretField);
   if (nameField === undefined || nameText === undefined) return undefined;
   if (nameText === '') return decoder.report(nameField, 'VALUE', 'the name of the header is empty');
   checkName(decoder, nameField, nameText);
   return {
     name: nameText,
     value: value === '' ? undefined : value,
+    ...(secret !== undefined && { secret }),
     ...(mismatch !== undefined && { mismatch }),
   };
 }

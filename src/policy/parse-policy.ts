@@ -3,12 +3,19 @@ import { Decoder, type Field, quote, suggestion } from './decoder.ts';
 import { DEFAULT_DOCUMENT_LIMITS, type DocumentLimits, parseText, treeOfValue } from './document.ts';
 import { LIST_FIELDS } from './fields.ts';
 import { childOf, type ParseContext, type ParsedRule } from './parse-context.ts';
-import { decodeCidrGroup, decodeEndpointSlice, decodeEndpoints, decodeService } from './parse-inventory.ts';
+import {
+  decodeCidrGroup,
+  decodeEndpointSlice,
+  decodeEndpoints,
+  decodeSecret,
+  decodeService,
+} from './parse-inventory.ts';
 import { decodeNetworkPolicy } from './parse-network-policy.ts';
 import { decodeCiliumPolicy, decodeObjectRule } from './parse-objects.ts';
 import { decodeRule } from './parse-rule.ts';
 import { PolicyInvalidError, type PolicyProblem } from './problem.ts';
 import type { Rule } from './rule.ts';
+import { secretsOfRule } from './rule-context.ts';
 
 export interface ParsePolicyOptions {
   /** Name of the file, or what else messages should call the text. */
@@ -50,6 +57,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
   CiliumCIDRGroup: { versions: ['cilium.io/v2', 'cilium.io/v2alpha1'], decode: decodeCidrGroup },
   Service: { versions: ['v1'], decode: decodeService },
   Endpoints: { versions: ['v1'], decode: decodeEndpoints },
+  Secret: { versions: ['v1'], decode: decodeSecret },
   EndpointSlice: {
     versions: ['discovery.k8s.io/v1', 'discovery.k8s.io/v1beta1'],
     decode: decodeEndpointSlice,
@@ -134,6 +142,23 @@ function decodeRoot(context: ParseContext, field: Field): void {
   for (const item of context.decoder.items(field) ?? []) decodeDocument(context, item);
 }
 
+/** Rules whose Secrets the text lacks: they may be with the agent, which only who imports them knows. */
+function secretRemarks({ rules, secrets }: ParseContext, file: string): PolicyProblem[] {
+  const known = new Set(secrets.map(({ namespace, name }) => `${namespace}/${name}`));
+  return rules.flatMap(({ rule, field, line, column }) =>
+    secretsOfRule(rule)
+      .map(({ namespace, name }) => `${namespace}/${name}`)
+      .filter((name) => !known.has(name))
+      .map(
+        (name): PolicyProblem => ({
+          ...{ severity: 'warning', code: 'NO_EFFECT', file, line, column, field },
+          reason: `Secret ${name} is not in this text: until it is imported its header cannot match`,
+          hint: 'import it beside the rules',
+        }),
+      ),
+  );
+}
+
 /**
  * Reads a policy text: YAML or JSON, one or several documents, each an object of `KINDS`, a list of them, a list of
  * rules or one rule. Every error is found, not only the first.
@@ -147,6 +172,7 @@ export function parsePolicy(text: string, options: ParsePolicyOptions): ParsedPo
     cidrGroups: [],
     services: [],
     addresses: [],
+    secrets: [],
   };
   const limits = { ...DEFAULT_DOCUMENT_LIMITS, ...options.limits };
   const parsed = parseText(
@@ -164,10 +190,10 @@ export function parsePolicy(text: string, options: ParsePolicyOptions): ParsedPo
   const errors = all.filter((problem) => problem.severity === 'error');
   const warnings = all.filter((problem) => problem.severity === 'warning');
   if (errors.length > 0) return { rules: [], inventory: EMPTY_INVENTORY, errors, warnings };
-  const { rules, cidrGroups, services, addresses } = context;
+  const { rules, cidrGroups, services, addresses, secrets } = context;
   // Of an object that the text has twice, the last one counts, as when they are applied in turn.
-  const inventory = mergeInventory(EMPTY_INVENTORY, { cidrGroups, services, addresses });
-  return { rules, inventory, errors, warnings };
+  const inventory = mergeInventory(EMPTY_INVENTORY, { cidrGroups, services, addresses, secrets });
+  return { rules, inventory, errors, warnings: [...warnings, ...secretRemarks(context, options.file)] };
 }
 
 /**

@@ -1,10 +1,11 @@
 import { type Cidr, formatIp, ipFamily } from '../base/ip.ts';
 import type { CidrGroup } from '../model/cidr-group.ts';
+import type { HeaderMatch, L7Rules, SecretName } from '../model/l7.ts';
 import { LabelKey } from '../model/labels.ts';
 import type { PolicyInventory } from '../model/policy-inventory.ts';
 import { type LabelSelector, makeSelector, matchesSelector } from '../model/selector.ts';
 import type { ServiceObject } from '../model/service-backends.ts';
-import type { CidrSpec, ServiceSpec } from './rule.ts';
+import type { CidrSpec, Rule, ServiceSpec } from './rule.ts';
 
 /** What a service stands for as a peer: the pods that serve it, or the addresses behind it. */
 export type ServicePeers =
@@ -20,16 +21,36 @@ function podsOf({ namespace }: ServiceObject, selector: LabelSelector): LabelSel
   return makeSelector([...others, own], selector.matchExpressions);
 }
 
+/** The Secrets that a rule names, each once. */
+export function secretsOfRule({ ingress, egress }: Rule): readonly SecretName[] {
+  const ports = [...(ingress ?? []), ...(egress ?? [])].flatMap((item) => item.ports ?? []);
+  const matches = ports.flatMap(({ l7 }) =>
+    l7?.kind === 'http' ? l7.rules.flatMap(({ headerMatches }) => headerMatches) : [],
+  );
+  const secrets = matches.flatMap(({ secret }) => (secret === undefined ? [] : [secret]));
+  return [...new Map(secrets.map((one) => [serviceKey(one.namespace, one.name), one])).values()];
+}
+
+/** Whether what the rules mean depends on Secrets. */
+export function namesSecrets(l7: L7Rules | undefined): boolean {
+  if (l7?.kind !== 'http') return false;
+  return l7.rules.some(({ headerMatches }) => headerMatches.some(({ secret }) => secret !== undefined));
+}
+
 /** The objects that rules name, by name and by labels. */
 export class RuleContext {
   readonly #groups: ReadonlyMap<string, CidrGroup>;
   readonly #services: ReadonlyMap<string, ServiceObject>;
   readonly #addresses = new Map<string, Cidr[]>();
+  readonly #secrets: ReadonlyMap<string, string | undefined>;
 
   constructor(inventory: PolicyInventory) {
     this.#groups = new Map(inventory.cidrGroups.map((group) => [group.name, group]));
     this.#services = new Map(
       inventory.services.map((service) => [serviceKey(service.namespace, service.name), service]),
+    );
+    this.#secrets = new Map(
+      (inventory.secrets ?? []).map(({ namespace, name, value }) => [serviceKey(namespace, name), value]),
     );
     for (const { namespace, service, addresses } of inventory.addresses) {
       const key = serviceKey(namespace, service);
@@ -44,6 +65,20 @@ export class RuleContext {
     return [...this.#groups.values()]
       .filter(({ labels }) => matchesSelector(spec.selector, labels))
       .flatMap(({ cidrs }) => cidrs);
+  }
+
+  /** The rules with the values of the Secrets that they name. */
+  withSecrets(l7: L7Rules): L7Rules {
+    if (l7.kind !== 'http' || !namesSecrets(l7)) return l7;
+    const valued = (match: HeaderMatch): HeaderMatch => {
+      const { secret } = match;
+      const secretValue = secret && this.#secrets.get(serviceKey(secret.namespace, secret.name));
+      return secretValue === undefined ? match : { ...match, secretValue };
+    };
+    return {
+      kind: 'http',
+      rules: l7.rules.map((rule) => ({ ...rule, headerMatches: rule.headerMatches.map(valued) })),
+    };
   }
 
   /** The services that an entry of `toServices` names; a service that is not known is nobody. */

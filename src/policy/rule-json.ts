@@ -1,4 +1,4 @@
-import type { HttpRule, KafkaRule, L7Rules } from '../model/l7.ts';
+import type { HttpRule, KafkaRule, L7Rules, SecretName } from '../model/l7.ts';
 import type { Label } from '../model/labels.ts';
 import type { Direction } from '../model/map-state.ts';
 import { type SelectorJson, selectorJson } from '../model/selector.ts';
@@ -48,10 +48,15 @@ function portJson(port: PortSpec): PortJson {
   };
 }
 
+function secretJson({ namespace, name }: SecretName): object {
+  return namespace === '' ? { name } : { namespace, name };
+}
+
 function httpJson({ path, method, host, headers, headerMatches }: HttpRule): object {
-  const matches = headerMatches.map(({ name, value, mismatch }) => ({
+  const matches = headerMatches.map(({ name, value, secret, mismatch }) => ({
     name,
     ...(value !== undefined && { value }),
+    ...(secret !== undefined && { secret: secretJson(secret) }),
     ...(mismatch !== undefined && { mismatch }),
   }));
   return {

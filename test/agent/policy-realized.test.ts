@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -409,6 +409,36 @@ describe('a change of policy', () => {
     assert.deepEqual(await names(), ['shop/g', 'g']);
     await node.client.deletePolicyObjects(['cnp/shop/g']);
     assert.deepEqual(await names(), ['g']);
+  });
+
+  it('gives the value of a Secret to the proxy, and shows it to nobody', async () => {
+    await add(10, 'web');
+    const value = 's3cret-of-the-test';
+    const secret = {
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: { name: 'token' },
+      stringData: { x: value },
+    };
+    const matches = [{ name: 'X-Token', secret: { name: 'token' } }];
+    const ports = [{ port: '80', protocol: 'TCP' }];
+    const using = rule('s', {
+      ingress: [{ toPorts: [{ ports, rules: { http: [{ headerMatches: matches }] } }] }],
+    });
+    await put(JSON.stringify([...JSON.parse(using), secret]));
+    const sent = (): string => JSON.stringify(proxy.policies.at(-1));
+    assert.match(sent(), new RegExp(`"secretValue":"${value}"`));
+    const answers = [
+      ...[await node.client.policy(), await node.client.policyObjects(), await node.client.policyRules()],
+      ...[await node.client.endpoints(), await node.client.policySelectors()],
+    ];
+    assert.deepEqual((await node.client.policy()).objects, ['Secret/default/token']);
+    for (const text of [value, Buffer.from(value).toString('base64')])
+      assert.ok(!JSON.stringify(answers).includes(text), text);
+    const mode = statSync(join(node.folder, 'policy.json')).mode & 0o777;
+    assert.equal(mode, 0o600);
+    await node.client.deletePolicyObjects(['secret/token']);
+    await until('the proxy forgets it', () => !sent().includes(value));
   });
 
   it('gives a name of a port the number that the endpoint gave it', async () => {

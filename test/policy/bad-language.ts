@@ -525,12 +525,12 @@ const L7: readonly Row[] = [
     /REPLACE/,
   ],
   [
-    'a secret',
-    l7('{http: [{headerMatches: [{name: a, secret: {name: s}}]}]}'),
-    'secret',
-    `${P0}.rules.http[0].headerMatches[0].secret`,
-    'UNSUPPORTED',
-    /Secrets/,
+    'a secret without name',
+    l7('{http: [{headerMatches: [{name: a, secret: {}}]}]}'),
+    '{}',
+    `${P0}.rules.http[0].headerMatches[0].secret.name`,
+    'MISSING',
+    /required/,
   ],
   [
     'a role and a key',

@@ -94,7 +94,7 @@ const FIELDS_1_19: readonly Field[] = [
   { name: 'endPort' },
   ...each('port', ['0', 'web']),
   ...each('protocol', ['SCTP', 'ICMP']),
-  ...asked(['dns', 'matchPattern', 'matchName', 'headerMatches', 'name', 'value']),
+  ...asked(['dns', 'matchPattern', 'matchName', 'headerMatches', 'name', 'value', 'secret']),
   ...asked(['LOG', 'ADD', 'DELETE', 'REPLACE'].map((action) => `mismatch=${action}`)),
   ...asked([
     'l7proto=memcache',

@@ -1,6 +1,6 @@
 import { formatCidr, parseIp } from '../../src/base/ip.ts';
 import { type Identity, RESERVED_IDENTITIES, ReservedIdentity } from '../../src/model/identity.ts';
-import type { ProxyPorts } from '../../src/model/l7.ts';
+import type { L7Rules, ProxyPorts } from '../../src/model/l7.ts';
 import {
   evaluateMapState,
   evaluateNaive,
@@ -134,12 +134,27 @@ export function naiveVerdict(
 ): 'allow' | 'deny' | 'redirect' {
   const packet = naivePacket(fixture, compiled, flow);
   if (packet.kind !== 'redirect' || !hasRequest(flow)) return packet.kind;
-  const { requests } = packet;
+  const requests = packet.requests.map((l7) => withSecrets(l7, fixture));
   if (flow.http !== undefined) return httpOracle(requests, flow.http) === 'deny' ? 'deny' : 'allow';
   if (flow.kafka !== undefined) return kafkaOracle(requests, flow.kafka) ? 'allow' : 'deny';
   if (flow.sni !== undefined) return tlsOracle(requests, flow.sni) ? 'allow' : 'deny';
   if (flow.pair !== undefined) return pairOracle(requests, flow.pair) ? 'allow' : 'deny';
   return dnsOracle(requests, flow.dns ?? '') ? 'allow' : 'deny';
+}
+
+/** The rules with the values of the fixture's Secrets in the place of their names. */
+function withSecrets(l7: L7Rules | undefined, { policy }: PolicyFixture): L7Rules | undefined {
+  if (l7?.kind !== 'http') return l7;
+  const secrets = policy.inventory.secrets ?? [];
+  const rules = l7.rules.map((rule) => ({
+    ...rule,
+    headerMatches: rule.headerMatches.map((match) => {
+      const { secret } = match;
+      const found = secrets.find((one) => one.name === secret?.name && one.namespace === secret.namespace);
+      return found === undefined ? match : { ...match, value: found.value };
+    }),
+  }));
+  return { kind: 'http', rules };
 }
 
 function naivePacket(fixture: PolicyFixture, compiled: CompiledFixture, flow: FixtureFlow): NaiveVerdict {

@@ -36,8 +36,13 @@ function passage(rule: HttpRule, request: HttpTry, path: string): string | undef
   const wanted = [...rule.headers.map(headerOf), ...rule.headerMatches];
   const routes = ({ name, mismatch }: HeaderMatch): boolean =>
     name.toLowerCase() === 'host' && mismatch !== undefined && mismatch !== 'LOG';
-  if (wanted.some(routes)) return undefined;
-  const missed = wanted.filter(({ name, value }) => {
+  // A Secret that is missing has no value: nothing matches, and nothing can be written.
+  const lacks = ({ secret, value }: HeaderMatch): boolean => secret !== undefined && value === undefined;
+  const writes = ({ mismatch }: HeaderMatch): boolean => mismatch === 'ADD' || mismatch === 'REPLACE';
+  if (wanted.some((match) => routes(match) || (lacks(match) && writes(match)))) return undefined;
+  const missed = wanted.filter((match) => {
+    const { name, value } = match;
+    if (lacks(match)) return true;
     const found = fieldValue(request, name);
     return value === undefined ? found === undefined : found !== value;
   });

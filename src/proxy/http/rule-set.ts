@@ -33,6 +33,8 @@ interface HeaderCondition {
   readonly name: string;
   readonly value: string | undefined;
   readonly mismatch: HeaderMatch['mismatch'];
+  /** Nothing that a request carries matches: nobody knows the value. */
+  readonly never: boolean;
 }
 
 interface CompiledRule {
@@ -130,7 +132,10 @@ function readHeader(text: string): HeaderMatch {
 const every = (text: string, bit: number): boolean =>
   Array.from(text).every((char) => ((CHARS[char.charCodeAt(0)] ?? 0) & bit) !== 0);
 
-function compileCondition({ name, value, mismatch }: HeaderMatch): HeaderCondition {
+function compileCondition(match: HeaderMatch): HeaderCondition {
+  const { name, secret, mismatch } = match;
+  const value = match.secretValue ?? match.value;
+  const never = secret !== undefined && value === undefined;
   const lower = name.toLowerCase();
   if (name === '' || !every(name, TOKEN))
     throw new RangeError(`${JSON.stringify(name)} is no name of a header`);
@@ -139,16 +144,18 @@ function compileCondition({ name, value, mismatch }: HeaderMatch): HeaderConditi
   if (mismatch !== undefined && mismatch !== 'LOG' && UNTOUCHABLE.has(lower)) {
     throw new RangeError(`${name} cannot be changed: it frames or routes the message`);
   }
-  return { lower, name, value, mismatch };
+  if (never && (mismatch === 'ADD' || mismatch === 'REPLACE'))
+    throw new RangeError(`${name} cannot be written: Secret ${secret.namespace}/${secret.name} is missing`);
+  return { lower, name, value, mismatch, never };
 }
 
 /** @returns `rule.allows` when all headers match; DENIED; or an allowing verdict with the changes wanted */
 function judgeHeaders(rule: CompiledRule, request: JudgedRequest): RuleVerdict {
   let edits: HeaderEdit[] | undefined;
   const remarks: string[] = [];
-  for (const { lower, name, value, mismatch } of rule.conditions) {
+  for (const { lower, name, value, mismatch, never } of rule.conditions) {
     const found = request.joined(lower);
-    if (value === undefined ? found !== undefined : found === value) continue;
+    if (!never && (value === undefined ? found !== undefined : found === value)) continue;
     if (mismatch === undefined) return DENIED;
     remarks.push(`header ${name} does not match`);
     if (mismatch === 'LOG') continue;

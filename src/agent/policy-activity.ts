@@ -11,7 +11,30 @@ interface RuleRequests {
   denied: number;
 }
 
-type Flow = { -readonly [K in keyof Api.PolicyFlow]: Api.PolicyFlow[K] };
+/** The last verdict on a kind of flows. Put into words when somebody asks: verdicts come by thousands a second. */
+interface Flow {
+  readonly event: PolicyVerdictEvent;
+  readonly verdict: 'allow' | 'deny' | 'redirect';
+  readonly count: number;
+  readonly seen: Date;
+}
+
+function shown({ event, verdict, count, seen }: Flow): Api.PolicyFlow {
+  const { source: endpoint, direction, remoteIdentity, protocol, destinationPort } = event;
+  return {
+    endpoint,
+    identity: direction === 'ingress' ? event.dstIdentity : event.srcIdentity,
+    direction,
+    'remote-identity': remoteIdentity,
+    protocol,
+    'destination-port': destinationPort,
+    verdict,
+    'rule-id': event.ruleId,
+    count,
+    'last-seen': seen.toISOString(),
+    ...endsOf(event.summary),
+  };
+}
 
 function verdictOf(event: PolicyVerdictEvent): 'allow' | 'deny' | 'redirect' {
   if (event.verdict < 0) return 'deny';
@@ -98,7 +121,7 @@ export class PolicyActivity {
 
   /** Newest first. */
   flows(): Api.PolicyFlows & { readonly flows: readonly Api.PolicyFlow[] } {
-    const flows = [...this.#flows.values()].reverse();
+    const flows = [...this.#flows.values()].reverse().map(shown);
     const oldest = flows.at(-1)?.['last-seen'];
     return { flows, ...(oldest !== undefined && { since: oldest }) };
   }
@@ -115,19 +138,7 @@ export class PolicyActivity {
     const key = `${endpoint} ${direction} ${remoteIdentity} ${protocol} ${destinationPort} ${verdict}`;
     const before = this.#flows.get(key);
     this.#flows.delete(key);
-    this.#flows.set(key, {
-      endpoint,
-      identity: direction === 'ingress' ? event.dstIdentity : event.srcIdentity,
-      direction,
-      'remote-identity': remoteIdentity,
-      protocol,
-      'destination-port': destinationPort,
-      verdict,
-      'rule-id': event.ruleId,
-      count: (before?.count ?? 0) + 1,
-      'last-seen': this.#now().toISOString(),
-      ...endsOf(event.summary),
-    });
+    this.#flows.set(key, { event, verdict, count: (before?.count ?? 0) + 1, seen: this.#now() });
     if (this.#flows.size <= FLOWS_KEPT) return;
     const [first] = this.#flows.keys();
     if (first !== undefined) this.#flows.delete(first);

@@ -1,0 +1,196 @@
+import { constants } from 'node:os';
+import type { EngineEvent, EnginePath, PathCounts, ProbeEngine } from '../../../probes/engine/index.ts';
+import type { IpFamily } from '../../base/ip.ts';
+import type { Clock } from '../clock.ts';
+
+/** What of the engine a ladder uses. */
+export type LadderEngine = Pick<ProbeEngine, 'open' | 'close' | 'burst' | 'counts'>;
+
+export interface LadderDeps {
+  readonly engine: LadderEngine;
+  readonly clock: Clock;
+}
+
+export interface LadderOptions {
+  /** Bytes of IP; least that must pass, and most that is tried. Defaults: 576 or 1280, and 9000. */
+  readonly least?: number | undefined;
+  readonly most?: number | undefined;
+  /** Probes of each size. Default 2: one may be lost for another reason. */
+  readonly tries?: number | undefined;
+  /** How long an answer is waited for. Default 1000. */
+  readonly timeoutMs?: number | undefined;
+}
+
+export type PathMtu =
+  | {
+      readonly kind: 'measured';
+      /** Largest IP packet that is answered. */
+      readonly mtu: number;
+      /**
+       * `fits`: all that our own device takes passes. `too-big`: a router says so, as it should. `black-hole`: larger
+       * packets vanish without a word.
+       */
+      readonly verdict: 'fits' | 'too-big' | 'black-hole';
+      /** Who said "too big", in text form. */
+      readonly saidBy: string | undefined;
+      /** Batches that it took. */
+      readonly rounds: number;
+    }
+  | { readonly kind: 'no-answer'; readonly reason: string };
+
+interface Rung {
+  readonly bytes: number;
+  readonly path: number;
+}
+
+interface RungOutcome {
+  readonly bytes: number;
+  readonly outcome: 'answered' | 'too-big' | 'own-device' | 'lost';
+  readonly saidBy: string | undefined;
+}
+
+const LEAST: Readonly<Record<IpFamily, number>> = { 4: 576, 6: 1280 };
+const MOST = 9000;
+const TRIES = 2;
+const TRY_SPACING_MS = 1;
+const TIMEOUT_MS = 1000;
+const LOOK_MS = 5;
+/** A size that is not answered when its control is, and so many times as long has passed, is not answered at all. */
+const PATIENCE = 8;
+const PATIENCE_LEAST_MS = 50;
+
+/**
+ * The exact MTU of a path, in two batches instead of a search: in steps,
+ *
+ * 1. sizes that divide the range into as many steps as a step has bytes leave at once, with a small one as control;
+ * 2. the largest that was answered and the next one enclose the MTU: every size between leaves at once;
+ * 3. what is larger and was not answered was refused by our device, by a router, or by nobody: a black hole.
+ */
+export class MtuLadder {
+  readonly #deps: LadderDeps;
+  readonly #errors = new Map<number, EngineEvent>();
+
+  constructor(deps: LadderDeps) {
+    this.#deps = deps;
+  }
+
+  /** The engine's events, of which the ladder takes its own. */
+  take(events: readonly EngineEvent[]): void {
+    for (const event of events)
+      if (event.kind === 'error' && this.#errors.has(event.path)) this.#errors.set(event.path, event);
+  }
+
+  async measure(
+    target: Pick<EnginePath, 'address' | 'origin'>,
+    family: IpFamily,
+    options: LadderOptions = {},
+  ): Promise<PathMtu> {
+    const { least = LEAST[family], most = MOST } = options;
+    let coarse = await this.#batch(target, steps(least, most), options);
+    if (coarse[0]?.outcome !== 'answered') {
+      // A path that nobody used lately: a batch overruns the queue of those that wait for a neighbour's address.
+      await this.#batch(target, [least], options);
+      coarse = await this.#batch(target, steps(least, most), options);
+    }
+    if (coarse[0]?.outcome !== 'answered')
+      return { kind: 'no-answer', reason: `not even ${least} bytes are answered` };
+    const low = largestAnswered(coarse);
+    const high = coarse.find(({ bytes }) => bytes > low)?.bytes;
+    if (high === undefined)
+      return { kind: 'measured', mtu: low, verdict: 'fits', saidBy: undefined, rounds: 1 };
+    const between = Array.from({ length: high - low - 1 }, (_, i) => low + 1 + i);
+    const fine = between.length === 0 ? [] : await this.#batch(target, [least, ...between], options);
+    const mtu = Math.max(low, largestAnswered(fine));
+    return { kind: 'measured', mtu, rounds: 2, ...verdictOf([...coarse, ...fine], mtu) };
+  }
+
+  async #batch(
+    target: Pick<EnginePath, 'address' | 'origin'>,
+    sizes: readonly number[],
+    options: LadderOptions,
+  ): Promise<RungOutcome[]> {
+    const { engine } = this.#deps;
+    const rungs = sizes.map((bytes): Rung => {
+      const path = engine.open({ ...target, responder: 'icmp', periodMs: 0, packetBytes: bytes });
+      return { bytes, path };
+    });
+    try {
+      for (const { path } of rungs) {
+        this.#errors.set(path, NO_ERROR);
+        engine.burst(path, options.tries ?? TRIES, TRY_SPACING_MS);
+      }
+      await this.#settled(rungs, options);
+      return rungs.map((rung) => this.#outcomeOf(rung));
+    } finally {
+      for (const { path } of rungs) {
+        this.#errors.delete(path);
+        engine.close(path);
+      }
+    }
+  }
+
+  /** Until every size is decided; soon after the control was answered, what is missing is missing. */
+  async #settled(rungs: readonly Rung[], { timeoutMs = TIMEOUT_MS }: LadderOptions): Promise<void> {
+    const { engine, clock } = this.#deps;
+    const beginMs = clock.nowMs();
+    let endMs = beginMs + timeoutMs;
+    let seenMs: number | undefined;
+    while (clock.nowMs() < endMs && rungs.some(({ path }) => !isDecided(engine.counts(path)))) {
+      await new Promise<void>((resolve) => void clock.after(LOOK_MS, resolve));
+      const control = rungs[0];
+      if (seenMs !== undefined || control === undefined || engine.counts(control.path).answered === 0)
+        continue;
+      seenMs = clock.nowMs() - beginMs;
+      endMs = Math.min(endMs, clock.nowMs() + Math.max(PATIENCE_LEAST_MS, PATIENCE * seenMs));
+    }
+  }
+
+  #outcomeOf({ bytes, path }: Rung): RungOutcome {
+    const counts = this.#deps.engine.counts(path);
+    const error = this.#errors.get(path);
+    if (counts.answered > 0) return { bytes, outcome: 'answered', saidBy: undefined };
+    if (error?.errno !== constants.errno.EMSGSIZE) return { bytes, outcome: 'lost', saidBy: undefined };
+    const own = error.offender === undefined;
+    return { bytes, outcome: own ? 'own-device' : 'too-big', saidBy: error.offender };
+  }
+}
+
+const NO_ERROR: EngineEvent = {
+  kind: 'answer',
+  path: -1,
+  atNs: 0,
+  errno: undefined,
+  offender: undefined,
+  mtu: 0,
+};
+
+function isDecided({ answered, failed, lost }: PathCounts): boolean {
+  return answered > 0 || failed > 0 || lost > 1;
+}
+
+/** From least to most in steps of about the root of the range. */
+export function steps(least: number, most: number): number[] {
+  const count = Math.max(1, Math.ceil(Math.sqrt(most - least)));
+  const sizes = Array.from({ length: count + 1 }, (_, i) => least + Math.round((i * (most - least)) / count));
+  return [...new Set(sizes)];
+}
+
+function largestAnswered(outcomes: readonly RungOutcome[]): number {
+  return outcomes.reduce(
+    (most, { bytes, outcome }) => (outcome === 'answered' ? Math.max(most, bytes) : most),
+    0,
+  );
+}
+
+function verdictOf(
+  outcomes: readonly RungOutcome[],
+  mtu: number,
+): { readonly verdict: 'fits' | 'too-big' | 'black-hole'; readonly saidBy: string | undefined } {
+  const above = outcomes.filter(({ bytes }) => bytes > mtu);
+  const said = above.find(({ outcome }) => outcome === 'too-big');
+  if (said !== undefined) return { verdict: 'too-big', saidBy: said.saidBy };
+  return {
+    verdict: above.some(({ outcome }) => outcome === 'lost') ? 'black-hole' : 'fits',
+    saidBy: undefined,
+  };
+}

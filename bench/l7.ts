@@ -8,8 +8,9 @@
 import { setPriority } from 'node:os';
 import { SystemError } from '../src/base/errors.ts';
 import { runChecked } from '../src/base/run.ts';
-import { L7Lab, missingPrograms, NICE, OTHER_CORE, PROXY_CORE, WAYS, type Way } from './support/l7-lab.ts';
+import { L7Lab, missingPrograms, OTHER_CORE, PROXY_CORE, WAYS, type Way } from './support/l7-lab.ts';
 import { measureRules } from './support/l7-rules.ts';
+import { NICE } from './support/load.ts';
 import { type BenchRow, interleave, median, report } from './support/measure.ts';
 
 const ROUNDS = Number(process.env.CILIATE_BENCH_ROUNDS ?? 7);

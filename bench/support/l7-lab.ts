@@ -4,7 +4,7 @@
  * a third to a pipe that reads nothing; nginx listens at the node and goes to the first.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ProxyClient } from '../../src/agent/proxy-client.ts';
@@ -17,6 +17,7 @@ import { ReservedIdentity } from '../../src/model/identity.ts';
 import type { L7Filter } from '../../src/model/l7.ts';
 import { PROXY_MARK } from '../../src/model/proxy-protocol.ts';
 import { allow, DatapathLab, NODE4, type Pod, redirect } from '../../test/support/datapath-lab.ts';
+import { cpuMs, NICELY } from './load.ts';
 
 const CLIENT = 1000;
 const SERVER = 2000;
@@ -26,9 +27,6 @@ const LISTENERS = { proxy: 15_001, pipe: 15_002 } as const;
 /** Core of each proxy; client, server and agent have the other one. */
 export const PROXY_CORE = 0;
 export const OTHER_CORE = 1;
-/** Priority of everything that takes part, so that what else the machine does disturbs less. */
-export const NICE = -10;
-const NICELY = ['nice', '-n', String(NICE)];
 const BODY = 'x'.repeat(128);
 const SUPPORT = import.meta.dirname;
 
@@ -191,11 +189,8 @@ export class L7Lab {
 
   /** CPU time that the proxy of a way has taken so far, all its threads, in milliseconds; 0 where there is none. */
   cpuMs(way: Way): number {
-    if (way === 'direct') return 0;
-    const stat = readFileSync(`/proc/${this.#children.get(way)?.pid}/stat`, 'latin1');
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    // utime and stime of proc(5), which counts from 1 and the two fields before; USER_HZ is 100.
-    return (Number(fields[11]) + Number(fields[12])) * 10;
+    const pid = this.#children.get(way)?.pid;
+    return way === 'direct' || pid === undefined ? 0 : cpuMs(pid);
   }
 
   async cleanUp(): Promise<void> {

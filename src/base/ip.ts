@@ -60,7 +60,7 @@ function longestZeroRun(groups: readonly number[]): { start: number; length: num
 
 /** Canonical text: dotted quad, or RFC 5952 for IPv6. */
 export function formatIp(bytes: IpBytes): string {
-  if (bytes.length === 4) return bytes.join('.');
+  if (bytes.length === 4) return `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}`;
   const groups = Array.from({ length: 8 }, (_, i) => ((bytes[2 * i] ?? 0) << 8) | (bytes[2 * i + 1] ?? 0));
   const { start, length } = longestZeroRun(groups);
   const hex = (part: readonly number[]): string => part.map((group) => group.toString(16)).join(':');

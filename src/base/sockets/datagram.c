@@ -220,9 +220,33 @@ static void read_flow(struct datagram_flow *flow, struct msghdr *header, bool v6
 	}
 }
 
-/* Reads up to `room` datagrams of one socket into slots from `slot` on. Returns how many records it wrote. */
-static uint32_t read_entry(struct datagram_set *set, uint32_t index, uint8_t *bytes,
-			   struct datagram_record *records, uint32_t slot)
+/* What there is to say of a socket that read nothing. Returns how many records it wrote. */
+static uint32_t read_error(const struct datagram_set *set, uint32_t index, struct datagram_record *record)
+{
+	if (errno == EAGAIN || errno == EINTR)
+		return 0;
+	*record = (struct datagram_record){.tag = tag_of(set, index), .error = errno};
+	return 1;
+}
+
+/* Reads one datagram of a connected socket into a slot: most have one, and a second one is told of again. */
+static uint32_t read_connected(struct datagram_set *set, uint32_t index, uint8_t *bytes,
+			       struct datagram_record *records, uint32_t slot)
+{
+	ssize_t got = recv(set->entries[index].fd, bytes + (size_t)slot * DATAGRAM_SLOT_BYTES,
+			   DATAGRAM_SLOT_BYTES, MSG_DONTWAIT);
+
+	if (got < 0)
+		return read_error(set, index, &records[slot]);
+	records[slot] =
+		(struct datagram_record){.tag = tag_of(set, index), .length = (uint32_t)got, .slot = slot};
+	return 1;
+}
+
+/* Reads up to the room that is left of one listener into slots from `slot` on. Returns how many records it
+ * wrote. */
+static uint32_t read_listener(struct datagram_set *set, uint32_t index, uint8_t *bytes,
+			      struct datagram_record *records, uint32_t slot)
 {
 	static __thread struct mmsghdr messages[DATAGRAM_BATCH];
 	static __thread struct iovec vectors[DATAGRAM_BATCH];
@@ -236,25 +260,18 @@ static uint32_t read_entry(struct datagram_set *set, uint32_t index, uint8_t *by
 		vectors[i] =
 			(struct iovec){bytes + (size_t)(slot + i) * DATAGRAM_SLOT_BYTES, DATAGRAM_SLOT_BYTES};
 		messages[i].msg_hdr = (struct msghdr){.msg_iov = &vectors[i], .msg_iovlen = 1};
-		if (!entry->listener)
-			continue;
 		messages[i].msg_hdr.msg_name = &peers[i];
 		messages[i].msg_hdr.msg_namelen = sizeof(peers[i]);
 		messages[i].msg_hdr.msg_control = control[i];
 		messages[i].msg_hdr.msg_controllen = CONTROL_BYTES;
 	}
 	got = recvmmsg(entry->fd, messages, room, MSG_DONTWAIT, NULL);
-	if (got < 0) {
-		if (errno == EAGAIN || errno == EINTR)
-			return 0;
-		records[slot] = (struct datagram_record){.tag = tag_of(set, index), .error = errno};
-		return 1;
-	}
+	if (got < 0)
+		return read_error(set, index, &records[slot]);
 	for (uint32_t i = 0; i < (uint32_t)got; i++) {
 		records[slot + i] = (struct datagram_record){
 			.tag = tag_of(set, index), .length = messages[i].msg_len, .slot = slot + i};
-		if (entry->listener)
-			read_flow(&records[slot + i].flow, &messages[i].msg_hdr, entry->v6);
+		read_flow(&records[slot + i].flow, &messages[i].msg_hdr, entry->v6);
 	}
 	return (uint32_t)got;
 }
@@ -268,7 +285,11 @@ int datagram_receive(struct datagram_set *set, uint8_t *bytes, struct datagram_r
 
 	if (ready < 0)
 		return errno == EINTR ? 0 : -errno;
-	for (int i = 0; i < ready && count < DATAGRAM_BATCH; i++)
-		count += read_entry(set, events[i].data.u32, bytes, records, count);
+	for (int i = 0; i < ready && count < DATAGRAM_BATCH; i++) {
+		uint32_t index = events[i].data.u32;
+
+		count += set->entries[index].listener ? read_listener(set, index, bytes, records, count)
+						      : read_connected(set, index, bytes, records, count);
+	}
 	return (int)count;
 }

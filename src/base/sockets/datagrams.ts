@@ -75,6 +75,8 @@ export class Datagrams {
   readonly #families = new Map<number, IpFamily>();
   readonly #bytes = Buffer.allocUnsafeSlow(DATAGRAM_LAYOUT.batch * DATAGRAM_LAYOUT.slotBytes);
   readonly #records = Buffer.allocUnsafeSlow(DATAGRAM_LAYOUT.batch * DATAGRAM_LAYOUT.recordBytes);
+  /** The same bytes: copies of a plain array are cheaper than those of a `Buffer`. */
+  readonly #octets = new Uint8Array(this.#records.buffer, this.#records.byteOffset, this.#records.length);
   readonly #words = new Uint32Array(this.#records.buffer, this.#records.byteOffset, this.#records.length / 4);
   readonly #flow = Buffer.allocUnsafeSlow(DATAGRAM_LAYOUT.flowBytes);
   #closed = false;
@@ -154,7 +156,7 @@ export class Datagrams {
     const clientPort = this.#records.readUInt32LE(at + FLOW_OFFSET.clientPort);
     // The kernel did not say where it went, or it came from nowhere that could be answered.
     if (clientPort === 0) return;
-    const address = (from: number): IpBytes => Uint8Array.from(this.#records.subarray(from, from + size));
+    const address = (from: number): IpBytes => this.#octets.slice(from, from + size);
     const flow = {
       family,
       client: address(at + FLOW_OFFSET.client),

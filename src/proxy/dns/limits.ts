@@ -26,7 +26,7 @@ export const DNS_LIMITS: DnsLimits = {
   answerTimeoutMs: 10_000,
   applyTimeoutMs: 2_000,
   udpFlows: 8192,
-  udpIdleMs: 200,
+  udpIdleMs: 50,
   tcpConnections: 1024,
   tcpConnectionsPerClient: 128,
   tcpIdleMs: 10_000,

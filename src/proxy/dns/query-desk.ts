@@ -1,6 +1,7 @@
 import type { AccessLogRecord } from '../../model/l7.ts';
 import type { DnsCounters } from '../../model/proxy-counters.ts';
 import { type Flow, PolicyTable } from '../policy-table.ts';
+import { TimeText } from '../time-text.ts';
 import type { Clock, FlowEnd, FlowOf, LogSink } from '../types.ts';
 import type { DnsAnswer } from './answer.ts';
 import { Rcode } from './constants.ts';
@@ -45,11 +46,13 @@ const NO_ANSWER = { names: [], addresses: [], ttlSeconds: 0 } as const;
 export class QueryDesk {
   readonly #deps: QueryDeskDeps;
   readonly #judge = new DnsJudge();
+  readonly #time: TimeText;
   readonly #inFlight = new Map<number, number>();
   #total = 0;
 
   constructor(deps: QueryDeskDeps) {
     this.#deps = deps;
+    this.#time = new TimeText(deps.clock);
   }
 
   /** Queries that wait for an answer. */
@@ -110,8 +113,7 @@ export class QueryDesk {
   ): void {
     const { direction, rules } = verdict;
     const parts = { flow, direction, rules, name: query?.name ?? '', type: query?.type ?? 0 };
-    const realtimeMs = this.#deps.clock.realtimeMs();
-    this.#deps.log(requestRecord(parts, { verdict: result, reason, rcode, realtimeMs }));
+    this.#deps.log(requestRecord(parts, { verdict: result, reason, rcode, time: this.#time.now() }));
   }
 
   /** The exchange waits no more. Exactly once for each. */
@@ -166,7 +168,6 @@ export class QueryDesk {
   ): void {
     const { direction, rules } = verdict;
     const parts = { flow, direction, rules, name: query.name, type: query.type };
-    const realtimeMs = this.#deps.clock.realtimeMs();
-    this.#deps.log(answerRecord(parts, { answer, reason, latencyNs, realtimeMs }));
+    this.#deps.log(answerRecord(parts, { answer, reason, latencyNs, time: this.#time.now() }));
   }
 }

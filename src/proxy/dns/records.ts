@@ -30,12 +30,13 @@ export function requestRecord(
     readonly verdict: AccessLogRecord['verdict'];
     readonly reason: string;
     readonly rcode?: number | undefined;
-    readonly realtimeMs: number;
+    /** RFC 3339. */
+    readonly time: string;
   },
 ): AccessLogRecord {
   return {
     kind: 'l7',
-    time: new Date(result.realtimeMs).toISOString(),
+    time: result.time,
     type: 'request',
     verdict: result.verdict,
     direction: parts.direction,
@@ -55,13 +56,14 @@ export function answerRecord(
     readonly answer: Pick<DnsAnswer, 'rcode' | 'names' | 'addresses' | 'ttlSeconds'>;
     readonly reason: string;
     readonly latencyNs: number;
-    readonly realtimeMs: number;
+    /** RFC 3339. */
+    readonly time: string;
   },
 ): AccessLogRecord {
   const { rcode, names, addresses, ttlSeconds } = result.answer;
   return {
     kind: 'l7',
-    time: new Date(result.realtimeMs).toISOString(),
+    time: result.time,
     type: 'response',
     verdict: result.reason === '' ? 'forwarded' : 'error',
     direction: parts.direction,

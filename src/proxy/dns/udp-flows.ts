@@ -24,6 +24,8 @@ export function flowKey({ family, client, clientPort, server, serverPort }: Data
 export class UdpFlows {
   readonly #byKey = new Map<string, UdpFlow>();
   readonly #byTag = new Map<number, UdpFlow>();
+  /** The one used last, which is the last in order. */
+  #last: UdpFlow | undefined;
 
   get size(): number {
     return this.#byKey.size;
@@ -37,13 +39,17 @@ export class UdpFlows {
     return this.#byTag.get(tag);
   }
 
+  /** Adds a flow that is used now. */
   add(flow: UdpFlow): void {
     this.#byKey.set(flow.key, flow);
     this.#byTag.set(flow.tag, flow);
+    this.#last = flow;
   }
 
   use(flow: UdpFlow, nowNs: number): void {
     flow.usedNs = nowNs;
+    if (flow === this.#last) return;
+    this.#last = flow;
     this.#byKey.delete(flow.key);
     this.#byKey.set(flow.key, flow);
   }
@@ -51,6 +57,7 @@ export class UdpFlows {
   remove(flow: UdpFlow): void {
     this.#byKey.delete(flow.key);
     this.#byTag.delete(flow.tag);
+    if (flow === this.#last) this.#last = undefined;
   }
 
   /** The one used longest ago of those that wait for nothing, looked for among the first of all. */
@@ -64,7 +71,7 @@ export class UdpFlows {
   }
 
   /** Longest unused first. */
-  all(): readonly UdpFlow[] {
-    return [...this.#byKey.values()];
+  all(): Iterable<UdpFlow> {
+    return this.#byKey.values();
   }
 }

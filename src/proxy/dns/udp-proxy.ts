@@ -22,10 +22,12 @@ export interface UdpProxyDeps {
 const UDP = 17;
 const MS = 1_000_000;
 /** So often it is looked for flows that are idle and queries without answer. */
-const SWEEP_MS = 100;
+const SWEEP_MS = 50;
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }
 
 /**
@@ -103,8 +105,8 @@ export class UdpProxy {
       this.#fail(ends, exchange, flow === 0 ? 'too many flows' : 'no socket to the server');
       return;
     }
-    this.#replaceRepeated(flow, exchange);
-    this.#flows.use(flow, this.#deps.clock.monotonicNs());
+    if (flow.exchanges.length > 0) this.#replaceRepeated(flow, exchange);
+    this.#flows.use(flow, exchange.startedNs);
     flow.exchanges.push(exchange);
     if (this.#datagrams.send(flow.tag, bytes) < 0) {
       flow.exchanges.pop();
@@ -141,7 +143,7 @@ export class UdpProxy {
     }
     const tag = this.#datagrams.connect(ends, this.#mark);
     if (tag < 0) return tag;
-    const flow = { key, ends, tag, exchanges: [], usedNs: this.#deps.clock.monotonicNs() };
+    const flow = { key, ends, tag, exchanges: [], usedNs: 0 };
     this.#flows.add(flow);
     this.#sweepSoon();
     return flow;
@@ -169,14 +171,16 @@ export class UdpProxy {
   ): { readonly exchange: Exchange; readonly answer: DnsAnswer } | false | undefined {
     const { counters } = this.#deps;
     const id = answerId(bytes);
-    const candidates = flow.exchanges.filter(({ query }) => query.id === id);
-    if (candidates.length === 0) return undefined;
+    let waits = false;
     let malformed = false;
-    for (const exchange of candidates) {
+    for (const exchange of flow.exchanges) {
+      if (exchange.query.id !== id) continue;
+      waits = true;
       const reading = readAnswer(bytes, exchange.query);
       if (reading.kind === 'answer') return { exchange, answer: reading.answer };
       malformed ||= reading.kind === 'malformed';
     }
+    if (!waits) return undefined;
     if (malformed) counters.malformedAnswers++;
     else counters.wrongQuestions++;
     return false;
@@ -214,17 +218,23 @@ export class UdpProxy {
   }
 
   #sweep(): void {
-    const { desk, limits, counters, clock } = this.#deps;
+    const { limits, clock } = this.#deps;
     const now = clock.monotonicNs();
+    // Those that are closed are taken out meanwhile, which the order of a Map allows.
     for (const flow of this.#flows.all()) {
-      const late = flow.exchanges.filter(({ startedNs }) => now - startedNs > limits.answerTimeoutMs * MS);
-      for (const exchange of late) {
-        counters.timeouts++;
-        flow.exchanges.splice(flow.exchanges.indexOf(exchange), 1);
-        desk.recordFailure(exchange, 'the server did not answer in time');
-        desk.finish(exchange);
-      }
+      if (flow.exchanges.length > 0) this.#giveUpLate(flow, now);
       if (flow.exchanges.length === 0 && now - flow.usedNs > limits.udpIdleMs * MS) this.#close(flow);
+    }
+  }
+
+  #giveUpLate(flow: UdpFlow, now: number): void {
+    const { desk, limits, counters } = this.#deps;
+    const late = flow.exchanges.filter(({ startedNs }) => now - startedNs > limits.answerTimeoutMs * MS);
+    for (const exchange of late) {
+      counters.timeouts++;
+      flow.exchanges.splice(flow.exchanges.indexOf(exchange), 1);
+      desk.recordFailure(exchange, 'the server did not answer in time');
+      desk.finish(exchange);
     }
   }
 }

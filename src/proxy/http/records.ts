@@ -1,5 +1,6 @@
 import type { AccessLogRecord } from '../../model/l7.ts';
 import type { Flow } from '../policy-table.ts';
+import { TimeText } from '../time-text.ts';
 import type { Clock, LogSink } from '../types.ts';
 import type { Exchange } from './exchange.ts';
 
@@ -13,22 +14,12 @@ function httpPart({ method, path, host, minor }: Exchange, status: number): Acce
 export class HttpRecords {
   readonly #clock: Clock;
   readonly #sink: LogSink;
-  #lastMs = -1;
-  #lastText = '';
+  readonly #time: TimeText;
 
   constructor(clock: Clock, sink: LogSink) {
     this.#clock = clock;
     this.#sink = sink;
-  }
-
-  /** RFC 3339 text of now; many records share a millisecond. */
-  #time(): string {
-    const now = this.#clock.realtimeMs();
-    if (now !== this.#lastMs) {
-      this.#lastMs = now;
-      this.#lastText = new Date(now).toISOString();
-    }
-    return this.#lastText;
+    this.#time = new TimeText(clock);
   }
 
   /** A request, when its verdict is known. `status`: of the proxy's own answer, else 0. */
@@ -39,7 +30,7 @@ export class HttpRecords {
   ): void {
     this.#sink({
       kind: 'l7',
-      time: this.#time(),
+      time: this.#time.now(),
       type: 'request',
       verdict,
       direction: exchange.verdict.direction,
@@ -61,7 +52,7 @@ export class HttpRecords {
     const { sentNs } = exchange;
     this.#sink({
       kind: 'l7',
-      time: this.#time(),
+      time: this.#time.now(),
       type: 'response',
       verdict: reason === '' ? 'forwarded' : 'error',
       direction: exchange.verdict.direction,

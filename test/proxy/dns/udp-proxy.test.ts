@@ -227,7 +227,7 @@ describe('a flow', () => {
     const rig = udpRig();
     ask(rig, query('www.x.io', 1));
     serve(rig, []);
-    advance(rig, 100);
+    advance(rig, 40);
     assert.equal(rig.sockets.open.size, 1);
     advance(rig, 200);
     assert.equal(rig.sockets.open.size, 0);

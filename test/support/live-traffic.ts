@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { createIcmpProbe } from '../../probes/icmp/index.ts';
 import { loadSockets } from '../../src/base/sockets/index.ts';
 import { DropReason } from '../../src/model/constants.gen.ts';
+import { statuses } from './http-statuses.ts';
 import type { LiveLab } from './live-lab.ts';
 import { NetSockets } from './net-sockets.ts';
 
@@ -296,27 +297,4 @@ export class LiveTraffic {
     }
     return result;
   }
-}
-
-/** Sends a text over a connection and reads `count` statuses of HTTP, or those that came until it ended. */
-export async function statuses(socket: Socket, text: string, count: number): Promise<readonly number[]> {
-  let answer = '';
-  const found = (): number[] => [...answer.matchAll(/^HTTP\/1\.1 (\d{3})/gm)].map(([, code]) => Number(code));
-  socket.write(text);
-  const deadline = AbortSignal.timeout(OPEN_MS);
-  const ended = Promise.race(['end', 'close'].map((event) => once(socket, event, { signal: deadline }))).then(
-    () => false,
-    () => false,
-  );
-  while (found().length < count) {
-    const more = once(socket, 'data', { signal: deadline }).then(
-      ([bytes]: unknown[]) => {
-        answer += String(bytes);
-        return true;
-      },
-      () => false,
-    );
-    if (!(await Promise.race([more, ended]))) break;
-  }
-  return found();
 }

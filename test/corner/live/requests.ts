@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { statuses } from '../../support/live-traffic.ts';
+import { statuses } from '../../support/http-statuses.ts';
 import { FROM_CLIENT, toServers } from './rules.ts';
 import { HTTP_PORT, type Stage } from './stage.ts';
 

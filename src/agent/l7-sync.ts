@@ -2,6 +2,7 @@ import type { NumericIdentity } from '../model/identity.ts';
 import type { L7Filter, L7Policy, L7SubjectPolicy } from '../model/l7.ts';
 import type { Direction } from '../model/map-state.ts';
 import type { ProxyEndpoint } from '../model/proxy-protocol.ts';
+import { namedPortsText } from '../policy/index.ts';
 import type { Endpoint } from './endpoint.ts';
 import { addressesOf } from './endpoint-addresses.ts';
 import type { ProxyPart } from './proxy-part.ts';
@@ -116,7 +117,12 @@ export class L7Sync {
       const judgedAs = datapathIdentity ?? identity?.id;
       return judgedAs === undefined
         ? []
-        : [{ endpoint: id, identity: judgedAs, addresses: addressesOf(spec) }];
+        : [
+            {
+              ...{ endpoint: id, identity: judgedAs, addresses: addressesOf(spec) },
+              portNames: namedPortsText(spec.namedPorts),
+            },
+          ];
     });
   }
 

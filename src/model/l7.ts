@@ -104,6 +104,8 @@ export interface L7Filter {
   readonly peers: readonly NumericIdentity[] | undefined;
   /** Undefined: every request passes. */
   readonly l7: L7Rules | undefined;
+  /** Of endpoints only that name their ports so, each as `ProxyEndpoint` has it; undefined: of all that the subject has. */
+  readonly portNames?: readonly string[] | undefined;
   /** 0 for what no rule made. */
   readonly ruleId: number;
   /** `namespace/name`, or the rule's labels, for access log records. */

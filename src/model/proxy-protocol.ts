@@ -35,6 +35,8 @@ export interface ProxyEndpoint {
   readonly endpoint: number;
   readonly identity: NumericIdentity;
   readonly addresses: readonly string[];
+  /** How it names its ports, a text that is the same exactly for the same names. Undefined: filters for some names do not count. */
+  readonly portNames?: string | undefined;
 }
 
 export type AgentToProxy =

@@ -25,6 +25,7 @@ export { inventoryObjects, policyText } from './inventory-json.ts';
 export { type L4RuleSummary, type L4Summary, l4Summary } from './l4-summary.ts';
 export { checkLocalIdentities, type LocalIdentitiesJson } from './local-identities.ts';
 export { diffMapState, identitiesWithVerdict, isEmptyDiff } from './map-state.ts';
+export { namedPortsText } from './named-ports.ts';
 export { type PolicyObject, policyObjectLabels } from './namespace.ts';
 export type { PolicyNode } from './node-identities.ts';
 export type { ParsedRule } from './parse-context.ts';

@@ -65,20 +65,50 @@ export function l7SubjectPolicy(policy: ResolvedPolicy, cache: SelectorCache): L
   return { subject: policy.subject.id, ingress, egress };
 }
 
-function union(
-  a: readonly L7Filter[] | undefined,
-  b: readonly L7Filter[] | undefined,
-): L7Filter[] | undefined {
-  if (a === undefined && b === undefined) return undefined;
-  const byText = new Map([...(a ?? []), ...(b ?? [])].map((filter) => [JSON.stringify(filter), filter]));
-  return [...byText.values()];
+/** The policy of a subject for those of its endpoints that name their ports in one of these ways. */
+export interface L7Variant {
+  readonly portNames: readonly string[];
+  readonly policy: ResolvedPolicy;
 }
 
-/** One policy for endpoints of a subject that name their ports differently. */
-export function mergeL7(
-  a: L7SubjectPolicy | undefined,
-  b: L7SubjectPolicy | undefined,
+function mergedFilters(
+  variants: readonly L7Variant[],
+  direction: Direction,
+  cache: SelectorCache,
+): readonly L7Filter[] | undefined {
+  const each = variants.map(({ portNames, policy }) => {
+    // One whose rules contradict each other is closed.
+    const filters = policy.conflict === undefined ? directionFilters(policy, direction, cache) : [];
+    return { portNames, policy, filters };
+  });
+  if (each.every(({ filters, policy }) => filters === undefined || policy.conflict !== undefined))
+    return undefined;
+  const merged = new Map<string, { readonly filter: L7Filter; readonly of: Set<(typeof each)[number]> }>();
+  for (const variant of each) {
+    for (const filter of variant.filters ?? []) {
+      const text = JSON.stringify(filter);
+      const known = merged.get(text) ?? { filter, of: new Set() };
+      merged.set(text, known);
+      known.of.add(variant);
+    }
+  }
+  return [...merged.values()].map(({ filter, of }) =>
+    of.size === each.length
+      ? filter
+      : { ...filter, portNames: [...of].flatMap(({ portNames }) => portNames).sort() },
+  );
+}
+
+/** One policy for a subject whose endpoints name their ports differently: each filter says of which of them it is. */
+export function mergedL7Policy(
+  variants: readonly L7Variant[],
+  cache: SelectorCache,
 ): L7SubjectPolicy | undefined {
-  if (a === undefined || b === undefined) return a ?? b;
-  return { subject: a.subject, ingress: union(a.ingress, b.ingress), egress: union(a.egress, b.egress) };
+  const [first] = variants;
+  if (first === undefined) return undefined;
+  if (variants.length === 1) return l7SubjectPolicy(first.policy, cache);
+  const ingress = mergedFilters(variants, 'ingress', cache);
+  const egress = mergedFilters(variants, 'egress', cache);
+  if (ingress === undefined && egress === undefined) return undefined;
+  return { subject: first.policy.subject.id, ingress, egress };
 }

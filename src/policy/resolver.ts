@@ -12,7 +12,7 @@ import {
   prefixesOfRule,
   usesInventory,
 } from './compile-rule.ts';
-import { l7SubjectPolicy, mergeL7, redirects } from './l7-policy.ts';
+import { mergedL7Policy, redirects } from './l7-policy.ts';
 import { LocalIdentities, type LocalIdentitiesJson } from './local-identities.ts';
 import { diffMapState } from './map-state.ts';
 import { namedPortsText, PortNames } from './named-ports.ts';
@@ -322,11 +322,12 @@ export class PolicyResolver implements PolicyEngine {
 
   #l7Of(followed: Followed): L7SubjectPolicy | undefined {
     if (followed.l7 !== 'stale') return followed.l7;
-    const policies = new Set([...followed.variants.values()].map(({ policy }) => policy));
-    let merged: L7SubjectPolicy | undefined;
-    for (const policy of policies) merged = mergeL7(merged, l7SubjectPolicy(policy, this.#cache));
-    followed.l7 = merged;
-    return merged;
+    const names = new Map<ResolvedPolicy, string[]>();
+    for (const [text, { policy }] of followed.variants)
+      names.set(policy, [...(names.get(policy) ?? []), text]);
+    const variants = [...names].map(([policy, portNames]) => ({ policy, portNames }));
+    followed.l7 = mergedL7Policy(variants, this.#cache);
+    return followed.l7;
   }
 
   #resolveAgain(touched: (subject: Identity) => boolean): PolicyUpdate[] {

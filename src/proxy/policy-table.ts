@@ -13,6 +13,10 @@ export interface Flow {
     readonly client: NumericIdentity | undefined;
     readonly server: NumericIdentity | undefined;
   };
+  /** How the ends that are endpoints of this node name their ports. */
+  readonly portNames?:
+    | { readonly client: string | undefined; readonly server: string | undefined }
+    | undefined;
 }
 
 /** The filters of one subject and direction that match a flow's peer, protocol and port; the same object for the same ones. */
@@ -24,39 +28,57 @@ export interface DirectionView {
 /** Views that one subject and direction keeps; peers and ports beyond start over. */
 const MAX_VIEWS = 4096;
 
+interface AskedView {
+  readonly peer: NumericIdentity;
+  readonly protocol: number;
+  readonly port: number;
+  /** How the subject's endpoint names its ports. */
+  readonly portNames: string | undefined;
+}
+
 /** The filters of a subject's direction, looked up by peer, protocol and port. */
 class DirectionFilters {
   readonly #direction: Direction;
   readonly #filters: readonly L7Filter[];
   readonly #views = new Map<string, DirectionView>();
+  /** Whether filters are for some of the subject's endpoints only. */
+  readonly #varies: boolean;
   /** By the filters' places, so that peers to which the same filters apply share what is compiled of them. */
   readonly #shared = new Map<string, DirectionView>();
 
   constructor(direction: Direction, filters: readonly L7Filter[]) {
     this.#direction = direction;
     this.#filters = filters;
+    this.#varies = filters.some(({ portNames }) => portNames !== undefined);
   }
 
-  view(peer: NumericIdentity, protocol: number, port: number): DirectionView {
-    const key = `${peer}/${protocol}/${port}`;
+  view(asked: AskedView): DirectionView {
+    const { peer, protocol, port, portNames } = asked;
+    const names = this.#varies && portNames !== undefined ? `/${portNames}` : '';
+    const key = `${peer}/${protocol}/${port}${names}`;
     const known = this.#views.get(key);
     if (known !== undefined) return known;
     if (this.#views.size >= MAX_VIEWS) {
       this.#views.clear();
       this.#shared.clear();
     }
-    const view = this.#make(peer, protocol, port);
+    const view = this.#make(asked);
     this.#views.set(key, view);
     return view;
   }
 
-  #make(peer: NumericIdentity, protocol: number, port: number): DirectionView {
+  #make({ peer, protocol, port, portNames }: AskedView): DirectionView {
     const filters: L7Filter[] = [];
     const places: number[] = [];
     this.#filters.forEach((filter, place) => {
       if (filter.protocol !== 0 && filter.protocol !== protocol) return;
       if (port < filter.firstPort || port > filter.lastPort) return;
       if (filter.peers !== undefined && !filter.peers.includes(peer)) return;
+      if (
+        filter.portNames !== undefined &&
+        (portNames === undefined || !filter.portNames.includes(portNames))
+      )
+        return;
       filters.push(filter);
       places.push(place);
     });
@@ -116,6 +138,10 @@ export class PolicyTable {
         client: isLocal(one, identities.local?.client) ? one.identity : undefined,
         server: isLocal(other, identities.local?.server) ? other.identity : undefined,
       },
+      portNames: {
+        client: this.#endpoints.get(client.address)?.portNames,
+        server: this.#endpoints.get(server.address)?.portNames,
+      },
     };
   }
 
@@ -130,13 +156,19 @@ export class PolicyTable {
    * that end is an endpoint of this node and its direction is judged at all. All of them must allow.
    * @returns undefined when neither end is of this node: the request is nothing that this proxy can judge
    */
-  views({ client, server, subjects }: Flow, protocol: number): readonly DirectionView[] | undefined {
+  views(
+    { client, server, subjects, portNames }: Flow,
+    protocol: number,
+  ): readonly DirectionView[] | undefined {
     if (subjects.client === undefined && subjects.server === undefined) return undefined;
     const egress = subjects.client === undefined ? undefined : this.#subjects.get(subjects.client)?.egress;
     const ingress = subjects.server === undefined ? undefined : this.#subjects.get(subjects.server)?.ingress;
+    const { port } = server;
     const views: DirectionView[] = [];
-    if (egress !== undefined) views.push(egress.view(server.identity, protocol, server.port));
-    if (ingress !== undefined) views.push(ingress.view(client.identity, protocol, server.port));
+    if (egress !== undefined)
+      views.push(egress.view({ peer: server.identity, protocol, port, portNames: portNames?.client }));
+    if (ingress !== undefined)
+      views.push(ingress.view({ peer: client.identity, protocol, port, portNames: portNames?.server }));
     return views;
   }
 }

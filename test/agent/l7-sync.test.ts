@@ -37,7 +37,7 @@ class Relabelled {
     identity: { id: 100, labels: [] },
     datapathIdentity: 100 as number | undefined,
     redirects: { ingress: true, egress: false },
-    spec: { id: 7, ipv4: SERVER.address, ipv6: undefined },
+    spec: { id: 7, ipv4: SERVER.address, ipv6: undefined, namedPorts: [] },
   };
   wanted: L7Policy = { revision: 1, subjects: [onlyGet(100)] };
   told: { policy: L7Policy; endpoints: readonly ProxyEndpoint[] } | undefined;

@@ -126,6 +126,44 @@ describe('enableDefaultDeny: false', () => {
   });
 });
 
+describe('L7 rules of endpoints that name their ports differently', () => {
+  const http = (port: string, path: string): string =>
+    rule(
+      `ingress: [{toPorts: [{ports: [{port: "${port}", protocol: TCP}], rules: {http: [{path: "${path}"}]}}]}]`,
+    );
+  const web1 = [{ name: 'web', protocol: 6, port: 8080 }];
+  const web2 = [{ name: 'web', protocol: 6, port: 9090 }];
+  const paths = (resolver: ReturnType<typeof policyOf>['resolver'], names: string, port: number): string[] =>
+    (resolver.l7Policy().subjects[0]?.ingress ?? [])
+      .filter(({ peers, portNames }) => peers === undefined && (portNames?.includes(names) ?? true))
+      .filter(({ firstPort, lastPort }) => firstPort <= port && port <= lastPort)
+      .flatMap(({ l7 }) => (l7?.kind === 'http' ? l7.rules.map(({ path }) => path ?? '*') : ['every']));
+
+  it('are those of the endpoint: a name counts for the number that it has there, and for no other', () => {
+    const { resolver } = policyOf(`${http('web', '/web')}${http('8080', '/number')}`);
+    resolver.resolve(web, web1);
+    assert.deepEqual(paths(resolver, 'web/6/8080', 8080), ['/web', '/number']);
+    assert.ok(resolver.l7Policy().subjects[0]?.ingress?.every(({ portNames }) => portNames === undefined));
+    resolver.resolve(web, web2);
+    resolver.resolve(web, []);
+    assert.deepEqual(paths(resolver, 'web/6/8080', 8080), ['/web', '/number']);
+    assert.deepEqual(paths(resolver, 'web/6/8080', 9090), []);
+    assert.deepEqual(paths(resolver, 'web/6/9090', 8080), ['/number']);
+    assert.deepEqual(paths(resolver, 'web/6/9090', 9090), ['/web']);
+    assert.deepEqual(paths(resolver, '', 8080), ['/number']);
+    assert.deepEqual(paths(resolver, '', 9090), []);
+  });
+
+  it('let nothing pass of an endpoint whose rules contradict each other, and count for the others', () => {
+    const kafka = 'toPorts: [{ports: [{port: "9090", protocol: TCP}], rules: {kafka: [{topic: t}]}}]';
+    const other = policyOf(`${http('web', '/web')}${rule(`ingress: [{${kafka}}]`)}`).resolver;
+    for (const names of [web1, web2]) other.resolve(web, names);
+    assert.ok(other.resolve(web, web2).conflict !== undefined);
+    assert.deepEqual(paths(other, 'web/6/9090', 9090), []);
+    assert.deepEqual(paths(other, 'web/6/8080', 8080), ['/web']);
+  });
+});
+
 describe('L7 rules', () => {
   const http = (path: string): string =>
     `toPorts: [{ports: [{port: "80", protocol: TCP}], rules: {http: [{path: "${path}"}]}}]`;

@@ -50,6 +50,29 @@ describe('the L7 policy of a node', () => {
     assert.deepEqual(judged(table, '10.9.9.9', '10.0.0.2'), ['ingress:in']);
   });
 
+  it('leaves out filters of endpoints that name their ports otherwise, for one that nobody told of all such', () => {
+    const ingress = [
+      filter('all'),
+      filter('8080', { portNames: ['web/6/8080'] }),
+      filter('9090', { portNames: ['web/6/9090', ''] }),
+    ];
+    const policy = { revision: 1, subjects: [{ subject: 200, ingress, egress: undefined }] };
+    const endpoints = ['web/6/8080', 'web/6/9090', '', undefined].map((portNames, i) => ({
+      ...{ endpoint: i + 1, identity: 200, addresses: [`10.0.0.${i + 1}`] },
+      ...(portNames !== undefined && { portNames }),
+    }));
+    const table = new PolicyTable(policy, endpoints);
+    const shown = ['10.0.0.1', '10.0.0.2', '10.0.0.3', '10.0.0.4'].map((address) =>
+      judged(table, '10.9.9.9', address),
+    );
+    assert.deepEqual(shown, [
+      ['ingress:all+8080'],
+      ['ingress:all+9090'],
+      ['ingress:all+9090'],
+      ['ingress:all'],
+    ]);
+  });
+
   it('judges no flow between others', () => {
     assert.equal(
       judged(tableOf([{ subject: 300, egress: [filter('x')] }]), '10.9.9.8', '10.9.9.9'),

@@ -1,6 +1,6 @@
 import type { BpfPolicyEngine, BpfVerdict } from './bpf-policy-engine.ts';
 import { type ProxyJudge, type RequestCounts, requestDisagreement } from './l7-judges.ts';
-import { addressOf, CompiledCase, NaiveCase, type Outcome, subjectOf } from './policy-judges.ts';
+import { addressOf, CompiledCase, NaiveCase, type Outcome, portNamesOf, subjectOf } from './policy-judges.ts';
 import type { LanguageCase, LanguagePacket } from './policy-language.ts';
 import { KNOWN } from './policy-world.ts';
 
@@ -44,11 +44,6 @@ function bpfOutcome({ reason, proxyPort }: BpfVerdict): Outcome {
   return proxyPort === undefined
     ? (BPF_OUTCOMES[reason] ?? `drop ${reason}`)
     : `passes with port ${proxyPort}`;
-}
-
-/** Whether endpoints of the subject name their ports differently: the proxy's policy is for all of them alike. */
-function namesDiffer({ packets }: LanguageCase, { subject, ports }: LanguagePacket): boolean {
-  return packets.some((other) => other.subject === subject && other.ports !== ports);
 }
 
 class Comparison {
@@ -97,7 +92,7 @@ class Comparison {
   }
 
   #requests(packet: LanguagePacket): string | undefined {
-    if (this.#naive.outcome(packet) !== 'redirect' || namesDiffer(this.#case, packet)) return undefined;
+    if (this.#naive.outcome(packet) !== 'redirect') return undefined;
     const redirect = this.#naive.redirect(packet);
     if (redirect === undefined) return undefined;
     const [wanted, got] = [this.#naive.requests(packet), this.#compiled.requests(packet)];
@@ -108,7 +103,10 @@ class Comparison {
     return requestDisagreement(
       this.#proxy,
       {
-        flow: { direction, subject: subjectOf(packet).id, peer, protocol, port },
+        flow: {
+          ...{ direction, subject: subjectOf(packet).id, peer, protocol, port },
+          portNames: portNamesOf(packet),
+        },
         kind: redirect.l7,
         allowing: redirect.requests,
         requests: this.#case.requests,

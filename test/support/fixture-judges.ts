@@ -8,6 +8,7 @@ import {
   PolicyResolver,
   Repository,
 } from '../../src/policy/index.ts';
+import { namedPortsText } from '../../src/policy/named-ports.ts';
 import { PrefixSet } from '../../src/policy/prefix-set.ts';
 import { ProxyJudge } from './l7-judges.ts';
 import { dnsOracle, httpOracle, kafkaOracle, pairOracle, tlsOracle } from './l7-oracle.ts';
@@ -112,7 +113,8 @@ export class CompiledFixture {
     const judge = new ProxyJudge(this.#resolver.l7Policy());
     const { direction, protocol, port } = flow;
     const peer = this.identityOf(flow).id;
-    const judged = { direction, subject: flow.subject.id, peer, protocol, port };
+    const portNames = namedPortsText(this.#fixture.namedPorts);
+    const judged = { direction, subject: flow.subject.id, peer, protocol, port, portNames };
     const plain = (allowed: boolean): string => (allowed ? 'as it is' : 'deny');
     if (flow.http !== undefined) return judge.http(judged, flow.http);
     if (flow.kafka !== undefined) return plain(judge.kafka(judged, flow.kafka));

@@ -29,9 +29,11 @@ export interface JudgedFlow {
   readonly protocol: number;
   /** Destination port, host order. */
   readonly port: number;
+  /** How the local end names its ports, `namedPortsText`. */
+  readonly portNames?: string | undefined;
 }
 
-function flowOf({ direction, subject, peer, port }: JudgedFlow): Flow {
+function flowOf({ direction, subject, peer, port, portNames }: JudgedFlow): Flow {
   const own = { address: '10.0.0.1', identity: subject, endpoint: 1 };
   const other = { address: '192.0.2.1', identity: peer, endpoint: 0 };
   const [client, server] = direction === 'ingress' ? [other, own] : [own, other];
@@ -40,6 +42,7 @@ function flowOf({ direction, subject, peer, port }: JudgedFlow): Flow {
     client: { ...client, port: 40_000 },
     server: { ...server, port } satisfies L7Peer,
     subjects: { client: ingress ? undefined : subject, server: ingress ? subject : undefined },
+    portNames: { client: portNames, server: portNames },
   };
 }
 

@@ -11,6 +11,7 @@ import {
   Repository,
   type ResolvedPolicy,
 } from '../../src/policy/index.ts';
+import { namedPortsText } from '../../src/policy/named-ports.ts';
 import { PrefixSet } from '../../src/policy/prefix-set.ts';
 import { ProxyJudge } from './l7-judges.ts';
 import { SUBJECTS, WORKLOADS } from './policy-gen.ts';
@@ -107,10 +108,16 @@ export class CompiledCase {
         (filter.protocol === 0 || filter.protocol === protocol) &&
         filter.firstPort <= port &&
         port <= filter.lastPort &&
-        (filter.peers?.includes(identity) ?? true),
+        (filter.peers?.includes(identity) ?? true) &&
+        (filter.portNames?.includes(portNamesOf(packet)) ?? true),
     );
     return requestTexts(filters.map(({ l7 }) => l7));
   }
+}
+
+/** How the subject's endpoint names its ports. */
+export function portNamesOf({ ports }: LanguagePacket): string {
+  return namedPortsText(at(OWN_PORTS, ports));
 }
 
 /** What lets requests of a redirected flow through, as texts; `every` is what lets through all of them. */

@@ -1,11 +1,13 @@
 /**
  * Nanoseconds a packet of the shipped programs by BPF_PROG_TEST_RUN, less those of an empty program in the same run:
  * an established flow between two local endpoints (both policies stand behind the one entry), the first packet of
- * one, and a drop, with 1 and with 10,000 entries in each policy map. Rounds are interleaved; medians count.
+ * one, and a drop, with 1 and with 10,000 entries in each policy map; and what the node is sent, by a flow that its own
+ * policy allows. Rounds are interleaved; medians count.
  *
  * Aims: established <= 60 ns, and 10,000 entries cost <= 1.05 of what 1 does.
  */
 import type { BpfProgram } from '../bpf/addon/index.ts';
+import { ReservedIdentity } from '../src/model/identity.ts';
 import { allow, stateOf } from '../test/support/datapath-lab.ts';
 import { packet, TcpFlag, tcp } from '../test/support/packets.ts';
 import { whyNoBpf } from '../test/support/privilege.ts';
@@ -28,6 +30,11 @@ const FAMILIES = {
   IPv6: { source: 'fd00::1', destination: 'fd00::2' },
 } as const;
 type Family = keyof typeof FAMILIES;
+const NODE: Readonly<Record<Family, string>> = { IPv4: '192.0.2.1', IPv6: 'fd01::1' };
+const OUTSIDE: Readonly<Record<Family, { readonly source: string }>> = {
+  IPv4: { source: '198.51.100.7' },
+  IPv6: { source: '2001:db8::7' },
+};
 
 function frame(family: Family, sourcePort: number, port: number, flags: number): Buffer {
   return packet({
@@ -47,7 +54,7 @@ interface Bench {
 /** A rig whose endpoints have `entries` policy entries each; the first of them is the one that matters. */
 async function prepare(entries: number): Promise<Bench> {
   const rig = new ProgramRig();
-  await rig.start([], ['10.0.0.0/8', 'fd00::/64']);
+  await rig.start(Object.values(NODE), ['10.0.0.0/8', 'fd00::/64']);
   const policy = (direction: 'ingress' | 'egress', peer: number) =>
     stateOf([
       allow(direction, peer, 6, 80),
@@ -55,6 +62,7 @@ async function prepare(entries: number): Promise<Bench> {
     ]);
   await rig.attach(A, ENFORCED, policy('egress', B.identity));
   await rig.attach(B, ENFORCED, policy('ingress', A.identity));
+  await rig.setHostPolicy(stateOf([allow('ingress', ReservedIdentity.world, 6, 80)]));
   rig.setEventKinds(0);
   return { rig, fromPod: rig.loaded.programs.from_pod, empty: rig.loaded.empty };
 }
@@ -64,6 +72,16 @@ function established({ fromPod }: Bench, family: Family): number {
   const data = frame(family, 4000, 80, TcpFlag.ack);
   fromPod.testRun({ data });
   return manyRuns(fromPod, data);
+}
+
+/** A packet of a flow of the node itself; without a policy of the node the program is on no device. */
+function ofNode({ rig }: Bench, family: Family): number {
+  const { source: peer } = OUTSIDE[family];
+  const way = { source: peer, destination: NODE[family], ttl: 255 };
+  const program = rig.loaded.programs.to_host;
+  program.testRun({ data: packet({ ...way, payload: tcp(4000, 80, TcpFlag.syn, PAYLOAD) }) });
+  const data = packet({ ...way, payload: tcp(4000, 80, TcpFlag.ack, PAYLOAD) });
+  return program.testRun({ data, repeat: REPEAT }).durationNs;
 }
 
 /** Each repetition takes one hop off the same packet: so as many as it has, many times over. */
@@ -110,6 +128,7 @@ async function main(): Promise<void> {
         note('empty', floor);
         note(`${family} established ${size}`, established(bench, family) - floor);
         note(`${family} drop ${size}`, dropped(bench, family) - floor);
+        if (size === 1) note(`${family} node`, ofNode(bench, family) - floor);
         if (round < 3) note(`${family} first ${size}`, firstPacket(bench, family));
       }
     }
@@ -126,6 +145,7 @@ async function main(): Promise<void> {
       rows.push({ what: `${family} first packet, ${of}`, value: at(name('first', size)), unit: 'ns' });
       rows.push({ what: `${family} drop, ${of}`, value: at(name('drop', size)), unit: 'ns' });
     }
+    rows.push({ what: `${family} to the node, with a policy`, value: at(`${family} node`), unit: 'ns' });
     const [few, many] = POLICY_SIZES;
     const ratio = at(name('established', many)) / at(name('established', few));
     rows.push({

@@ -105,6 +105,79 @@ static __always_inline int host_ip(struct __sk_buff *ctx, struct judgement *judg
 	return 0;
 }
 
+/*
+ * Whether the entry is of a flow of the node with somebody outside whose verdict stands for a plain packet
+ * from `side`. Which of both addresses is the node's need not be asked: a packet that has them the wrong way
+ * round is none for the node, or by it, and passes as well.
+ */
+static __always_inline bool host_usable(struct ct_entry *entry, __u32 side)
+{
+	__u32 initiator = entry->flags & CTF_INIT_B ? 1 : 0;
+	__u32 needed = CTF_HOST | (side == initiator ? CTF_ESTABLISHED : CTF_SEEN_REPLY);
+	__u32 now;
+
+	if ((entry->flags & (CTF_SLOW | needed)) != needed || entry->slot[0] || entry->slot[1])
+		return false;
+	if (!ct_fresh(entry))
+		return false;
+	now = ct_now();
+	if (entry->seen != now) {
+		if (ct_expired(entry, now))
+			return false;
+		entry->seen = now;
+	}
+	return true;
+}
+
+static __always_inline bool host_tracked4(struct __sk_buff *ctx, __u32 hook)
+{
+	struct iphdr *ip = (void *)(long)ctx->data + ETH_HLEN;
+	struct flow_cache_packet packet;
+	struct ct_entry *entry;
+	struct ct4_key key;
+	__u32 side;
+
+	if (!fast_parse4(ctx, ip, (void *)(long)ctx->data_end, &packet, hook))
+		return false;
+	side = ct4_key_fill(&key, ip->saddr, ip->daddr, packet.source_port, packet.destination_port,
+			    ip->protocol);
+	entry = bpf_map_lookup_elem(&MAP_CT4, &key);
+	return entry && host_usable(entry, side);
+}
+
+static __always_inline bool host_tracked6(struct __sk_buff *ctx, __u32 hook)
+{
+	struct ipv6hdr *ip = (void *)(long)ctx->data + ETH_HLEN;
+	struct flow_cache_packet packet;
+	struct ct_entry *entry;
+	struct ct6_key key;
+	__u32 side;
+
+	if (!fast_parse6(ctx, ip, (void *)(long)ctx->data_end, &packet, hook))
+		return false;
+	side = ct6_key_fill(&key, (union address *)&ip->saddr, (union address *)&ip->daddr,
+			    packet.source_port, packet.destination_port, ip->nexthdr);
+	entry = bpf_map_lookup_elem(&MAP_CT6, &key);
+	return entry && host_usable(entry, side);
+}
+
+/* Whether it is a plain packet of a flow of the node that may pass: counted then. */
+static __always_inline bool host_fast(struct __sk_buff *ctx, __u32 hook)
+{
+	struct endpoint *host = endpoint_get(0);
+
+	if (!host || !host->id || ctx->vlan_present)
+		return false;
+	if (ctx->protocol == CTX_IPV4 ? !host_tracked4(ctx, hook)
+				      : ctx->protocol != CTX_IPV6 || !host_tracked6(ctx, hook))
+		return false;
+	if (hook == HOOK_FROM_HOST)
+		count_egress(0, ctx->len);
+	else
+		count_ingress(0, ctx->len);
+	return true;
+}
+
 SUBPROGRAM int judge_to_host(struct __sk_buff *ctx)
 {
 	struct judgement *judgement = host_judgement(ctx, HOOK_TO_HOST, DIR_INGRESS);
@@ -125,7 +198,9 @@ SUBPROGRAM int judge_to_host(struct __sk_buff *ctx)
 SEC("tc")
 int to_host(struct __sk_buff *ctx)
 {
-	return ctx->pkt_type == PACKET_HOST ? judge_to_host(ctx) : VERDICT_NEXT;
+	if (ctx->pkt_type != PACKET_HOST || host_fast(ctx, HOOK_TO_HOST))
+		return VERDICT_NEXT;
+	return judge_to_host(ctx);
 }
 
 SUBPROGRAM int judge_from_host(struct __sk_buff *ctx)
@@ -148,5 +223,7 @@ SUBPROGRAM int judge_from_host(struct __sk_buff *ctx)
 SEC("tc")
 int from_host(struct __sk_buff *ctx)
 {
-	return ctx->ingress_ifindex == 0 ? judge_from_host(ctx) : VERDICT_NEXT;
+	if (ctx->ingress_ifindex != 0 || host_fast(ctx, HOOK_FROM_HOST))
+		return VERDICT_NEXT;
+	return judge_from_host(ctx);
 }

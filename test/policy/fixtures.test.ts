@@ -99,6 +99,10 @@ const FIELDS_1_19: readonly Field[] = [
   ...asked([
     'l7proto=memcache',
     'l7proto=r2d2',
+    'l7proto=cassandra',
+    'query_action',
+    'query_table',
+
     'l7',
     'command',
     'keyPrefix',

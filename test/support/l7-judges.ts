@@ -6,6 +6,7 @@ import { HttpJudge, judgeRequest } from '../../src/proxy/http/judge.ts';
 import { RequestHead } from '../../src/proxy/http/request-head.ts';
 import type { JudgedRequest } from '../../src/proxy/http/rule-set.ts';
 import { judgeKafka } from '../../src/proxy/kafka/judge.ts';
+import { cassandra } from '../../src/proxy/pairs/cassandra.ts';
 import { PairJudge, type PairProtocol } from '../../src/proxy/pairs/judge.ts';
 import { memcache } from '../../src/proxy/pairs/memcache.ts';
 import { r2d2 } from '../../src/proxy/pairs/r2d2.ts';
@@ -124,7 +125,7 @@ export class ProxyJudge {
       case 'memcache':
         return ask(memcache, { kind: 'text', command: first, keys: rest.split(',') });
       case 'cassandra':
-        throw new Error('not judged yet');
+        return ask(cassandra, { action: first, table: rest });
     }
   }
 

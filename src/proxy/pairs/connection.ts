@@ -107,8 +107,11 @@ export class PairConnection<R> implements Held, Exchange<R> {
 
   judge(requests: readonly R[]): boolean {
     const verdict = this.#verdict(requests);
-    for (const request of requests)
-      this.#record(verdict, verdict.allowed ? 'forwarded' : 'denied', this.#protocol.fields(request));
+    for (const request of requests) {
+      const fields = this.#protocol.fields(request);
+      if (fields === undefined && verdict.allowed) continue;
+      this.#record(verdict, verdict.allowed ? 'forwarded' : 'denied', fields ?? {});
+    }
     return verdict.allowed;
   }
 

@@ -15,8 +15,8 @@ export interface PairProtocol<R> {
    * @throws RE2JSSyntaxException
    */
   compile(rule: PairRule): PairMatcher<R>;
-  /** The request in the words of rules, for log records. */
-  fields(request: R): Readonly<Record<string, string>>;
+  /** The request in the words of rules, for log records; undefined: only its denial is logged. */
+  fields(request: R): Readonly<Record<string, string>> | undefined;
 }
 
 export interface PairVerdict {

@@ -1,6 +1,7 @@
 import { listenBySockets } from '../listening.ts';
 import type { ProxyHost, ProxyPart } from '../part.ts';
 import { TcpAcceptor } from '../tcp-acceptor.ts';
+import { cassandra } from './cassandra.ts';
 import { PairConnection, type SpokenProtocol } from './connection.ts';
 import { PairJudge } from './judge.ts';
 import { memcache } from './memcache.ts';
@@ -26,5 +27,9 @@ export function createPairParts(
   { maxConnections }: { readonly maxConnections: number },
   host: ProxyHost,
 ): readonly ProxyPart[] {
-  return [createPart(memcache, maxConnections, host), createPart(r2d2, maxConnections, host)];
+  return [
+    createPart(cassandra, maxConnections, host),
+    createPart(memcache, maxConnections, host),
+    createPart(r2d2, maxConnections, host),
+  ];
 }

@@ -3,7 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import type { Socket as UdpSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { Socket } from 'node:net';
-import { after, before, beforeEach, describe, it } from 'node:test';
+import { before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { loadSockets } from '../../src/base/sockets/index.ts';
 import { openMapReader } from '../../src/datapath/index.ts';
@@ -32,12 +32,10 @@ describe('the life of flows that pass the proxy', { skip: bpfOrSkip(), timeout: 
   let a: Pod;
   let b: Pod;
 
-  before(async () => {
-    await rig.start();
+  rig.serveSuite();
+  before(() => {
     ({ a, b } = rig);
   });
-  after(() => rig.cleanUp());
-  beforeEach(() => rig.reset());
 
   const redirectToB = () => rig.setPolicy(b, [redirect('ingress', a.endpoint.identity, 6, PORT, PROXY_PORT)]);
 

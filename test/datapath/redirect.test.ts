@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { after, before, beforeEach, describe, it } from 'node:test';
+import { before, describe, it } from 'node:test';
 import { ObservationPoint } from '../../src/model/constants.gen.ts';
 import {
   type DatapathLab,
@@ -21,12 +21,10 @@ describe('flows that policy sends through the proxy', { skip: bpfOrSkip(), timeo
   let a: Pod;
   let b: Pod;
 
-  before(async () => {
-    await rig.start();
+  rig.serveSuite();
+  before(() => {
     ({ a, b } = rig);
   });
-  after(() => rig.cleanUp());
-  beforeEach(() => rig.reset());
 
   for (const [family, client, server] of [
     [4, () => a.ipv4, () => b.ipv4],

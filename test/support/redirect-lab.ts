@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import type { Socket } from 'node:net';
+import { after, before, beforeEach } from 'node:test';
 import { type MapState, mapStateKeyText } from '../../src/model/map-state.ts';
 import { type allow, DatapathLab, NODE4, NODE6, type Pod, REMOTE4, REMOTE6 } from './datapath-lab.ts';
 import { firstBytes, NetSockets } from './net-sockets.ts';
@@ -20,6 +21,13 @@ export class RedirectLab {
 
   constructor(letter: string) {
     this.datapaths = new DatapathLab(letter);
+  }
+
+  /** Of the suite that calls it: starts before its first test, is as new before each, and goes after the last. */
+  serveSuite(): void {
+    before(() => this.start());
+    beforeEach(() => this.reset());
+    after(() => this.cleanUp());
   }
 
   async start(): Promise<void> {

@@ -3,8 +3,10 @@ import { describe, it } from 'node:test';
 import type { Endpoint } from '../../src/agent/endpoint.ts';
 import { L7Sync } from '../../src/agent/l7-sync.ts';
 import { noProxy } from '../../src/agent/proxy-part.ts';
+import { needsProxy } from '../../src/agent/redirects.ts';
 import type { L7Policy, L7SubjectPolicy } from '../../src/model/l7.ts';
 import type { ProxyEndpoint } from '../../src/model/proxy-protocol.ts';
+import type { Rule } from '../../src/policy/index.ts';
 import { PolicyTable } from '../../src/proxy/policy-table.ts';
 
 const TCP = 6;
@@ -89,5 +91,18 @@ describe('what the proxy is told of an endpoint that is relabelled', () => {
     await world.sync.settle();
     assert.equal(world.told?.endpoints[0]?.identity, 101);
     world.sync.stop();
+  });
+});
+
+describe('a rule with server names', () => {
+  it('needs the proxy as one with requests to judge does, and a plain one does not', () => {
+    const ports = [{ port: 443, endPort: undefined, protocol: 'TCP' as const }];
+    const rule = (more: object) => ({
+      subject: { labels: [], expressions: [] },
+      labels: [],
+      egress: [{ ports: [{ ports, ...more }] }],
+    });
+    assert.equal(needsProxy(rule({ serverNames: ['a.org'] }) as unknown as Rule), true);
+    assert.equal(needsProxy(rule({}) as unknown as Rule), false);
   });
 });

@@ -112,6 +112,7 @@ const FIELDS_1_19: readonly Field[] = [
     'file',
   ]),
   { name: 'authentication', idle: 'only `disabled` is taken, which asks for nothing' },
+  ...asked(['serverNames']),
   { name: 'matchPattern' },
   { name: 'cidrGroupRef' },
   { name: 'cidrGroupSelector' },

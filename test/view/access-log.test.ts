@@ -39,6 +39,16 @@ describe('accessLogText', () => {
     );
   });
 
+  it('shows whom a connection with TLS asks for, or that it names nobody', () => {
+    const shown = (serverName: string): string =>
+      accessLogText({ ...REQUEST, l7: { kind: 'tls', serverName } });
+    assert.match(
+      shown('www.example.org'),
+      /^<- Request tls from .* verdict Denied server www\.example\.org \(no rule allows it\)$/,
+    );
+    assert.match(shown(''), /verdict Denied no server name \(/);
+  });
+
   it('adds the reason or the rules, and shows addresses where labels are not known', () => {
     assert.equal(
       accessLogText(REQUEST),

@@ -12,6 +12,29 @@ import {
 import { BAD_LANGUAGE } from './bad-language.ts';
 import { BAD, object, port } from './bad-texts.ts';
 
+describe('peers that may be nobody', () => {
+  const warnings = (entity: string): readonly string[] =>
+    parsePolicy(`- endpointSelector: {}\n  ingress: [{fromEntities: [${entity}]}]\n`, {
+      file: 'x',
+    }).warnings.map(({ field, reason }) => `${field} ${reason}`);
+
+  it('are told where nothing here gives anybody their identity, and only there', () => {
+    for (const entity of ['unmanaged', 'ingress'])
+      assert.match(warnings(entity).join(), /ingress\[0\]\.fromEntities\[0\] .*matches nobody/);
+    for (const entity of ['kube-apiserver', 'remote-node', 'host']) assert.deepEqual(warnings(entity), []);
+  });
+
+  it('are not warned of in rules of nodes, whose queries no dns rule lets through', () => {
+    const rule = (egress: string): readonly string[] =>
+      parsePolicy(`- nodeSelector: {}\n  egress: [${egress}]\n`, { file: 'x' }).warnings.map(
+        ({ reason }) => reason,
+      );
+    assert.deepEqual(rule('{toEntities: [world]}'), []);
+    const dns = '{toPorts: [{ports: [{port: "53", protocol: UDP}], rules: {dns: [{matchPattern: "*"}]}}]}';
+    assert.match(rule(dns).join(), /not judged by name/);
+  });
+});
+
 describe('rules about labels of nodes', () => {
   const text = '- endpointSelector: {}\n  ingress: [{fromNodes: [{matchLabels: {zone: a}}]}]\n';
 

@@ -28,6 +28,8 @@ interface DecodedPort {
   readonly endPort: number | undefined;
   readonly protocol: RuleProtocol;
   readonly family: 4 | 6 | undefined;
+  /** A protocol without ports, which the datapath does not pass on. */
+  readonly portless?: string | undefined;
 }
 
 /** What Go reads as a number of 16 bits: decimal, octal after a leading 0, digits grouped by `_`. */
@@ -64,7 +66,7 @@ function decodePortValue(decoder: Decoder, field: Field): number | string | unde
 function decodeProtocol(
   decoder: Decoder,
   field: Field | undefined,
-): Pick<DecodedPort, 'protocol' | 'family'> | undefined {
+): Pick<DecodedPort, 'protocol' | 'family' | 'portless'> | undefined {
   const text = field === undefined ? '' : decoder.text(field);
   if (field === undefined || text === '') return { protocol: 'ANY', family: undefined };
   if (text === undefined) return undefined;
@@ -74,8 +76,9 @@ function decodeProtocol(
   const family = Object.hasOwn(ICMP_FAMILIES, upper) ? ICMP_FAMILIES[upper] : undefined;
   if (family !== undefined) return { protocol: 'ANY', family };
   if (PORTLESS.includes(upper)) {
-    const reason = `protocol ${upper} is not supported: Cilium takes it only with an option that is off by default`;
-    return decoder.report(field, 'UNSUPPORTED', reason);
+    const reason = `packets of protocol ${upper} are dropped whatever rules say, as Cilium does by default`;
+    decoder.warn(field, reason, 'remove the entry');
+    return { protocol: 'ANY', family: undefined, portless: upper };
   }
   const hint = suggestion(text, [...RULE_PROTOCOLS, 'ICMP', 'ICMPv6']);
   return decoder.report(field, 'VALUE', `${quote(text)} is not a known protocol`, hint);
@@ -106,6 +109,10 @@ function decodePort(decoder: Decoder, field: Field): DecodedPort | undefined {
   if (portField === undefined || port === undefined || protocol === undefined) return undefined;
   const endPort = endField && decodeEndPort(decoder, endField, port);
   const last = endPort ?? port;
+  if (protocol.portless !== undefined && last !== 0) {
+    const reason = `protocol ${protocol.portless} has no ports`;
+    return decoder.report(portField, 'VALUE', reason, 'write port: "0"');
+  }
   if (protocol.family !== undefined && (typeof last === 'string' || last > MAX_ICMP_TYPE)) {
     const reason = `the port of protocol ICMP is a type: a number from 0 to ${MAX_ICMP_TYPE}`;
     return decoder.report(portField, 'VALUE', reason, 'write icmps, which takes names of types too');
@@ -129,7 +136,8 @@ function icmpSpecs({ port, endPort, family }: DecodedPort): IcmpSpec[] {
 }
 
 function checkL7Port(decoder: Decoder, decoded: DecodedPort, l7: L7Rules): void {
-  const { field, port, endPort, protocol, family } = decoded;
+  const { field, port, endPort, family, portless } = decoded;
+  const protocol = portless ?? decoded.protocol;
   if (family !== undefined || (l7.kind !== 'dns' && protocol !== 'TCP')) {
     const shown = family === undefined ? protocol : 'ICMP';
     decoder.report(
@@ -211,7 +219,9 @@ function decodePortRule(decoder: Decoder, field: Field, deny: boolean): DecodedP
       'without ports this entry is for no port at all',
       'name at least one port',
     );
-  const specs = decoded.filter(({ family }) => family === undefined).map(portSpec);
+  const specs = decoded
+    .filter(({ family, portless }) => family === undefined && portless === undefined)
+    .map(portSpec);
   const rule = {
     ports: specs,
     ...(l7 !== undefined && { l7 }),

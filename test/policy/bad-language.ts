@@ -316,12 +316,12 @@ const PORTS: readonly Row[] = [
     /number or name/,
   ],
   [
-    'a protocol behind an option',
-    port('{port: "0", protocol: VRRP}'),
-    'VRRP',
-    `${I0}.toPorts[0].ports[0].protocol`,
-    'UNSUPPORTED',
-    /option/,
+    'a port of a protocol without ports',
+    port('{port: "1", protocol: VRRP}'),
+    '"1"',
+    '[0].ingress[0].toPorts[0].ports[0].port',
+    'VALUE',
+    /VRRP has no ports/,
   ],
   [
     'a type of ICMP beyond 255',

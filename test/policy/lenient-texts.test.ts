@@ -20,6 +20,12 @@ const TAKEN: readonly (readonly [
   hint?: RegExp,
 ])[] = [
   [
+    'a protocol that is dropped whatever rules say',
+    egress('{toPorts: [{ports: [{port: "0", protocol: VRRP}, {port: "1", protocol: TCP}]}]}'),
+    `${E0}.toPorts[0].ports[0].protocol`,
+    /VRRP are dropped/,
+  ],
+  [
     'a label source that nobody uses',
     rule('ingress: [{fromEndpoints: [{matchLabels: {"k8:a": b}}]}]'),
     '[0].ingress[0].fromEndpoints[0].matchLabels.k8:a',

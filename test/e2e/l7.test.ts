@@ -15,6 +15,7 @@ import { eventually, isAlive, type StartedProcess, startProcess } from '../suppo
 import { startTestLab, type TestLab } from './lab-support.ts';
 
 const HTTP = join(import.meta.dirname, 'http-stream.mjs');
+const NAMES = join(import.meta.dirname, 'tls-names.mjs');
 const BYTES = join(import.meta.dirname, 'stream.mjs');
 const BPF = { datapath: 'bpf' } as const;
 
@@ -202,6 +203,23 @@ describe('requests under policy, with agent and proxy killed and policies that c
     await policyRealized(node, (await agentClient(node).policy()).revision ?? 0);
     await client.sees(/^200 1$/);
     assert.deepEqual([...new Set(client.lines().slice(alone))], ['200 1'], 'no request was lost');
+    await setPolicy(policyOf('/a'));
+  });
+
+  it('a connection with TLS passes by the name that it asks for, and only by it', async () => {
+    await serve(NAMES, 443);
+    await setPolicy(
+      policyOf('/a', '    - ports: [{ port: "443", protocol: TCP }]\n      serverNames: ["*.example.org"]\n'),
+    );
+    const askFor = (name: string): Promise<Client> => start('friend', [NAMES, 'ask', address(), '443', name]);
+    await (await askFor('www.example.org')).sees(/^hello www\.example\.org$/, 0);
+    await (await askFor('www.example.com')).sees(/^error ECONNRESET$/, 0);
+    const [node] = lab.layout.nodes;
+    assert.ok(node !== undefined);
+    const redirects = JSON.parse((await runOn(node, ['status', '-o', 'json'])).stdout) as {
+      proxy?: { redirects?: readonly { proxy?: string }[] };
+    };
+    assert.ok(redirects.proxy?.redirects?.some(({ proxy }) => proxy === 'tls'));
     await setPolicy(policyOf('/a'));
   });
 

@@ -102,7 +102,7 @@ describe('the policy of the node itself', () => {
       'what is in force is what is wanted',
     );
     assert.equal(node.kernel.host?.audit, true);
-    node.agent.policy.import(hostRule('a', '2222'), 'test');
+    await node.agent.policy.import(hostRule('a', '2222'), 'test');
     await until('the new port', () =>
       [...(node.kernel.host?.state.values() ?? [])].some(({ key }) => key.port === 2222),
     );

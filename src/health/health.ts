@@ -4,10 +4,11 @@ import type { IpFamily } from '../base/ip.ts';
 import type { Logger } from '../base/log.ts';
 import { type HealthCell, type PathChange, type PathReport, PROBE_KINDS } from '../model/health.ts';
 import type { Clock } from './clock.ts';
+import { Mesh, notesOf, type PackedMatrix } from './mesh/index.ts';
 import type { NodeProvider, NodeView } from './node-view.ts';
 import { PathBook } from './path-book.ts';
 import { type ProbeInterval, periodMs } from './plan/interval.ts';
-import { type PlanOptions, planPaths } from './plan/planner.ts';
+import { type PlanOptions, planPaths, watchedPeers } from './plan/planner.ts';
 import type { PathProber } from './prober.ts';
 import type { Instant, PathTracker } from './state/path-tracker.ts';
 import { statusResponse } from './status-response.ts';
@@ -52,6 +53,8 @@ export interface Health {
   onChange(listener: (change: PathChange) => void): void;
   trackers(): readonly PathTracker[];
   nodes(): NodeView;
+  /** The rows of all nodes as this node holds them now: to be read at once. */
+  matrix(): PackedMatrix;
   /** From one probe of an address to the next, ms. */
   intervalMs(): number;
   readiness(kind: string, family: IpFamily): ProbeReadiness;
@@ -67,6 +70,7 @@ class HealthAgent implements Health {
   readonly #options: HealthOptions;
   readonly #deps: HealthDeps;
   readonly #book: PathBook;
+  readonly #mesh: Mesh;
   readonly #history: PathChange[] = [];
   readonly #listeners: ((change: PathChange) => void)[] = [];
   #periodMs: number;
@@ -86,6 +90,11 @@ class HealthAgent implements Health {
       () => this.#now(),
       (change) => this.#changed(change),
     );
+    this.#mesh = new Mesh({
+      clock: deps.clock,
+      cell: (peer) => this.cell(peer),
+      notes: () => notesOf(this.reports()),
+    });
   }
 
   #now(): Instant {
@@ -102,12 +111,14 @@ class HealthAgent implements Health {
     await nodes.start();
     this.#plan();
     this.#tick();
+    this.#mesh.start();
   }
 
   async stop(): Promise<void> {
     this.#running = false;
     this.#cancelTick?.();
     this.#cancelPlan?.();
+    this.#mesh.stop();
     await this.#deps.nodes.stop();
     await Promise.all(this.#deps.probers.map((prober) => prober.stop()));
   }
@@ -144,6 +155,7 @@ class HealthAgent implements Health {
     const options = { ...this.#options.plan, periodMs: this.#periodMs };
     const plan = planPaths(view.nodes, view.self, options, (path) => this.#book.proberOf(path) !== undefined);
     this.#book.follow(plan, at);
+    this.#mesh.follow(view, watchedPeers(view.nodes, view.self, options));
     this.#deps.onNodes?.(view);
   }
 
@@ -163,6 +175,7 @@ class HealthAgent implements Health {
     const fields = { peer, path: PROBE_KINDS[path.kind]?.name, address, from, to, reason };
     if (to === 'unreachable') this.#deps.log.warn(fields, 'path is unreachable');
     else if (from !== 'unknown' || to !== 'reachable') this.#deps.log.info(fields, `path is ${to}`);
+    this.#mesh.pathChanged(peer);
     for (const listener of this.#listeners) listener(change);
   }
 
@@ -222,6 +235,10 @@ class HealthAgent implements Health {
 
   nodes(): NodeView {
     return this.#deps.nodes.view();
+  }
+
+  matrix(): PackedMatrix {
+    return this.#mesh.matrix();
   }
 
   intervalMs(): number {

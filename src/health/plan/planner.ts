@@ -75,16 +75,31 @@ export function pathsTo(target: PathTarget): ProbePath[] {
   );
 }
 
+function isFullMesh(addresses: number, { fullMeshAddresses = FULL_MESH_ADDRESSES }: PlanOptions): boolean {
+  return addresses <= fullMeshAddresses;
+}
+
+/** The peers that this node watches at full pace. */
+export function watchedPeers(
+  nodes: readonly HealthNode[],
+  self: string | undefined,
+  options: PlanOptions,
+): readonly string[] {
+  const names = nodes.map(({ name }) => name);
+  const addresses = nodes.reduce((count, node) => count + node.targets.length, 0);
+  if (isFullMesh(addresses, options)) return names;
+  return [...observedPeers(self ?? '', names, options.observers ?? OBSERVERS)];
+}
+
 function paceOf(
   nodes: readonly HealthNode[],
   self: string | undefined,
   addresses: number,
   options: PlanOptions,
 ): (peer: string) => number {
-  const { periodMs, fullMeshAddresses = FULL_MESH_ADDRESSES } = options;
-  if (addresses <= fullMeshAddresses) return () => periodMs;
-  const names = nodes.map(({ name }) => name);
-  const observed = observedPeers(self ?? '', names, options.observers ?? OBSERVERS);
+  const { periodMs } = options;
+  if (isFullMesh(addresses, options)) return () => periodMs;
+  const observed = new Set(watchedPeers(nodes, self, options));
   const sweepMs = Math.max(periodMs, (addresses * 1000) / (options.sweepPerSecond ?? SWEEP_PER_SECOND));
   return (peer) => (peer === self || observed.has(peer) ? periodMs : sweepMs);
 }

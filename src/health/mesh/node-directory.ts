@@ -1,0 +1,118 @@
+import { createHash } from 'node:crypto';
+
+/** A node of the list, as far as rows need it. */
+export interface DirectoryNode {
+  readonly name: string;
+  readonly zone?: string | undefined;
+  /** Of the node itself, in text form: rows of it may come from there. */
+  readonly addresses: readonly string[];
+}
+
+/** A node's name in messages between nodes: the first 48 bits of the SHA-256 of its name. */
+export function nodeId(name: string): number {
+  return createHash('sha256').update(name).digest().readUIntBE(0, 6);
+}
+
+/** What rows have room for: slots are 16 bits wide. */
+export const NODES_MAX = 65_535;
+
+interface Entry {
+  readonly slot: number;
+  readonly id: number;
+  node: DirectoryNode;
+}
+
+/** The node list by name, id and address. Each node has a small number, its slot, that nobody else has while it stays. */
+export class NodeDirectory {
+  readonly #byName = new Map<string, Entry>();
+  readonly #bySlot: (Entry | undefined)[] = [];
+  readonly #byId = new Map<number, Entry>();
+  readonly #byAddress = new Map<string, Entry>();
+  readonly #free: number[] = [];
+  readonly #leaveListeners: ((slots: ReadonlySet<number>) => void)[] = [];
+  #sorted: readonly Entry[] | undefined;
+  #refused = 0;
+
+  /** Takes the node list. Slots of nodes that left are given anew only after all listeners were told. */
+  update(nodes: readonly DirectoryNode[]): void {
+    this.#sorted = undefined;
+    this.#refused = 0;
+    const names = new Set(nodes.map(({ name }) => name));
+    const gone = [...this.#byName.values()].filter(({ node }) => !names.has(node.name));
+    this.#leave(gone);
+    this.#byAddress.clear();
+    for (const node of nodes) this.#join(node);
+  }
+
+  #leave(gone: readonly Entry[]): void {
+    if (gone.length === 0) return;
+    for (const { slot, id, node } of gone) {
+      this.#byName.delete(node.name);
+      this.#byId.delete(id);
+      this.#bySlot[slot] = undefined;
+    }
+    const slots = new Set(gone.map(({ slot }) => slot));
+    for (const listener of this.#leaveListeners) listener(slots);
+    this.#free.push(...slots);
+  }
+
+  #join(node: DirectoryNode): void {
+    let entry = this.#byName.get(node.name);
+    if (entry === undefined) {
+      const id = nodeId(node.name);
+      if (this.#byName.size >= NODES_MAX || this.#byId.has(id)) {
+        this.#refused++;
+        return;
+      }
+      entry = { slot: this.#free.pop() ?? this.#bySlot.length, id, node };
+      this.#byName.set(node.name, entry);
+      this.#byId.set(id, entry);
+      this.#bySlot[entry.slot] = entry;
+    }
+    entry.node = node;
+    for (const address of node.addresses) this.#byAddress.set(address, entry);
+  }
+
+  /** Calls back with the slots of nodes that left. */
+  onLeave(listener: (slots: ReadonlySet<number>) => void): void {
+    this.#leaveListeners.push(listener);
+  }
+
+  /** Nodes of the list that have no slot: too many, or an id that another one has. */
+  get refused(): number {
+    return this.#refused;
+  }
+
+  get size(): number {
+    return this.#byName.size;
+  }
+
+  slotOf(name: string): number | undefined {
+    return this.#byName.get(name)?.slot;
+  }
+
+  slotOfId(id: number): number | undefined {
+    return this.#byId.get(id)?.slot;
+  }
+
+  /** The node that has an address. */
+  slotAt(address: string): number | undefined {
+    return this.#byAddress.get(address)?.slot;
+  }
+
+  node(slot: number): DirectoryNode | undefined {
+    return this.#bySlot[slot]?.node;
+  }
+
+  idOf(slot: number): number {
+    return this.#bySlot[slot]?.id ?? 0;
+  }
+
+  /** All nodes by name. */
+  sorted(): readonly { readonly slot: number; readonly node: DirectoryNode }[] {
+    this.#sorted ??= [...this.#byName.values()].sort((a, b) =>
+      a.node.name < b.node.name ? -1 : a.node.name > b.node.name ? 1 : 0,
+    );
+    return this.#sorted;
+  }
+}

@@ -10,6 +10,8 @@ export * from './schema/debuginfo.ts';
 export * from './schema/endpoint.ts';
 export * from './schema/fqdn.ts';
 export * from './schema/health.ts';
+export * from './schema/health-cluster.ts';
+export * from './schema/health-paths.ts';
 export * from './schema/identity.ts';
 export * from './schema/network.ts';
 export * from './schema/policy.ts';

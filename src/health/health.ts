@@ -2,13 +2,20 @@ import type { ProbeReadiness } from '../../probes/types.ts';
 import type { HealthStatusResponse } from '../api/schema.ts';
 import type { IpFamily } from '../base/ip.ts';
 import type { Logger } from '../base/log.ts';
-import { type HealthCell, type PathChange, type PathReport, PROBE_KINDS } from '../model/health.ts';
+import {
+  type HealthCell,
+  type HealthDiagnosis,
+  type PathChange,
+  type PathReport,
+  PROBE_KINDS,
+} from '../model/health.ts';
 import type { Clock } from './clock.ts';
 import { Mesh, notesOf, type PackedMatrix } from './mesh/index.ts';
 import type { NodeProvider, NodeView } from './node-view.ts';
 import { PathBook } from './path-book.ts';
 import { type ProbeInterval, periodMs } from './plan/interval.ts';
 import { type PlanOptions, planPaths, watchedPeers } from './plan/planner.ts';
+import { type ProbeRun, type ProbeRunOptions, runProbes } from './probe-run.ts';
 import type { PathProber } from './prober.ts';
 import type { Instant, PathTracker } from './state/path-tracker.ts';
 import { statusResponse } from './status-response.ts';
@@ -43,6 +50,10 @@ export interface Health {
   status(): HealthStatusResponse;
   /** Probes every path now, waits a bounded time, answers with what is known then. */
   probeNow(): Promise<HealthStatusResponse>;
+  /** Probes the paths to some peers now, and tells what came of these probes. */
+  probe(peers: readonly string[], options: ProbeRunOptions): Promise<ProbeRun>;
+  /** What is broken in the cluster; absent where nothing judges. */
+  diagnosis?(): HealthDiagnosis;
   /** All paths, or those to one peer, with all that is known of them. */
   reports(peer?: string): PathReport[];
   /** What is told to the other nodes of a peer. */
@@ -201,6 +212,13 @@ class HealthAgent implements Health {
   #ended(tracker: PathTracker): number {
     const counts = this.#book.countsOf(tracker);
     return counts === undefined ? 0 : counts.answered + counts.lost + counts.failed;
+  }
+
+  async probe(peers: readonly string[], options: ProbeRunOptions): Promise<ProbeRun> {
+    const { clock } = this.#deps;
+    const run = await runProbes(this.#book.probed(peers), options, { clock, running: () => this.#running });
+    this.#book.tick(this.#now());
+    return run;
   }
 
   status(): HealthStatusResponse {

@@ -9,6 +9,7 @@ import {
   probePathKey,
 } from '../model/health.ts';
 import type { PlannedPath } from './plan/planner.ts';
+import type { ProbedPath } from './probe-run.ts';
 import type { PathProber, ProberEvent } from './prober.ts';
 import { type Instant, PathTracker } from './state/path-tracker.ts';
 
@@ -107,6 +108,18 @@ export class PathBook {
       const open = this.#paths.get(probePathKey(path));
       open?.prober.burst(open.handle, count, spacingMs);
     }
+  }
+
+  /** The paths to some peers, to be probed on demand. */
+  probed(peers: readonly string[]): ProbedPath[] {
+    return peers
+      .flatMap((peer) => this.#byPeer.get(peer) ?? [])
+      .map(({ tracker, prober, handle }) => ({
+        path: tracker.path,
+        reason: () => tracker.brief().reason,
+        counts: () => prober.counts(handle),
+        burst: (count, spacingMs) => prober.burst(handle, count, spacingMs),
+      }));
   }
 
   get size(): number {

@@ -124,7 +124,9 @@ export class RequestProber implements PathProber {
 
   burst(handle: number, count: number, spacingMs: number): void {
     const path = this.#paths.get(handle);
-    if (path !== undefined) path.burst = { left: count, spacingMs, nextMs: this.#deps.clock.nowMs() };
+    // A longer burst that was asked for does as well.
+    if (path === undefined || (path.burst?.left ?? 0) > count) return;
+    path.burst = { left: count, spacingMs, nextMs: this.#deps.clock.nowMs() };
   }
 
   counts(handle: number): PathCounts {

@@ -2,10 +2,12 @@ import { createServer, type Server } from 'node:http';
 import { loadavg } from 'node:os';
 import { getRequestListener } from '@hono/node-server';
 import { Hono } from 'hono';
-import type { HealthResponse, StatusResponse } from '../api/schema.ts';
+import { ApiError } from '../api/errors.ts';
+import type { HealthPathReport, HealthResponse, StatusResponse } from '../api/schema.ts';
 import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { formatDuration } from '../view/duration.ts';
+import { addProbeRoute, addReadRoutes, HealthReader } from './api/routes.ts';
 import type { Health } from './health.ts';
 import type { HealthMetrics } from './metrics.ts';
 
@@ -14,7 +16,11 @@ export interface HealthServerDeps {
   readonly metrics: HealthMetrics;
   /** The agent's `GET /healthz`; undefined where there is no agent. */
   readonly agentStatus?: (() => Promise<StatusResponse>) | undefined;
+  /** Asks another node's health agent, at an address of it, for its paths to a peer. */
+  readonly askPeer?: ((address: string, peer: string) => Promise<readonly HealthPathReport[]>) | undefined;
   readonly log: Logger;
+  /** Realtime, ms. */
+  readonly wallMs: () => number;
   /** Time this process is up, in ms. */
   readonly uptimeMs: () => number;
 }
@@ -43,9 +49,24 @@ async function healthResponse(deps: HealthServerDeps): Promise<HealthResponse> {
   };
 }
 
-/** The routes of Cilium's health API, those of 2018 too; errors are bare JSON strings, as there. */
+function healthReader(deps: HealthServerDeps): HealthReader {
+  const { health, wallMs, askPeer, uptimeMs } = deps;
+  const startedMs = wallMs() - uptimeMs();
+  return new HealthReader({
+    health,
+    wallMs,
+    startedMs,
+    askPeer,
+    words: ({ fault }) => ({ text: fault, next: '' }),
+  });
+}
+
+/** The routes of Cilium's health API, those of 2018 too, and ours; errors are bare JSON strings, as there. */
 export function createHealthApp(deps: HealthServerDeps): Hono {
   const api = new Hono();
+  const reader = healthReader(deps);
+  addReadRoutes(api, reader);
+  addProbeRoute(api, reader);
   api.get('/hello', (context) => context.body(null, 200));
   api.get('/healthz', async (context) => context.json(await healthResponse(deps)));
   api.get('/status', (context) => context.json(deps.health.status()));
@@ -61,6 +82,7 @@ export function createHealthApp(deps: HealthServerDeps): Hono {
     return context.json(text, known ? 405 : 404);
   });
   app.onError((error, context) => {
+    if (error instanceof ApiError) return context.json(errorText(error), error.status as 400);
     deps.log.error({ path: context.req.path, reason: errorText(error) }, 'a health API call failed');
     return context.json(errorText(error), 500);
   });

@@ -123,6 +123,7 @@ async function serve(options: HealthProcessOptions, parts: Parts, releases: Rele
     metrics,
     agentStatus: options.nodesFile === undefined ? () => agent.healthz() : undefined,
     log,
+    wallMs: () => systemClock.wallMs(),
     uptimeMs: () => performance.now() - started,
   });
   const server = createAppServer(app);

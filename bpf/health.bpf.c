@@ -84,8 +84,8 @@ struct {
 struct probe_packet {
 	struct probe_address source;
 	struct probe_address destination;
-	__u32 l4_offset;
-	__u32 l4_bytes; /* as the IP header says, from the L4 header on */
+	__u32 l4_offset; /* from the IP header */
+	__u32 l4_bytes;	 /* as the IP header says, from the L4 header on */
 	__u32 hop_limit;
 	__u8 protocol;
 	__u8 icmp_type;
@@ -109,18 +109,24 @@ static __always_inline struct probe_counters *counters_get(void)
 			counters->field++;                                                                   \
 	} while (0)
 
+/* From the IP header on: a device may have no Ethernet header before it. */
+static __always_inline long load(struct __sk_buff *ctx, __u32 offset, void *to, __u32 bytes)
+{
+	return bpf_skb_load_bytes_relative(ctx, offset, to, bytes, BPF_HDR_START_NET);
+}
+
 /* Headers without options, extensions or fragments: no probe of ours has any. False: not a probe. */
 static __always_inline bool parse_ip(struct __sk_buff *ctx, struct probe_packet *packet)
 {
 	if (ctx->protocol == (__force __u32)bpf_htons(ETH_P_IP)) {
 		struct iphdr ip;
 
-		if (bpf_skb_load_bytes(ctx, ETH_HLEN, &ip, sizeof(ip)) < 0 || ip.ihl != 5 ||
-		    ip.frag_off & bpf_htons(0x3fff) || bpf_ntohs(ip.tot_len) < sizeof(ip))
+		if (load(ctx, 0, &ip, sizeof(ip)) < 0 || ip.ihl != 5 || ip.frag_off & bpf_htons(0x3fff) ||
+		    bpf_ntohs(ip.tot_len) < sizeof(ip))
 			return false;
 		packet->protocol = ip.protocol;
 		packet->hop_limit = ip.ttl;
-		packet->l4_offset = ETH_HLEN + sizeof(ip);
+		packet->l4_offset = sizeof(ip);
 		packet->l4_bytes = bpf_ntohs(ip.tot_len) - sizeof(ip);
 		packet->source.family = packet->destination.family = 4;
 		__builtin_memcpy(packet->source.bytes, &ip.saddr, 4);
@@ -130,11 +136,11 @@ static __always_inline bool parse_ip(struct __sk_buff *ctx, struct probe_packet 
 	if (ctx->protocol == (__force __u32)bpf_htons(ETH_P_IPV6)) {
 		struct ipv6hdr ip;
 
-		if (bpf_skb_load_bytes(ctx, ETH_HLEN, &ip, sizeof(ip)) < 0)
+		if (load(ctx, 0, &ip, sizeof(ip)) < 0)
 			return false;
 		packet->protocol = ip.nexthdr;
 		packet->hop_limit = ip.hop_limit;
-		packet->l4_offset = ETH_HLEN + sizeof(ip);
+		packet->l4_offset = sizeof(ip);
 		packet->l4_bytes = bpf_ntohs(ip.payload_len);
 		packet->source.family = packet->destination.family = 6;
 		__builtin_memcpy(packet->source.bytes, &ip.saddr, 16);
@@ -155,7 +161,7 @@ static __always_inline bool parse_probe(struct __sk_buff *ctx, struct probe_pack
 	    packet->protocol != IPPROTO_ICMPV6)
 		return false;
 	if (packet->l4_bytes < L4_HEADER_BYTES + sizeof(struct probe_cookie) ||
-	    bpf_skb_load_bytes(ctx, packet->l4_offset, header, sizeof(header)) < 0)
+	    load(ctx, packet->l4_offset, header, sizeof(header)) < 0)
 		return false;
 	if (packet->protocol == IPPROTO_UDP) {
 		__builtin_memcpy(&packet->source_port, header, 2);
@@ -167,8 +173,7 @@ static __always_inline bool parse_probe(struct __sk_buff *ctx, struct probe_pack
 	} else {
 		packet->icmp_type = header[0];
 	}
-	if (bpf_skb_load_bytes(ctx, packet->l4_offset + L4_HEADER_BYTES, &packet->cookie,
-			       sizeof(packet->cookie)) < 0)
+	if (load(ctx, packet->l4_offset + L4_HEADER_BYTES, &packet->cookie, sizeof(packet->cookie)) < 0)
 		return false;
 	return packet->cookie.magic == bpf_htonl(PROBE_MAGIC) && packet->cookie.version == 1;
 }
@@ -329,12 +334,12 @@ static __always_inline int answer_ip(struct __sk_buff *ctx, const struct probe_p
 static __always_inline int rewrite(struct __sk_buff *ctx, const struct probe_packet *packet, __u32 at,
 				   __be32 before, __be32 after)
 {
-	__u32 checksum = packet->l4_offset + 6;
+	__u32 checksum = ETH_HLEN + packet->l4_offset + 6;
 
 	if (bpf_l4_csum_replace(ctx, checksum, (__force __u32)before, (__force __u32)after,
 				BPF_F_MARK_MANGLED_0 | 4) < 0)
 		return -1;
-	return bpf_skb_store_bytes(ctx, packet->l4_offset + L4_HEADER_BYTES + at, &after, 4, 0);
+	return bpf_skb_store_bytes(ctx, ETH_HLEN + packet->l4_offset + L4_HEADER_BYTES + at, &after, 4, 0);
 }
 
 static __always_inline int answer_udp(struct __sk_buff *ctx, const struct probe_packet *packet,
@@ -352,7 +357,7 @@ static __always_inline int answer_udp(struct __sk_buff *ctx, const struct probe_
 	};
 	__be32 before, after;
 
-	if (bpf_skb_store_bytes(ctx, packet->l4_offset, ports, sizeof(ports), 0) < 0)
+	if (bpf_skb_store_bytes(ctx, ETH_HLEN + packet->l4_offset, ports, sizeof(ports), 0) < 0)
 		return -1;
 	__builtin_memcpy(&before, &words[0], 4);
 	__builtin_memcpy(&after, &words[1], 4);
@@ -363,13 +368,16 @@ static __always_inline int answer_udp(struct __sk_buff *ctx, const struct probe_
 		       cookie->residence_ns, after);
 }
 
-/* A probe that asks for an echo: back the way it came, never larger, and only to nodes. */
+/*
+ * A probe that asks for an echo: back the way it came, never larger, and only to nodes. By a device without
+ * Ethernet headers its length does not fit, and the stack says that the port is closed.
+ */
 static __always_inline int answer_probe(struct __sk_buff *ctx, struct probe_packet *packet, __u64 now_ns)
 {
 	if (!bpf_map_lookup_elem(&probe_own, &packet->destination))
 		return NEXT;
 	if (packet->cookie.flags != PROBE_WANTS_ECHO || bpf_ntohs(packet->udp_bytes) != packet->l4_bytes ||
-	    ctx->len != packet->l4_offset + packet->l4_bytes) {
+	    ctx->len != ETH_HLEN + packet->l4_offset + packet->l4_bytes) {
 		COUNT(refused_form);
 		return NEXT;
 	}

@@ -52,6 +52,9 @@ export default class HealthAgent extends BaseCommand<typeof HealthAgent> {
       metricsAddress: flags['metrics-addr'],
       icmpMode: flags['icmp-mode'],
       sources: flags.source,
+      devices: flags.device,
+      dscp: flags.dscp,
+      packetsPerSecond: flags['packets-per-second'],
       log,
     });
     log.info(

@@ -29,7 +29,12 @@ export type ProbeResult =
   | { readonly kind: 'not-probed'; readonly reason: string };
 
 export type ProbeReadiness =
-  | { readonly ready: true; readonly mode: string }
+  | {
+      readonly ready: true;
+      readonly mode: string;
+      /** Why it is not a better mode, for people. */
+      readonly note?: string | undefined;
+    }
   | { readonly ready: false; readonly reason: string };
 
 /** Counts since start. What a probe cannot observe stays 0. */

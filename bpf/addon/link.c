@@ -24,20 +24,38 @@ struct link_info {
 	};
 };
 
+/* BPF_F_BEFORE of uapi/linux/bpf.h (Linux 6.6); without a program to stand before it means: as the first. */
+#define F_BEFORE (1u << 3)
+
 struct attach {
 	int program;
-	uint32_t target, attach_type;
+	uint32_t target, attach_type, flags;
 };
 
 static int run_attach(void *data)
 {
 	struct attach *attach = data;
-	int fd = bpf_link_create(attach->program, attach->target, attach->attach_type, NULL);
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = attach->flags);
 
-	return fd;
+	return bpf_link_create(attach->program, attach->target, attach->attach_type, &opts);
 }
 
-/* linkCreate(program, ifindex | cgroup descriptor, attachType, netns?): handle | -errno */
+/* Whether to stand before all other programs of the hook; undefined: behind them. */
+static bool get_first(napi_env env, napi_value value, struct attach *attach)
+{
+	napi_valuetype type;
+	bool first = false;
+
+	if (napi_typeof(env, value, &type) != napi_ok ||
+	    (type != napi_undefined && napi_get_value_bool(env, value, &first) != napi_ok)) {
+		napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", "expected a boolean");
+		return false;
+	}
+	attach->flags = first ? F_BEFORE : 0;
+	return true;
+}
+
+/* linkCreate(program, ifindex | cgroup descriptor, attachType, netns?, first?): handle | -errno */
 static napi_value link_create(napi_env env, napi_callback_info info)
 {
 	struct fd_handle *program;
@@ -47,7 +65,7 @@ static napi_value link_create(napi_env env, napi_callback_info info)
 
 	if (!get_args(env, info, 3, argv) || !get_fd_handle(env, argv[0], &program) ||
 	    !get_u32(env, argv[1], &attach.target) || !get_u32(env, argv[2], &attach.attach_type) ||
-	    !get_netns(env, argv[3], &netns))
+	    !get_netns(env, argv[3], &netns) || !get_first(env, argv[4], &attach))
 		return NULL;
 	attach.program = program->fd;
 	return make_fd_handle(env, netns_run(&netns, run_attach, &attach));
@@ -101,7 +119,8 @@ static bool queue_attach(napi_env env, struct attach_work *work, napi_value *pro
 	       napi_queue_async_work(env, work->work) == napi_ok;
 }
 
-/* linkCreateAsync(program, ifindex | cgroup descriptor, attachType, netns?): promise of handle | -errno */
+/* linkCreateAsync(program, ifindex | cgroup descriptor, attachType, netns?, first?): promise of handle |
+ * -errno */
 static napi_value link_create_async(napi_env env, napi_callback_info info)
 {
 	struct fd_handle *program;
@@ -122,7 +141,8 @@ static napi_value link_create_async(napi_env env, napi_callback_info info)
 		return NULL;
 	}
 	if (!get_u32(env, argv[1], &work->attach.target) ||
-	    !get_u32(env, argv[2], &work->attach.attach_type) || !get_netns(env, argv[3], &work->netns)) {
+	    !get_u32(env, argv[2], &work->attach.attach_type) || !get_netns(env, argv[3], &work->netns) ||
+	    !get_first(env, argv[4], &work->attach)) {
 		free_attach(work);
 		return NULL;
 	}

@@ -73,12 +73,19 @@ export interface Native {
     ctxOut: Uint8Array | undefined,
   ): Result<readonly number[]>;
   programQuery(ifindex: number, attachType: number, netns: string | undefined): Result<readonly number[]>;
-  linkCreate(program: Handle, target: number, attachType: number, netns: string | undefined): Result<Handle>;
+  linkCreate(
+    program: Handle,
+    target: number,
+    attachType: number,
+    netns: string | undefined,
+    first: boolean | undefined,
+  ): Result<Handle>;
   linkCreateAsync(
     program: Handle,
     target: number,
     attachType: number,
     netns: string | undefined,
+    first: boolean | undefined,
   ): Promise<Result<Handle>>;
   linkInfo(link: Handle): Result<readonly number[]>;
   linkUpdate(link: Handle, program: Handle, old: Handle | undefined): Status;

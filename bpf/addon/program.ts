@@ -67,15 +67,15 @@ export class KernelProgram extends Owned implements BpfProgram {
 
   attach(options: AttachOptions): BpfLink {
     const { operation, target } = this.#attachment(options);
-    const { attachType, netns } = options;
-    const result = this.native.linkCreate(this.handle, target, attachType, netns);
+    const { attachType, netns, first } = options;
+    const result = this.native.linkCreate(this.handle, target, attachType, netns, first);
     return new KernelLink(this.native, checked(operation, result) as Handle);
   }
 
   async attachAsync(options: AttachOptions): Promise<BpfLink> {
     const { operation, target } = this.#attachment(options);
-    const { attachType, netns } = options;
-    const result = await this.native.linkCreateAsync(this.handle, target, attachType, netns);
+    const { attachType, netns, first } = options;
+    const result = await this.native.linkCreateAsync(this.handle, target, attachType, netns, first);
     return new KernelLink(this.native, checked(operation, result) as Handle);
   }
 

@@ -144,6 +144,8 @@ export interface AttachOptions {
   readonly cgroupFd?: number;
   /** Path of the network namespace that `ifindex` belongs to; default: the caller's. */
   readonly netns?: string | undefined;
+  /** Before all other programs of the hook, for now; default: behind them. tcx only. */
+  readonly first?: boolean | undefined;
 }
 
 export interface BpfProgram {

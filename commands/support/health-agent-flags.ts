@@ -81,10 +81,22 @@ export const healthAgentFlags = {
     multipleNonGreedy: true,
   }),
   'icmp-mode': Flags.option({
-    description: 'kind of ICMP socket',
-    options: ['auto', 'raw', 'datagram'] as const,
+    description: 'who times ICMP probes: programs on the devices, raw or datagram sockets',
+    options: ['auto', 'bpf', 'raw', 'datagram'] as const,
     default: 'auto',
   })(),
+  device: Flags.string({
+    description:
+      'device that probes of others come in by, besides those that routes to the nodes lead to; may be repeated',
+    helpValue: 'NAME',
+    multiple: true,
+    multipleNonGreedy: true,
+  }),
+  dscp: numberFlag(0, 63)({ description: 'DSCP of ICMP and echo probes', default: 0 }),
+  'packets-per-second': numberFlag(
+    1,
+    10_000_000,
+  )({ description: 'ICMP and echo probes a second at most (default: 20,000)', helpValue: 'NUMBER' }),
   'log-level': Flags.option({
     description: 'least level that is logged',
     options: LOG_LEVELS,

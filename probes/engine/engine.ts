@@ -1,6 +1,6 @@
 import { randomBytes, randomInt } from 'node:crypto';
 import { getSystemErrorName } from 'node:util';
-import { NotPermittedError, SystemError, UsageError } from '../../src/base/errors.ts';
+import { errorText, NotPermittedError, SystemError, UsageError } from '../../src/base/errors.ts';
 import { formatIp, type IpFamily, ipFamily, parseIp } from '../../src/base/ip.ts';
 import type { ProbeReadiness } from '../types.ts';
 import {
@@ -80,6 +80,7 @@ export class NativeProbeEngine implements ProbeEngine {
   readonly #eventTimes = new BigUint64Array(this.#events.buffer);
   readonly #self = new Float64Array(Self.count);
   readonly #listeners: ((events: readonly EngineEvent[]) => void)[] = [];
+  readonly #devices: Map<number, string | undefined>[];
   #used = 0;
   #count = 0;
   #stopped = false;
@@ -101,9 +102,15 @@ export class NativeProbeEngine implements ProbeEngine {
     }
     this.#handle = handle;
     this.#memory = new PathMemory(...this.#native.memory(handle));
+    this.#devices = options.origins.map((_, i) => new Map(this.#startDevices(i)));
     this.#readiness = options.origins.map((origin, i) => {
       return { 4: this.#openSockets(i, origin, 4), 6: this.#openSockets(i, origin, 6) };
     });
+  }
+
+  #startDevices(origin: number): (readonly [number, undefined])[] {
+    if (this.#modeOf(origin) !== 'bpf') return [];
+    return (this.#options.origins[origin]?.devices ?? []).map((ifindex) => [ifindex, undefined]);
   }
 
   #modeOf(origin: number): EngineMode {
@@ -117,7 +124,15 @@ export class NativeProbeEngine implements ProbeEngine {
     const source = sourceOf(origin, family);
     const fd = origin.netnsFd ?? -1;
     const result = this.#native.openSockets(this.#handle, index, fd, family, source, Mode[mode]);
-    return result === 0 ? { ready: true, mode } : { ready: false, reason: getSystemErrorName(result) };
+    if (result < 0) return { ready: false, reason: getSystemErrorName(result) };
+    return { ready: true, mode, ...this.#note(mode) };
+  }
+
+  /** Why programs do not stamp, unless nobody wants them to. */
+  #note(mode: EngineMode): { note?: string } {
+    const { programs } = this.#parts;
+    if (mode === 'bpf' || (this.#options.mode ?? 'auto') !== 'auto') return {};
+    return { note: programs instanceof ProbePrograms ? 'no device was named' : programs.reason };
   }
 
   /** @throws NotPermittedError, SystemError when no family works */
@@ -232,6 +247,30 @@ export class NativeProbeEngine implements ProbeEngine {
     if (programs instanceof ProbePrograms && !this.#stopped) programs.setPeers(addresses, own);
   }
 
+  setDevices(origin: number, wanted: readonly number[]): void {
+    const { programs } = this.#parts;
+    const devices = this.#devices[origin];
+    if (!(programs instanceof ProbePrograms) || devices === undefined || this.#stopped) return;
+    if (this.#modeOf(origin) !== 'bpf') return;
+    for (const ifindex of devices.keys()) {
+      if (wanted.includes(ifindex) && programs.stands(origin, ifindex)) continue;
+      programs.detach(origin, ifindex);
+      devices.delete(ifindex);
+    }
+    for (const ifindex of wanted)
+      if (!devices.has(ifindex)) devices.set(ifindex, this.#attach(programs, origin, ifindex));
+  }
+
+  /** @returns why not */
+  #attach(programs: ProbePrograms, origin: number, ifindex: number): string | undefined {
+    try {
+      programs.attach(origin, ifindex, netnsPath(this.#options.origins[origin]));
+      return undefined;
+    } catch (error) {
+      return errorText(error);
+    }
+  }
+
   onEvents(listener: (events: readonly EngineEvent[]) => void): void {
     this.#listeners.push(listener);
   }
@@ -284,6 +323,9 @@ export class NativeProbeEngine implements ProbeEngine {
         programs instanceof ProbePrograms
           ? { ready: true, mode: 'bpf' }
           : { ready: false, reason: programs.reason },
+      devices: this.#devices.flatMap((devices, origin) =>
+        [...devices].map(([ifindex, reason]) => ({ origin, ifindex, reason })),
+      ),
       paths: this.#count,
       sent: value(Self.sent),
       cpuNs: value(Self.cpuNs),
@@ -298,6 +340,11 @@ export class NativeProbeEngine implements ProbeEngine {
       clockSteps: value(Self.clockSteps),
     };
   }
+}
+
+/** For the BPF addon; undefined: ours. */
+export function netnsPath(origin: EngineOrigin | undefined): string | undefined {
+  return origin?.netnsFd === undefined ? undefined : `/proc/self/fd/${origin.netnsFd}`;
 }
 
 /** @throws UsageError */

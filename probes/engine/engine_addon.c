@@ -8,6 +8,7 @@
  * memory of records lives until the handle and every array buffer over it have been collected.
  */
 #include "engine.h"
+#include "route.h"
 
 #include <errno.h>
 #include <node_api.h>
@@ -443,6 +444,7 @@ static napi_value init(napi_env env, napi_value exports)
 	};
 
 	CHECK(env, napi_define_properties(env, exports, sizeof(functions) / sizeof(functions[0]), functions));
+	CHECK(env, routes_define(env, exports));
 	return exports;
 }
 

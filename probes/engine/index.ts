@@ -1,11 +1,13 @@
 import { randomInt } from 'node:crypto';
 import { errorText } from '../../src/base/errors.ts';
 import { DEFAULT_ECHOES_PER_SECOND, DEFAULT_PATHS_MAX } from './constants.ts';
-import { checkOptions, type EngineParts, NativeProbeEngine } from './engine.ts';
+import { checkOptions, type EngineParts, NativeProbeEngine, netnsPath } from './engine.ts';
 import { ProbePrograms } from './programs.ts';
 import type { EngineOptions, ProbeEngine } from './types.ts';
 
+export { Routes } from './routes.ts';
 export type {
+  EngineDevice,
   EngineEvent,
   EngineMode,
   EngineOptions,
@@ -25,10 +27,8 @@ function loadPrograms(options: EngineOptions, prober: number): ProbePrograms {
     echoesPerSecond: options.echoesPerSecond ?? DEFAULT_ECHOES_PER_SECOND,
   });
   try {
-    for (const { netnsFd, devices = [] } of options.origins) {
-      const netns = netnsFd === undefined ? undefined : `/proc/self/fd/${netnsFd}`;
-      for (const ifindex of devices) programs.attach(ifindex, netns);
-    }
+    for (const [i, origin] of options.origins.entries())
+      for (const ifindex of origin.devices ?? []) programs.attach(i, ifindex, netnsPath(origin));
     return programs;
   } catch (error) {
     programs.close();

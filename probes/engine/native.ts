@@ -6,6 +6,12 @@ export interface NativeHandle {
   readonly [engineBrand]: true;
 }
 
+declare const routesBrand: unique symbol;
+/** Netlink sockets of the addon. */
+export interface RoutesHandle {
+  readonly [routesBrand]: true;
+}
+
 /** The addon's functions: a count, or a negative errno. Records are read or written only during the call. */
 export interface NativeEngine {
   create(options: Int32Array, key: Uint8Array): NativeHandle | number;
@@ -25,6 +31,18 @@ export interface NativeEngine {
   self(engine: NativeHandle, values: Float64Array): void;
   stop(engine: NativeHandle): void;
   layout(): Int32Array;
+  routesOpen(netnsFd: number): RoutesHandle | number;
+  routesChanged(routes: RoutesHandle): number;
+  /** Indices of devices, or a negative errno. */
+  routesDevices(
+    routes: RoutesHandle,
+    family: number,
+    addresses: Uint8Array,
+    source: Uint8Array,
+  ): number[] | number;
+  routesIndex(routes: RoutesHandle, name: string): number;
+  routesName(routes: RoutesHandle, index: number): string | number;
+  routesClose(routes: RoutesHandle): void;
 }
 
 export function nativeEngine(): NativeEngine {

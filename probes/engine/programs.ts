@@ -32,7 +32,8 @@ export class ProbePrograms {
   readonly #object: BpfObject;
   readonly #maps: Readonly<Record<'records' | 'peers' | 'own' | 'counters', BpfMap>>;
   readonly #programs: Readonly<Record<'ingress' | 'egress', ReturnType<BpfObject['program']>>>;
-  readonly #links: BpfLink[] = [];
+  /** By origin and index of the device. */
+  readonly #links = new Map<string, readonly BpfLink[]>();
   /** For the engine's memory; ours to close. */
   readonly recordsFd: number;
   #closed = false;
@@ -64,14 +65,38 @@ export class ProbePrograms {
     this.recordsFd = this.#maps.records.descriptor();
   }
 
-  /** Stands on a device, before what is there. @param netns path of its namespace; undefined: ours */
-  attach(ifindex: number, netns: string | undefined): void {
-    for (const [program, attachType] of [
-      [this.#programs.egress, BpfAttachType.tcxEgress],
-      [this.#programs.ingress, BpfAttachType.tcxIngress],
-    ] as const) {
-      this.#links.push(program.attach({ ifindex, attachType, netns }));
+  /**
+   * Stands on a device, before what is there. What comes later and wants to be the first is before us.
+   * @param netns path of its namespace; undefined: ours
+   * @throws BpfError; nothing stands there then
+   */
+  attach(origin: number, ifindex: number, netns: string | undefined): void {
+    const links: BpfLink[] = [];
+    try {
+      for (const [program, attachType] of [
+        [this.#programs.egress, BpfAttachType.tcxEgress],
+        [this.#programs.ingress, BpfAttachType.tcxIngress],
+      ] as const) {
+        links.push(program.attach({ ifindex, attachType, netns, first: true }));
+      }
+    } catch (error) {
+      release(links);
+      throw error;
     }
+    this.#links.set(linkKey(origin, ifindex), links);
+  }
+
+  /** Undone: whether they stood there. */
+  detach(origin: number, ifindex: number): boolean {
+    const links = this.#links.get(linkKey(origin, ifindex));
+    release(links ?? []);
+    return this.#links.delete(linkKey(origin, ifindex));
+  }
+
+  /** Whether they stand on the device; a device that was removed took its programs along. */
+  stands(origin: number, ifindex: number): boolean {
+    const links = this.#links.get(linkKey(origin, ifindex)) ?? [];
+    return links.length > 0 && links.every(({ info }) => info.ifindex === ifindex);
   }
 
   /** Who is answered, and at which addresses of ours. What is there already keeps its count. */
@@ -102,14 +127,21 @@ export class ProbePrograms {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    for (const link of this.#links) {
-      link.detach();
-      link.close();
-    }
+    for (const links of this.#links.values()) release(links);
+    this.#links.clear();
     for (const item of [...Object.values(this.#programs), ...Object.values(this.#maps)]) item.close();
     this.#object.close();
     closeSync(this.recordsFd);
   }
+}
+
+function linkKey(origin: number, ifindex: number): string {
+  return `${origin} ${ifindex}`;
+}
+
+/** Nobody else holds them: closed, they are off the device, which may be gone already. */
+function release(links: readonly BpfLink[]): void {
+  for (const link of links) link.close();
 }
 
 /** `struct probe_address`. */

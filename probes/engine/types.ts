@@ -32,8 +32,8 @@ export interface EngineOrigin {
   /** Source addresses, at most one a family. */
   readonly sources?: readonly string[] | undefined;
   /**
-   * Indices, in that namespace, of the devices that lead to other nodes: programs stamp there. Without any, or where BPF
-   * may not be used, the kernel's socket stamps are taken.
+   * Indices, in that namespace, of the devices that probes leave by: programs stamp there. Without any, or where BPF may
+   * not be used, the kernel's socket stamps are taken, for as long as the engine lives. `setDevices` changes them.
    */
   readonly devices?: readonly number[] | undefined;
 }
@@ -117,11 +117,20 @@ export interface EngineEvent {
   readonly mtu: number;
 }
 
+export interface EngineDevice {
+  readonly origin: number;
+  readonly ifindex: number;
+  /** Undefined: programs stand there. */
+  readonly reason: string | undefined;
+}
+
 /** What the engine itself costs and loses. */
 export interface EngineSelf {
   readonly mode: Readonly<Record<IpFamily, ProbeReadiness>>;
   /** Whether programs stamp, and if not, why. */
   readonly programs: ProbeReadiness;
+  /** Where they stand, or why they do not: answers that come by such a device count and have no time. */
+  readonly devices: readonly EngineDevice[];
   readonly paths: number;
   readonly sent: number;
   /** CPU of the thread, ns, and of the programs where BPF statistics are on. */
@@ -160,6 +169,11 @@ export interface ProbeEngine {
   takeMax(index: number): number;
   /** Addresses of nodes that our echo responder answers, and ours at which it does; all others get nothing. */
   setPeers(addresses: readonly string[], own: readonly string[]): void;
+  /**
+   * Devices of an origin that programs stand on from now on, and on no other ones. Without programs it does nothing; a
+   * device that does not take them is told by `self` and tried again at the next call.
+   */
+  setDevices(origin: number, devices: readonly number[]): void;
   onEvents(listener: (events: readonly EngineEvent[]) => void): void;
   self(): EngineSelf;
 }

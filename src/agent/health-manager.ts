@@ -15,6 +15,8 @@ import { type Inherited, type ProcessSettings, SurvivingProcess } from './surviv
 export interface HealthManagerOptions {
   readonly nodeName: string;
   readonly nodeIps: readonly string[];
+  /** Devices to other nodes: probes come in by them. */
+  readonly devices: readonly string[];
   readonly paths: NodePaths;
   readonly intervalMs: number;
   /** Host order. */
@@ -131,7 +133,7 @@ export class HealthManager implements HealthPart {
   }
 
   #settings(): ProcessSettings {
-    const { nodeName, nodeIps, paths, intervalMs, port, metricsAddress } = this.#options;
+    const { nodeName, nodeIps, devices, paths, intervalMs, port, metricsAddress } = this.#options;
     const metrics = metricsAddress === undefined ? [] : ['--metrics-addr', listenText(metricsAddress)];
     return {
       args: [
@@ -139,6 +141,7 @@ export class HealthManager implements HealthPart {
         ...['--agent', `unix://${paths.agentSocket}`, '--port', String(port)],
         ...['--interval', formatDuration(BigInt(intervalMs) * MS)],
         ...nodeIps.flatMap((ip) => ['--source', ip]),
+        ...devices.flatMap((name) => ['--device', name]),
         ...metrics,
       ],
       place: this.#endpoint?.netnsId ?? '',

@@ -5,6 +5,7 @@ export { createHealth, type Health, type HealthDeps, type HealthOptions } from '
 export { createHealthMetrics, type HealthMetrics } from './metrics.ts';
 export type { NodeProvider, NodeView } from './node-view.ts';
 export type { ProbeInterval } from './plan/interval.ts';
+export { LOOPBACK, ProbeDevices } from './probe-devices.ts';
 export { RequestProber } from './request-prober.ts';
 export {
   closeAppServer,

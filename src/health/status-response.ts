@@ -61,7 +61,8 @@ function nodeStatus(node: HealthNode, states: NodeStates): NodeStatus {
 }
 
 function modeText(ready: ProbeReadiness): string {
-  return ready.ready ? ready.mode : `off: ${ready.reason}`;
+  if (!ready.ready) return `off: ${ready.reason}`;
+  return ready.note === undefined ? ready.mode : `${ready.mode} (no programs: ${ready.note})`;
 }
 
 /** The results in the form of Cilium's `GET /v1beta/status`; every node is there, probed or not. */

@@ -53,6 +53,7 @@ function healthOptions(options: AgentOptions, node: NodeFacts, paths: NodePaths)
     paths,
     nodeName: options['node-name'],
     nodeIps: [node.ipv4, node.ipv6].filter((ip) => ip !== undefined),
+    devices: node.devices,
     intervalMs: options['health-interval'],
     port: options['health-port'],
     metricsAddress: metrics && listenAddressOf(metrics, node),

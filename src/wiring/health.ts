@@ -1,4 +1,4 @@
-import { createProbeEngine, type ProbeEngine } from '../../probes/engine/index.ts';
+import { createProbeEngine, type EngineMode, type ProbeEngine, Routes } from '../../probes/engine/index.ts';
 import { createHttpProbe, HEALTH_PORT } from '../../probes/http/index.ts';
 import { createResponder, type ResponderListen } from '../../probes/responder/index.ts';
 import type { ApiAddress } from '../api/address.ts';
@@ -19,8 +19,10 @@ import {
   EngineProber,
   type Health,
   type HealthMetrics,
+  LOOPBACK,
   METRICS_REQUESTS_A_CONNECTION,
   type NodeProvider,
+  ProbeDevices,
   type ProbeInterval,
   RequestProber,
   systemClock,
@@ -42,7 +44,13 @@ export interface HealthProcessOptions {
   readonly listen: readonly ResponderListen[];
   /** Undefined: metrics on the unix socket only. Without a host: at the first source, else on loopback. */
   readonly metricsAddress?: ListenAddress | undefined;
-  readonly icmpMode?: 'auto' | 'raw' | 'datagram' | undefined;
+  readonly icmpMode?: 'auto' | EngineMode | undefined;
+  /** Names of devices that probes of others come in by, besides those that ours leave by. */
+  readonly devices?: readonly string[] | undefined;
+  /** 0..63; 0 by default. */
+  readonly dscp?: number | undefined;
+  /** At most. */
+  readonly packetsPerSecond?: number | undefined;
   /** Addresses that probes leave from, at most one a family. */
   readonly sources?: readonly string[] | undefined;
   readonly log: Logger;
@@ -75,10 +83,33 @@ interface Parts {
   readonly health: Health;
   readonly metrics: HealthMetrics;
   readonly agent: AgentClient;
+  readonly devices: ProbeDevices;
 }
 
-function makeEngine({ timeoutMs, icmpMode, sources }: HealthProcessOptions): ProbeEngine {
-  return createProbeEngine({ origins: [{ sources }], mode: icmpMode, timeoutMs });
+/** Records of so many paths take 27 MB of the kernel's memory where programs write them: 5,000 nodes of both families. */
+const PATHS_MAX = 32_768;
+
+/** Programs are tried on the loopback; the devices come with the nodes. */
+function makeEngine(options: HealthProcessOptions): ProbeEngine {
+  const { timeoutMs, icmpMode, sources, dscp, packetsPerSecond } = options;
+  return createProbeEngine({
+    origins: [{ sources, devices: [LOOPBACK] }],
+    mode: icmpMode,
+    timeoutMs,
+    dscp,
+    packetsPerSecond,
+    pathsMax: PATHS_MAX,
+  });
+}
+
+function makeDevices(
+  { devices = [], sources = [], log }: HealthProcessOptions,
+  engine: ProbeEngine,
+): ProbeDevices {
+  return new ProbeDevices(
+    { names: devices, sources },
+    { engine, routes: new Routes(), clock: systemClock, log },
+  );
 }
 
 function makeParts(options: HealthProcessOptions): Parts {
@@ -89,6 +120,7 @@ function makeParts(options: HealthProcessOptions): Parts {
     maxAnswerBytes: AGENT_ANSWER_BYTES,
   });
   const engine = makeEngine(options);
+  const devices = makeDevices(options, engine);
   const http = createHttpProbe({ timeoutMs, port, sources });
   const metrics = createHealthMetrics({
     health: () => health,
@@ -108,9 +140,10 @@ function makeParts(options: HealthProcessOptions): Parts {
       probers: [new EngineProber(engine, { host: 0 }), requests],
       clock: systemClock,
       log,
+      onNodes: (view) => devices.follow(view),
     },
   );
-  return { health, metrics, agent };
+  return { health, metrics, agent, devices };
 }
 
 /** Serves health.sock, and the metrics over TCP where asked. @returns where, for the log */
@@ -154,6 +187,8 @@ export async function startHealthProcess(options: HealthProcessOptions): Promise
     const served = await serve(options, parts, releases);
     releases.push(keepPidFile(paths.pidDir, 'health.pid', log));
     releases.push(() => parts.health.stop());
+    releases.push(() => parts.devices.stop());
+    parts.devices.start();
     await parts.health.start();
     const addresses = [...responder.addresses(), ...served];
     return { health: parts.health, addresses, stop: () => releases.run() };

@@ -42,7 +42,10 @@ export type NodeStatus = ModelOf<typeof NodeStatus>;
 export const SelfStatus = model('SelfStatus', { name: opt(str) });
 export type SelfStatus = ModelOf<typeof SelfStatus>;
 
-/** How ICMP is sent over each family (`raw`, `datagram`), or why it is not: `off: REASON`; paths of it stay unknown. */
+/**
+ * How ICMP is sent over each family: `bpf`, `raw`, `datagram`, with why it is not a better one behind it, as in
+ * `raw (no programs: REASON)`; or why it is not sent: `off: REASON`, and paths of it stay unknown.
+ */
 export const IcmpModes = model('IcmpModes', { ipv4: opt(str), ipv6: opt(str) });
 export type IcmpModes = ModelOf<typeof IcmpModes>;
 

@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import type { EngineEvent, EnginePath, PathCounts, ProbeEngine } from '../../../probes/engine/index.ts';
+import type { EngineEvent, EnginePath, ProbeEngine } from '../../../probes/engine/index.ts';
 import type { IpFamily } from '../../base/ip.ts';
 import type { Clock } from '../clock.ts';
 
@@ -135,7 +135,7 @@ export class MtuLadder {
     const beginMs = clock.nowMs();
     let endMs = beginMs + timeoutMs;
     let seenMs: number | undefined;
-    while (clock.nowMs() < endMs && rungs.some(({ path }) => !isDecided(engine.counts(path)))) {
+    while (clock.nowMs() < endMs && rungs.some((rung) => !this.#isDecided(rung))) {
       await new Promise<void>((resolve) => void clock.after(LOOK_MS, resolve));
       const control = rungs[0];
       if (seenMs !== undefined || control === undefined || engine.counts(control.path).answered === 0)
@@ -143,6 +143,12 @@ export class MtuLadder {
       seenMs = clock.nowMs() - beginMs;
       endMs = Math.min(endMs, clock.nowMs() + Math.max(PATIENCE_LEAST_MS, PATIENCE * seenMs));
     }
+  }
+
+  /** A refusal is counted before its event says who refused. */
+  #isDecided({ path }: Rung): boolean {
+    const { answered, failed, lost } = this.#deps.engine.counts(path);
+    return answered > 0 || lost > 1 || (failed > 0 && this.#errors.get(path) !== NO_ERROR);
   }
 
   #outcomeOf({ bytes, path }: Rung): RungOutcome {
@@ -163,10 +169,6 @@ const NO_ERROR: EngineEvent = {
   offender: undefined,
   mtu: 0,
 };
-
-function isDecided({ answered, failed, lost }: PathCounts): boolean {
-  return answered > 0 || failed > 0 || lost > 1;
-}
 
 /** From least to most in steps of about the root of the range. */
 export function steps(least: number, most: number): number[] {

@@ -32,7 +32,7 @@ const FAULTY_MAX = 64;
 const SLICES = 5;
 
 /**
- * Makes the row of our node. A cell is told anew when its states or its loss changed, when its round trip moved, or when
+ * Makes the row of our node. A cell is told anew when its states or its loss changed, when its round trip is known or moved, or when
  * it is old and differs: a quiet cluster tells next to nothing.
  */
 export class OwnRow {
@@ -151,7 +151,7 @@ export class OwnRow {
     const told = this.#deps.store.readCell(row, slot, this.#cell);
     if (told === undefined) return true;
     if (told.states4 !== cell.states[4] || told.states6 !== cell.states[6]) return true;
-    if (cell.lost > told.lost) return true;
+    if (cell.lost > told.lost || (told.rttNs === 0 && cell.rttNs !== 0)) return true;
     const agoMs = nowMs - (this.#told.get(slot) ?? Number.NEGATIVE_INFINITY);
     const rttMoved =
       moved(told.rttNs, cell.rttNs, RTT_SHARE) && Math.abs(cell.rttNs - told.rttNs) > RTT_LEAST_NS;

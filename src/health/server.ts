@@ -57,7 +57,7 @@ function healthReader(deps: HealthServerDeps): HealthReader {
     wallMs,
     startedMs,
     askPeer,
-    words: ({ fault }) => ({ text: fault, next: '' }),
+    words: ({ fault }) => ({ what: fault, details: [], next: [] }),
   });
 }
 

@@ -50,12 +50,13 @@ export const HealthEvidence = model('HealthEvidence', {
 });
 export type HealthEvidence = ModelOf<typeof HealthEvidence>;
 
-/** `text` and `next` are for people: what is broken, and what to look at. */
+/** `what`, `details` and `next` are for people: what is broken, what else is known of it, what to look at. */
 export const HealthVerdict = model('HealthVerdict', {
   fault: str,
   place: HealthFaultPlace,
-  text: str,
-  next: str,
+  what: str,
+  details: list(str),
+  next: list(str),
   kinds: list(str, { description: 'kinds of paths that show it; empty: all' }),
   families: list(family),
   'loss-point': opt(HealthLossPoint),

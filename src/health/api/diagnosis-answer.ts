@@ -4,8 +4,9 @@ import { placeAnswer, timeText } from './answers.ts';
 
 /** What a verdict says to people, and what it tells them to look at. */
 export interface VerdictWords {
-  readonly text: string;
-  readonly next: string;
+  readonly what: string;
+  readonly details: readonly string[];
+  readonly next: readonly string[];
 }
 
 function verdictAnswer(verdict: HealthVerdict, words: VerdictWords): VerdictAnswer {

@@ -1,2 +1,3 @@
 export { HEALTH_PORT, HELLO_PATH } from './constants.ts';
-export { connectionFailure, createHttpProbe, type HttpProbeOptions } from './http.ts';
+export { connectionFailure } from './failure.ts';
+export { createHttpProbe, type HttpProbeOptions } from './http.ts';

@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
-import { describe, it, type TestContext } from 'node:test';
+import { after, describe, it, type TestContext } from 'node:test';
+import { Worker } from 'node:worker_threads';
 import { AnswerReader } from '../../probes/http/answer.ts';
 import { createHttpProbe } from '../../probes/http/index.ts';
 import { createResponder, type Responder, type ResponderOptions } from '../../probes/responder/index.ts';
 import type { ProbeResult } from '../../probes/types.ts';
+import { loadSockets } from '../../src/base/sockets/index.ts';
+import { NetnsLab } from '../support/netns.ts';
+import { rootOrSkip } from '../support/privilege.ts';
 
 function portOf(server: Pick<Server, 'address'>): number {
   return (server.address() as AddressInfo).port;
@@ -26,6 +30,24 @@ async function peer(t: TestContext, act: (socket: Socket) => void): Promise<numb
     server.close();
   });
   return portOf(server);
+}
+
+/** A server that answers while this thread is busy. */
+async function peerThread(t: TestContext): Promise<number> {
+  const code = `
+    const { parentPort } = require('node:worker_threads');
+    const server = require('node:http').createServer((request, response) => response.end());
+    server.listen(0, '127.0.0.1', () => parentPort.postMessage(server.address().port));`;
+  const worker = new Worker(code, { eval: true });
+  t.after(() => worker.terminate());
+  const [port] = await once(worker, 'message');
+  return Number(port);
+}
+
+/** Keeps the event loop from turning. */
+function block(ms: number): void {
+  const end = performance.now() + ms;
+  while (performance.now() < end);
 }
 
 async function probe(port: number, timeoutMs = 300): Promise<ProbeResult> {
@@ -50,9 +72,24 @@ describe('the HTTP probe', () => {
     });
     const result = await probe(port);
     assert.equal(result.kind, 'reply');
-    const { connectNs = 0, firstByteNs = 0, restNs = 0 } = result.phases ?? {};
-    assert.equal(connectNs + firstByteNs + restNs, result.latencyNs);
-    assert.ok(firstByteNs > 20e6 && restNs > 10e6, JSON.stringify(result.phases));
+    const { network = 0, connect = 0, firstByte = 0, client = -1, total = 0 } = result.phases ?? {};
+    assert.ok(network > 0 && network < connect, JSON.stringify(result.phases));
+    assert.equal(total - client, result.latencyNs);
+    assert.ok(firstByte > 20e6 && total - firstByte > 10e6, JSON.stringify(result.phases));
+  });
+
+  it('takes a blocked event loop for none of the network, nor for a peer that does not answer', async (t) => {
+    const port = await peerThread(t);
+    const http = createHttpProbe({ port, timeoutMs: 150 });
+    await http.probe('127.0.0.1');
+    const result = http.probe('127.0.0.1');
+    block(300);
+    const reply = await result;
+    assert.equal(reply.kind, 'reply', JSON.stringify(reply));
+    const { network = 0, connect = 0, client = 0 } = reply.phases ?? {};
+    assert.ok(connect >= 300e6 && client >= 290e6, JSON.stringify(reply.phases));
+    assert.ok(network > 0 && network < 100e6 && (reply.latencyNs ?? 0) < 200e6, JSON.stringify(reply));
+    await http.stop();
   });
 
   it('tells a closed port from a peer that hangs up', async (t) => {
@@ -103,6 +140,26 @@ describe('the HTTP probe', () => {
     const result = http.probe('127.0.0.1');
     await http.stop();
     assert.equal((await result).kind, 'not-probed');
+  });
+});
+
+describe('the HTTP probe from another network namespace', { skip: rootOrSkip() }, () => {
+  const lab = new NetnsLab('p');
+  after(() => lab.cleanUp());
+
+  it('connects there, and says which namespace there is none', async (t) => {
+    const netns = lab.path(await lab.namespace('a'));
+    const bind = { address: '127.0.0.1', port: 0 };
+    const fd = loadSockets().openSocket({ family: 4, type: 'stream', netns, bind, listen: 8 });
+    const responder = createResponder({ listen: [{ kind: 'fd', fd }] });
+    await responder.start();
+    t.after(() => responder.stop());
+    const port = Number(responder.addresses()[0]?.split(':')[1]);
+    const inside = createHttpProbe({ port, netns });
+    assert.equal((await inside.probe('127.0.0.1')).kind, 'reply');
+    assert.equal(failureOf(await probe(port)), 'refused: connection refused');
+    const nowhere = createHttpProbe({ port, netns: '/run/netns/none-such' });
+    assert.match(failureOf(await nowhere.probe('127.0.0.1')), /^send-failed: .*none-such/);
   });
 });
 

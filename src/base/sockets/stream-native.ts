@@ -14,6 +14,9 @@ export interface StreamNative {
   streamOpen(fd: number, onEvent: (events: number) => void): StreamHandle;
   streamWatch(stream: StreamHandle, events: number): number;
   streamRead(stream: StreamHandle, bytes: Uint8Array): number;
+  streamStamp(stream: StreamHandle): number;
+  streamReadStamped(stream: StreamHandle, bytes: Uint8Array, stamp: Uint8Array): number;
+  streamRoundTrip(stream: StreamHandle): number;
   streamWrite(stream: StreamHandle, bytes: Uint8Array): number;
   streamShutdown(stream: StreamHandle): number;
   streamNoDelay(stream: StreamHandle): number;

@@ -60,6 +60,11 @@ export class Streams {
     return new Listener(fd, handlers, this.#shared);
   }
 
+  /** Begins to connect a socket, which belongs to the stream from now on. It says `connect` or `error`. */
+  connect(fd: number, { address, port }: StreamEnd): TcpStream {
+    return new TcpStream(fd, this.#shared, true).connect(address, port);
+  }
+
   /** As {@link dialFrom}, by a stream of this kind; a socket of Node's where none can be made. */
   dialFrom(sockets: Pick<Sockets, 'openSocket'>, options: DialOptions): TcpStream | Socket {
     const { address, port } = options.to;

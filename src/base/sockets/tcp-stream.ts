@@ -38,6 +38,8 @@ export class TcpStream extends EventEmitter {
   #shut = false;
   #detached = false;
   #needDrain = false;
+  /** Of the last read, 8 bytes, once `stamp` was called. */
+  #stamp: Buffer | undefined;
 
   connecting: boolean;
   destroyed = false;
@@ -79,6 +81,28 @@ export class TcpStream extends EventEmitter {
     if (result < 0) this.destroy(streamError(`connect ${address}:${port}`, result));
     else this.#watch();
     return this;
+  }
+
+  /** Lets the kernel note when something comes. */
+  stamp(): this {
+    this.#stamp = Buffer.alloc(8);
+    this.#shared.native.streamStamp(this.#handle);
+    return this;
+  }
+
+  /** When the kernel received what `data` told last, monotonic ns; undefined when it does not say, or before `stamp`. */
+  get receivedNs(): bigint | undefined {
+    const ns = this.#stamp?.readBigInt64LE() ?? 0n;
+    return ns > 0n ? ns : undefined;
+  }
+
+  /**
+   * The kernel's round trip, us: in the listener of `connect` that from SYN to SYN-ACK, whenever the listener runs.
+   * Undefined when a segment was sent twice: nobody knows which one was answered.
+   */
+  roundTripUs(): number | undefined {
+    const result = this.#open ? this.#shared.native.streamRoundTrip(this.#handle) : 0;
+    return result > 0 ? result : undefined;
   }
 
   isPaused(): boolean {
@@ -245,7 +269,10 @@ export class TcpStream extends EventEmitter {
   /** Reads once. @returns whether something came */
   #read(): boolean {
     const { native, scratch } = this.#shared;
-    const result = native.streamRead(this.#handle, scratch);
+    const result =
+      this.#stamp === undefined
+        ? native.streamRead(this.#handle, scratch)
+        : native.streamReadStamped(this.#handle, scratch, this.#stamp);
     if (result > 0) {
       const bytes = Buffer.allocUnsafe(result);
       scratch.copy(bytes, 0, 0, result);

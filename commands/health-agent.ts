@@ -55,6 +55,8 @@ export default class HealthAgent extends BaseCommand<typeof HealthAgent> {
       devices: flags.device,
       dscp: flags.dscp,
       packetsPerSecond: flags['packets-per-second'],
+      endpointNetns: flags['endpoint-netns'],
+      policyPaths: flags['policy-paths'],
       log,
     });
     log.info(

@@ -8,6 +8,7 @@ import {
   parseNodeName,
 } from '../../src/base/option-parsers.ts';
 import type { ProbeInterval } from '../../src/health/index.ts';
+import { HEALTH_PORT_MAX } from '../../src/model/health-ports.ts';
 import { durationFlagFrom, parseDurationMs } from './duration-flag.ts';
 
 const DEFAULT_PORT = 4240;
@@ -50,9 +51,9 @@ export const healthAgentFlags = {
   }),
   port: numberFlag(
     1,
-    65535,
+    HEALTH_PORT_MAX,
   )({
-    description: "port of the nodes' responders",
+    description: "port of the nodes' responders; health endpoints have the two after it too",
     default: DEFAULT_PORT,
   }),
   listen: addressFlag({
@@ -79,6 +80,16 @@ export const healthAgentFlags = {
     description: 'address that probes leave from, one a family',
     multiple: true,
     multipleNonGreedy: true,
+  }),
+  'endpoint-netns': Flags.string({
+    description: "network namespace of this node's health endpoint: probe from there too",
+    helpValue: 'FILE',
+  }),
+  'policy-paths': Flags.boolean({
+    description:
+      'from there, probe a port that the policy of health endpoints allows, and one that it denies',
+    default: true,
+    allowNo: true,
   }),
   'icmp-mode': Flags.option({
     description: 'who times ICMP probes: programs on the devices, raw or datagram sockets',

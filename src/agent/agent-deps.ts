@@ -31,6 +31,8 @@ export interface HealthContext {
   readonly controllers: Controllers;
   /** The health endpoint's addresses are known or changed: the node is to be published anew. */
   readonly onAddresses: () => void;
+  /** Whether endpoints enforce policies at all. */
+  readonly isPolicyEnforced: () => boolean;
 }
 
 /** What the proxy part needs of the agent. */

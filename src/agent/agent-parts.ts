@@ -16,6 +16,7 @@ import { EndpointManager } from './endpoint-manager.ts';
 import { connectionsOf } from './fqdn-connections.ts';
 import { FqdnManager } from './fqdn-manager.ts';
 import type { HealthPart } from './health-part.ts';
+import { healthRules } from './health-policy.ts';
 import { HostPolicyPart } from './host-policy.ts';
 import { Ipam } from './ipam.ts';
 import { Ipcache } from './ipcache.ts';
@@ -102,6 +103,7 @@ export class AgentParts {
       ipam: this.ipam,
       controllers: this.controllers,
       onAddresses: () => void this.cluster.publishNode(),
+      isPolicyEnforced: () => this.policy.mode !== 'never',
     });
     this.metrics = this.#createMetrics();
     this.operations = this.#createOperations();
@@ -140,6 +142,7 @@ export class AgentParts {
         allowLocalhost: options['allow-localhost'],
         apiServers: options['kube-apiserver-addresses'],
         nodeLabels: options['enable-node-selector-labels'],
+        generated: options.health ? healthRules(options['health-port']) : [],
       },
       {
         log,

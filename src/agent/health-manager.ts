@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { closeSync, openSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { errorText } from '../base/errors.ts';
@@ -6,6 +7,7 @@ import type { Logger } from '../base/log.ts';
 import type { ListenAddress } from '../base/option-parsers.ts';
 import { DEFAULT_STATE_DIR, type NodePaths } from '../base/paths.ts';
 import type { Sockets } from '../base/sockets/types.ts';
+import { healthEndpointPorts } from '../model/health-ports.ts';
 import { formatDuration } from '../view/duration.ts';
 import type { HealthContext } from './agent-deps.ts';
 import { HealthEndpoint } from './health-endpoint.ts';
@@ -142,27 +144,48 @@ export class HealthManager implements HealthPart {
         ...['--interval', formatDuration(BigInt(intervalMs) * MS)],
         ...nodeIps.flatMap((ip) => ['--source', ip]),
         ...devices.flatMap((name) => ['--device', name]),
+        ...(this.#deps.isPolicyEnforced() ? [] : ['--no-policy-paths']),
         ...metrics,
       ],
       place: this.#endpoint?.netnsId ?? '',
-      open: () => this.#openListeners(),
+      open: () => this.#inherited(),
     };
   }
 
-  #openListeners(): Inherited[] {
-    const { port, nodeIps } = this.#options;
+  /** The health endpoint's namespace as it is now, and the listeners. */
+  #inherited(): Inherited[] {
     const netns = this.#endpoint?.netnsPath;
+    const inside =
+      netns === undefined
+        ? []
+        : [
+            {
+              fd: openSync(netns, 'r'),
+              words: (fd: number) => ['--endpoint-netns', `/proc/self/fd/${fd}`],
+            },
+          ];
+    try {
+      return [...inside, ...this.#openListeners(netns)];
+    } catch (error) {
+      for (const { fd } of inside) closeSync(fd);
+      throw error;
+    }
+  }
+
+  #openListeners(netns: string | undefined): Inherited[] {
+    const { port, nodeIps } = this.#options;
     const { ipv4, ipv6 } = this.addresses();
     const inner = netns === undefined ? [] : [ipv4, ipv6].filter((ip) => ip !== undefined);
+    const ports = Object.values(healthEndpointPorts(port));
     const wanted = [
-      ...nodeIps.map((address) => ({ address, netns: undefined })),
-      ...inner.map((address) => ({ address, netns })),
+      ...nodeIps.map((address) => ({ address, port, netns: undefined })),
+      ...inner.flatMap((address) => ports.map((one) => ({ address, port: one, netns }))),
     ];
-    return wanted.map(({ address, netns: place }) => ({
+    return wanted.map(({ address, port: at, netns: place }) => ({
       fd: this.#deps.sockets.openSocket({
         family: address.includes(':') ? 6 : 4,
         type: 'stream',
-        bind: { address, port },
+        bind: { address, port: at },
         listen: BACKLOG,
         ...(place !== undefined && { netns: place, freebind: true }),
       }),

@@ -17,6 +17,7 @@ import {
   parseRange,
 } from '../base/option-parsers.ts';
 import { DEFAULT_BPF_DIR, DEFAULT_STATE_DIR } from '../base/paths.ts';
+import { HEALTH_PORT_MAX } from '../model/health-ports.ts';
 import { LabelFilter } from '../model/label-filter.ts';
 import { makeLabel } from '../model/labels.ts';
 import { FQDN_DEFAULTS, type FqdnOptions } from '../policy/fqdn.ts';
@@ -246,8 +247,8 @@ export const AGENT_OPTIONS = {
     placeholder: 'DURATION',
   }),
   'health-port': option({
-    description: "TCP port of the health agents' /hello",
-    parse: parseInteger(1, 65535),
+    description: "TCP port of the health agents' /hello; health endpoints have the two after it too",
+    parse: parseInteger(1, HEALTH_PORT_MAX),
     fallback: 4240,
     placeholder: 'PORT',
   }),

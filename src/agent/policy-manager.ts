@@ -59,6 +59,8 @@ export interface PolicyManagerOptions {
   readonly apiServers: readonly string[];
   /** Whether nodes have identities by their labels: without, rules about these are refused. */
   readonly nodeLabels: boolean;
+  /** Rules of the agent's own, in force beside those of the user and shown nowhere. */
+  readonly generated?: readonly StoredRule[] | undefined;
 }
 
 export interface PolicyManagerDeps {
@@ -443,7 +445,11 @@ export class PolicyManager {
   #follow(): readonly PolicyUpdate[] {
     const snapshot = this.#repository.snapshot();
     this.#needsProxy = snapshot.rules.some(({ rule }) => needsProxy(rule));
-    const updates = [...this.#engine.setInventory(this.#inventory), ...this.#engine.setRules(snapshot)];
+    const rules = [...(this.#options.generated ?? []), ...snapshot.rules];
+    const updates = [
+      ...this.#engine.setInventory(this.#inventory),
+      ...this.#engine.setRules({ ...snapshot, rules }),
+    ];
     this.#deps.onApiServers(this.#engine.apiServers());
     const names = this.#deps.selectNames(this.#engine.fqdnSelectors());
     return names.length === 0 ? updates : [...updates, ...this.#applyNames(names)];

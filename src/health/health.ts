@@ -8,6 +8,7 @@ import {
   type PathChange,
   type PathReport,
   PROBE_KINDS,
+  type ProbePath,
 } from '../model/health.ts';
 import type { Clock } from './clock.ts';
 import { Mesh, notesOf, type PackedMatrix } from './mesh/index.ts';
@@ -164,10 +165,17 @@ class HealthAgent implements Health {
     this.#plannedMs = at.nowMs;
     this.#periodMs = periodMs(this.#options.interval, addresses);
     const options = { ...this.#options.plan, periodMs: this.#periodMs };
-    const plan = planPaths(view.nodes, view.self, options, (path) => this.#book.proberOf(path) !== undefined);
+    const plan = planPaths(view.nodes, view.self, options, (path) => this.#canProbe(path, view.self));
     this.#book.follow(plan, at);
     this.#mesh.follow(view, watchedPeers(view.nodes, view.self, options));
     this.#deps.onNodes?.(view);
+  }
+
+  /** What an endpoint sends to itself leaves its namespace at no point, and passes no policy. */
+  #canProbe(path: ProbePath, self: string | undefined): boolean {
+    const kind = PROBE_KINDS[path.kind];
+    const isLoop = path.peer === self && kind?.from === 'endpoint' && kind.to === 'endpoint';
+    return !isLoop && this.#book.proberOf(path) !== undefined;
   }
 
   #tick(): void {

@@ -21,6 +21,7 @@ interface OpenPath {
 }
 
 const CELL_MAX = 0xffff;
+const ALLOWED_TWIN = PROBE_KINDS.findIndex(({ pathClass }) => pathClass === 'policy-allowed');
 const U32_MAX = 0xffff_ffff;
 
 /**
@@ -60,7 +61,8 @@ export class PathBook {
     const prober = this.proberOf(path);
     if (prober === undefined) return;
     const handle = prober.open(path, periodMs);
-    const open = { tracker: new PathTracker(path, periodMs, at), prober, handle, periodMs };
+    const tracker = new PathTracker(path, periodMs, at, () => this.#isTwinAnswering(path));
+    const open = { tracker, prober, handle, periodMs };
     this.#paths.set(key, open);
     this.#byHandle.get(prober)?.set(handle, open);
     const peers = this.#byPeer.get(path.peer);
@@ -76,6 +78,12 @@ export class PathBook {
     const left = (this.#byPeer.get(peer) ?? []).filter((other) => other !== open);
     if (left.length === 0) this.#byPeer.delete(peer);
     else this.#byPeer.set(peer, left);
+  }
+
+  /** Of a path that a policy denies: whether the same one that a policy allows works. */
+  #isTwinAnswering(path: ProbePath): boolean {
+    const state = this.#paths.get(probePathKey({ ...path, kind: ALLOWED_TWIN }))?.tracker.state;
+    return state === 'reachable' || state === 'degraded';
   }
 
   #pace(open: OpenPath, periodMs: number): void {

@@ -1,14 +1,22 @@
 import { bucketOf, HISTOGRAM_BUCKETS, type PathCounts } from '../../probes/engine/index.ts';
-import type { Probe, ProbeReadiness, ProbeResult } from '../../probes/types.ts';
-import { type PathEnd, PROBE_KINDS, type ProbePath, type Responder } from '../model/health.ts';
+import type { Probe, ProbeFailure, ProbeReadiness, ProbeResult } from '../../probes/types.ts';
+import {
+  type PathEnd,
+  PROBE_KINDS,
+  type ProbeKind,
+  type ProbePath,
+  type Responder,
+} from '../model/health.ts';
 import type { Clock } from './clock.ts';
 import type { PathProber, ProberEvent } from './prober.ts';
 
 export interface RequestProberDeps {
   /** The kinds of paths that are its. */
   readonly responder: Responder;
-  /** A probe for each end that requests start from. */
+  /** A probe for each end that requests start from, for the path classes that are named after their ends. */
   readonly probes: Readonly<Partial<Record<PathEnd, Probe>>>;
+  /** A probe for each other path class. */
+  readonly classes?: Readonly<Partial<Record<string, Probe>>> | undefined;
   readonly clock: Clock;
   readonly random: () => number;
 }
@@ -20,6 +28,9 @@ const FIRST_LOOK_MS = 1000;
 /** After a failure this many more follow, so far apart, before the path counts as silent. */
 const RETRIES = 2;
 const RETRY_MS = 100;
+
+/** What only a peer that got the probe can cause: where silence is expected, it is the fault. */
+const ANSWERS: ReadonlySet<ProbeFailure['kind']> = new Set(['refused', 'reset', 'bad-answer']);
 
 type Totals = { -readonly [K in keyof Omit<PathCounts, 'histogram'>]: number };
 
@@ -58,7 +69,7 @@ function noTotals(): Totals {
   };
 }
 
-/** Requests to the peers' health agents, at a pace of their own: by JavaScript, so their times say so in their phases. */
+/** Requests to the peers' health agents, at a pace of their own. */
 export class RequestProber implements PathProber {
   readonly #deps: RequestProberDeps;
   readonly #paths = new Map<number, Path>();
@@ -84,13 +95,19 @@ export class RequestProber implements PathProber {
   }
 
   #probes(): Probe[] {
-    return Object.values(this.#deps.probes).filter((probe) => probe !== undefined);
+    const { probes, classes = {} } = this.#deps;
+    return [...Object.values(probes), ...Object.values(classes)].filter((probe) => probe !== undefined);
+  }
+
+  #probeOf({ pathClass, from, to }: ProbeKind): Probe | undefined {
+    const { probes, classes = {} } = this.#deps;
+    return classes[pathClass] ?? (pathClass === `${from}-${to}` ? probes[from] : undefined);
   }
 
   readiness({ kind: index, family }: Pick<ProbePath, 'kind' | 'family'>): ProbeReadiness {
     const kind = PROBE_KINDS[index];
     if (kind?.responder !== this.#deps.responder) return { ready: false, reason: 'not probed by requests' };
-    const probe = this.#deps.probes[kind.from];
+    const probe = this.#probeOf(kind);
     return probe?.readiness(family) ?? { ready: false, reason: `no ${kind.from} to probe from` };
   }
 
@@ -168,7 +185,8 @@ export class RequestProber implements PathProber {
   }
 
   async #probe(handle: number, path: Path, nowMs: number): Promise<void> {
-    const probe = this.#deps.probes[PROBE_KINDS[path.path.kind]?.from ?? 'host'];
+    const kind = PROBE_KINDS[path.path.kind];
+    const probe = kind === undefined ? undefined : this.#probeOf(kind);
     if (probe === undefined) return;
     path.underWay = true;
     const result = await probe.probe(path.path.address);
@@ -177,6 +195,8 @@ export class RequestProber implements PathProber {
     path.totals.sent++;
     path.totals.sentLastNs = nowMs * 1e6;
     if (result.kind === 'reply') this.#answered(handle, path, result);
+    else if (kind?.expects === 'silence' && ANSWERS.has(result.failure.kind))
+      this.#answered(handle, path, { kind: 'reply', latencyNs: undefined });
     else this.#failed(handle, path, result.failure);
   }
 

@@ -1,5 +1,5 @@
-import { createProbeEngine, type EngineMode, type ProbeEngine, Routes } from '../../probes/engine/index.ts';
-import { createHttpProbe, HEALTH_PORT } from '../../probes/http/index.ts';
+import { closeSync } from 'node:fs';
+import { type ProbeEngine, Routes } from '../../probes/engine/index.ts';
 import { createResponder, type ResponderListen } from '../../probes/responder/index.ts';
 import type { ApiAddress } from '../api/address.ts';
 import { AgentClient } from '../api/client.ts';
@@ -19,17 +19,16 @@ import {
   EngineProber,
   type Health,
   type HealthMetrics,
-  LOOPBACK,
   METRICS_REQUESTS_A_CONNECTION,
   type NodeProvider,
   ProbeDevices,
   type ProbeInterval,
-  RequestProber,
   systemClock,
 } from '../health/index.ts';
 import { keepPidFile, listenOnTcp, Releases } from './health-parts.ts';
+import { type HealthProbeOptions, makeEngine, makeRequests, openNetns } from './health-probes.ts';
 
-export interface HealthProcessOptions {
+export interface HealthProcessOptions extends HealthProbeOptions {
   readonly paths: NodePaths;
   readonly nodeName?: string | undefined;
   /** The agent whose node list is followed; not used with `nodesFile`. */
@@ -37,22 +36,12 @@ export interface HealthProcessOptions {
   /** Static node list: no agent. */
   readonly nodesFile?: string | undefined;
   readonly interval: ProbeInterval;
-  readonly timeoutMs?: number | undefined;
-  /** Host order, of the peers' responders. */
-  readonly port?: number | undefined;
   /** Where peers' probes are answered. */
   readonly listen: readonly ResponderListen[];
   /** Undefined: metrics on the unix socket only. Without a host: at the first source, else on loopback. */
   readonly metricsAddress?: ListenAddress | undefined;
-  readonly icmpMode?: 'auto' | EngineMode | undefined;
   /** Names of devices that probes of others come in by, besides those that ours leave by. */
   readonly devices?: readonly string[] | undefined;
-  /** 0..63; 0 by default. */
-  readonly dscp?: number | undefined;
-  /** At most. */
-  readonly packetsPerSecond?: number | undefined;
-  /** Addresses that probes leave from, at most one a family. */
-  readonly sources?: readonly string[] | undefined;
   readonly log: Logger;
 }
 
@@ -86,22 +75,6 @@ interface Parts {
   readonly devices: ProbeDevices;
 }
 
-/** Records of so many paths take 27 MB of the kernel's memory where programs write them: 5,000 nodes of both families. */
-const PATHS_MAX = 32_768;
-
-/** Programs are tried on the loopback; the devices come with the nodes. */
-function makeEngine(options: HealthProcessOptions): ProbeEngine {
-  const { timeoutMs, icmpMode, sources, dscp, packetsPerSecond } = options;
-  return createProbeEngine({
-    origins: [{ sources, devices: [LOOPBACK] }],
-    mode: icmpMode,
-    timeoutMs,
-    dscp,
-    packetsPerSecond,
-    pathsMax: PATHS_MAX,
-  });
-}
-
 function makeDevices(
   { devices = [], sources = [], log }: HealthProcessOptions,
   engine: ProbeEngine,
@@ -112,32 +85,28 @@ function makeDevices(
   );
 }
 
-function makeParts(options: HealthProcessOptions): Parts {
-  const { timeoutMs, port = HEALTH_PORT, sources, log } = options;
+function makeParts(options: HealthProcessOptions, endpointFd: number | undefined): Parts {
+  const { log } = options;
   const agent = new AgentClient({
     address: options.agent,
     timeoutMs: AGENT_TIMEOUT_MS,
     maxAnswerBytes: AGENT_ANSWER_BYTES,
   });
-  const engine = makeEngine(options);
+  const engine = makeEngine(options, endpointFd);
   const devices = makeDevices(options, engine);
-  const http = createHttpProbe({ timeoutMs, port, sources });
   const metrics = createHealthMetrics({
     health: () => health,
     engine: () => engine.self(),
     wallMs: () => systemClock.wallMs(),
   });
-  const requests = new RequestProber({
-    responder: 'http',
-    probes: { host: http },
-    clock: systemClock,
-    random: Math.random,
-  });
   const health: Health = createHealth(
     { interval: options.interval },
     {
       nodes: makeNodes(options, agent),
-      probers: [new EngineProber(engine, { host: 0 }), requests],
+      probers: [
+        new EngineProber(engine, { host: 0, ...(endpointFd === undefined ? {} : { endpoint: 1 }) }),
+        makeRequests(options),
+      ],
       clock: systemClock,
       log,
       onNodes: (view) => devices.follow(view),
@@ -179,7 +148,9 @@ async function serve(options: HealthProcessOptions, parts: Parts, releases: Rele
 export async function startHealthProcess(options: HealthProcessOptions): Promise<HealthProcess> {
   const { paths, log } = options;
   const releases = new Releases();
-  const parts = makeParts(options);
+  const endpointFd = openNetns(options.endpointNetns);
+  if (endpointFd !== undefined) releases.push(() => closeSync(endpointFd));
+  const parts = makeParts(options, endpointFd);
   const responder = createResponder({ listen: options.listen });
   try {
     await responder.start();

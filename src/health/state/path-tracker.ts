@@ -42,11 +42,14 @@ const STALE_MS = 5000;
  *    not flap, and a path that comes back begins a new minute: its outage is no loss of after it;
  * 3. one that is not probed any more is unknown, never what it was last.
  *
- * Where silence is what a policy wants, an answer is the fault.
+ * Where silence is what a policy wants, an answer is the fault; and silence counts only while the path beside it that the
+ * policy allows (`isTwinAnswering`) answers, or it would say nothing.
  */
 export class PathTracker {
   readonly path: ProbePath;
   readonly #wantsSilence: boolean;
+  readonly #isTwinAnswering: () => boolean;
+  #isSilent = false;
   readonly #ring = new WindowRing();
   #state: PathState = 'unknown';
   #since: Instant;
@@ -61,8 +64,9 @@ export class PathTracker {
   #answeredMs: number | undefined;
   #periodMs: number;
 
-  constructor(path: ProbePath, periodMs: number, at: Instant) {
+  constructor(path: ProbePath, periodMs: number, at: Instant, isTwinAnswering: () => boolean = () => true) {
     this.path = path;
+    this.#isTwinAnswering = isTwinAnswering;
     this.#wantsSilence = PROBE_KINDS[path.kind]?.expects === 'silence';
     this.#since = at;
     this.#usualAtMs = at.nowMs;
@@ -91,12 +95,14 @@ export class PathTracker {
         this.#error = event.reason;
         return undefined;
       case 'silent':
+        this.#isSilent = true;
         return this.#wantsSilence
-          ? this.#become('reachable', undefined, at)
+          ? this.#judgeSilence(at)
           : this.#become('unreachable', this.#error ?? 'no answer', at);
       case 'answer': {
         this.#error = undefined;
         this.#lossPoint = undefined;
+        this.#isSilent = false;
         if (this.#wantsSilence) return this.#become('unreachable', 'answered, though a policy denies it', at);
         if (this.#state === 'reachable' || this.#state === 'degraded') return undefined;
         if (this.#counts !== undefined) this.#ring.restart(this.#counts, at.nowMs);
@@ -113,8 +119,15 @@ export class PathTracker {
     if (counts.sent > (before?.sent ?? 0)) this.#sentMs = at.wallMs;
     if (counts.answered > (before?.answered ?? 0)) this.#answeredMs = at.wallMs;
     if (this.#isStale(at)) return this.#become('unknown', 'not probed lately', at);
+    if (this.#wantsSilence && this.#isSilent) return this.#judgeSilence(at);
     if (this.#wantsSilence || this.#state === 'unknown' || this.#state === 'unreachable') return undefined;
     return this.#judge(counts, at);
+  }
+
+  #judgeSilence(at: Instant): PathChange | undefined {
+    return this.#isTwinAnswering()
+      ? this.#become('reachable', undefined, at)
+      : this.#become('unknown', 'silent, but so is the path that the policy allows', at);
   }
 
   #isStale(at: Instant): boolean {

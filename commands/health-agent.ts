@@ -50,6 +50,8 @@ export default class HealthAgent extends BaseCommand<typeof HealthAgent> {
       port: flags.port,
       listen: responderListens(flags['listen-fd'] ?? [], flags.listen ?? []),
       metricsAddress: flags['metrics-addr'],
+      metricsNames: flags['metrics-names'],
+      metricsPeersMax: flags['metrics-peers-max'],
       icmpMode: flags['icmp-mode'],
       sources: flags.source,
       devices: flags.device,

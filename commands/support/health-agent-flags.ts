@@ -76,6 +76,18 @@ export const healthAgentFlags = {
       'serve /metrics here too, besides health.sock; without an address at the first --source, else on loopback',
     helpValue: 'ADDRESS:PORT',
   }),
+  'metrics-names': Flags.option({
+    description: "names of the connectivity metrics: Cilium's since 1.17, or those of 1.12 to 1.16, by peer",
+    options: ['1.17', '1.16', 'both'] as const,
+    default: '1.17',
+  })(),
+  'metrics-peers-max': numberFlag(
+    0,
+    100_000,
+  )({
+    description: 'peers with metrics of their own, with the names of 1.16 (default: 100)',
+    helpValue: 'NUMBER',
+  }),
   source: Flags.string({
     description: 'address that probes leave from, one a family',
     multiple: true,

@@ -17,6 +17,7 @@ import { PathBook } from './path-book.ts';
 import { type ProbeInterval, periodMs } from './plan/interval.ts';
 import { type PlanOptions, planPaths, watchedPeers } from './plan/planner.ts';
 import { type ProbeRun, type ProbeRunOptions, runProbes } from './probe-run.ts';
+import type { ProbeTotal } from './probe-totals.ts';
 import type { PathProber } from './prober.ts';
 import type { Instant, PathTracker } from './state/path-tracker.ts';
 import { statusResponse } from './status-response.ts';
@@ -64,6 +65,8 @@ export interface Health {
   /** Calls back at each change of a path's state. */
   onChange(listener: (change: PathChange) => void): void;
   trackers(): readonly PathTracker[];
+  /** Sums over all paths that are or were open; they never fall. */
+  totals(): readonly ProbeTotal[];
   nodes(): NodeView;
   /** The rows of all nodes as this node holds them now: to be read at once. */
   matrix(): PackedMatrix;
@@ -257,6 +260,10 @@ class HealthAgent implements Health {
 
   trackers(): readonly PathTracker[] {
     return this.#book.trackers();
+  }
+
+  totals(): readonly ProbeTotal[] {
+    return this.#book.totals();
   }
 
   nodes(): NodeView {

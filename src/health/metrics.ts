@@ -1,61 +1,19 @@
-import { Counter, collectDefaultMetrics, Gauge, type Metric, Registry } from 'prom-client';
+import { Registry } from 'prom-client';
 import type { EngineSelf } from '../../probes/engine/index.ts';
+import type { HealthDiagnosis, MatrixView } from '../model/health.ts';
+import type { Clock } from './clock.ts';
 import type { Health } from './health.ts';
-import { cumulative, PROBE_RESULTS, ProbeTotals } from './probe-totals.ts';
-import { NodeStates } from './state/node-states.ts';
+import { addCluster, addWorst } from './metrics-cluster.ts';
+import { addPeers } from './metrics-peers.ts';
+import { addLatency, addProbes } from './metrics-probes.ts';
+import { addEngine, addProcess, SlidingMax } from './metrics-self.ts';
+import { addStates, addStatus, countTypes, type TypeCounts } from './metrics-states.ts';
+import { peerScores } from './peer-scores.ts';
+import type { ProbeTotal } from './probe-totals.ts';
+import { type PeerScore, WorstPeers } from './worst-peers.ts';
 
-/** From 10 us: an ordinary round trip within a data centre lies far below Cilium's first bucket of 1 ms. */
-const LATENCY_BUCKETS_SECONDS = [
-  0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1,
-  0.25, 0.5, 1, 2,
-];
-
-/** prom-client writes these as gauges named `_total`, which `promtool check metrics` refuses. */
-const MISNAMED = [
-  'nodejs_active_handles_total',
-  'nodejs_active_requests_total',
-  'nodejs_active_resources_total',
-];
-
-const KINDS = ['node', 'endpoint'] as const;
-const STATES = ['reachable', 'unreachable', 'unknown'] as const;
-
-/** Totals of the probe engine: name, help, and where the number is. */
-const ENGINE_TOTALS: readonly (readonly [string, string, (self: EngineSelf) => number])[] = [
-  ['ciliate_health_packets_sent_total', 'Probe packets sent', ({ sent }) => sent],
-  [
-    'ciliate_health_foreign_total',
-    'Answers to no probe of ours, or from another address',
-    ({ foreign }) => foreign,
-  ],
-  ['ciliate_health_corrupt_total', 'Answers with a wrong checksum or length', ({ corrupt }) => corrupt],
-  [
-    'ciliate_health_own_drops_total',
-    'Answers that this machine dropped because the receive buffer was full',
-    ({ ownDrops }) => ownDrops,
-  ],
-  [
-    'ciliate_health_deferred_total',
-    'Turns that a probe waited because the budget was used up',
-    ({ deferred }) => deferred,
-  ],
-  ['ciliate_health_echoes_total', 'Probes of others that our programs answered', ({ echoes }) => echoes],
-  [
-    'ciliate_health_echoes_refused_total',
-    'Probes that they did not answer',
-    ({ echoesRefused }) => echoesRefused,
-  ],
-  [
-    'ciliate_health_clock_steps_total',
-    'Steps of the wall clock seen between stamps',
-    ({ clockSteps }) => clockSteps,
-  ],
-  [
-    'ciliate_health_engine_cpu_seconds_total',
-    'CPU time of the thread that sends and matches probes',
-    ({ cpuNs }) => cpuNs / 1e9,
-  ],
-];
+/** Names of the connectivity metrics: Cilium's since 1.17, those of 1.12 to 1.16, or both. */
+export type MetricsNames = '1.17' | '1.16' | 'both';
 
 export interface HealthMetrics {
   /** Prometheus text of this moment. */
@@ -66,141 +24,96 @@ export interface HealthMetrics {
 export interface HealthMetricsDeps {
   /** Asked at each scrape; undefined while the health agent is not up. */
   readonly health: () => Health | undefined;
-  /** What the engine costs and loses; undefined where none runs. */
+  /** What the engine costs and loses; undefined where none runs. Asked once a scrape. */
   readonly engine: () => EngineSelf | undefined;
-  readonly wallMs: () => number;
+  /** What the rows of all nodes come to; undefined where rows are not told. */
+  readonly diagnosis?: (() => HealthDiagnosis | undefined) | undefined;
+  readonly matrix?: (() => MatrixView | undefined) | undefined;
+  readonly clock: Pick<Clock, 'nowMs' | 'wallMs'>;
+}
+
+export interface HealthMetricsOptions {
+  /** Default `1.17`. */
+  readonly names?: MetricsNames | undefined;
+  /** Peers with series of their own, with the names of 1.16. Default 100. */
+  readonly peersMax?: number | undefined;
+  /** Budget of the engine, packets a second. Default: the engine's own. */
+  readonly packetsPerSecond?: number | undefined;
   /** CPU, memory and event loop of this process; off where several nodes live in one. Default true. */
   readonly processMetrics?: boolean | undefined;
 }
 
-/** A histogram whose buckets are counted elsewhere, in the form that prom-client's registry reads. */
-function addLatency(registry: Registry, deps: HealthMetricsDeps, totals: ProbeTotals): void {
-  const name = 'cilium_node_health_connectivity_latency_seconds';
-  const metric = {
-    name,
-    help: 'Round-trip time of health probes that were answered, by kind of target, protocol and address',
-    type: 'histogram',
-    aggregator: 'sum',
-    get() {
-      totals.take(deps.health()?.trackers() ?? []);
-      return { ...this, values: totals.all().flatMap((total) => latencySeries(name, total)) };
-    },
-    reset() {
-      // Nothing is kept here.
-    },
+const PEERS_MAX = 100;
+/** As in `EngineOptions`. */
+const PACKETS_PER_SECOND = 20_000;
+const LAG_SPAN_MS = 60_000;
+
+/** What all families of one scrape are read from: taken once. */
+interface Moment {
+  readonly health: Health | undefined;
+  readonly counts: TypeCounts | undefined;
+  readonly totals: readonly ProbeTotal[];
+  readonly worst: readonly PeerScore[];
+  readonly self: EngineSelf | undefined;
+  readonly lagNs: number | undefined;
+  readonly diagnosis: HealthDiagnosis | undefined;
+  readonly matrix: MatrixView | undefined;
+}
+
+function momentTaker(deps: HealthMetricsDeps): () => Moment {
+  const worst = new WorstPeers();
+  const lag = new SlidingMax(LAG_SPAN_MS);
+  return () => {
+    const nowMs = deps.clock.nowMs();
+    const health = deps.health();
+    const self = deps.engine();
+    return {
+      health,
+      counts: health === undefined ? undefined : countTypes(health),
+      totals: health?.totals() ?? [],
+      worst: health === undefined ? [] : worst.take(peerScores(health.trackers(), nowMs), nowMs),
+      self,
+      lagNs: self === undefined ? undefined : lag.take(self.lagMaxNs, nowMs),
+      diagnosis: deps.diagnosis?.(),
+      matrix: deps.matrix?.(),
+    };
   };
-  registry.registerMetric(metric as unknown as Metric);
 }
 
-function latencySeries(name: string, total: ReturnType<ProbeTotals['all']>[number]): object[] {
-  const { type, protocol, addressType } = total.key;
-  const labels = { type, protocol, address_type: addressType };
-  const bounds = LATENCY_BUCKETS_SECONDS.map((seconds) => seconds * 1e9);
-  const counts = cumulative(total.histogram, bounds);
-  const count = total.histogram.reduce((sum, one) => sum + one, 0);
-  if (count === 0) return [];
-  return [
-    ...LATENCY_BUCKETS_SECONDS.map((le, i) => ({
-      metricName: `${name}_bucket`,
-      labels: { ...labels, le },
-      value: counts[i],
-    })),
-    { metricName: `${name}_bucket`, labels: { ...labels, le: '+Inf' }, value: count },
-    { metricName: `${name}_sum`, labels, value: total.sumNs / 1e9 },
-    { metricName: `${name}_count`, labels, value: count },
-  ];
-}
-
-function addProbeMetrics(registry: Registry, deps: HealthMetricsDeps): void {
-  const totals = new ProbeTotals();
-  addLatency(registry, deps, totals);
-  new Counter({
-    name: 'ciliate_health_probes_total',
-    help: 'Health probes by outcome; late answers are of lost probes, the rest after `failed` of answered ones',
-    labelNames: ['type', 'protocol', 'result'] as const,
-    registers: [registry],
-    collect() {
-      totals.take(deps.health()?.trackers() ?? []);
-      this.reset();
-      for (const { key, results } of totals.all()) {
-        const { type, protocol } = key;
-        for (const result of PROBE_RESULTS) this.inc({ type, protocol, result }, results[result]);
-      }
-    },
-  });
-}
-
-function countOf(health: Health, kind: (typeof KINDS)[number]): ReturnType<NodeStates['count']> {
-  return new NodeStates(health.trackers()).count(health.nodes().nodes, kind);
-}
-
-function addStateMetrics(registry: Registry, deps: HealthMetricsDeps): void {
-  const gauge = (name: string, help: string, read: (health: Health) => number): void => {
-    new Gauge({
-      name,
-      help,
-      registers: [registry],
-      collect() {
-        const health = deps.health();
-        if (health !== undefined) this.set(read(health));
-      },
-    });
-  };
-  new Gauge({
-    name: 'cilium_node_health_connectivity_status',
-    help: 'Nodes and health endpoints by the worst state of their paths from this node',
-    labelNames: ['type', 'status'] as const,
-    registers: [registry],
-    collect() {
-      const health = deps.health();
-      if (health === undefined) return;
-      for (const type of KINDS) {
-        const counts = countOf(health, type);
-        for (const status of STATES) this.set({ type, status }, counts[status]);
-      }
-    },
-  });
-  gauge('cilium_unreachable_nodes', 'Nodes with an unreachable address', (health) => {
-    return countOf(health, 'node').unreachable;
-  });
-  gauge('cilium_unreachable_health_endpoints', 'Health endpoints with an unreachable address', (health) => {
-    return countOf(health, 'endpoint').unreachable;
-  });
-  gauge('ciliate_health_probe_interval_seconds', 'Length of one round over all addresses', (health) => {
-    return health.intervalMs() / 1000;
-  });
-  gauge('ciliate_health_node_list_stale_seconds', 'How long the node list could not be renewed', (health) => {
-    const { stale } = health.nodes();
-    return stale === undefined ? 0 : Math.max(0, deps.wallMs() - stale.sinceMs) / 1000;
-  });
-}
-
-function addEngineMetrics(registry: Registry, deps: HealthMetricsDeps): void {
-  for (const [name, help, read] of ENGINE_TOTALS) {
-    const told = { value: 0 };
-    new Counter({
-      name,
-      help,
-      registers: [registry],
-      collect() {
-        const self = deps.engine();
-        const value = self === undefined ? 0 : read(self);
-        this.inc(Math.max(0, value - told.value));
-        told.value = Math.max(value, told.value);
-      },
-    });
-  }
-}
-
-/** The health agent's Prometheus families. Series do not grow with the cluster. */
-export function createHealthMetrics(deps: HealthMetricsDeps): HealthMetrics {
+/** The health agent's Prometheus families. Series do not grow with the cluster, but for the names of 1.16. */
+export function createHealthMetrics(
+  deps: HealthMetricsDeps,
+  {
+    names = '1.17',
+    peersMax = PEERS_MAX,
+    packetsPerSecond = PACKETS_PER_SECOND,
+    processMetrics,
+  }: HealthMetricsOptions = {},
+): HealthMetrics {
   const registry = new Registry();
-  addProbeMetrics(registry, deps);
-  addStateMetrics(registry, deps);
-  addEngineMetrics(registry, deps);
-  if (deps.processMetrics !== false) {
-    collectDefaultMetrics({ register: registry });
-    for (const name of MISNAMED) registry.removeSingleMetric(name);
+  const take = momentTaker(deps);
+  let moment: Moment | undefined;
+  const health = (): Health | undefined => moment?.health;
+  const counts = (): TypeCounts | undefined => moment?.counts;
+  const totals = (): readonly ProbeTotal[] => moment?.totals ?? [];
+  if (names !== '1.16') {
+    addStatus(registry, counts);
+    addLatency(registry, totals);
   }
-  return { text: () => registry.metrics(), contentType: registry.contentType };
+  if (names !== '1.17') addPeers(registry, health, peersMax);
+  addProbes(registry, totals);
+  addStates(registry, { health, counts, wallMs: () => deps.clock.wallMs() });
+  addWorst(registry, () => moment?.worst ?? []);
+  addCluster(
+    registry,
+    () => moment?.diagnosis,
+    () => moment?.matrix,
+  );
+  addEngine(registry, () => moment?.self, { lagNs: () => moment?.lagNs, packetsPerSecond });
+  if (processMetrics !== false) addProcess(registry);
+  const text = (): Promise<string> => {
+    moment = take();
+    return registry.metrics();
+  };
+  return { text, contentType: registry.contentType };
 }

@@ -10,6 +10,7 @@ import {
 } from '../model/health.ts';
 import type { PlannedPath } from './plan/planner.ts';
 import type { ProbedPath } from './probe-run.ts';
+import { type ProbeTotal, ProbeTotals } from './probe-totals.ts';
 import type { PathProber, ProberEvent } from './prober.ts';
 import { type Instant, PathTracker } from './state/path-tracker.ts';
 
@@ -34,6 +35,7 @@ export class PathBook {
   readonly #paths = new Map<string, OpenPath>();
   readonly #byPeer = new Map<string, OpenPath[]>();
   readonly #byHandle: ReadonlyMap<PathProber, Map<number, OpenPath>>;
+  readonly #totals = new ProbeTotals();
 
   constructor(probers: readonly PathProber[], now: () => Instant, onChange: (change: PathChange) => void) {
     this.#probers = probers;
@@ -73,6 +75,7 @@ export class PathBook {
   #close(key: string, open: OpenPath): void {
     this.#paths.delete(key);
     this.#byHandle.get(open.prober)?.delete(open.handle);
+    this.#totals.close({ path: open.tracker.path, counts: open.prober.counts(open.handle) });
     open.prober.close(open.handle);
     const { peer } = open.tracker.path;
     const left = (this.#byPeer.get(peer) ?? []).filter((other) => other !== open);
@@ -142,6 +145,11 @@ export class PathBook {
   reports(nowMs: number, peer?: string): PathReport[] {
     const open = peer === undefined ? [...this.#paths.values()] : (this.#byPeer.get(peer) ?? []);
     return open.map(({ tracker, prober, handle }) => tracker.report(nowMs, prober.phasesNs(handle)));
+  }
+
+  /** Sums over all paths that are or were open, as of the last tick. */
+  totals(): readonly ProbeTotal[] {
+    return this.#totals.sum([...this.#paths.values()].map(({ tracker }) => tracker));
   }
 
   /** Counts of a path by now, not as of the last tick. */

@@ -1,92 +1,85 @@
 import { bucketEdgeNs, HISTOGRAM_BUCKETS, type PathCounts } from '../../probes/engine/index.ts';
-import { PROBE_KINDS } from '../model/health.ts';
-import type { PathTracker } from './state/path-tracker.ts';
+import type { IpFamily } from '../base/ip.ts';
+import type { ProbePath } from '../model/health.ts';
 
 /** What is summed of the paths of one kind. */
-export const PROBE_RESULTS = [
-  'answered',
-  'lost',
-  'failed',
-  'late',
-  'duplicate',
-  'reordered',
-  'unstamped',
-] as const;
+const PROBE_RESULTS = ['answered', 'lost', 'failed', 'late', 'duplicate', 'reordered', 'unstamped'] as const;
 export type ProbeResultName = (typeof PROBE_RESULTS)[number];
 
-/** Labels of one sum: `type` is what is probed, as in Cilium's metrics. */
-export interface TotalKey {
-  readonly type: 'node' | 'endpoint';
-  readonly protocol: string;
-  readonly addressType: 'primary' | 'secondary';
-}
-
+/** The sum over all paths of one kind and family, those to first addresses apart. */
 export interface ProbeTotal {
-  readonly key: TotalKey;
+  /** Index into `PROBE_KINDS`. */
+  readonly kind: number;
+  readonly family: IpFamily;
+  readonly primary: boolean;
   readonly results: Record<ProbeResultName, number>;
+  /** Of round-trip times: buckets of the engine. */
   readonly histogram: Float64Array;
   sumNs: number;
 }
 
-interface Seen {
-  readonly counts: Omit<PathCounts, 'histogram'>;
-  readonly histogram: Uint32Array;
+/** A path with its counts since it was opened. */
+export interface CountedPath {
+  readonly path: Pick<ProbePath, 'kind' | 'family' | 'primary'>;
+  /** Undefined: not looked at yet. */
+  readonly counts: PathCounts | undefined;
 }
 
-/** Sums over paths that come and go, and never fall: each path adds what it gained since it was last looked at. */
+type Totals = Map<string, ProbeTotal>;
+
+/**
+ * Sums over paths that come and go: those that are open as they stand, and those that were closed as they stood last. So
+ * nothing is lost between two scrapes, no sum ever falls, and no path costs memory for it.
+ */
 export class ProbeTotals {
-  readonly #totals = new Map<string, ProbeTotal>();
-  readonly #seen = new WeakMap<PathTracker, Seen>();
+  readonly #closed: Totals = new Map();
 
-  take(trackers: readonly PathTracker[]): void {
-    for (const tracker of trackers) {
-      const { counts } = tracker;
-      const kind = PROBE_KINDS[tracker.path.kind];
-      if (counts === undefined || kind?.from !== 'host') continue;
-      const before = this.#seen.get(tracker);
-      this.#seen.set(tracker, { counts: { ...counts }, histogram: counts.histogram.slice() });
-      this.#add(this.#totalOf(tracker), counts, before);
-    }
+  /** Takes the last counts of a path that ends. */
+  close(ended: CountedPath): void {
+    add(this.#closed, ended);
   }
 
-  #totalOf(tracker: PathTracker): ProbeTotal {
-    const kind = PROBE_KINDS[tracker.path.kind];
-    const key: TotalKey = {
-      type: kind?.to === 'endpoint' ? 'endpoint' : 'node',
-      protocol: kind?.responder ?? 'icmp',
-      addressType: tracker.path.primary ? 'primary' : 'secondary',
-    };
-    const text = Object.values(key).join(' ');
-    const have = this.#totals.get(text);
-    if (have !== undefined) return have;
-    const results = { answered: 0, lost: 0, failed: 0, late: 0, duplicate: 0, reordered: 0, unstamped: 0 };
-    const total = { key, results, histogram: new Float64Array(HISTOGRAM_BUCKETS), sumNs: 0 };
-    this.#totals.set(text, total);
-    return total;
-  }
-
-  #add(total: ProbeTotal, counts: PathCounts, before: Seen | undefined): void {
-    for (const name of PROBE_RESULTS) {
-      total.results[name] += Math.max(0, counts[name] - (before?.counts[name] ?? 0));
+  /** All that was, and is, counted. */
+  sum(open: readonly CountedPath[]): readonly ProbeTotal[] {
+    const totals: Totals = new Map();
+    for (const [key, total] of this.#closed) {
+      totals.set(key, { ...total, results: { ...total.results }, histogram: total.histogram.slice() });
     }
-    total.sumNs += Math.max(0, counts.rttSumNs - (before?.counts.rttSumNs ?? 0));
-    for (let b = 0; b < HISTOGRAM_BUCKETS; b++) {
-      const gained = (counts.histogram[b] ?? 0) - (before?.histogram[b] ?? 0);
-      total.histogram[b] = (total.histogram[b] ?? 0) + Math.max(0, gained);
-    }
-  }
-
-  all(): readonly ProbeTotal[] {
-    return [...this.#totals.values()];
+    for (const one of open) add(totals, one);
+    return [...totals.values()];
   }
 }
 
-/** Answers not slower than each bound (ns, rising); a bucket that a bound cuts counts as slower. */
+function add(totals: Totals, { path, counts }: CountedPath): void {
+  const total = totalOf(totals, path);
+  if (counts === undefined) return;
+  for (const name of PROBE_RESULTS) total.results[name] += counts[name];
+  total.sumNs += counts.rttSumNs;
+  for (let b = 0; b < HISTOGRAM_BUCKETS; b++) {
+    total.histogram[b] = (total.histogram[b] ?? 0) + (counts.histogram[b] ?? 0);
+  }
+}
+
+function totalOf(totals: Totals, { kind, family, primary }: CountedPath['path']): ProbeTotal {
+  const key = `${kind} ${family} ${primary}`;
+  const have = totals.get(key);
+  if (have !== undefined) return have;
+  const results = { answered: 0, lost: 0, failed: 0, late: 0, duplicate: 0, reordered: 0, unstamped: 0 };
+  const histogram = new Float64Array(HISTOGRAM_BUCKETS);
+  const total = { kind, family, primary, results, histogram, sumNs: 0 };
+  totals.set(key, total);
+  return total;
+}
+
+/** Answers not slower than each bound (ns, rising); of a bucket that a bound cuts, the share below it. */
 export function cumulative(histogram: Float64Array, boundsNs: readonly number[]): number[] {
   let [sum, bucket] = [0, 0];
   return boundsNs.map((bound) => {
-    while (bucket < HISTOGRAM_BUCKETS - 1 && bucketEdgeNs(bucket + 1) <= bound)
+    while (bucket < HISTOGRAM_BUCKETS - 1 && bucketEdgeNs(bucket + 1) <= bound) {
       sum += histogram[bucket++] ?? 0;
-    return sum;
+    }
+    if (bucket === HISTOGRAM_BUCKETS - 1) return sum;
+    const [from, to] = [bucketEdgeNs(bucket), bucketEdgeNs(bucket + 1)];
+    return Math.floor(sum + ((histogram[bucket] ?? 0) * (bound - from)) / (to - from));
   });
 }

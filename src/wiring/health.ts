@@ -20,6 +20,7 @@ import {
   type Health,
   type HealthMetrics,
   METRICS_REQUESTS_A_CONNECTION,
+  type MetricsNames,
   type NodeProvider,
   ProbeDevices,
   type ProbeInterval,
@@ -40,6 +41,9 @@ export interface HealthProcessOptions extends HealthProbeOptions {
   readonly listen: readonly ResponderListen[];
   /** Undefined: metrics on the unix socket only. Without a host: at the first source, else on loopback. */
   readonly metricsAddress?: ListenAddress | undefined;
+  readonly metricsNames?: MetricsNames | undefined;
+  /** Peers with series of their own, with the names of Cilium 1.16. */
+  readonly metricsPeersMax?: number | undefined;
   /** Names of devices that probes of others come in by, besides those that ours leave by. */
   readonly devices?: readonly string[] | undefined;
   readonly log: Logger;
@@ -94,11 +98,20 @@ function makeParts(options: HealthProcessOptions, endpointFd: number | undefined
   });
   const engine = makeEngine(options, endpointFd);
   const devices = makeDevices(options, engine);
-  const metrics = createHealthMetrics({
-    health: () => health,
-    engine: () => engine.self(),
-    wallMs: () => systemClock.wallMs(),
-  });
+  const metrics = createHealthMetrics(
+    {
+      health: () => health,
+      engine: () => engine.self(),
+      diagnosis: () => health.diagnosis?.(),
+      matrix: () => health.matrix(),
+      clock: systemClock,
+    },
+    {
+      names: options.metricsNames,
+      peersMax: options.metricsPeersMax,
+      packetsPerSecond: options.packetsPerSecond,
+    },
+  );
   const health: Health = createHealth(
     { interval: options.interval },
     {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { run } from '../../src/base/run.ts';
 import { AGENT_METRICS_PORT, ciliate, HEALTH_METRICS_PORT } from '../../src/lab/agent-process.ts';
@@ -9,13 +9,8 @@ import { execIn, inNetns } from '../../src/lab/host.ts';
 import { startStarWars } from '../../src/lab/star-wars.ts';
 import { bpfOrSkip } from '../support/privilege.ts';
 import { eventually, type StartedProcess, startProcess } from '../support/process.ts';
+import { tool } from '../support/tools.ts';
 import { startTestLab, type TestLab } from './lab-support.ts';
-
-const TOOL_FOLDERS = [...(process.env.PATH ?? '').split(delimiter), 'build/tools/usr/bin'];
-
-function tool(name: string): string | undefined {
-  return TOOL_FOLDERS.map((folder) => join(folder, name)).find((file) => existsSync(file));
-}
 
 const promtool = tool('promtool');
 const prometheus = tool('prometheus');

@@ -35,7 +35,7 @@ function bench(nodes: readonly NodeElement[], start?: number): Bench {
   const metrics = createHealthMetrics({
     health: () => health,
     engine: () => undefined,
-    wallMs: () => clock.wallMs(),
+    clock,
   });
   const health: Health = createHealth(
     { interval: { kind: 'fixed', ms: 1000 } },
@@ -104,9 +104,15 @@ describe('the health agent', () => {
     await health.start();
     await clock.pass(900);
     const text = await metrics.text();
-    assert.ok(!text.includes('latency_seconds_count{'), 'a failure was observed as a latency');
-    assert.equal(metric(text, 'ciliate_health_probes_total{type="node",protocol="icmp",result="lost"}'), 3);
-    assert.equal(metric(text, 'ciliate_health_probes_total{type="node",protocol="http",result="failed"}'), 3);
+    for (const protocol of ['icmp', 'http']) {
+      const labels = `{type="node",protocol="${protocol}",address_type="primary"}`;
+      assert.equal(metric(text, `cilium_node_health_connectivity_latency_seconds_count${labels}`), 0);
+      assert.equal(
+        metric(text, `ciliate_health_probes_total{path="host-host",protocol="${protocol}",result="lost"}`),
+        3,
+      );
+    }
+    assert.equal(metric(text, 'ciliate_health_refused_total'), 3);
     assert.equal(metric(text, 'cilium_unreachable_nodes'), 1);
     assert.deepEqual(Object.keys(pathOf(health.status(), 'n2')?.icmp ?? {}), ['status', 'lastProbed']);
     assert.equal(pathOf(health.status(), 'n2')?.http?.status, 'connection refused');
@@ -119,11 +125,9 @@ describe('the health agent', () => {
     await clock.pass(900);
     assert.equal(count(health, 'node').reachable, 1);
     const text = await metrics.text();
-    assert.equal(metric(text, 'ciliate_health_probes_total{type="node",protocol="icmp",result="lost"}'), 1);
-    assert.equal(
-      metric(text, 'ciliate_health_probes_total{type="node",protocol="icmp",result="answered"}'),
-      1,
-    );
+    const of = 'ciliate_health_probes_total{path="host-host",protocol="icmp"';
+    assert.equal(metric(text, `${of},result="lost"}`), 1);
+    assert.equal(metric(text, `${of},result="answered"}`), 1);
   });
 
   it('keeps a path unknown, not unreachable, where ICMP is not permitted, and says so', async () => {

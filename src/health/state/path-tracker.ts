@@ -77,6 +77,11 @@ export class PathTracker {
     return this.#state;
   }
 
+  /** Median round trip while all was well, ns; undefined: not known yet. */
+  get usualNs(): number | undefined {
+    return this.#usualNs;
+  }
+
   set periodMs(periodMs: number) {
     this.#periodMs = periodMs;
   }

@@ -1,0 +1,63 @@
+import { PROBE_KINDS } from '../model/health.ts';
+import type { PathTracker } from './state/path-tracker.ts';
+import type { PeerScore } from './worst-peers.ts';
+
+/** What each part of a score is worth: all paths unreachable, or all degraded; all probes lost; slower without end. */
+const UNREACHABLE = 100;
+const DEGRADED = 30;
+const LOSS = 50;
+const SLOWER = 10;
+/** So many times the usual round trip is worth half of `SLOWER`. */
+const HALF_RATIO = 4;
+/** Below it a difference of round trips is chance. */
+const RTT_LEAST_NS = 200_000;
+
+interface Sums {
+  paths: number;
+  unreachable: number;
+  degraded: number;
+  sent: number;
+  lost: number;
+  rttRatio: number;
+}
+
+/** Scores of all peers, from their paths: by state first, then loss, then how much slower they are than usual. */
+export function peerScores(trackers: readonly PathTracker[], nowMs: number): readonly PeerScore[] {
+  const sums = new Map<string, Sums>();
+  for (const tracker of trackers) {
+    const one = sums.get(tracker.path.peer) ?? {
+      paths: 0,
+      unreachable: 0,
+      degraded: 0,
+      sent: 0,
+      lost: 0,
+      rttRatio: 1,
+    };
+    sums.set(tracker.path.peer, one);
+    addPath(one, tracker, nowMs);
+  }
+  return [...sums].map(([peer, one]) => scoreOf(peer, one));
+}
+
+function addPath(sums: Sums, tracker: PathTracker, nowMs: number): void {
+  sums.paths++;
+  if (tracker.state === 'unreachable') sums.unreachable++;
+  if (tracker.state === 'degraded') sums.degraded++;
+  if (PROBE_KINDS[tracker.path.kind]?.expects !== 'answer') return;
+  const { sent, lost, p50Ns } = tracker.recent(nowMs);
+  sums.sent += sent;
+  sums.lost += lost;
+  const { usualNs } = tracker;
+  if (p50Ns === undefined || usualNs === undefined || usualNs === 0) return;
+  if (p50Ns - usualNs >= RTT_LEAST_NS) sums.rttRatio = Math.max(sums.rttRatio, p50Ns / usualNs);
+}
+
+function scoreOf(peer: string, { paths, unreachable, degraded, sent, lost, rttRatio }: Sums): PeerScore {
+  const lossRatio = sent === 0 ? 0 : Math.min(1, lost / sent);
+  const slower = (rttRatio - 1) / (rttRatio - 1 + HALF_RATIO - 1);
+  // What is unreachable loses all its probes: that counts once.
+  const states = (UNREACHABLE * unreachable + DEGRADED * degraded) / Math.max(1, paths);
+  const score = Math.min(UNREACHABLE, Math.max(states, LOSS * lossRatio) + SLOWER * slower);
+  const grade = unreachable > 0 ? 2 : degraded > 0 ? 1 : 0;
+  return { peer, score, grade, lossRatio };
+}

@@ -46,7 +46,7 @@ export function apiBench(
   );
   const health = more.health?.(made) ?? made;
   const wallMs = (): number => clock.wallMs();
-  const metrics = createHealthMetrics({ health: () => health, engine: () => undefined, wallMs });
+  const metrics = createHealthMetrics({ health: () => health, engine: () => undefined, clock });
   const deps = { metrics, log: silentLog, wallMs, uptimeMs: () => clock.nowMs() };
   const app = createHealthApp({ ...deps, ...more, health });
   return {

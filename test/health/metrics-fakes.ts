@@ -114,6 +114,7 @@ export function wantsAnswer({ kind }: ProbePath): boolean {
 export const engineSelf: EngineSelf = {
   mode: { 4: { ready: true, mode: 'raw' }, 6: { ready: true, mode: 'raw' } },
   programs: { ready: true, mode: 'bpf' },
+  devices: [],
   paths: 1,
   sent: 100,
   cpuNs: 5e6,

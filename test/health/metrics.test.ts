@@ -31,10 +31,11 @@ interface Bench {
 
 const running: Health[] = [];
 
-/** Both families, a health endpoint: a node with all that it can have. */
+/** Both families, a health endpoint: a node with all that it can have; of many, the rest has one address: 24 paths less. */
 function node(i: number): NodeElement {
   const [high, low] = [i >> 8, i & 255];
   const ip = (text: string) => ({ enabled: true, ip: text });
+  if (i > 100) return { name: `c1/n${i}`, 'primary-address': { ipv4: ip(`10.0.${high}.${low}`) } };
   return {
     name: `c1/n${i}`,
     'primary-address': { ipv4: ip(`10.0.${high}.${low}`), ipv6: ip(`fd00::${i.toString(16)}`) },

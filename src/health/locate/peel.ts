@@ -1,73 +1,67 @@
+import { type Counts, EdgeSums } from './edge-sums.ts';
 import type { LossGraph } from './loss-graph.ts';
-
-/** A set of edges that one fault would touch. */
-export type Suspect =
-  | { readonly kind: 'node'; readonly node: number }
-  /** Only what it observes itself: nobody else sees it. */
-  | { readonly kind: 'observer'; readonly node: number }
-  | { readonly kind: 'pair'; readonly from: number; readonly to: number }
-  /** All between two zones; `from` equals `to`: within one. */
-  | { readonly kind: 'zones'; readonly from: number; readonly to: number }
-  | { readonly kind: 'all' };
+import { type EdgeVisit, type Suspect, visitEdges, type Zones } from './suspect.ts';
 
 export interface Finding {
   readonly suspect: Suspect;
   /** Loss of its edges, 0..1. */
   readonly rate: number;
+  /** Nodes that saw it. */
   readonly observers: number;
+  /** Of all its edges. */
   readonly sent: number;
   readonly lost: number;
   /** How much better it explains its edges than the background does: the logarithm of the ratio of likelihoods. */
   readonly gain: number;
+  /** Part of its edges that show it, of those that could have, 0..1. */
+  readonly showing: number;
+  /** Edges that show it: observer, observed, observer, observed, ... */
+  readonly edges: Uint16Array;
 }
 
 export interface PeelOptions {
-  /** Zone of each node, or undefined where zones are not known. */
-  readonly zones?: Uint16Array | undefined;
+  readonly zones?: Zones;
   /** Least gain of a finding. Default 25; of pairs, of which there are many more, 35. */
   readonly gain?: number | undefined;
   readonly pairGain?: number | undefined;
   /** Findings at most. Default 32. */
   readonly most?: number | undefined;
-  /** Least background loss that is assumed. Default 2e-5. */
+  /** Background loss that is assumed at least and at most. Defaults 1e-5 and 0.03. */
   readonly floor?: number | undefined;
+  readonly ceiling?: number | undefined;
 }
 
 const GAIN = 25;
 const PAIR_GAIN = 35;
 const MOST = 32;
-const FLOOR = 2e-5;
+const FLOOR = 1e-5;
+const CEILING = 0.03;
 /** Share of a suspect's edges that must show its fault, and the loss of one that does: a part of the suspect's rate. */
 const SHOWING_SHARE = 0.6;
 const SHOWING_RATE = 0.3;
 /** A fault loses so many times the background. */
 const RATE_FACTOR = 3;
 
-/** Sums over a suspect's edges. */
-class Sums {
-  readonly sent: Int32Array;
-  readonly lost: Int32Array;
-
-  constructor(length: number) {
-    this.sent = new Int32Array(length);
-    this.lost = new Int32Array(length);
-  }
-}
-
-interface Candidate {
+interface Candidate extends Counts {
   readonly suspect: Suspect;
   readonly gain: number;
-  readonly sent: number;
-  readonly lost: number;
+}
+
+interface PairCandidate {
+  readonly from: number;
+  readonly to: number;
+  readonly index: number;
+  readonly gain: number;
 }
 
 /**
  * The fewest places that explain the loss. In steps:
  *
- * 1. the background is the median loss of the nodes, at least `floor`;
- * 2. each node, observer, pair of zones and single pair is a suspect; its gain is how much likelier its edges' losses are
- *    under a rate of its own than under the background's;
- * 3. the suspect with the greatest gain whose edges mostly show the fault is a finding; its edges are taken out;
+ * 1. the background is what the quieter half of the nodes loses, within bounds;
+ * 2. each node, what is seen of it, what it sees, each zone, pair of zones and single pair is a suspect; its gain is how
+ *    much likelier its edges' losses are under a rate of its own than under the background's;
+ * 3. the suspect with the greatest gain whose edges mostly show the fault, to more than one other node, is a finding; its
+ *    edges are taken out;
  * 4. again, until no gain is large enough for chance to be ruled out.
  *
  * A broken pair is no broken node: its gain lies in one edge, and the pair, which has no edge without loss, gains more.
@@ -85,99 +79,63 @@ export function peel(graph: LossGraph, options: PeelOptions = {}): Finding[] {
 
 class Search {
   readonly #graph: LossGraph;
-  readonly #zones: Uint16Array | undefined;
-  readonly #zoneCount: number;
+  readonly #zones: Zones;
   readonly #gain: number;
   readonly #pairGain: number;
   readonly #background: number;
-  /** 1: explained by a finding. */
-  readonly #done: Uint8Array;
-  readonly #in: Sums;
-  readonly #out: Sums;
-  readonly #between: Sums;
-  /** Edges with loss that may be pairs, the greatest gain first, with their observers. */
-  readonly #pairs: { readonly edge: number; readonly from: number; readonly gain: number }[] = [];
+  readonly #sums: EdgeSums;
+  /** By observer, 1: explained by a finding; undefined: none is. */
+  readonly #done: (Uint8Array | undefined)[] = [];
+  /** Edges with loss that may be pairs, the greatest gain last. */
+  readonly #pairs: readonly PairCandidate[];
+  #pairsLeft: number;
 
   constructor(graph: LossGraph, options: PeelOptions) {
-    const { zones } = options;
     this.#graph = graph;
-    this.#zones = zones;
-    this.#zoneCount = zones === undefined ? 0 : zones.reduce((most, zone) => Math.max(most, zone + 1), 0);
+    this.#zones = options.zones;
     this.#gain = options.gain ?? GAIN;
     this.#pairGain = options.pairGain ?? PAIR_GAIN;
-    this.#done = new Uint8Array(graph.sent.length);
-    this.#in = new Sums(graph.nodes);
-    this.#out = new Sums(graph.nodes);
-    this.#between = new Sums(this.#zoneCount ** 2);
-    this.#sum();
-    this.#background = Math.max(options.floor ?? FLOOR, this.#medianRate());
-    this.#findPairs();
+    this.#sums = new EdgeSums(graph, options.zones);
+    const ceiling = options.ceiling ?? CEILING;
+    this.#background = Math.min(ceiling, Math.max(options.floor ?? FLOOR, this.#quietRate()));
+    this.#pairs = this.#findPairs();
+    this.#pairsLeft = this.#pairs.length;
   }
 
-  /** The hot loop: once over all edges. */
-  #sum(): void {
-    const { nodes, starts, targets, sent, lost } = this.#graph;
-    const { sent: inSent, lost: inLost } = this.#in;
-    for (let from = 0; from < nodes; from++) {
-      const end = starts[from + 1] ?? 0;
-      let [rowSent, rowLost] = [0, 0];
-      for (let edge = starts[from] ?? 0; edge < end; edge++) {
-        const to = targets[edge] as number;
-        const edgeSent = sent[edge] as number;
-        const edgeLost = lost[edge] as number;
-        rowSent += edgeSent;
-        inSent[to] = (inSent[to] as number) + edgeSent;
-        if (edgeLost === 0) continue;
-        rowLost += edgeLost;
-        inLost[to] = (inLost[to] as number) + edgeLost;
-      }
-      this.#out.sent[from] = rowSent;
-      this.#out.lost[from] = rowLost;
+  /** Loss of the quieter half of the nodes: the other half may be touched by a fault. */
+  #quietRate(): number {
+    const { nodes, inSent, inLost, outSent, outLost } = this.#sums;
+    const counts: Counts[] = [];
+    for (let node = 0; node < nodes; node++) {
+      const sent = (inSent[node] ?? 0) + (outSent[node] ?? 0);
+      if (sent > 0) counts.push({ sent, lost: (inLost[node] ?? 0) + (outLost[node] ?? 0) });
     }
-    if (this.#zones !== undefined) this.#sumZones(this.#zones);
-  }
-
-  #sumZones(zones: Uint16Array): void {
-    const { nodes, starts, targets, sent, lost } = this.#graph;
-    for (let from = 0; from < nodes; from++) {
-      const row = (zones[from] ?? 0) * this.#zoneCount;
-      for (let edge = starts[from] ?? 0; edge < (starts[from + 1] ?? 0); edge++) {
-        const at = row + (zones[targets[edge] ?? 0] ?? 0);
-        this.#add(this.#between, at, sent[edge] ?? 0, lost[edge] ?? 0);
-      }
+    counts.sort((a, b) => a.lost / a.sent - b.lost / b.sent);
+    let [sent, lost] = [0, 0];
+    for (const one of counts.slice(0, Math.ceil(counts.length / 2))) {
+      sent += one.sent;
+      lost += one.lost;
     }
+    return sent === 0 ? 0 : lost / sent;
   }
 
-  #add(sums: Sums, at: number, sent: number, lost: number): void {
-    sums.sent[at] = (sums.sent[at] ?? 0) + sent;
-    sums.lost[at] = (sums.lost[at] ?? 0) + lost;
-  }
-
-  #medianRate(): number {
-    const rates: number[] = [];
-    for (let node = 0; node < this.#graph.nodes; node++) {
-      const sent = (this.#in.sent[node] ?? 0) + (this.#out.sent[node] ?? 0);
-      if (sent > 0) rates.push(((this.#in.lost[node] ?? 0) + (this.#out.lost[node] ?? 0)) / sent);
-    }
-    rates.sort((a, b) => a - b);
-    // The lower quartile: half of the nodes may be touched by a fault, a quarter by none.
-    return rates[Math.floor(rates.length / 4)] ?? 0;
-  }
-
-  #findPairs(): void {
-    const { nodes, starts, sent, lost } = this.#graph;
+  #findPairs(): PairCandidate[] {
+    const { nodes, rows } = this.#graph;
     // No fewer are ever enough, were they all that was sent.
     const least = Math.ceil(this.#pairGain / -Math.log(this.#background));
+    const pairs: PairCandidate[] = [];
     for (let from = 0; from < nodes; from++) {
-      const end = starts[from + 1] ?? 0;
-      for (let edge = starts[from] ?? 0; edge < end; edge++) {
-        const edgeLost = lost[edge] as number;
+      const row = rows[from];
+      if (row === undefined || (this.#sums.outMost[from] ?? 0) < least) continue;
+      const { targets, sent, lost } = row;
+      for (let index = 0; index < targets.length; index++) {
+        const edgeLost = lost[index] as number;
         if (edgeLost < least) continue;
-        const gain = this.#gainOf(sent[edge] ?? 0, edgeLost);
-        if (gain >= this.#pairGain) this.#pairs.push({ edge, from, gain });
+        const gain = this.#gainOf(sent[index] ?? 0, edgeLost);
+        if (gain >= this.#pairGain) pairs.push({ from, to: targets[index] as number, index, gain });
       }
     }
-    this.#pairs.sort((a, b) => a.gain - b.gain);
+    return pairs.sort((a, b) => a.gain - b.gain);
   }
 
   #gainOf(sent: number, lost: number): number {
@@ -203,57 +161,34 @@ class Search {
   }
 
   #candidates(): Candidate[] {
+    const { nodes, inSent, inLost, outSent, outLost } = this.#sums;
     const list: Candidate[] = [];
-    const offer = (suspect: Suspect, sent: number, lost: number, least: number): void => {
+    const offer = (suspect: Suspect, { sent, lost }: Counts): void => {
       const gain = this.#gainOf(sent, lost);
-      if (gain >= least) list.push({ suspect, gain, sent, lost });
+      if (gain >= this.#gain) list.push({ suspect, gain, sent, lost });
     };
-    let [allSent, allLost] = [0, 0];
-    for (let node = 0; node < this.#graph.nodes; node++) {
-      const [inSent, inLost] = [this.#in.sent[node] ?? 0, this.#in.lost[node] ?? 0];
-      const [outSent, outLost] = [this.#out.sent[node] ?? 0, this.#out.lost[node] ?? 0];
-      allSent += outSent;
-      allLost += outLost;
-      offer({ kind: 'node', node }, inSent + outSent, inLost + outLost, this.#gain);
-      offer({ kind: 'observer', node }, outSent, outLost, this.#gain);
+    for (let node = 0; node < nodes; node++) {
+      const seen = { sent: inSent[node] ?? 0, lost: inLost[node] ?? 0 };
+      const sees = { sent: outSent[node] ?? 0, lost: outLost[node] ?? 0 };
+      if (seen.lost === 0 && sees.lost === 0) continue;
+      offer({ kind: 'node', node }, { sent: seen.sent + sees.sent, lost: seen.lost + sees.lost });
+      offer({ kind: 'observed', node }, seen);
+      offer({ kind: 'observer', node }, sees);
     }
-    if (this.#zoneCount > 1) {
-      for (let from = 0; from < this.#zoneCount; from++) {
-        for (let to = from; to < this.#zoneCount; to++) this.#offerZones(from, to, offer);
-      }
-    }
-    offer({ kind: 'all' }, allSent, allLost, this.#gain);
+    for (const [suspect, counts] of this.#sums.zoneSuspects()) offer(suspect, counts);
+    offer({ kind: 'all' }, this.#sums.total());
     this.#offerPair(list);
     return list;
   }
 
-  #offerZones(
-    from: number,
-    to: number,
-    offer: (suspect: Suspect, sent: number, lost: number, least: number) => void,
-  ): void {
-    const [there, back] = [from * this.#zoneCount + to, to * this.#zoneCount + from];
-    const twice = there === back ? 0 : 1;
-    const sent = (this.#between.sent[there] ?? 0) + twice * (this.#between.sent[back] ?? 0);
-    const lost = (this.#between.lost[there] ?? 0) + twice * (this.#between.lost[back] ?? 0);
-    offer({ kind: 'zones', from, to }, sent, lost, this.#gain);
-  }
-
   #offerPair(list: Candidate[]): void {
-    while (this.#pairs.length > 0) {
-      const pair = this.#pairs.at(-1);
-      if (pair === undefined) return;
-      if (this.#done[pair.edge] === 1) {
-        this.#pairs.pop();
-        continue;
-      }
-      const to = this.#graph.targets[pair.edge] ?? 0;
-      list.push({
-        suspect: { kind: 'pair', from: pair.from, to },
-        gain: pair.gain,
-        sent: this.#graph.sent[pair.edge] ?? 0,
-        lost: this.#graph.lost[pair.edge] ?? 0,
-      });
+    for (; this.#pairsLeft > 0; this.#pairsLeft--) {
+      const pair = this.#pairs[this.#pairsLeft - 1];
+      if (pair === undefined || this.#done[pair.from]?.[pair.index] === 1) continue;
+      const { from, to, index, gain } = pair;
+      const row = this.#graph.rows[from];
+      const [sent, lost] = [row?.sent[index] ?? 0, row?.lost[index] ?? 0];
+      list.push({ suspect: { kind: 'pair', from, to }, gain, sent, lost });
       return;
     }
   }
@@ -261,93 +196,77 @@ class Search {
   /** Whether the suspect's edges mostly show the fault; then they are taken out. */
   #check({ suspect, gain, sent, lost }: Candidate): Finding | undefined {
     const rate = lost / sent;
-    const edges = this.#edgesOf(suspect);
     const least = Math.max(rate * SHOWING_RATE, this.#background);
-    const observers = new Set<number>();
-    let [showing, expected] = [0, 0];
-    for (let i = 0; i < edges.length; i += 2) {
-      const edge = edges[i] ?? 0;
-      const edgeSent = this.#graph.sent[edge] ?? 0;
-      const edgeLost = this.#graph.lost[edge] ?? 0;
-      // An edge that is too short to have lost anything says nothing.
-      expected += rate === 1 ? 1 : 1 - (1 - rate) ** edgeSent;
-      if (edgeLost === 0 || edgeLost < least * edgeSent) continue;
-      showing++;
-      observers.add(edges[i + 1] ?? 0);
-    }
-    if (
-      showing < SHOWING_SHARE * expected ||
-      (suspect.kind === 'node' && !this.#seenByOthers(suspect.node, rate))
-    ) {
-      return undefined;
-    }
-    for (let i = 0; i < edges.length; i += 2) this.#takeOut(edges[i] ?? 0, edges[i + 1] ?? 0);
-    return { suspect, rate, observers: observers.size, sent, lost, gain };
+    const edges: number[] = [];
+    const mayShow = chanceToShow(rate);
+    let expected = 0;
+    this.#visitLeft(suspect, (from, index, to) => {
+      const row = this.#graph.rows[from];
+      const [edgeSent, edgeLost] = [row?.sent[index] ?? 0, row?.lost[index] ?? 0];
+      expected += mayShow(edgeSent);
+      if (edgeLost > 0 && edgeLost >= least * edgeSent) edges.push(from, to);
+    });
+    const showing = edges.length / 2 / expected;
+    if (showing < SHOWING_SHARE || !isShared(suspect, edges)) return undefined;
+    if (suspect.kind === 'node' && !this.#seenByOthers(suspect.node, rate)) return undefined;
+    this.#visitLeft(suspect, (from, index, to) => this.#takeOut(from, index, to));
+    const observers = new Set(edges.filter((_, i) => i % 2 === 0)).size;
+    return {
+      suspect,
+      rate,
+      observers,
+      sent,
+      lost,
+      gain,
+      showing: Math.min(1, showing),
+      edges: Uint16Array.from(edges),
+    };
   }
 
   /** A node whom the others see well is an observer that sees badly. */
   #seenByOthers(node: number, rate: number): boolean {
-    const sent = this.#in.sent[node] ?? 0;
-    return sent === 0 || (this.#in.lost[node] ?? 0) / sent >= rate * SHOWING_RATE;
+    const sent = this.#sums.inSent[node] ?? 0;
+    return sent === 0 || (this.#sums.inLost[node] ?? 0) / sent >= rate * SHOWING_RATE;
   }
 
-  /** The suspect's edges that nothing explains yet, each followed by its observer. */
-  #edgesOf(suspect: Suspect): number[] {
-    const edges: number[] = [];
-    switch (suspect.kind) {
-      case 'node':
-        this.#collectRow(edges, suspect.node, undefined);
-        for (let from = 0; from < this.#graph.nodes; from++) {
-          if (from !== suspect.node) this.#collectRow(edges, from, suspect.node);
-        }
-        break;
-      case 'observer':
-        this.#collectRow(edges, suspect.node, undefined);
-        break;
-      case 'pair':
-        this.#collectRow(edges, suspect.from, suspect.to);
-        break;
-      case 'zones':
-        this.#collectZones(edges, suspect.from, suspect.to);
-        break;
-      case 'all':
-        for (let from = 0; from < this.#graph.nodes; from++) this.#collectRow(edges, from, undefined);
-        break;
-    }
-    return edges;
+  /** The suspect's edges that nothing explains yet. */
+  #visitLeft(suspect: Suspect, visit: EdgeVisit): void {
+    const done = this.#done;
+    visitEdges(this.#graph, suspect, this.#zones, (from, index, to) => {
+      if (done[from]?.[index] !== 1) visit(from, index, to);
+    });
   }
 
-  /** Edges of an observer, or that to one node. */
-  #collectRow(edges: number[], from: number, to: number | undefined): void {
-    const { starts, targets } = this.#graph;
-    const end = starts[from + 1] ?? 0;
-    for (let edge = starts[from] ?? 0; edge < end; edge++) {
-      if (to !== undefined && targets[edge] !== to) continue;
-      if (this.#done[edge] === 0) edges.push(edge, from);
-    }
+  #takeOut(from: number, index: number, to: number): void {
+    const row = this.#graph.rows[from];
+    if (row === undefined) return;
+    const done = this.#done[from] ?? new Uint8Array(row.targets.length);
+    this.#done[from] = done;
+    done[index] = 1;
+    this.#sums.takeOut(from, to, row.sent[index] ?? 0, row.lost[index] ?? 0);
   }
+}
 
-  #collectZones(edges: number[], a: number, b: number): void {
-    const { nodes, starts, targets } = this.#graph;
-    const zone = (node: number): number => this.#zones?.[node] ?? 0;
-    for (let from = 0; from < nodes; from++) {
-      const other = zone(from) === a ? b : zone(from) === b ? a : undefined;
-      if (other === undefined) continue;
-      for (let edge = starts[from] ?? 0; edge < (starts[from + 1] ?? 0); edge++) {
-        if (zone(targets[edge] ?? 0) === other && this.#done[edge] === 0) edges.push(edge, from);
-      }
-    }
+/** One pair cannot tell which of its ends is to blame: a node, a zone or an observer shows to several others. */
+function isShared(suspect: Suspect, edges: readonly number[]): boolean {
+  if (suspect.kind === 'pair') return true;
+  const node = 'node' in suspect ? suspect.node : undefined;
+  const others = new Set<number>();
+  for (let i = 0; i < edges.length && others.size < 3; i++) {
+    const end = edges[i];
+    if (end !== undefined && end !== node) others.add(end);
   }
+  // Without a node in common, two ends are one pair.
+  return others.size >= (node === undefined ? 3 : 2);
+}
 
-  #takeOut(edge: number, from: number): void {
-    const { targets, sent, lost } = this.#graph;
-    const to = targets[edge] ?? 0;
-    const [edgeSent, edgeLost] = [sent[edge] ?? 0, lost[edge] ?? 0];
-    this.#done[edge] = 1;
-    this.#add(this.#out, from, -edgeSent, -edgeLost);
-    this.#add(this.#in, to, -edgeSent, -edgeLost);
-    if (this.#zones === undefined) return;
-    const at = (this.#zones[from] ?? 0) * this.#zoneCount + (this.#zones[to] ?? 0);
-    this.#add(this.#between, at, -edgeSent, -edgeLost);
-  }
+/** How likely an edge with so many probes loses any: one that is too short says nothing. */
+function chanceToShow(rate: number): (sent: number) => number {
+  if (rate === 1) return (sent) => (sent > 0 ? 1 : 0);
+  const known: number[] = [];
+  return (sent) => {
+    const chance = known[sent] ?? 1 - (1 - rate) ** sent;
+    known[sent] = chance;
+    return chance;
+  };
 }

@@ -11,6 +11,7 @@ import {
   type ProbePath,
 } from '../model/health.ts';
 import type { Clock } from './clock.ts';
+import { Diagnoser } from './locate/index.ts';
 import { Mesh, notesOf, type PackedMatrix } from './mesh/index.ts';
 import type { NodeProvider, NodeView } from './node-view.ts';
 import { PathBook } from './path-book.ts';
@@ -70,12 +71,16 @@ export interface Health {
   nodes(): NodeView;
   /** The rows of all nodes as this node holds them now: to be read at once. */
   matrix(): PackedMatrix;
+  /** What is broken in the cluster, as of the last second or the last change of a state. */
+  diagnosis(): HealthDiagnosis;
   /** From one probe of an address to the next, ms. */
   intervalMs(): number;
   readiness(kind: string, family: IpFamily): ProbeReadiness;
 }
 
 const TICK_MS = 1000;
+/** A diagnosis holds so long, if no state changes. */
+const DIAGNOSIS_MS = 1000;
 const PLAN_MS = 200;
 const DEFAULT_PROBE_NOW_MS = 1500;
 const PROBE_NOW_LOOK_MS = 20;
@@ -86,6 +91,8 @@ class HealthAgent implements Health {
   readonly #deps: HealthDeps;
   readonly #book: PathBook;
   readonly #mesh: Mesh;
+  readonly #diagnoser = new Diagnoser();
+  #diagnosis: { readonly diagnosis: HealthDiagnosis; readonly nowMs: number } | undefined;
   readonly #history: PathChange[] = [];
   readonly #listeners: ((change: PathChange) => void)[] = [];
   #periodMs: number;
@@ -186,6 +193,7 @@ class HealthAgent implements Health {
     const at = this.#now();
     if (at.wallMs - this.#roundMs >= this.#periodMs || at.wallMs < this.#roundMs) this.#roundMs = at.wallMs;
     this.#book.tick(at);
+    this.diagnosis();
     this.#cancelTick = this.#deps.clock.after(TICK_MS, () => this.#tick());
   }
 
@@ -198,6 +206,7 @@ class HealthAgent implements Health {
     if (to === 'unreachable') this.#deps.log.warn(fields, 'path is unreachable');
     else if (from !== 'unknown' || to !== 'reachable') this.#deps.log.info(fields, `path is ${to}`);
     this.#mesh.pathChanged(peer);
+    this.#diagnosis = undefined;
     for (const listener of this.#listeners) listener(change);
   }
 
@@ -272,6 +281,15 @@ class HealthAgent implements Health {
 
   matrix(): PackedMatrix {
     return this.#mesh.matrix();
+  }
+
+  diagnosis(): HealthDiagnosis {
+    const at = this.#now();
+    if (this.#diagnosis === undefined || at.nowMs - this.#diagnosis.nowMs >= DIAGNOSIS_MS) {
+      const diagnosis = this.#diagnoser.diagnose(this.matrix(), this.reports(), at);
+      this.#diagnosis = { diagnosis, nowMs: at.nowMs };
+    }
+    return this.#diagnosis.diagnosis;
   }
 
   intervalMs(): number {

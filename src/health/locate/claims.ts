@@ -1,0 +1,207 @@
+import type { IpFamily } from '../../base/ip.ts';
+import {
+  type FaultKind,
+  type FaultPlace,
+  type HealthRow,
+  type LossPoint,
+  PathStates,
+  PROBE_KINDS,
+  type RowNote,
+} from '../../model/health.ts';
+import { type EdgeStore, LOSS, type StoredEdges } from './edge-store.ts';
+import { indexOfTarget } from './loss-graph.ts';
+import type { Finding } from './peel.ts';
+import type { Suspect } from './suspect.ts';
+import { SYMPTOMS } from './symptoms.ts';
+
+/** A verdict in the making: a finding with its names, before those of one fault are made one. */
+export interface Claim {
+  readonly fault: FaultKind;
+  readonly place: FaultPlace;
+  readonly kinds: ReadonlySet<number>;
+  readonly families: ReadonlySet<IpFamily>;
+  readonly lossPoint: LossPoint | undefined;
+  readonly sinceMs: number | undefined;
+  readonly confidence: number;
+  readonly gain: number;
+  readonly observers: number;
+  readonly sent: number;
+  readonly lost: number;
+  readonly against: number;
+}
+
+/** What a finding is read with. */
+export interface ClaimContext {
+  readonly names: readonly string[];
+  readonly zones: readonly string[];
+  readonly store: EdgeStore;
+  row(node: number): HealthRow | undefined;
+  /** How many nodes observe a node. */
+  observersOf(node: number): number;
+}
+
+/** Notes say what the fault is if so many of the edges that could have one do. */
+const NOTED_SHARE = 0.3;
+/** Loss points tell a direction if so many agree. */
+const DIRECTION_SHARE = 0.8;
+/** One who is watched by one node only: there is nobody else to tell which end is to blame. */
+const LONE_PAIR = 0.5;
+
+/** @param symptom index in `SYMPTOMS`, or `LOSS` */
+export function claimOf(finding: Finding, symptom: number, context: ClaimContext): Claim {
+  const notes = notesOn(finding, context);
+  const noted = commonFault(notes, finding);
+  const place = placeOf(finding.suspect, context, directionOf(finding.suspect, notes, context));
+  const shown = countShown(finding, symptom, context);
+  const lone = finding.suspect.kind === 'pair' && context.observersOf(finding.suspect.to) < 2;
+  return {
+    ...shown,
+    fault: noted ?? ownFault(finding.suspect, symptom, lone),
+    place,
+    lossPoint: commonest(notes.map(({ lossPoint }) => lossPoint)),
+    sinceMs: notes.length === 0 ? undefined : Math.min(...notes.map(({ sinceMs }) => sinceMs)),
+    confidence: confidenceOf(finding, context.names.length) * (lone ? LONE_PAIR : 1),
+    gain: finding.gain,
+    observers: finding.observers,
+  };
+}
+
+function ownFault(suspect: Suspect, symptom: number, lone: boolean): FaultKind {
+  if (symptom === LOSS) return 'loss';
+  const pattern = SYMPTOMS[symptom];
+  const atNode = suspect.kind === 'node' || suspect.kind === 'observed' || lone;
+  return (atNode ? pattern?.fault : pattern?.between) ?? 'drop';
+}
+
+/**
+ * Against chance: among all suspects, one with such a gain is found by chance once in `e^gain / suspects`; and as far as
+ * its edges agree.
+ */
+function confidenceOf({ gain, showing }: Finding, nodes: number): number {
+  const chance = Math.exp(Math.log(3 * nodes + nodes ** 2) - gain);
+  return showing * Math.max(0, 1 - chance);
+}
+
+function placeOf(suspect: Suspect, { names, zones }: ClaimContext, direction: Direction): FaultPlace {
+  const name = (node: number): string => names[node] ?? '';
+  const zone = (index: number): string => zones[index] ?? '';
+  switch (suspect.kind) {
+    case 'node':
+    case 'observed':
+      return { kind: 'node', node: name(suspect.node), direction };
+    case 'observer':
+      return { kind: 'observer', node: name(suspect.node) };
+    case 'pair':
+      return { kind: 'pair', from: name(suspect.from), to: name(suspect.to) };
+    case 'zone':
+    case 'zone-cut':
+      return { kind: 'zone', zone: zone(suspect.zone) };
+    case 'zones':
+    case 'zone-way': {
+      const ends = [suspect.from, suspect.to].map(zone).sort() as [string, string];
+      return { kind: 'zone-pair', from: ends[0], to: ends[1] };
+    }
+    case 'all':
+      return { kind: 'path-class', pathClass: 'host-host' };
+  }
+}
+
+type Direction = 'both' | 'send' | 'receive';
+
+/** Loss points lie on the way to a node, or on its answers' way back: with probes of its own, the other way round. */
+function directionOf(suspect: Suspect, notes: readonly EdgeNote[], { names }: ClaimContext): Direction {
+  if (suspect.kind !== 'node' && suspect.kind !== 'observed') return 'both';
+  const node = names[suspect.node];
+  let [sends, receives] = [0, 0];
+  for (const { peer, lossPoint } of notes) {
+    if (lossPoint === undefined) continue;
+    const toNode = (peer === node) === (lossPoint.leg === 'request');
+    if (toNode) receives++;
+    else sends++;
+  }
+  const least = DIRECTION_SHARE * (sends + receives);
+  if (sends + receives === 0) return 'both';
+  if (receives >= least) return 'receive';
+  return sends >= least ? 'send' : 'both';
+}
+
+interface EdgeNote extends RowNote {
+  readonly from: number;
+}
+
+/** Notes of the edges that show it. */
+function notesOn({ edges }: Finding, { names, row }: ClaimContext): EdgeNote[] {
+  const peersOf = new Map<number, Set<string>>();
+  for (let i = 0; i < edges.length; i += 2) {
+    const from = edges[i] ?? 0;
+    const peers = peersOf.get(from) ?? new Set();
+    peersOf.set(from, peers.add(names[edges[i + 1] ?? 0] ?? ''));
+  }
+  return [...peersOf].flatMap(([from, peers]) =>
+    (row(from)?.notes ?? []).filter(({ peer }) => peers.has(peer)).map((note) => ({ ...note, from })),
+  );
+}
+
+/** The fault that notes agree on; a row has room for few, so that of one with many edges not all can have one. */
+function commonFault(notes: readonly EdgeNote[], { edges, observers }: Finding): FaultKind | undefined {
+  const noted = new Map<string, Set<string>>();
+  for (const { fault, from, peer } of notes)
+    noted.set(fault, (noted.get(fault) ?? new Set()).add(`${from} ${peer}`));
+  const [best] = [...noted].sort((a, b) => b[1].size - a[1].size);
+  if (best === undefined) return undefined;
+  const rows = new Set([...best[1]].map((edge) => edge.split(' ')[0]));
+  const enough = best[1].size >= NOTED_SHARE * (edges.length / 2) || rows.size >= NOTED_SHARE * observers;
+  return enough ? (best[0] as FaultKind) : undefined;
+}
+
+function commonest(points: readonly (LossPoint | undefined)[]): LossPoint | undefined {
+  const counts = new Map<string, { readonly point: LossPoint; count: number }>();
+  for (const point of points) {
+    if (point === undefined) continue;
+    const key = JSON.stringify([point.node, point.hook, point.leg, point.reason]);
+    const entry = counts.get(key) ?? { point, count: 0 };
+    entry.count++;
+    counts.set(key, entry);
+  }
+  return [...counts.values()].sort((a, b) => b.count - a.count)[0]?.point;
+}
+
+type Shown = Pick<Claim, 'kinds' | 'families' | 'sent' | 'lost' | 'against'>;
+
+/** What was really sent and lost on the edges that show it, of which kinds and families. */
+function countShown(finding: Finding, symptom: number, { store }: ClaimContext): Shown {
+  const [kinds, families] = [new Set<number>(), new Set<IpFamily>()];
+  let [sent, lost] = [0, 0];
+  const { edges } = finding;
+  for (let i = 0; i < edges.length; i += 2) {
+    const row = store.edges(edges[i] ?? 0);
+    const at = row === undefined ? -1 : indexOfTarget(row, edges[i + 1] ?? 0);
+    if (row === undefined || at < 0) continue;
+    sent += row.sent[at] ?? 0;
+    lost += row.lost[at] ?? 0;
+    if (symptom !== LOSS) addKinds(row, at, symptom, kinds, families);
+  }
+  // In its own units where it is a state, not a count, that shows it.
+  const against = finding.sent - finding.lost;
+  return { kinds, families, sent, lost, against };
+}
+
+function addKinds(
+  row: StoredEdges,
+  at: number,
+  symptom: number,
+  kinds: Set<number>,
+  families: Set<IpFamily>,
+): void {
+  const own = SYMPTOMS[symptom]?.kinds ?? [];
+  const bad = own.length === 0 ? PathStates.degraded : PathStates.unreachable;
+  for (const family of [4, 6] as const) {
+    const word = (family === 4 ? row.states4[at] : row.states6[at]) ?? 0;
+    const shown = PROBE_KINDS.flatMap((_, kind) => {
+      const isOwn = own.length === 0 || own.includes(kind);
+      return isOwn && ((word >>> (2 * kind)) & 3) === bad ? [kind] : [];
+    });
+    for (const kind of shown) kinds.add(kind);
+    if (shown.length > 0) families.add(family);
+  }
+}

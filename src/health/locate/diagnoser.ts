@@ -1,0 +1,137 @@
+import type {
+  FaultKind,
+  HealthDiagnosis,
+  HealthVerdict,
+  MatrixView,
+  PathReport,
+} from '../../model/health.ts';
+import { PROBE_KINDS } from '../../model/health.ts';
+import type { Instant } from '../state/path-tracker.ts';
+import { type Claim, type ClaimContext, claimOf } from './claims.ts';
+import { EdgeStore, LOSS } from './edge-store.ts';
+import { follows, gravityOf, mergeClaims } from './merge.ts';
+import { noteClaims } from './note-claims.ts';
+import { type PeelOptions, peel } from './peel.ts';
+import { Standing } from './standing.ts';
+import { SYMPTOMS } from './symptoms.ts';
+import { zonesOf } from './zones.ts';
+
+export interface DiagnoserOptions {
+  /** A row that was not renewed for so long counts for nothing, and its node is silent. Default 20 s. */
+  readonly oldMs?: number | undefined;
+}
+
+const OLD_MS = 20_000;
+/** More than this part of the rows missing leaves too much unseen to call it healthy. */
+const SILENT_SHARE = 0.2;
+/** Of what states tell: chance cannot do it, so that all that is asked is that the places agree. */
+const STATE_PEEL: PeelOptions = { floor: 2e-5, ceiling: 2e-5 };
+/** What stands is kept down to this part of the gain that it took. */
+const KEEP_GAIN = { gain: 15, pairGain: 21 };
+const NEW_GAIN = { gain: 25, pairGain: 35 };
+
+/** Faults with which traffic still gets through. */
+const LESSER: ReadonlySet<FaultKind> = new Set([
+  'agent-hung',
+  'loss',
+  'slow',
+  'icmp-filtered',
+  'http-filtered',
+]);
+
+/**
+ * From the rows of the cluster to what is broken. In steps:
+ *
+ * 1. rows that are old are left out: what a dead node saw last is no news;
+ * 2. what each cell's states come to is a symptom; the places of each symptom, and of plain loss, are found by `peel`;
+ * 3. notes of the observers say what the fault is, and in which direction;
+ * 4. claims of one fault are made one verdict;
+ * 5. verdicts of counts, and of single pairs, must stand for a while before they are told, and fade later than they came.
+ */
+export class Diagnoser {
+  readonly #oldMs: number;
+  readonly #store = new EdgeStore();
+  readonly #standing = new Standing();
+
+  constructor(options: DiagnoserOptions = {}) {
+    this.#oldMs = options.oldMs ?? OLD_MS;
+  }
+
+  /** @param own all paths of this node: since when they are as they are */
+  diagnose(matrix: MatrixView, own: readonly PathReport[], at: Instant): HealthDiagnosis {
+    const silent = this.#silentNodes(matrix);
+    const silentNames = new Set(silent.map(({ node }) => node));
+    this.#store.update(matrix, (node) => !silentNames.has(node));
+    const zoneByName = new Map(matrix.nodes.map(({ name, zone }) => [name, zone]));
+    const context = { nodes: zoneByName.size, zoneOf: (node: string) => zoneByName.get(node) };
+    const admitted = this.#claims(matrix, silentNames).filter((claim) => this.#standing.admits(claim));
+    const claims = mergeClaims(admitted, context);
+    const standing = this.#standing.take(claims, at, (claim, from) => follows(claim, from, context));
+    const verdicts = standing.map(({ claim, sinceMs }) => {
+      return verdictOf(claim, Math.min(sinceMs, ownSinceMs(claim, own) ?? sinceMs));
+    });
+    verdicts.sort((a, b) => gravityOf(a.fault) - gravityOf(b.fault) || b.confidence - a.confidence);
+    return { state: this.#stateOf(matrix, verdicts, silent.length), verdicts, silent, atMs: at.wallMs };
+  }
+
+  #silentNodes(matrix: MatrixView): HealthDiagnosis['silent'] {
+    return matrix.nodes.flatMap(({ name: node }) => {
+      const ageMs = matrix.ageMs(node);
+      return ageMs === undefined || ageMs > this.#oldMs ? [{ node, ageMs }] : [];
+    });
+  }
+
+  #claims(matrix: MatrixView, silent: ReadonlySet<string>): Claim[] {
+    const { nodes } = matrix;
+    const zones = zonesOf(nodes);
+    const context: ClaimContext = {
+      names: nodes.map(({ name }) => name),
+      zones: zones.names,
+      store: this.#store,
+      row: (node) => {
+        const name = nodes[node]?.name ?? '';
+        return silent.has(name) ? undefined : matrix.row(name);
+      },
+      observersOf: (node) => this.#store.observersOf(node),
+    };
+    const any = this.#store.any();
+    const claims: Claim[] = [];
+    const find = (symptom: number, options: PeelOptions): void => {
+      const found = peel(this.#store.graph(symptom), { ...options, zones: zones.ofNode });
+      for (const finding of found) claims.push(claimOf(finding, symptom, context));
+    };
+    SYMPTOMS.forEach((_, symptom) => {
+      if ((any & (1 << symptom)) !== 0) find(symptom, { ...STATE_PEEL, ...NEW_GAIN });
+    });
+    find(LOSS, KEEP_GAIN);
+    claims.push(...noteClaims(claims, context));
+    return claims;
+  }
+
+  #stateOf(matrix: MatrixView, verdicts: readonly HealthVerdict[], silent: number): HealthDiagnosis['state'] {
+    if (verdicts.some(({ fault }) => !LESSER.has(fault))) return 'broken';
+    if (verdicts.length > 0) return 'degraded';
+    if (silent > SILENT_SHARE * matrix.nodes.length) return 'unknown';
+    return this.#store.everybodySeen(matrix) ? 'healthy' : 'unknown';
+  }
+}
+
+function verdictOf(claim: Claim, sinceMs: number): HealthVerdict {
+  const { fault, place, lossPoint, confidence, observers, sent, lost, against } = claim;
+  const kinds = [...claim.kinds].sort((a, b) => a - b).map((kind) => PROBE_KINDS[kind]?.name ?? '');
+  const families = [...claim.families].sort();
+  const evidence = { observers, sent, lost, against };
+  return { fault, place, kinds, families, lossPoint, sinceMs, confidence, evidence };
+}
+
+/** Since when our own paths that the claim is of do not do well. */
+function ownSinceMs({ place, kinds }: Claim, own: readonly PathReport[]): number | undefined {
+  const peer = place.kind === 'node' ? place.node : place.kind === 'pair' ? place.to : undefined;
+  const bad = own.filter(
+    ({ path, state }) =>
+      (state === 'unreachable' || state === 'degraded') &&
+      path.peer === peer &&
+      (kinds.size === 0 || kinds.has(path.kind)),
+  );
+  return bad.length === 0 ? undefined : Math.min(...bad.map(({ sinceMs }) => sinceMs));
+}

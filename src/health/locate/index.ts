@@ -1,0 +1,1 @@
+export { Diagnoser, type DiagnoserOptions } from './diagnoser.ts';

@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { FaultKind, FaultPlace } from '../../src/model/health.ts';
+import { verdictText } from '../../src/view/health-diagnosis.ts';
+
+const FAULTS: readonly FaultKind[] = [
+  'node-down',
+  'agent-hung',
+  'stack-hung',
+  'loss',
+  'slow',
+  'mtu-black-hole',
+  'policy-drop',
+  'route-missing',
+  'nic-drop',
+  'drop',
+  'icmp-filtered',
+  'http-filtered',
+  'canary-open',
+];
+const PLACES: readonly FaultPlace[] = [
+  { kind: 'node', node: 'n1', direction: 'both' },
+  { kind: 'node', node: 'n1', direction: 'send' },
+  { kind: 'pair', from: 'n1', to: 'n2' },
+  { kind: 'zone', zone: 'z1' },
+  { kind: 'zone-pair', from: 'z1', to: 'z2' },
+  { kind: 'zone-pair', from: 'z1', to: 'z1' },
+  { kind: 'path-class', pathClass: 'host-endpoint' },
+  { kind: 'observer', node: 'n1' },
+];
+const NAMES: Readonly<Record<FaultPlace['kind'], readonly string[]>> = {
+  node: ['n1'],
+  pair: ['n1', 'n2'],
+  zone: ['z1'],
+  'zone-pair': ['z1'],
+  'path-class': [],
+  observer: ['n1'],
+};
+
+const plain = { kinds: [], families: [], lossPoint: undefined };
+
+describe('the text of a verdict', () => {
+  it('is one sentence that names the place, and a next step, for every fault at every place', () => {
+    for (const fault of FAULTS) {
+      for (const place of PLACES) {
+        const { what, next } = verdictText({ ...plain, fault, place });
+        assert.match(what, /^[A-Z][^.]*\.$/, `${fault} ${place.kind}`);
+        for (const name of NAMES[place.kind])
+          assert.ok(what.includes(name), `${fault} ${place.kind}: ${what}`);
+        assert.ok(next.length > 0, `${fault} ${place.kind}`);
+      }
+    }
+  });
+
+  it('tells families, kinds and where packets were seen last', () => {
+    const { what, details } = verdictText({
+      fault: 'policy-drop',
+      place: { kind: 'pair', from: 'n1', to: 'n2' },
+      kinds: ['policy-allowed/http'],
+      families: [6],
+      lossPoint: { node: 'n2', hook: 'to_pod', leg: 'request', reason: 'Policy denied' },
+    });
+    assert.equal(what, 'A policy drops packets on the way from n1 to n2.');
+    assert.deepEqual(details, [
+      'only over IPv6',
+      'paths: policy-allowed/http',
+      'requests were seen last on n2 at to_pod: Policy denied',
+    ]);
+  });
+
+  it('sends the reader to the way between two nodes', () => {
+    const { next } = verdictText({ ...plain, fault: 'loss', place: { kind: 'pair', from: 'n1', to: 'n2' } });
+    assert.ok(next.some((step) => step.startsWith('ciliate health path n1 n2')));
+    assert.ok(next.some((step) => step.startsWith('ciliate monitor --type drop on n1')));
+  });
+});

@@ -55,8 +55,6 @@ export interface Health {
   probeNow(): Promise<HealthStatusResponse>;
   /** Probes the paths to some peers now, and tells what came of these probes. */
   probe(peers: readonly string[], options: ProbeRunOptions): Promise<ProbeRun>;
-  /** What is broken in the cluster; absent where nothing judges. */
-  diagnosis?(): HealthDiagnosis;
   /** All paths, or those to one peer, with all that is known of them. */
   reports(peer?: string): PathReport[];
   /** What is told to the other nodes of a peer. */
@@ -286,7 +284,7 @@ class HealthAgent implements Health {
   diagnosis(): HealthDiagnosis {
     const at = this.#now();
     if (this.#diagnosis === undefined || at.nowMs - this.#diagnosis.nowMs >= DIAGNOSIS_MS) {
-      const diagnosis = this.#diagnoser.diagnose(this.matrix(), this.reports(), at);
+      const diagnosis = this.#diagnoser.diagnose(this.matrix(), (peer) => this.reports(peer), at);
       this.#diagnosis = { diagnosis, nowMs: at.nowMs };
     }
     return this.#diagnosis.diagnosis;

@@ -7,6 +7,7 @@ import type { HealthPathReport, HealthResponse, StatusResponse } from '../api/sc
 import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { formatDuration } from '../view/duration.ts';
+import { verdictText } from '../view/health-diagnosis.ts';
 import { addProbeRoute, addReadRoutes, HealthReader } from './api/routes.ts';
 import type { Health } from './health.ts';
 import type { HealthMetrics } from './metrics.ts';
@@ -57,7 +58,7 @@ function healthReader(deps: HealthServerDeps): HealthReader {
     wallMs,
     startedMs,
     askPeer,
-    words: ({ fault }) => ({ what: fault, details: [], next: [] }),
+    words: verdictText,
   });
 }
 

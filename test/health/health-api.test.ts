@@ -154,9 +154,14 @@ describe('the health API beyond that of Cilium', () => {
     );
   });
 
-  it('says that nothing judges, where nothing does', async () => {
+  it('judges by its own paths alone, where no other row is known, but does not call it healthy', async () => {
     const { call } = await running(three);
-    assert.equal((await call('/diagnosis')).status, 501);
+    const { status, body } = await call('/diagnosis');
+    assert.equal(status, 200);
+    assert.ok(Check(Api.HealthDiagnosis, body), JSON.stringify(body));
+    const { state, verdicts, silent } = body as Api.HealthDiagnosis;
+    assert.deepEqual([state, verdicts], ['unknown', []]);
+    assert.deepEqual(silent, [{ node: 'n2' }, { node: 'n3' }]);
   });
 
   it('tells a diagnosis with its verdicts', async () => {
@@ -218,7 +223,7 @@ describe('a readiness gate', () => {
     assert.match(String((body as Api.HealthReadiness).reasons), /node-down \(99 % sure\)/);
   });
 
-  it('shuts when the node does not reach a peer that nobody blames', async () => {
+  it('shuts when the node does not reach a peer, and nobody can tell which of the two it is', async () => {
     const bench = await running(three);
     for (const probe of [bench.icmp, bench.http]) {
       probe.answer = (address) => (address === '10.0.0.3' ? lost : reply(20_000));
@@ -226,7 +231,7 @@ describe('a readiness gate', () => {
     await bench.clock.pass(HTTP_ROUND_MS);
     const { status, body } = await bench.call('/ready');
     assert.equal(status, 503);
-    assert.deepEqual((body as Api.HealthReadiness).reasons, ['n1 does not reach n3']);
+    assert.deepEqual((body as Api.HealthReadiness).reasons, ['node-down from n1 to n3 (50 % sure)']);
   });
 });
 

@@ -10,7 +10,7 @@ const WALL_MS = Date.UTC(2026, 0, 1);
 function diagnosed(world: World, diagnoser = new Diagnoser()): HealthDiagnosis {
   let diagnosis: HealthDiagnosis | undefined;
   for (const nowMs of [0, 1000, 2000])
-    diagnosis = diagnoser.diagnose(world, [], { nowMs, wallMs: WALL_MS + nowMs });
+    diagnosis = diagnoser.diagnose(world, () => [], { nowMs, wallMs: WALL_MS + nowMs });
   assert.ok(diagnosis !== undefined);
   return diagnosis;
 }
@@ -51,7 +51,7 @@ describe('the diagnosis of a cluster', () => {
   it('is at once a dead node when most say so', () => {
     const world = new World(names(8));
     world.see = (_, to) => (to === 'n03' ? { states: DEAD } : {});
-    const diagnosis = new Diagnoser().diagnose(world, [], { nowMs: 0, wallMs: WALL_MS });
+    const diagnosis = new Diagnoser().diagnose(world, () => [], { nowMs: 0, wallMs: WALL_MS });
     assert.deepEqual(diagnosis.verdicts.map(brief), ['node-down node n03 both']);
   });
 

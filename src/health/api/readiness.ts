@@ -6,7 +6,7 @@ import { columnOf, reaches } from './cells.ts';
 export interface ReadinessInput {
   readonly node: string;
   readonly view: MatrixView;
-  readonly diagnosis: HealthDiagnosis | undefined;
+  readonly diagnosis: HealthDiagnosis;
   /** Realtime. */
   readonly wallMs: number;
 }
@@ -29,9 +29,9 @@ function some(names: readonly string[]): string {
 /** Whether somebody else is to blame for what goes wrong between it and our node: a fault is there, or most do not reach it. */
 function blames({ node, view, diagnosis }: ReadinessInput): (other: string) => boolean {
   const faulty = new Set(
-    (diagnosis?.verdicts ?? []).flatMap(({ place }) => named(place)).filter((name) => name !== node),
+    diagnosis.verdicts.flatMap(({ place }) => named(place)).filter((name) => name !== node),
   );
-  for (const { node: silent } of diagnosis?.silent ?? []) faulty.add(silent);
+  for (const { node: silent } of diagnosis.silent) faulty.add(silent);
   return (other) => {
     if (faulty.has(other)) return true;
     const seen = [...columnOf(view, other)].filter(([observer]) => observer !== node);
@@ -66,7 +66,7 @@ function reachReasons(input: ReadinessInput): string[] {
 }
 
 function verdictReasons({ node, diagnosis }: ReadinessInput): string[] {
-  return (diagnosis?.verdicts ?? [])
+  return diagnosis.verdicts
     .filter(({ place }) => named(place).includes(node))
     .map(({ fault, place, confidence }) => {
       const way = place.kind === 'pair' ? ` from ${place.from} to ${place.to}` : '';

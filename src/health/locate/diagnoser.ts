@@ -21,6 +21,9 @@ export interface DiagnoserOptions {
   readonly oldMs?: number | undefined;
 }
 
+/** All paths of this node to a peer. */
+export type OwnPaths = (peer: string) => readonly PathReport[];
+
 const OLD_MS = 20_000;
 /** More than this part of the rows missing leaves too much unseen to call it healthy. */
 const SILENT_SHARE = 0.2;
@@ -57,8 +60,8 @@ export class Diagnoser {
     this.#oldMs = options.oldMs ?? OLD_MS;
   }
 
-  /** @param own all paths of this node: since when they are as they are */
-  diagnose(matrix: MatrixView, own: readonly PathReport[], at: Instant): HealthDiagnosis {
+  /** @param own the paths of this node to a peer: since when they are as they are */
+  diagnose(matrix: MatrixView, own: OwnPaths, at: Instant): HealthDiagnosis {
     const silent = this.#silentNodes(matrix);
     const silentNames = new Set(silent.map(({ node }) => node));
     this.#store.update(matrix, (node) => !silentNames.has(node));
@@ -125,13 +128,11 @@ function verdictOf(claim: Claim, sinceMs: number): HealthVerdict {
 }
 
 /** Since when our own paths that the claim is of do not do well. */
-function ownSinceMs({ place, kinds }: Claim, own: readonly PathReport[]): number | undefined {
+function ownSinceMs({ place, kinds }: Claim, own: OwnPaths): number | undefined {
   const peer = place.kind === 'node' ? place.node : place.kind === 'pair' ? place.to : undefined;
-  const bad = own.filter(
+  const bad = (peer === undefined ? [] : own(peer)).filter(
     ({ path, state }) =>
-      (state === 'unreachable' || state === 'degraded') &&
-      path.peer === peer &&
-      (kinds.size === 0 || kinds.has(path.kind)),
+      (state === 'unreachable' || state === 'degraded') && (kinds.size === 0 || kinds.has(path.kind)),
   );
   return bad.length === 0 ? undefined : Math.min(...bad.map(({ sinceMs }) => sinceMs));
 }

@@ -6,6 +6,7 @@
  */
 #include "lib/slow.h"
 
+#define VLAN_NUMBER 0x0fff
 #define LINK_LOCAL4 0xa9fe /* 169.254.0.0/16 */
 
 /* False for groups, broadcast, loopback and addresses of the link: what a network needs to come up. */
@@ -51,13 +52,28 @@ static __always_inline bool is_exempt(const struct flow *flow)
 	       flow->icmp_type == 149 || (flow->icmp_type >= 151 && flow->icmp_type <= 153);
 }
 
+/*
+ * Whether the frame is one of a VLAN, whose devices have names of their own. Number 0 is no VLAN but a
+ * priority (IEEE 802.1Q): the stack takes such a frame for an untagged one.
+ */
+static __always_inline bool of_vlan(const struct __sk_buff *ctx)
+{
+	return ctx->vlan_present && (ctx->vlan_tci & VLAN_NUMBER);
+}
+
+/* Whether a tag is left behind the one that was taken off: the stack would take off that one too. */
+static __always_inline bool tagged_twice(const struct __sk_buff *ctx)
+{
+	return ctx->protocol == CTX_8021Q || ctx->protocol == CTX_8021AD;
+}
+
 /* A judgement of a packet that may be about the node, with its addresses; NULL where there is none. */
 static __always_inline struct judgement *host_judgement(struct __sk_buff *ctx, __u8 hook, __u8 direction)
 {
 	struct endpoint *host = endpoint_get(0);
 	struct judgement *judgement;
 
-	if (!host || !host->id || ctx->vlan_present)
+	if (!host || !host->id || of_vlan(ctx))
 		return NULL;
 	if (ctx->protocol != CTX_IPV4 && ctx->protocol != CTX_IPV6)
 		return NULL;
@@ -166,7 +182,7 @@ static __always_inline bool host_fast(struct __sk_buff *ctx, __u32 hook)
 {
 	struct endpoint *host = endpoint_get(0);
 
-	if (!host || !host->id || ctx->vlan_present)
+	if (!host || !host->id || of_vlan(ctx))
 		return false;
 	if (ctx->protocol == CTX_IPV4 ? !host_tracked4(ctx, hook)
 				      : ctx->protocol != CTX_IPV6 || !host_tracked6(ctx, hook))
@@ -178,12 +194,26 @@ static __always_inline bool host_fast(struct __sk_buff *ctx, __u32 hook)
 	return true;
 }
 
+/* Returns a verdict. */
+static __always_inline int drop_tagged_twice(struct __sk_buff *ctx)
+{
+	struct endpoint *host = endpoint_get(0);
+	struct judgement *judgement;
+
+	if (!host || !host->id || of_vlan(ctx))
+		return VERDICT_NEXT;
+	judgement = judgement_begin(HOOK_TO_HOST, DIR_INGRESS);
+	return judgement ? finish(ctx, judgement, -DROP_VLAN_FILTERED) : VERDICT_DROP;
+}
+
 SUBPROGRAM int judge_to_host(struct __sk_buff *ctx)
 {
 	struct judgement *judgement = host_judgement(ctx, HOOK_TO_HOST, DIR_INGRESS);
 	struct scratch *scratch = scratch_get();
 	struct address_entry *entry;
 
+	if (tagged_twice(ctx))
+		return drop_tagged_twice(ctx);
 	if (!judgement || !scratch)
 		return VERDICT_NEXT;
 	entry = address_lookup(&judgement->flow.destination, judgement->flow.v6);
@@ -194,11 +224,15 @@ SUBPROGRAM int judge_to_host(struct __sk_buff *ctx)
 											      : VERDICT_NEXT;
 }
 
-/* tcx ingress of a device to other nodes, behind from_netdev: what comes for the node itself. */
+/*
+ * tcx ingress of a device to other nodes, behind from_netdev: what comes for the node itself. A frame to a
+ * group of the link is looked at as well, since the stack takes datagrams of such; what is for another
+ * machine it drops.
+ */
 SEC("tc")
 int to_host(struct __sk_buff *ctx)
 {
-	if (ctx->pkt_type != PACKET_HOST || host_fast(ctx, HOOK_TO_HOST))
+	if (ctx->pkt_type == PACKET_OTHERHOST || host_fast(ctx, HOOK_TO_HOST))
 		return VERDICT_NEXT;
 	return judge_to_host(ctx);
 }

@@ -31,9 +31,11 @@
 #define be32_bits(x) ((__force __u32)(x))
 
 /* What `protocol` of a __sk_buff can be: network order in a plain number. */
-#define CTX_ARP	 ((__force __u32)bpf_htons(ETH_P_ARP))
-#define CTX_IPV4 ((__force __u32)bpf_htons(ETH_P_IP))
-#define CTX_IPV6 ((__force __u32)bpf_htons(ETH_P_IPV6))
+#define CTX_ARP	   ((__force __u32)bpf_htons(ETH_P_ARP))
+#define CTX_8021Q  ((__force __u32)bpf_htons(ETH_P_8021Q))
+#define CTX_8021AD ((__force __u32)bpf_htons(ETH_P_8021AD))
+#define CTX_IPV4   ((__force __u32)bpf_htons(ETH_P_IP))
+#define CTX_IPV6   ((__force __u32)bpf_htons(ETH_P_IPV6))
 
 /*
  * A global function: the verifier judges it once, by its signature, and not again on every path that calls

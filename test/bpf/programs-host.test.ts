@@ -141,6 +141,25 @@ describePrograms("the node's own policy", (cases) => {
     }
   });
 
+  it('judges frames to a group of the link too: the stack takes their datagrams if the address is its own', async () => {
+    await inward(ssh);
+    for (const first of [0xff, 0x01])
+      assertDropped(
+        receive(address.world, udp(1, 2), { destinationMac: new Uint8Array(6).fill(first) }),
+        DropReason.policy,
+      );
+    const another = receive(address.world, udp(1, 2), { destinationMac: new Uint8Array(6).fill(0x02) });
+    assert.equal(another.verdict, 'next', 'the stack drops what is for another machine');
+  });
+
+  it('drops frames with a tag within a tag, of which the stack takes off those of no VLAN', async () => {
+    const nested = { ethertype: 0x8100 };
+    assert.equal(receive(address.peer, tcp(EPHEMERAL, SSH, syn), nested).verdict, 'next', 'without a policy');
+    await inward(ssh);
+    for (const ethertype of [0x8100, 0x88a8])
+      assertDropped(receive(address.peer, tcp(EPHEMERAL, SSH, syn), { ethertype }), DropReason.vlanFiltered);
+  });
+
   it('drops what comes from outside with the address of an endpoint', async () => {
     await inward(ssh);
     assertDropped(receive(address.a, tcp(1, SSH, syn)), DropReason.invalidSip);

@@ -8,3 +8,5 @@ export const KEEP_ALIVE_MS = 5000;
 /** Each costs some 10 KB; peers in a cluster of thousands do not come at once. */
 export const CONNECTIONS_MAX = 512;
 export const REQUESTS_A_CONNECTION = 100;
+/** Requests with a body that are read at once, over all routes: each holds its body in memory. */
+export const ROUTE_REQUESTS_MAX = 16;

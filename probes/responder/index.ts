@@ -4,4 +4,6 @@ export {
   type ResponderCounters,
   type ResponderListen,
   type ResponderOptions,
+  type ResponderRoute,
+  type RouteAnswer,
 } from './responder.ts';

@@ -10,6 +10,9 @@ import {
   REQUEST_TIMEOUT_MS,
   REQUESTS_A_CONNECTION,
 } from './constants.ts';
+import { type ResponderRoute, RouteRequests } from './routes.ts';
+
+export type { ResponderRoute, RouteAnswer } from './routes.ts';
 
 /** Where to answer: a descriptor that listens already (the responder then owns it), or an address. */
 export type ResponderListen =
@@ -20,6 +23,8 @@ export interface ResponderOptions {
   readonly listen: readonly ResponderListen[];
   readonly requestTimeoutMs?: number | undefined;
   readonly connectionsMax?: number | undefined;
+  /** What is answered beside the probes. */
+  readonly routes?: readonly ResponderRoute[] | undefined;
 }
 
 export interface ResponderCounters {
@@ -44,10 +49,12 @@ class HttpResponder implements Responder {
   readonly #options: ResponderOptions;
   readonly #servers: Server[] = [];
   readonly #counters = { answered: 0, notFound: 0, refused: 0, dropped: 0 };
+  readonly #routes: RouteRequests;
   #stopping: Promise<void> | undefined;
 
   constructor(options: ResponderOptions) {
     this.#options = options;
+    this.#routes = new RouteRequests(options.routes ?? []);
   }
 
   async start(): Promise<void> {
@@ -94,6 +101,8 @@ class HttpResponder implements Responder {
 
   #answer(request: IncomingMessage, response: ServerResponse): void {
     const path = (request.url ?? '').split('?', 1)[0] ?? '';
+    response.sendDate = false;
+    if (this.#routes.take(path, request, response)) return;
     const known = HELLO_PATHS.has(path);
     const readable = request.method === 'GET' || request.method === 'HEAD';
     const hasBody =
@@ -103,7 +112,6 @@ class HttpResponder implements Responder {
     if (status === 200) this.#counters.answered++;
     else if (status === 404) this.#counters.notFound++;
     else this.#counters.refused++;
-    response.sendDate = false;
     // A body is not read: the connection ends with the answer.
     const headers = status === 413 ? { connection: 'close' } : status === 405 ? { allow: 'GET, HEAD' } : {};
     response.writeHead(status, { ...headers, 'content-length': 0 }).end();

@@ -12,7 +12,7 @@ import {
 } from '../model/health.ts';
 import type { Clock } from './clock.ts';
 import { Diagnoser } from './locate/index.ts';
-import { Mesh, notesOf, type PackedMatrix } from './mesh/index.ts';
+import { Mesh, notesOf, type PackedMatrix, type RowService, type RowTransport } from './mesh/index.ts';
 import type { NodeProvider, NodeView } from './node-view.ts';
 import { PathBook } from './path-book.ts';
 import { type ProbeInterval, periodMs } from './plan/interval.ts';
@@ -41,6 +41,8 @@ export interface HealthDeps {
   readonly log: Logger;
   /** The node list has changed: whom the echo responder may answer. */
   readonly onNodes?: ((view: NodeView) => void) | undefined;
+  /** How rows come from other nodes and go there; undefined: only our own is known. */
+  readonly rows?: RowTransport | undefined;
 }
 
 /** Measures reachability and latency from this node to every node and health endpoint. */
@@ -71,6 +73,8 @@ export interface Health {
   matrix(): PackedMatrix;
   /** What is broken in the cluster, as of the last second or the last change of a state. */
   diagnosis(): HealthDiagnosis;
+  /** Answers the messages with which other nodes exchange rows. */
+  readonly rows: RowService;
   /** From one probe of an address to the next, ms. */
   intervalMs(): number;
   readiness(kind: string, family: IpFamily): ProbeReadiness;
@@ -88,7 +92,7 @@ class HealthAgent implements Health {
   readonly #options: HealthOptions;
   readonly #deps: HealthDeps;
   readonly #book: PathBook;
-  readonly #mesh: Mesh;
+  readonly rows: Mesh;
   readonly #diagnoser = new Diagnoser();
   #diagnosis: { readonly diagnosis: HealthDiagnosis; readonly nowMs: number } | undefined;
   readonly #history: PathChange[] = [];
@@ -110,10 +114,11 @@ class HealthAgent implements Health {
       () => this.#now(),
       (change) => this.#changed(change),
     );
-    this.#mesh = new Mesh({
+    this.rows = new Mesh({
       clock: deps.clock,
       cell: (peer) => this.cell(peer),
       notes: () => notesOf(this.reports()),
+      transport: deps.rows,
     });
   }
 
@@ -131,14 +136,14 @@ class HealthAgent implements Health {
     await nodes.start();
     this.#plan();
     this.#tick();
-    this.#mesh.start();
+    this.rows.start();
   }
 
   async stop(): Promise<void> {
     this.#running = false;
     this.#cancelTick?.();
     this.#cancelPlan?.();
-    this.#mesh.stop();
+    await this.rows.stop();
     await this.#deps.nodes.stop();
     await Promise.all(this.#deps.probers.map((prober) => prober.stop()));
   }
@@ -175,7 +180,7 @@ class HealthAgent implements Health {
     const options = { ...this.#options.plan, periodMs: this.#periodMs };
     const plan = planPaths(view.nodes, view.self, options, (path) => this.#canProbe(path, view.self));
     this.#book.follow(plan, at);
-    this.#mesh.follow(view, watchedPeers(view.nodes, view.self, options));
+    this.rows.follow(view, watchedPeers(view.nodes, view.self, options));
     this.#deps.onNodes?.(view);
   }
 
@@ -203,7 +208,7 @@ class HealthAgent implements Health {
     const fields = { peer, path: PROBE_KINDS[path.kind]?.name, address, from, to, reason };
     if (to === 'unreachable') this.#deps.log.warn(fields, 'path is unreachable');
     else if (from !== 'unknown' || to !== 'reachable') this.#deps.log.info(fields, `path is ${to}`);
-    this.#mesh.pathChanged(peer);
+    this.rows.pathChanged(change);
     this.#diagnosis = undefined;
     for (const listener of this.#listeners) listener(change);
   }
@@ -278,7 +283,7 @@ class HealthAgent implements Health {
   }
 
   matrix(): PackedMatrix {
-    return this.#mesh.matrix();
+    return this.rows.matrix();
   }
 
   diagnosis(): HealthDiagnosis {

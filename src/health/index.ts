@@ -2,7 +2,12 @@ export { createAgentNodes } from './agent-nodes.ts';
 export { type Clock, systemClock } from './clock.ts';
 export { EngineProber } from './engine-prober.ts';
 export { createHealth, type Health, type HealthDeps, type HealthOptions } from './health.ts';
-export { createHealthMetrics, type HealthMetrics, type MetricsNames } from './metrics.ts';
+export { createHttpTransport, rowRoutes } from './mesh/index.ts';
+export {
+  createHealthMetrics,
+  type HealthMetrics,
+  type MetricsNames,
+} from './metrics.ts';
 export type { NodeProvider, NodeView } from './node-view.ts';
 export type { ProbeInterval } from './plan/interval.ts';
 export { LOOPBACK, ProbeDevices } from './probe-devices.ts';

@@ -206,20 +206,22 @@ export function cellState(cell: HealthCell, family: IpFamily, kindIndex: number)
 const STATE_NAMES: readonly PathState[] = ['unknown', 'reachable', 'degraded', 'unreachable'];
 
 /** What is broken. Each has one text and one next step in `src/view`. */
-export type FaultKind =
-  | 'node-down'
-  | 'agent-hung'
-  | 'stack-hung'
-  | 'loss'
-  | 'slow'
-  | 'mtu-black-hole'
-  | 'policy-drop'
-  | 'route-missing'
-  | 'nic-drop'
-  | 'drop'
-  | 'icmp-filtered'
-  | 'http-filtered'
-  | 'canary-open';
+export const FAULT_KINDS = [
+  'node-down',
+  'agent-hung',
+  'stack-hung',
+  'loss',
+  'slow',
+  'mtu-black-hole',
+  'policy-drop',
+  'route-missing',
+  'nic-drop',
+  'drop',
+  'icmp-filtered',
+  'http-filtered',
+  'canary-open',
+] as const;
+export type FaultKind = (typeof FAULT_KINDS)[number];
 
 /** Where it is broken. `observer`: the node that complains is the fault. */
 export type FaultPlace =

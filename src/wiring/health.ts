@@ -1,5 +1,6 @@
 import { closeSync } from 'node:fs';
 import { type ProbeEngine, Routes } from '../../probes/engine/index.ts';
+import { HEALTH_PORT } from '../../probes/http/index.ts';
 import { createResponder, type ResponderListen } from '../../probes/responder/index.ts';
 import type { ApiAddress } from '../api/address.ts';
 import { AgentClient } from '../api/client.ts';
@@ -14,6 +15,7 @@ import {
   createHealth,
   createHealthApp,
   createHealthMetrics,
+  createHttpTransport,
   createMetricsApp,
   createStaticNodes,
   EngineProber,
@@ -24,6 +26,7 @@ import {
   type NodeProvider,
   ProbeDevices,
   type ProbeInterval,
+  rowRoutes,
   systemClock,
 } from '../health/index.ts';
 import { keepPidFile, listenOnTcp, Releases } from './health-parts.ts';
@@ -123,6 +126,7 @@ function makeParts(options: HealthProcessOptions, endpointFd: number | undefined
       clock: systemClock,
       log,
       onNodes: (view) => devices.follow(view),
+      rows: createHttpTransport({ port: options.port ?? HEALTH_PORT, sources: options.sources }),
     },
   );
   return { health, metrics, agent, devices };
@@ -164,7 +168,7 @@ export async function startHealthProcess(options: HealthProcessOptions): Promise
   const endpointFd = openNetns(options.endpointNetns);
   if (endpointFd !== undefined) releases.push(() => closeSync(endpointFd));
   const parts = makeParts(options, endpointFd);
-  const responder = createResponder({ listen: options.listen });
+  const responder = createResponder({ listen: options.listen, routes: rowRoutes(parts.health.rows) });
   try {
     await responder.start();
     releases.push(() => responder.stop());

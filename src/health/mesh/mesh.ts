@@ -1,9 +1,11 @@
-import type { HealthCell, RowNote } from '../../model/health.ts';
+import type { HealthCell, PathChange, RowNote } from '../../model/health.ts';
 import type { Clock } from '../clock.ts';
 import type { NodeView } from '../node-view.ts';
+import { Exchange, type ExchangeCounters, type RowRequest, type RowTransport } from './exchange.ts';
 import { matrixView, type PackedMatrix } from './matrix.ts';
 import { NodeDirectory } from './node-directory.ts';
 import { OwnRow } from './own-row.ts';
+import { RowFormatError } from './row-bytes.ts';
 import { RowStore } from './row-store.ts';
 
 export interface MeshDeps {
@@ -12,31 +14,54 @@ export interface MeshDeps {
   readonly cell: (peer: string) => HealthCell | undefined;
   /** What else it found out, the gravest first. */
   readonly notes: () => readonly RowNote[];
+  /** How other nodes are reached; undefined: our node keeps its row to itself. */
+  readonly transport?: RowTransport | undefined;
+  /** Many nodes in one process, with the same list, have one directory in common. */
+  readonly directory?: NodeDirectory | undefined;
+  /** 0 to below 1. */
+  readonly random?: (() => number) | undefined;
 }
+
+/** What is said to a node that sent a message. */
+export type MeshAnswer =
+  | { readonly kind: 'answer'; readonly body: Uint8Array }
+  | { readonly kind: 'malformed'; readonly reason: string };
 
 const TICK_MS = 1000;
 
 /** The rows of the cluster at this node: its own, which it makes, and those of the others. */
 export class Mesh {
   readonly #deps: MeshDeps;
-  readonly #directory = new NodeDirectory();
-  readonly #store = new RowStore(this.#directory);
+  readonly #directory: NodeDirectory;
+  readonly #store: RowStore;
   readonly #own: OwnRow;
+  readonly #exchange: Exchange | undefined;
   #self = '';
   #cancelTick: (() => void) | undefined;
 
   constructor(deps: MeshDeps) {
     this.#deps = deps;
+    this.#directory = deps.directory ?? new NodeDirectory();
+    this.#store = new RowStore(this.#directory);
     this.#own = new OwnRow({ ...deps, directory: this.#directory, store: this.#store });
+    this.#exchange = this.#makeExchange(deps);
+  }
+
+  #makeExchange({ clock, transport, random = Math.random }: MeshDeps): Exchange | undefined {
+    if (transport === undefined) return undefined;
+    const [directory, store] = [this.#directory, this.#store];
+    return new Exchange({ clock, directory, store, transport, random, own: () => this.#own.row?.slot });
   }
 
   start(): void {
     this.#tick();
+    this.#exchange?.start();
   }
 
-  /** May be called twice. */
-  stop(): void {
+  /** Resolves when nothing is under way any more. May be called twice. */
+  async stop(): Promise<void> {
     this.#cancelTick?.();
+    await this.#exchange?.stop();
   }
 
   #tick(): void {
@@ -53,12 +78,47 @@ export class Mesh {
         return { name, addresses: own.map(({ address }) => address) };
       }),
     );
-    if (view.self !== undefined) this.#own.follow(view.self, watched);
+    if (view.self === undefined) return;
+    this.#own.follow(view.self, watched);
+    this.#exchange?.follow(
+      view.self,
+      view.nodes.map(({ name }) => name),
+    );
   }
 
-  /** A path to that peer has changed its state. */
-  pathChanged(peer: string): void {
-    this.#own.tellNow([peer]);
+  /** A path has changed its state: the others are told at once, unless it is only known now. */
+  pathChanged({ path, from, to }: Pick<PathChange, 'from' | 'to'> & { path: { peer: string } }): void {
+    const before = this.#own.row?.version ?? 0;
+    if (!this.#own.tellNow([path.peer])) return;
+    const { row } = this.#own;
+    if (row === undefined || (from === 'unknown' && to === 'reachable')) return;
+    this.#exchange?.announce(row, before);
+  }
+
+  /** Whether a message from that address is one of a node's: only those are read. */
+  isNode(address: string): boolean {
+    return this.#directory.slotAt(address) !== undefined;
+  }
+
+  /** Answers a message of the node at that address, which `isNode` knows. */
+  answer(request: RowRequest, address: string, body: Uint8Array): MeshAnswer {
+    const slot = this.#directory.slotAt(address);
+    if (this.#exchange === undefined || slot === undefined) {
+      return { kind: 'malformed', reason: 'rows are not exchanged here' };
+    }
+    try {
+      if (request === 'differences') return { kind: 'answer', body: this.#exchange.differences(body) };
+      this.#exchange.news(slot, body);
+      return { kind: 'answer', body: new Uint8Array() };
+    } catch (error) {
+      if (error instanceof RowFormatError) return { kind: 'malformed', reason: error.message };
+      throw error;
+    }
+  }
+
+  /** Undefined where nothing is exchanged. */
+  counters(): Readonly<ExchangeCounters> | undefined {
+    return this.#exchange?.counters();
   }
 
   matrix(): PackedMatrix {

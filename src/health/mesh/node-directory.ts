@@ -30,6 +30,7 @@ export class NodeDirectory {
   readonly #byAddress = new Map<string, Entry>();
   readonly #free: number[] = [];
   readonly #leaveListeners: ((slots: ReadonlySet<number>) => void)[] = [];
+  readonly #joinListeners: ((ids: ReadonlySet<number>) => void)[] = [];
   #sorted: readonly Entry[] | undefined;
   #refused = 0;
 
@@ -41,7 +42,8 @@ export class NodeDirectory {
     const gone = [...this.#byName.values()].filter(({ node }) => !names.has(node.name));
     this.#leave(gone);
     this.#byAddress.clear();
-    for (const node of nodes) this.#join(node);
+    const joined = new Set(nodes.map((node) => this.#join(node)).filter((id) => id !== undefined));
+    if (joined.size > 0) for (const listener of this.#joinListeners) listener(joined);
   }
 
   #leave(gone: readonly Entry[]): void {
@@ -56,13 +58,15 @@ export class NodeDirectory {
     this.#free.push(...slots);
   }
 
-  #join(node: DirectoryNode): void {
+  /** @returns its id if it is new */
+  #join(node: DirectoryNode): number | undefined {
     let entry = this.#byName.get(node.name);
+    const isNew = entry === undefined;
     if (entry === undefined) {
       const id = nodeId(node.name);
       if (this.#byName.size >= NODES_MAX || this.#byId.has(id)) {
         this.#refused++;
-        return;
+        return undefined;
       }
       entry = { slot: this.#free.pop() ?? this.#bySlot.length, id, node };
       this.#byName.set(node.name, entry);
@@ -71,11 +75,17 @@ export class NodeDirectory {
     }
     entry.node = node;
     for (const address of node.addresses) this.#byAddress.set(address, entry);
+    return isNew ? entry.id : undefined;
   }
 
   /** Calls back with the slots of nodes that left. */
   onLeave(listener: (slots: ReadonlySet<number>) => void): void {
     this.#leaveListeners.push(listener);
+  }
+
+  /** Calls back with the ids of nodes that are new. */
+  onJoin(listener: (ids: ReadonlySet<number>) => void): void {
+    this.#joinListeners.push(listener);
   }
 
   /** Nodes of the list that have no slot: too many, or an id that another one has. */

@@ -56,8 +56,9 @@ export class OwnRow {
     });
   }
 
-  get slot(): number | undefined {
-    return this.#row?.slot;
+  /** Undefined until our node is in the node list. */
+  get row(): StoredRow | undefined {
+    return this.#row;
   }
 
   /** Who we are, once it is known, and of whom we tell. Cells of peers that are not among them any more are taken back. */

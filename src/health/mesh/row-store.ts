@@ -96,6 +96,17 @@ export class RowStore {
     return this.#rows[slot];
   }
 
+  /** All rows that are there. */
+  *rows(): IterableIterator<StoredRow> {
+    for (const row of this.#rows) if (row !== undefined) yield row;
+  }
+
+  /** Goes back to before a version, so that what changed since comes again. */
+  rollBack(slot: number, version: number): void {
+    const row = this.#rows[slot];
+    if (row !== undefined) row.version = Math.min(row.version, Math.max(0, version - 1));
+  }
+
   /** Bytes of all cells. */
   get bytes(): number {
     return this.#arena.bytes;
@@ -161,15 +172,15 @@ export class RowStore {
       row.notes = patch.notes.notes;
       news = true;
     }
-    if (patch.version > row.heard) {
-      row.heard = patch.version;
-      row.atMs = patch.atMs;
-      row.takenMs = nowMs;
-      news = true;
-    }
-    if (patch.base <= row.version && patch.version > row.version) {
+    const advances = patch.base <= row.version && patch.version > row.version;
+    if (advances) {
       row.version = patch.version;
       row.direct = direct;
+    }
+    if (patch.version > row.heard || advances) {
+      row.heard = Math.max(row.heard, patch.version);
+      row.atMs = patch.atMs;
+      row.takenMs = nowMs;
       news = true;
     }
     return { kind: news ? 'taken' : 'old', changed: changed.length === 0 ? NOTHING : changed };
@@ -233,7 +244,9 @@ export class RowStore {
     const cell = this.#cell;
     const end = row.span.start + row.span.count;
     for (let at = row.span.start; at < end; at++) {
-      if (this.#arena.changedAt(at) > base) pack(this.#arena.read(at, cell), cells);
+      const changed = this.#arena.changedAt(at);
+      // What is newer than the row came ahead of the rest, and goes with it.
+      if (changed > base && changed <= row.version) pack(this.#arena.read(at, cell), cells);
     }
     const { slot, incarnation, version, atMs, notesVersion, notes } = row;
     const newNotes = notesVersion > base ? { version: notesVersion, notes } : undefined;
@@ -246,7 +259,7 @@ function contradicts(row: StoredRow, patch: RowPatch, direct: boolean): boolean 
   return direct && !row.direct && patch.base === 0 && patch.version === row.version;
 }
 
-export function pack(cell: PackedCell, into: number[]): void {
+function pack(cell: PackedCell, into: number[]): void {
   const { peer, changed, states4, states6, rttNs, sent, lost } = cell;
   into.push(peer, changed, states4, states6, rttNs, sent, lost);
 }

@@ -13,6 +13,8 @@ function cell(peer: string, part: Partial<HealthCell> = {}): HealthCell {
   return { peer, states: { 4: REACHABLE, 6: 0 }, rttNs: 100_000, sent: 60, lost: 0, ...part };
 }
 
+const changeOf = (peer: string) => ({ path: { peer }, from: 'reachable', to: 'unreachable' }) as const;
+
 function viewOf(...names: string[]) {
   const nodes = names.map((name, i) => healthNode(element(name, `10.0.0.${i + 1}`)));
   return { self: 'n1', nodes, stale: undefined };
@@ -42,7 +44,7 @@ describe("a node's own row", () => {
     assert.deepEqual(told('n2'), cell('n2'));
     assert.equal(mesh.matrix().self, 'n1');
     assert.equal(row()?.incarnation, clock.wallMs() - 5000);
-    mesh.stop();
+    await mesh.stop();
   });
 
   it('has a new version every five seconds without news, and no more than that', async () => {
@@ -50,18 +52,18 @@ describe("a node's own row", () => {
     const before = row()?.version ?? 0;
     await clock.pass(60_000);
     assert.ok(Math.abs((row()?.version ?? 0) - before - 12) <= 1, `${before} ${row()?.version}`);
-    mesh.stop();
+    await mesh.stop();
   });
 
   it('tells of a changed state at once, and of loss within five seconds', async () => {
     await clock.pass(10_000);
     cells.set('n2', cell('n2', { states: { 4: UNREACHABLE, 6: 0 }, lost: 5 }));
-    mesh.pathChanged('n2');
+    mesh.pathChanged(changeOf('n2'));
     assert.equal(told('n2')?.states[4], UNREACHABLE);
     cells.set('n3', cell('n3', { lost: 1 }));
     await clock.pass(5000);
     assert.equal(told('n3')?.lost, 1);
-    mesh.stop();
+    await mesh.stop();
   });
 
   it('tells of a moved round trip, not of a trembling one, and of fewer losses when the cell is old', async () => {
@@ -77,7 +79,7 @@ describe("a node's own row", () => {
     assert.equal(told('n2')?.lost, 3);
     await clock.pass(30_000);
     assert.equal(told('n2')?.lost, 0);
-    mesh.stop();
+    await mesh.stop();
   });
 
   it('takes back what it told of peers that it does not watch any more', async () => {
@@ -86,21 +88,21 @@ describe("a node's own row", () => {
     assert.deepEqual([...(row()?.cells.keys() ?? [])], ['n2']);
     mesh.follow(viewOf('n1', 'n2'), ['n1', 'n2']);
     assert.equal(mesh.matrix().nodes.length, 2);
-    mesh.stop();
+    await mesh.stop();
   });
 
   it('tells of a peer that it only sweeps when that has a fault, and of 64 of them at most', async () => {
     const names = Array.from({ length: 100 }, (_, i) => `s${i}`);
     mesh.follow(viewOf('n1', 'n2', ...names), ['n1', 'n2']);
     for (const name of names) cells.set(name, cell(name));
-    for (const name of names) mesh.pathChanged(name);
+    for (const name of names) mesh.pathChanged(changeOf(name));
     assert.equal(row()?.cells.has('s5'), false);
     for (const name of names) cells.set(name, cell(name, { states: { 4: UNREACHABLE, 6: 0 } }));
-    for (const name of names) mesh.pathChanged(name);
+    for (const name of names) mesh.pathChanged(changeOf(name));
     assert.equal(row()?.cells.has('s5'), false);
     assert.equal(row()?.cells.has('s99'), true);
     assert.equal([...(row()?.cells.keys() ?? [])].filter((peer) => peer.startsWith('s')).length, 64);
-    mesh.stop();
+    await mesh.stop();
   });
 
   it('tells its notes, sixteen at most', async () => {
@@ -115,6 +117,6 @@ describe("a node's own row", () => {
     notes = Array.from({ length: 20 }, () => note);
     await clock.pass(6000);
     assert.equal(row()?.notes.length, 16);
-    mesh.stop();
+    await mesh.stop();
   });
 });

@@ -1,0 +1,70 @@
+import { CELL_WIDTH, type RowPatch } from './row-store.ts';
+
+interface Pending {
+  patch: Omit<RowPatch, 'cells' | 'notes'>;
+  /** By peer. */
+  readonly cells: Map<number, readonly number[]>;
+}
+
+/** News that wait to be pushed, what belongs together put together. Bounded: what has no room comes by pull. */
+export class Outbox {
+  readonly #bySlot = new Map<number, Pending>();
+  #cells = 0;
+
+  get cells(): number {
+    return this.#cells;
+  }
+
+  /** @param cells of the patch, those that are to go on */
+  add(patch: RowPatch, cells: readonly number[]): void {
+    const pending = this.#pendingOf(patch);
+    if (pending === undefined) return;
+    for (let i = 0; i < cells.length; i += CELL_WIDTH) {
+      const peer = cells[i] as number;
+      const before = pending.cells.get(peer);
+      if (before !== undefined && (before[1] as number) >= (cells[i + 1] as number)) continue;
+      if (before === undefined) this.#cells++;
+      pending.cells.set(peer, cells.slice(i, i + CELL_WIDTH));
+    }
+  }
+
+  /** What is there of that row, with the versions that both span; undefined: the patch is of an older incarnation. */
+  #pendingOf({ slot, incarnation, base, version, atMs }: RowPatch): Pending | undefined {
+    const fresh = { slot, incarnation, base, version, atMs };
+    const pending = this.#bySlot.get(slot);
+    if (pending === undefined || pending.patch.incarnation < incarnation) {
+      this.#cells -= pending?.cells.size ?? 0;
+      const made = { patch: fresh, cells: new Map<number, readonly number[]>() };
+      this.#bySlot.set(slot, made);
+      return made;
+    }
+    const { patch } = pending;
+    if (patch.incarnation > incarnation) return undefined;
+    const [older, newer] = patch.version <= version ? [patch, fresh] : [fresh, patch];
+    // Only what joins without a gap may claim the earlier base.
+    const joined = newer.base <= older.version ? Math.min(older.base, newer.base) : newer.base;
+    pending.patch = { ...newer, base: joined };
+    return pending;
+  }
+
+  forget(slots: ReadonlySet<number>): void {
+    for (const [slot, { cells }] of this.#bySlot) {
+      if (slots.has(slot)) {
+        this.#bySlot.delete(slot);
+        this.#cells -= cells.size;
+        continue;
+      }
+      for (const peer of slots) if (cells.delete(peer)) this.#cells--;
+    }
+  }
+
+  /** Empties it. */
+  take(): RowPatch[] {
+    const patches = [...this.#bySlot.values()].map(({ patch, cells }): RowPatch => {
+      return { ...patch, cells: [...cells.values()].flat(), notes: undefined };
+    });
+    this.#bySlot.clear();
+    this.#cells = 0;
+    return patches;
+  }
+}

@@ -99,7 +99,7 @@ export class PathBook {
     for (const event of events) {
       const open = this.#byHandle.get(prober)?.get(event.handle);
       if (open === undefined) continue;
-      open.tracker.onCounts(open.prober.counts(open.handle), at);
+      this.#read(open, at);
       const change = open.tracker.onEvent(event, at);
       if (change !== undefined) this.#onChange(change);
     }
@@ -107,10 +107,12 @@ export class PathBook {
 
   /** Reads all counts: about once a second. */
   tick(at: Instant): void {
-    for (const open of this.#paths.values()) {
-      const change = open.tracker.onCounts(open.prober.counts(open.handle), at);
-      if (change !== undefined) this.#onChange(change);
-    }
+    for (const open of this.#paths.values()) this.#read(open, at);
+  }
+
+  #read(open: OpenPath, at: Instant): void {
+    const change = open.tracker.onCounts(open.prober.counts(open.handle), at);
+    if (change !== undefined) this.#onChange(change);
   }
 
   /** Probes paths besides their pace. */

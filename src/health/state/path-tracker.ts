@@ -33,6 +33,8 @@ const USUAL_MS = 10_000;
 /** A path that was not probed for so many periods, and so long, is unknown. */
 const STALE_PERIODS = 3;
 const STALE_MS = 5000;
+/** So many probes in a row without an answer are silence, whatever the prober said of earlier ones. */
+const SILENT_LEAST = 6;
 
 /**
  * The state of one path. In steps:
@@ -125,6 +127,8 @@ export class PathTracker {
     if (counts.answered > (before?.answered ?? 0)) this.#answeredMs = at.wallMs;
     if (this.#isStale(at)) return this.#become('unknown', 'not probed lately', at);
     if (this.#wantsSilence && this.#isSilent) return this.#judgeSilence(at);
+    const again = this.#probedAgain(counts, before, at);
+    if (again !== undefined) return again;
     if (this.#wantsSilence || this.#state === 'unknown' || this.#state === 'unreachable') return undefined;
     return this.#judge(counts, at);
   }
@@ -133,6 +137,14 @@ export class PathTracker {
     return this.#isTwinAnswering()
       ? this.#become('reachable', undefined, at)
       : this.#become('unknown', 'silent, but so is the path that the policy allows', at);
+  }
+
+  /** What was unknown because nobody probed it: its prober may say nothing new, for to it nothing has changed. */
+  #probedAgain(counts: PathCounts, before: PathCounts | undefined, at: Instant): PathChange | undefined {
+    if (this.#state !== 'unknown' || before === undefined) return undefined;
+    if (counts.answered > before.answered) return this.onEvent({ kind: 'answer', reason: undefined }, at);
+    const isSilent = counts.sent > before.sent && counts.lostInARow >= SILENT_LEAST;
+    return isSilent ? this.onEvent({ kind: 'silent', reason: undefined }, at) : undefined;
   }
 
   #isStale(at: Instant): boolean {

@@ -92,12 +92,7 @@ async function footprint(nodes: readonly HealthNode[]): Promise<{ mebibytes: num
   collectGarbage();
   const after = process.memoryUsage();
   const bytes = after.heapUsed - before.heapUsed + after.arrayBuffers - before.arrayBuffers;
-  const metrics = createHealthMetrics({
-    health: () => health,
-    engine: () => undefined,
-    wallMs: () => clock.wallMs(),
-    processMetrics: false,
-  });
+  const metrics = createHealthMetrics({ health: () => health, engine: () => undefined, clock });
   const series = (await metrics.text())
     .split('\n')
     .filter((line) => line !== '' && !line.startsWith('#')).length;

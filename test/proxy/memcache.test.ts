@@ -79,6 +79,7 @@ describe('requests of the text protocol of memcached', () => {
     ['set a 0 -1 3', ['a'], 5, 'line'],
     ['set a 0 0 0 noreply', ['a'], 2, 'none'],
     ['cas a 0 0 3 77', ['a'], 5, 'line'],
+    ['cas a 4294967295 -2147483648 3 18446744073709551615', ['a'], 5, 'line'],
     ['delete noreply', ['noreply'], 0, 'line'],
     ['delete a 0 noreply', ['a'], 0, 'none'],
     ['incr a 1', ['a'], 0, 'line'],
@@ -102,6 +103,9 @@ describe('requests of the text protocol of memcached', () => {
       'set a 0 0 1e3',
       'set a 0 0 99999999999',
     ],
+    // Of these memcached reads the data as requests that nobody judged.
+    ...['set a -1 0 14', 'set a 4294967296 0 14', 'set a 0 2147483648 14', 'set a 0 -2147483649 14'],
+    ...['cas a 0 0 14 -1', 'cas a 0 0 14 18446744073709551616'],
     ...['cas a 0 0 3', 'incr a', 'incr a x', 'touch a', 'gat a', 'version 1', `get ${'k'.repeat(251)}`],
   ];
   for (const line of bad)

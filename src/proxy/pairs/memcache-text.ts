@@ -20,6 +20,19 @@ const MAX_DATA_BYTES = 1024 * 1024 * 1024;
 const NUMBER = /^\d{1,20}$/;
 const SIGNED = /^-?\d{1,20}$/;
 
+/**
+ * What memcached takes for a number. Beside that it answers an error and reads the data of the request as the next
+ * requests, so nothing beyond is passed on.
+ */
+interface Range {
+  readonly least: bigint;
+  readonly most: bigint;
+}
+
+const FLAGS: Range = { least: 0n, most: 2n ** 32n - 1n };
+const TIME: Range = { least: -(2n ** 31n), most: 2n ** 31n - 1n };
+const U64: Range = { least: 0n, most: 2n ** 64n - 1n };
+
 interface Form {
   /** Words behind the command, without `noreply`. */
   readonly least: number;
@@ -28,29 +41,34 @@ interface Form {
   readonly keys?: { readonly from: number; readonly many: boolean };
   /** Which word is the length of the data. */
   readonly length?: number;
-  /** Which words are numbers, the length aside. */
-  readonly numbers?: readonly number[];
+  /** Which words are numbers, the length aside, and of which size. */
+  readonly numbers?: readonly (readonly [place: number, range: Range])[];
   readonly noreply: boolean;
   readonly answer: TextAnswer;
 }
 
 const FIRST = { from: 0, many: false };
 const STORE: Form = {
-  ...{ least: 4, most: 4, keys: FIRST, numbers: [1, 2], length: 3, noreply: true, answer: 'line' },
+  ...{ least: 4, most: 4, keys: FIRST, length: 3, noreply: true, answer: 'line' },
+  numbers: [
+    [1, FLAGS],
+    [2, TIME],
+  ],
 };
-const COUNT: Form = { least: 2, most: 2, keys: FIRST, numbers: [1], noreply: true, answer: 'line' };
+const COUNT: Form = { least: 2, most: 2, keys: FIRST, numbers: [[1, U64]], noreply: true, answer: 'line' };
 const GET: Form = { least: 1, most: 1e9, keys: { from: 0, many: true }, noreply: false, answer: 'values' };
-const GAT: Form = { ...GET, least: 2, keys: { from: 1, many: true }, numbers: [0] };
+const GAT: Form = { ...GET, least: 2, keys: { from: 1, many: true }, numbers: [[0, TIME]] };
 const ADMIN: Form = { least: 0, most: 20, noreply: false, answer: 'line' };
 
 const FORMS: ReadonlyMap<string, Form> = new Map<string, Form>([
   ...['set', 'add', 'replace', 'append', 'prepend'].map((name) => [name, STORE] as const),
-  ['cas', { ...STORE, least: 5, most: 5, numbers: [1, 2, 4] }],
-  ...['incr', 'decr', 'touch'].map((name) => [name, COUNT] as const),
+  ['cas', { ...STORE, least: 5, most: 5, numbers: [...(STORE.numbers ?? []), [4, U64]] }],
+  ...['incr', 'decr'].map((name) => [name, COUNT] as const),
+  ['touch', { ...COUNT, numbers: [[1, TIME]] }],
   ...['get', 'gets'].map((name) => [name, GET] as const),
   ...['gat', 'gats'].map((name) => [name, GAT] as const),
   // The time that old versions took must be 0.
-  ['delete', { least: 1, most: 2, keys: FIRST, numbers: [1], noreply: true, answer: 'line' }],
+  ['delete', { least: 1, most: 2, keys: FIRST, numbers: [[1, TIME]], noreply: true, answer: 'line' }],
   ...['flush_all', 'cache_memlimit', 'verbosity'].map(
     (name) => [name, { ...ADMIN, most: 1, noreply: true }] as const,
   ),
@@ -77,7 +95,7 @@ export function readTextRequest(line: string): TextRequest | undefined {
   const words = silent ? rest.slice(0, -1) : rest;
   if (words.length < form.least || words.length > form.most) return undefined;
   const numbers = form.numbers ?? [];
-  if (numbers.some((place) => words[place] !== undefined && !SIGNED.test(words[place]))) return undefined;
+  if (numbers.some(([place, range]) => !isIn(range, words[place]))) return undefined;
   const keys = keysOf(form, words);
   if (keys.some((key) => key.length > MAX_KEY_LENGTH)) return undefined;
   const length = form.length === undefined ? undefined : (words[form.length] ?? '');
@@ -88,6 +106,14 @@ export function readTextRequest(line: string): TextRequest | undefined {
     dataBytes: length === undefined ? 0 : Number(length) + 2,
     answer: silent ? 'none' : form.answer,
   };
+}
+
+/** Whether a word, if it is there, is a number of the range. */
+function isIn({ least, most }: Range, word: string | undefined): boolean {
+  if (word === undefined) return true;
+  if (!(least < 0n ? SIGNED : NUMBER).test(word)) return false;
+  const number = BigInt(word);
+  return number >= least && number <= most;
 }
 
 function keysOf({ keys }: Form, words: readonly string[]): readonly string[] {

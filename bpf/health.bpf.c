@@ -14,6 +14,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 #include "lib/probe_structs.h"
+#include "lib/waypoint.h"
 
 #define NEXT		(-1) /* TCX_NEXT: the next program of the chain decides */
 #define ECHO_REPLY_V4	0
@@ -52,6 +53,7 @@ struct {
 struct probe_peer {
 	__u64 window_ns; /* when the present window began */
 	__u64 echoes;	 /* in it */
+	__u64 heard_ns;	 /* when a probe of it came last */
 };
 
 /* Address of a node -> how often it was answered lately. Written by user space; the programs count. */
@@ -79,6 +81,15 @@ struct {
 	__type(key, __u32);
 	__type(value, struct probe_counters);
 } probe_counters SEC(".maps");
+
+/* Path of a prober here -> what was seen last of it, see waypoint.h. Written by the programs, read by user
+ * space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct waypoint_key);
+	__type(value, struct waypoint);
+} probe_waypoints SEC(".maps");
 
 /* What is read of a packet that may be a probe. */
 struct probe_packet {
@@ -287,6 +298,7 @@ static __always_inline bool may_have_echo(const struct probe_packet *packet, __u
 		COUNT(refused_address);
 		return false;
 	}
+	peer->heard_ns = now_ns;
 	if (now_ns - peer->window_ns > WINDOW_NS) {
 		peer->window_ns = now_ns;
 		peer->echoes = 0;
@@ -376,7 +388,8 @@ static __always_inline int answer_probe(struct __sk_buff *ctx, struct probe_pack
 {
 	if (!bpf_map_lookup_elem(&probe_own, &packet->destination))
 		return NEXT;
-	if (packet->cookie.flags != PROBE_WANTS_ECHO || bpf_ntohs(packet->udp_bytes) != packet->l4_bytes ||
+	if ((packet->cookie.flags & ~PROBE_BY_THREAD) != PROBE_WANTS_ECHO ||
+	    bpf_ntohs(packet->udp_bytes) != packet->l4_bytes ||
 	    ctx->len != ETH_HLEN + packet->l4_offset + packet->l4_bytes) {
 		COUNT(refused_form);
 		return NEXT;
@@ -386,6 +399,7 @@ static __always_inline int answer_probe(struct __sk_buff *ctx, struct probe_pack
 	if (swap_macs(ctx) < 0 || answer_ip(ctx, packet) < 0 || answer_udp(ctx, packet, now_ns) < 0)
 		return TC_ACT_SHOT;
 	COUNT(echoed);
+	waypoint_note(&probe_waypoints, &packet->cookie, WAYPOINT_ECHO | WAYPOINT_ANSWER, 0);
 	return bpf_redirect(ctx->ifindex, 0);
 }
 
@@ -398,11 +412,14 @@ int probe_ingress(struct __sk_buff *ctx)
 
 	if (!parse_probe(ctx, &packet))
 		return NEXT;
-	if (packet.protocol == IPPROTO_UDP && packet.destination_port == bpf_htons(PROBE_PORT))
+	if (packet.protocol == IPPROTO_UDP && packet.destination_port == bpf_htons(PROBE_PORT)) {
+		waypoint_note(&probe_waypoints, &packet.cookie, WAYPOINT_INGRESS, 0);
 		return answer_probe(ctx, &packet, now_ns);
+	}
 	if (packet.protocol == IPPROTO_UDP ||
 	    packet.icmp_type == (packet.source.family == 4 ? ECHO_REPLY_V4 : ECHO_REPLY_V6))
-		return take_answer(&packet, now_ns);
+		return packet.cookie.flags & PROBE_BY_THREAD ? NEXT : take_answer(&packet, now_ns);
+	waypoint_note(&probe_waypoints, &packet.cookie, WAYPOINT_INGRESS, 0);
 	return NEXT;
 }
 

@@ -94,7 +94,7 @@
 #define EVENT_POLICY_VERDICT 3
 #define EVENT_WAYPOINT 4
 
-/* Where our programs are attached: index of the waypoints map, and part of a pinned link's name. */
+/* Where our programs are attached: place in the waypoints map, and part of a pinned link's name. */
 #define HOOK_FROM_POD 0
 #define HOOK_TO_POD 1
 #define HOOK_FROM_NETDEV 2
@@ -153,7 +153,7 @@
 #define LIMIT_POLICY_STATIC_BITS 40
 #define LIMIT_JIFFIES_SHIFT 8
 #define LIMIT_METRICS_ENTRIES 1024
-#define LIMIT_HOOKS 16
+#define LIMIT_WAYPOINTS 20000
 
 /* Names of the maps, as in the object and as pinned. A number at the end is the version of the layout. */
 #define MAP_CT4 ciliate_ct4_v1
@@ -173,7 +173,7 @@
 #define MAP_EVENTS ciliate_events_v1
 #define MAP_LOST ciliate_lost_v1
 #define MAP_CONFIG ciliate_config_v1
-#define MAP_WAYPOINTS ciliate_waypoints_v1
+#define MAP_WAYPOINTS ciliate_waypoints_v2
 #define MAP_SCRATCH ciliate_scratch_v1
 
 /* clang-format on */

@@ -171,9 +171,19 @@ static __always_inline void fast_packet(struct flow_cache_packet *packet, const 
 	packet->protocol = protocol;
 }
 
+/* An echo at a hook: noted if it is a probe. */
+static __always_inline void fast_probe(struct __sk_buff *ctx, __u32 l4_offset,
+				       const struct transport_ports *ports, __u32 hook)
+{
+	/* An answer has its identifier in the place of the source port. */
+	__u32 leg = ports->source ? WAYPOINT_ANSWER : 0;
+
+	probe_seen(ctx, l4_offset + sizeof(struct icmp_head), hook | leg, 0);
+}
+
 /* False when it is not a plain packet. */
-static __always_inline bool fast_parse4(const struct __sk_buff *ctx, const struct iphdr *ip,
-					const void *data_end, struct flow_cache_packet *packet, __u32 hook)
+static __always_inline bool fast_parse4(struct __sk_buff *ctx, const struct iphdr *ip, const void *data_end,
+					struct flow_cache_packet *packet, __u32 hook)
 {
 	struct transport_ports ports;
 
@@ -183,11 +193,13 @@ static __always_inline bool fast_parse4(const struct __sk_buff *ctx, const struc
 	if (!fast_ports(ip + 1, data_end, ip->protocol, false, &ports))
 		return false;
 	fast_packet(packet, ctx, &ports, ip->protocol, hook);
+	if (ip->protocol == IPPROTO_ICMP)
+		fast_probe(ctx, ETH_HLEN + sizeof(*ip), &ports, hook);
 	return true;
 }
 
-static __always_inline bool fast_parse6(const struct __sk_buff *ctx, const struct ipv6hdr *ip,
-					const void *data_end, struct flow_cache_packet *packet, __u32 hook)
+static __always_inline bool fast_parse6(struct __sk_buff *ctx, const struct ipv6hdr *ip, const void *data_end,
+					struct flow_cache_packet *packet, __u32 hook)
 {
 	struct transport_ports ports;
 
@@ -196,6 +208,8 @@ static __always_inline bool fast_parse6(const struct __sk_buff *ctx, const struc
 	if (!fast_ports(ip + 1, data_end, ip->nexthdr, true, &ports))
 		return false;
 	fast_packet(packet, ctx, &ports, ip->nexthdr, hook);
+	if (ip->nexthdr == IPPROTO_ICMPV6)
+		fast_probe(ctx, ETH_HLEN + sizeof(*ip), &ports, hook);
 	return true;
 }
 

@@ -5,6 +5,7 @@
 
 #include "common.h"
 #include "endpoint_maps.h"
+#include "waypoint.h"
 
 struct metrics_entry {
 	__u64 packets;
@@ -22,21 +23,26 @@ struct {
 	__type(value, struct metrics_entry);
 } MAP_METRICS SEC(".maps");
 
-struct waypoint_counters {
-	__u64 probes;
-	__u64 bytes;
-	__u64 last_cookie;
-	__u64 last_ns;
-};
-
-/* HOOK_* -> probes that passed there; the layout that health's probing fills. Nothing is counted without
- * probes. */
+/* Path of a prober at a hook -> what was seen last of it. Filled by probes only, see waypoint.h. */
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, LIMIT_HOOKS);
-	__type(key, __u32);
-	__type(value, struct waypoint_counters);
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, LIMIT_WAYPOINTS);
+	__type(key, struct waypoint_key);
+	__type(value, struct waypoint);
 } MAP_WAYPOINTS SEC(".maps");
+
+/* Notes an ICMP echo that is a probe of health. A function of its own, off the path of all other packets. */
+static __attribute__((noinline)) int probe_seen(struct __sk_buff *ctx, __u32 cookie_offset, __u32 place,
+						__u32 reason)
+{
+	struct probe_cookie cookie;
+
+	if (bpf_skb_load_bytes(ctx, cookie_offset, &cookie, sizeof(cookie)) < 0)
+		return 0;
+	if (cookie.magic == bpf_htonl(PROBE_MAGIC) && cookie.version == 1)
+		waypoint_note(&MAP_WAYPOINTS, &cookie, place, reason);
+	return 0;
+}
 
 static __always_inline void metrics_count(__u32 direction, __u32 reason, __u32 bytes)
 {

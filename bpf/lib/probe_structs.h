@@ -18,6 +18,7 @@
 enum probe_cookie_flag {
 	PROBE_WANTS_ECHO = 1, /* for the BPF responder; else only the stack may answer */
 	PROBE_ECHOED = 2,     /* written by the BPF responder */
+	PROBE_BY_THREAD = 4,  /* its prober's thread stamps: programs on the way leave the answer alone */
 };
 
 /* The first bytes of a probe's payload, behind the ICMP echo or UDP header. 32 bytes, network order. */

@@ -62,6 +62,18 @@ static __always_inline int deliver(struct __sk_buff *ctx, struct judgement *judg
 	return verdict;
 }
 
+/* A probe of health that is dropped says so itself: nothing of it costs a packet that passes. */
+static __always_inline void note_dropped_probe(struct __sk_buff *ctx, const struct judgement *judgement,
+					       __u32 reason)
+{
+	const struct flow *flow = &judgement->flow;
+	__u8 reply = flow->v6 ? ICMP6_ECHO_REPLY : ICMP_ECHOREPLY;
+
+	if (flow->protocol == (flow->v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP) && flow->l4_offset)
+		probe_seen(ctx, flow->l4_offset + sizeof(struct icmp_head),
+			   judgement->hook | (flow->icmp_type == reply ? WAYPOINT_ANSWER : 0), reason);
+}
+
 /* The one place where a negative DROP_* becomes a drop: counted, and reported unless it is noise. */
 static __always_inline int finish(struct __sk_buff *ctx, struct judgement *judgement, int result)
 {
@@ -73,6 +85,7 @@ static __always_inline int finish(struct __sk_buff *ctx, struct judgement *judge
 	reason = (__u32)-result;
 	owner = judgement_owner(judgement, judgement->owner, judgement->direction);
 	count_drop(owner->slot, judgement->direction, reason, ctx->len);
+	note_dropped_probe(ctx, judgement, reason);
 	if (!judgement->quiet)
 		trace_drop(ctx, judgement, reason);
 	return VERDICT_DROP;

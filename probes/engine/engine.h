@@ -244,6 +244,7 @@ struct packet_plan {
 	uint16_t source_port; /* UDP, network order */
 	uint32_t length;      /* from the ICMP or UDP header */
 	bool with_udp_header;
+	bool by_thread; /* no program stamps where it leaves */
 };
 void engine_build(const struct engine *engine, const struct path_state *path, const struct packet_plan *plan,
 		  uint8_t *packet);

@@ -126,7 +126,8 @@ void engine_build(const struct engine *engine, const struct path_state *path, co
 	struct probe_cookie cookie = {
 		.magic = htonl(PROBE_MAGIC),
 		.version = 1,
-		.flags = path->responder == RESPONDER_ECHO ? PROBE_WANTS_ECHO : 0,
+		.flags = (path->responder == RESPONDER_ECHO ? PROBE_WANTS_ECHO : 0) |
+			 (plan->by_thread ? PROBE_BY_THREAD : 0),
 		.prober = htonl((uint32_t)engine->options[OPTION_PROBER]),
 		.path = htonl(plan->path),
 		.sequence = htonl(plan->sequence),

@@ -183,6 +183,7 @@ bool engine_send(struct engine *engine, uint32_t index, uint64_t now_ns)
 		return true;
 	plan.sequence = ++path->sequence;
 	plan.nonce = engine_nonce(engine, index, plan.sequence, path->address);
+	plan.by_thread = engine->sockets[path->origin][path->family == 4 ? 0 : 1].mode != MODE_BPF;
 	plan.with_udp_header = plan.socket->kind == SOCKET_UDP_RAW;
 	plan.length = path->packet_bytes - (path->family == 4 ? 20u : 40u) -
 		      (path->responder == RESPONDER_ECHO && !plan.with_udp_header ? 8u : 0u);

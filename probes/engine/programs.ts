@@ -23,7 +23,7 @@ export interface ProgramOptions {
 }
 
 const ADDRESS_BYTES = 20;
-const PEER_BYTES = 16;
+const PEER_BYTES = 24;
 const COUNTERS = 7;
 const ZERO = new Uint8Array(4);
 

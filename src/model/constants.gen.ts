@@ -212,7 +212,7 @@ export const eventKindText: Readonly<Record<number, string>> = {
   4: 'waypoint',
 };
 
-/** Where our programs are attached: index of the waypoints map, and part of a pinned link's name. */
+/** Where our programs are attached: place in the waypoints map, and part of a pinned link's name. */
 export const Hook = {
   fromPod: 0,
   toPod: 1,
@@ -353,7 +353,7 @@ export const DatapathLimit = {
   policyStaticBits: 40,
   jiffiesShift: 8,
   metricsEntries: 1024,
-  hooks: 16,
+  waypoints: 20000,
 } as const;
 
 /** Texts of {@link DatapathLimit}. */
@@ -367,7 +367,7 @@ export const datapathLimitText: Readonly<Record<number, string>> = {
   40: 'bits of a policy key before protocol and port',
   8: 'conntrack counts in jiffies >> 8',
   1024: 'entries of the metrics map: direction << 8 | reason',
-  16: 'entries of the waypoints map',
+  20000: 'entries of the waypoints map: paths of probes at hooks',
 };
 
 /** Names of the maps, as in the object and as pinned. A number at the end is the version of the layout. */
@@ -389,6 +389,6 @@ export const MapName = {
   events: 'ciliate_events_v1',
   lost: 'ciliate_lost_v1',
   config: 'ciliate_config_v1',
-  waypoints: 'ciliate_waypoints_v1',
+  waypoints: 'ciliate_waypoints_v2',
   scratch: 'ciliate_scratch_v1',
 } as const;

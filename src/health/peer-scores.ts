@@ -40,10 +40,13 @@ export function peerScores(trackers: readonly PathTracker[], nowMs: number): rea
 }
 
 function addPath(sums: Sums, tracker: PathTracker, nowMs: number): void {
+  const wantsAnswer = PROBE_KINDS[tracker.path.kind]?.expects === 'answer';
+  // A denied path that is silent says nothing for the peer, nor does one that nobody has probed yet.
+  if (tracker.state === 'unknown' || (!wantsAnswer && tracker.state === 'reachable')) return;
   sums.paths++;
   if (tracker.state === 'unreachable') sums.unreachable++;
   if (tracker.state === 'degraded') sums.degraded++;
-  if (PROBE_KINDS[tracker.path.kind]?.expects !== 'answer') return;
+  if (!wantsAnswer) return;
   const { sent, lost, p50Ns } = tracker.recent(nowMs);
   sums.sent += sent;
   sums.lost += lost;

@@ -1,0 +1,118 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { HealthClient } from '../../src/api/client.ts';
+import { packageRoot } from '../../src/base/assets.ts';
+import { NetnsLab } from './netns.ts';
+import { eventually, type StartedProcess, startProcess } from './process.ts';
+
+const MAIN = join(packageRoot(), 'bin', 'main.ts');
+export const MESH_METRICS_PORT = 9963;
+
+export interface MeshNode {
+  readonly name: string;
+  readonly netns: string;
+  readonly address: string;
+  readonly client: HealthClient;
+  readonly socket: string;
+  readonly logFile: string;
+  readonly agent: StartedProcess;
+}
+
+export interface MeshOptions {
+  readonly nodes: number;
+  /** More words for every `health-agent`. */
+  readonly words?: readonly string[];
+}
+
+/**
+ * Nodes in network namespaces on one bridge, each with a health agent that stands alone: `n1` is 10.66.0.1. The bridge's
+ * namespace is a place of its own, 10.66.0.254.
+ */
+export class HealthMesh {
+  readonly lab: NetnsLab;
+  readonly folder = mkdtempSync(join(tmpdir(), 'mesh-'));
+  readonly nodes: MeshNode[] = [];
+  readonly hub: string;
+
+  private constructor(lab: NetnsLab, hub: string) {
+    this.lab = lab;
+    this.hub = hub;
+  }
+
+  static async start({ nodes, words = [] }: MeshOptions): Promise<HealthMesh> {
+    const lab = new NetnsLab('m');
+    const mesh = new HealthMesh(lab, await lab.namespace('hub'));
+    try {
+      await lab.ip('-n', mesh.hub, 'link', 'add', 'br0', 'type', 'bridge');
+      await lab.ip('-n', mesh.hub, 'address', 'add', '10.66.0.254/24', 'dev', 'br0');
+      await lab.ip('-n', mesh.hub, 'link', 'set', 'br0', 'up');
+      const names = Array.from({ length: nodes }, (_, i) => `n${i + 1}`);
+      const list = names.map((name, i) => `- {name: ${name}, ipv4: 10.66.0.${i + 1}}\n`).join('');
+      writeFileSync(mesh.nodesFile, list);
+      for (const name of names) await mesh.#addNode(name, words);
+      return mesh;
+    } catch (error) {
+      await mesh.stop();
+      throw error;
+    }
+  }
+
+  get nodesFile(): string {
+    return join(this.folder, 'nodes.yaml');
+  }
+
+  async #addNode(name: string, words: readonly string[]): Promise<void> {
+    const { lab, hub, folder } = this;
+    const netns = await lab.namespace(name);
+    const address = `10.66.0.${name.slice(1)}`;
+    await lab.veth({ name: 'eth0', netns, addresses: [`${address}/24`] }, { name: `p${name}`, netns: hub });
+    await lab.ip('-n', hub, 'link', 'set', `p${name}`, 'master', 'br0');
+    const state = join(folder, name);
+    const own = ['--node-name', name, '--nodes', this.nodesFile, '--state-dir', state];
+    const listen = ['--listen', `${address}:4240`, '--metrics-addr', `${address}:${MESH_METRICS_PORT}`];
+    const argv = [process.execPath, MAIN, 'health-agent', ...own, ...listen, ...words];
+    const agent = await startProcess(['nsenter', `--net=${lab.path(netns)}`, ...argv]);
+    const socket = join(state, 'health.sock');
+    const client = new HealthClient({ address: { kind: 'unix', path: socket } });
+    this.nodes.push({
+      name,
+      netns,
+      address,
+      client,
+      socket,
+      logFile: join(state, 'log', 'health.log'),
+      agent,
+    });
+  }
+
+  node(name: string): MeshNode {
+    const found = this.nodes.find((node) => node.name === name);
+    if (found === undefined) throw new Error(`no node ${name}`);
+    return found;
+  }
+
+  /** Waits until every node has measured every other by ICMP and HTTP. */
+  async measured(): Promise<void> {
+    for (const { name, client, agent } of this.nodes) {
+      const what = `${name} has measured all`;
+      const all = async (): Promise<true | undefined> => {
+        const status = await client.status().catch(() => undefined);
+        const paths = status?.nodes?.map(({ host }) => host?.['primary-address']) ?? [];
+        const known = paths.filter(
+          (path) => path?.icmp?.latency !== undefined && path.http?.latency !== undefined,
+        );
+        return known.length === this.nodes.length ? true : undefined;
+      };
+      await eventually(what, all, { timeoutMs: 40_000, everyMs: 250 }).catch((error: Error) => {
+        throw new Error(`${error.message}\n${agent.output()}`);
+      });
+    }
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.nodes.map(({ agent }) => agent.stop('SIGKILL')));
+    await this.lab.cleanUp();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}

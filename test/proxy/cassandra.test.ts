@@ -180,6 +180,24 @@ describe('the cassandra proxy', () => {
     ]);
   });
 
+  it('holds a USE until all before it is answered, lest the server run that in another keyspace', async () => {
+    await using rig = await database(filter(RULES));
+    const client = await rig.client();
+    client.send(query(1, 'use shop'));
+    await answers(client, 1);
+    const { answer } = rig.server;
+    rig.server.answer = () => undefined;
+    client.send(Buffer.concat([query(2, 'select * from t'), query(3, 'use other'), query(4, 'use shop')]));
+    await until('the query is there', () => rig.server.text.includes('select * from t'));
+    await until('it is judged', () => rig.records.some(({ l7 }) => l7.kind === 'cassandra'));
+    assert.doesNotMatch(rig.server.text, /use other/);
+    rig.server.answer = answer;
+    const [connection] = rig.server.connections;
+    assert.ok(connection !== undefined);
+    answer(connection.socket, connection.text, 0);
+    assert.deepEqual(await answers(client, 4), ['1 RESULT 3', '2 RESULT 1', '3 RESULT 3', '4 RESULT 3']);
+  });
+
   it('judges prepared statements when they are executed, also in a batch', async () => {
     await using rig = await database(filter(RULES));
     const client = await rig.client();

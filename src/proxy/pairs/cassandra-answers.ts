@@ -23,6 +23,8 @@ export class CassandraAnswers {
   /** By stream. */
   readonly #pending = new Map<number, Pending>();
   readonly #prepared = new Map<string, Request>();
+  /** Requests that wait for their answers, by stream. */
+  readonly #inFlight = new Map<number, number>();
   readonly #own: Buffer[] = [];
   #uses = 0;
   /** Of the connection, as the server told last; empty before. */
@@ -38,6 +40,16 @@ export class CassandraAnswers {
 
   get changesKeyspace(): boolean {
     return this.#uses > 0;
+  }
+
+  /** Whether every request is answered. */
+  get idle(): boolean {
+    return this.#inFlight.size === 0;
+  }
+
+  /** A request goes to the server. */
+  sent(stream: number): void {
+    this.#inFlight.set(stream, (this.#inFlight.get(stream) ?? 0) + 1);
   }
 
   prepared(id: string): Request | undefined {
@@ -97,6 +109,7 @@ export class CassandraAnswers {
     const kept = this.#kept;
     this.#head = Buffer.alloc(0);
     this.#kept = undefined;
+    if (head[4] !== Opcode.event) this.#answered(head.readUInt16BE(2));
     try {
       if (kept !== undefined) this.#learn(head, Buffer.concat(kept));
     } catch (error) {
@@ -104,6 +117,12 @@ export class CassandraAnswers {
     }
     for (const own of this.#own.splice(0)) this.#toClient(own);
     return undefined;
+  }
+
+  #answered(stream: number): void {
+    const left = (this.#inFlight.get(stream) ?? 0) - 1;
+    if (left > 0) this.#inFlight.set(stream, left);
+    else this.#inFlight.delete(stream);
   }
 
   /** @throws RangeError */

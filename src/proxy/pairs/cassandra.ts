@@ -39,6 +39,8 @@ class CassandraDialect implements Dialect {
   readonly #answers: CassandraAnswers;
   #rest: Buffer = Buffer.alloc(0);
   #bad = false;
+  /** A USE is next, and waits for answers. */
+  #holdsUse = false;
 
   constructor(exchange: Exchange<CassandraRequest>) {
     this.#exchange = exchange;
@@ -49,9 +51,12 @@ class CassandraDialect implements Dialect {
     return this.#rest.length > 0 && !this.blocked;
   }
 
-  /** While a USE is on its way nobody knows of which keyspace the next statement is. */
+  /**
+   * While a USE is on its way nobody knows of which keyspace the next statement is. Nor of which one is that a server
+   * still works on: it may do so behind a USE that came later, which therefore waits.
+   */
   get blocked(): boolean {
-    return this.#answers.changesKeyspace;
+    return this.#answers.changesKeyspace || (this.#holdsUse && !this.#answers.idle);
   }
 
   fromClient(chunk: Buffer): void {
@@ -78,7 +83,10 @@ class CassandraDialect implements Dialect {
     if (bytes.length < HEADER_BYTES + length) return false;
     const frame = bytes.subarray(0, HEADER_BYTES + length);
     this.#rest = bytes.subarray(frame.length);
-    return this.#onFrame(head, frame);
+    this.#holdsUse = false;
+    const goesOn = this.#onFrame(head, frame);
+    if (this.#holdsUse) this.#rest = bytes;
+    return goesOn;
   }
 
   #onFrame(head: Head, frame: Buffer): boolean {
@@ -93,6 +101,8 @@ class CassandraDialect implements Dialect {
       this.#answers.answer(reading.answer);
       return true;
     }
+    this.#holdsUse = reading.pending?.action === 'use' && !this.#answers.idle;
+    if (this.#holdsUse) return false;
     if (!this.#exchange.judge(reading.requests)) {
       this.#answers.answer(errorFrame(head, ErrorCode.unauthorized, 'Request Unauthorized'));
       return true;
@@ -103,6 +113,7 @@ class CassandraDialect implements Dialect {
       !this.#answers.expect(head.stream, head.opcode === Opcode.prepare, this.#request(pending))
     )
       return this.#refuse(head, 'the stream is in use');
+    this.#answers.sent(head.stream);
     this.#exchange.toServer(frame);
     return true;
   }

@@ -1,7 +1,8 @@
 import type { Interfaces } from '@oclif/core';
 import { Command } from '@oclif/core/command';
 import * as Flags from '@oclif/core/flags';
-import type { AgentClient, HealthClient } from '../src/api/client.ts';
+import type { AgentClient } from '../src/api/client.ts';
+import type { HealthClient } from '../src/api/health-client.ts';
 import type { Source } from '../src/api/source.ts';
 import { readAgentRecord } from '../src/base/agent-record.ts';
 import { type ExitCode, SystemError } from '../src/base/errors.ts';
@@ -138,6 +139,28 @@ export abstract class BaseCommand<T extends typeof Command> extends Command {
   /** Prints `value` as `-o` asks; `text` makes the layout for people. */
   protected async print(value: unknown, text: () => string | Promise<string>): Promise<void> {
     process.stdout.write(await formatOutput(this.format, value, text, this.compat));
+  }
+
+  /**
+   * The same again and again until Ctrl-C, where the flags ask for it. @param make fetches the value, and gives its layout
+   * @throws UsageError code OUTPUT_FORMAT for forms that do not stand one after the other
+   */
+  protected async printOrWatch(
+    make: () => Promise<{ readonly value: unknown; readonly text: () => string }>,
+    { watch: again, every }: { readonly watch: boolean; readonly every?: number | undefined },
+  ): Promise<void> {
+    const { format, compat } = this;
+    const once = async (): Promise<string> => {
+      const { value, text } = await make();
+      if (format.kind === 'text') return text();
+      return formatOutput(format, value, text, compat);
+    };
+    if (!again) {
+      process.stdout.write(await once());
+      return;
+    }
+    const { watch } = await import('./support/watch.ts');
+    await watch(once, { everyMs: every, redraw: format.kind === 'text' && process.stdout.isTTY === true });
   }
 
   /** Commands work on what a server sent, checked at its outermost only: a wrong type further in is the server's fault. */

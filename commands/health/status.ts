@@ -1,7 +1,9 @@
 import * as Flags from '@oclif/core/flags';
 import { ExitCode } from '../../src/base/errors.ts';
 import { allReachable, healthStatus } from '../../src/view/health.ts';
+import { printable } from '../../src/view/printable.ts';
 import { BaseCommand } from '../base.ts';
+import { watchFlags } from '../support/watch.ts';
 
 export default class HealthStatus extends BaseCommand<typeof HealthStatus> {
   static override summary = 'Show reachability and round-trip times from this node to every other';
@@ -13,13 +15,18 @@ export default class HealthStatus extends BaseCommand<typeof HealthStatus> {
       description: 'one line a node (the default; the long form needs --compat 2018)',
     }),
     verbose: Flags.boolean({ description: 'every path with its round-trip times' }),
+    ...watchFlags,
   };
 
   async run(): Promise<void> {
     const { health } = await this.clients();
     const { probe, succinct, verbose } = this.flags;
-    const status = probe ? await health.probe() : await health.status();
-    if (this.compat === undefined && !allReachable(status)) this.exitWith(ExitCode.finding);
-    await this.print(status, () => healthStatus(status, { compat: this.compat, succinct, verbose }));
+    await this.printOrWatch(async () => {
+      const status = probe ? await health.probe() : await health.status();
+      const well = this.compat !== undefined || allReachable(status);
+      this.exitWith(well ? ExitCode.ok : ExitCode.finding);
+      const options = { compat: this.compat, succinct, verbose };
+      return { value: status, text: () => printable(healthStatus(status, options)) };
+    }, this.flags);
   }
 }

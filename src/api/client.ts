@@ -1,5 +1,6 @@
 import type { ApiAddress } from './address.ts';
-import { type AnswerShape, expectShape } from './answer-shape.ts';
+import type { AnswerShape } from './answer-shape.ts';
+import { checkedCall } from './checked-call.ts';
 import type * as Api from './schema.ts';
 import { SourceError } from './source-error.ts';
 import { type ApiCall, Transport } from './transport.ts';
@@ -291,48 +292,6 @@ export class AgentClient {
   #call<T>(call: ApiCall, shape: AnswerShape = 'object'): Promise<T> {
     return checkedCall(this.#transport, call, shape);
   }
-}
-
-/** The health agent's REST API. Every method rejects with `SourceError`. */
-export class HealthClient {
-  readonly name: string;
-  readonly #transport: Transport;
-
-  constructor(options: ClientOptions) {
-    this.#transport = new Transport({
-      ...options,
-      basePath: '/v1beta',
-      peer: 'health agent',
-      hint: 'is the health agent running? `ciliate agent` starts it; or name its socket with CILIATE_HEALTH_SOCK',
-    });
-    this.name = this.#transport.name;
-  }
-
-  healthz(): Promise<Api.HealthResponse> {
-    return checkedCall(this.#transport, { method: 'GET', path: '/healthz' }, 'object');
-  }
-
-  /** The last results. */
-  status(options: { readonly timeoutMs?: number } = {}): Promise<Api.HealthStatusResponse> {
-    const { timeoutMs } = options;
-    return checkedCall(this.#transport, { method: 'GET', path: '/status', timeoutMs }, 'object');
-  }
-
-  /** Runs a round of probes now and waits for it. */
-  probe(): Promise<Api.HealthStatusResponse> {
-    return checkedCall(this.#transport, { method: 'PUT', path: '/status/probe' }, 'object');
-  }
-
-  /** Prometheus text. Our health agent only. */
-  async metrics(): Promise<string> {
-    return (await this.#transport.text({ method: 'GET', path: '/metrics', headers: { accept: '*/*' } })).text;
-  }
-}
-
-async function checkedCall<T>(transport: Transport, call: ApiCall, shape: AnswerShape): Promise<T> {
-  const answer = await transport.json<unknown>(call);
-  const what = `${call.method} ${call.path}`;
-  return expectShape(answer, shape, { source: transport.name, what }) as T;
 }
 
 function endpointPath(id: string): string {

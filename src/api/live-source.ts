@@ -1,5 +1,6 @@
 import { agentAddress, healthAddress } from './address.ts';
-import { AgentClient, HealthClient } from './client.ts';
+import { AgentClient } from './client.ts';
+import { HealthClient } from './health-client.ts';
 import type { DecodedMapEntry, Source } from './source.ts';
 
 /** Reads pinned maps: given by the caller, since maps are the datapath's. */

@@ -14,6 +14,8 @@ export interface ApiCall {
   readonly body?: unknown;
   /** For the whole exchange; default: the transport's. */
   readonly timeoutMs?: number | undefined;
+  /** Statuses besides 2xx whose body is an answer. */
+  readonly accepted?: readonly number[] | undefined;
 }
 
 export interface TransportOptions {
@@ -67,12 +69,13 @@ export class Transport {
   }
 
   /**
-   * Calls and returns the body of a 2xx answer as text.
+   * Calls and returns the body of a 2xx answer, or of one that is accepted, as text.
    * @throws SourceError
    */
   async text(call: ApiCall): Promise<ApiAnswer> {
     const answer = await this.#exchange(call, call.method === 'GET');
-    if (answer.status >= 200 && answer.status < 300) return answer;
+    const good = answer.status >= 200 && answer.status < 300;
+    if (good || call.accepted?.includes(answer.status) === true) return answer;
     const text = errorBody(answer.text);
     throw new SourceError(
       `${text === '' ? `the ${this.#options.peer} gave no reason` : text} (${this.#title(call)} answered ${answer.status})`,

@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
-import { AgentClient, HealthClient } from '../api/client.ts';
+import { AgentClient } from '../api/client.ts';
+import { HealthClient } from '../api/health-client.ts';
 import { packageRoot } from '../base/assets.ts';
 import { SystemError } from '../base/errors.ts';
 import { makeFolder } from '../base/make-folder.ts';

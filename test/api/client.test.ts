@@ -4,7 +4,8 @@ import { createServer, type IncomingMessage, type RequestListener } from 'node:h
 import { createServer as createTcpServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { AgentClient, HealthClient } from '../../src/api/client.ts';
+import { AgentClient } from '../../src/api/client.ts';
+import { HealthClient } from '../../src/api/health-client.ts';
 import { SourceError } from '../../src/api/source-error.ts';
 import { asNobody, tempFolder } from '../agent/api/support.ts';
 

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { BpfAttachType, type BpfLink, loadBpf } from '../../bpf/addon/index.ts';
-import { HealthClient } from '../../src/api/client.ts';
+import { HealthClient } from '../../src/api/health-client.ts';
 import type { HealthStatusResponse } from '../../src/api/schema.ts';
 import { buildAsset, packageRoot } from '../../src/base/assets.ts';
 import { loadSockets } from '../../src/base/sockets/index.ts';

@@ -41,6 +41,7 @@ function blames({ node, view, diagnosis }: ReadinessInput): (other: string) => b
 }
 
 function rowReasons({ node, view }: ReadinessInput): string[] {
+  if (node === '') return ['the name of this node is not known yet'];
   const row = view.row(node);
   const ageMs = view.ageMs(node);
   if (row === undefined || ageMs === undefined)

@@ -47,10 +47,11 @@ export class HealthReader {
     return name === undefined ? undefined : requireNode(name, this.names(), field);
   }
 
-  /** The same, or else our own. @throws ApiError 400, 503: our own name is not known yet */
+  /** The same, or else our own. @throws ApiError 400 */
   nodeOrSelf(context: Context, field: string): string {
     const name = this.node(context, field) ?? this.self;
-    if (name === undefined) throw new ApiError(503, 'the name of this node is not known yet', { field });
+    if (name === undefined)
+      throw new ApiError(400, 'the name of this node is not known yet: name one', { field });
     return name;
   }
 }
@@ -85,14 +86,15 @@ export function addReadRoutes(api: Hono, reader: HealthReader): void {
   });
   api.get('/history', (context) => {
     const sinceMs = parseSince(context.req.query('since')) ?? startedMs;
-    const changes = health.history(sinceMs);
+    const peer = reader.node(context, 'peer');
+    const changes = health.history(sinceMs).filter(({ path }) => peer === undefined || path.peer === peer);
     return context.json(historyAnswer(reader.self, Math.max(sinceMs, startedMs), changes));
   });
   api.get('/mtu', (context) =>
     context.json(mtuAnswer(reader.self, health.reports(reader.node(context, 'peer')))),
   );
   api.get('/ready', (context) => {
-    const node = reader.nodeOrSelf(context, 'node');
+    const node = reader.node(context, 'node') ?? reader.self ?? '';
     const input = { node, view: health.matrix(), diagnosis: health.diagnosis(), wallMs: wallMs() };
     const answer = readiness(input);
     return context.json(answer, answer.ready ? 200 : 503);

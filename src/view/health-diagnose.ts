@@ -1,0 +1,65 @@
+import type { HealthDiagnosis, HealthVerdict } from '../api/schema.ts';
+import { lossPointText } from './health-path.ts';
+import { counted, firstOf, shortSpan, sinceText } from './health-words.ts';
+import { printableField } from './printable.ts';
+
+const HEADS: Readonly<Record<HealthDiagnosis['state'], string>> = {
+  healthy: 'The cluster is healthy.',
+  degraded: 'The cluster is degraded.',
+  broken: 'The cluster is broken.',
+  unknown: 'The health of the cluster is not known.',
+};
+const SILENT_SHOWN = 5;
+
+function evidenceText({ evidence, confidence }: HealthVerdict): string {
+  const { observers, sent, lost, against } = evidence;
+  const percent = confidence >= 0.995 ? '> 99' : String(Math.round(confidence * 100));
+  const contrary = against === 0 ? '' : `, ${against} against it`;
+  return `${percent} % sure: ${counted(observers, 'observer')}, ${lost} of ${counted(sent, 'probe')} lost${contrary}`;
+}
+
+function shownBy({ kinds, families }: HealthVerdict): string | undefined {
+  const names = kinds ?? [];
+  const only = families ?? [];
+  if (names.length === 0 && only.length !== 1) return undefined;
+  const what = names.length === 0 ? 'all paths' : names.join(', ');
+  return `${what}${only.length === 1 ? ` over IPv${only[0]}` : ''}`;
+}
+
+function verdictLines(verdict: HealthVerdict, number: string, nowMs: number): string {
+  const point = verdict['loss-point'];
+  const details = verdict.details ?? [];
+  const shown = shownBy(verdict);
+  const facts: readonly (readonly [string, string | undefined])[] = [
+    ['since', sinceText(verdict.since, nowMs)],
+    ['sure', evidenceText(verdict)],
+    ['shown by', shown],
+    ['lost', point === undefined || details.length > 0 ? undefined : lossPointText(point)],
+    ...details.map((text, i) => [i === 0 ? 'known' : '', text] as const),
+    ...(verdict.next ?? []).map((text, i) => [i === 0 ? 'next' : '', text] as const),
+  ];
+  const lines = facts.flatMap(([name, text]) =>
+    text === undefined ? [] : `   ${`${name}${name === '' ? ' ' : ':'}`.padEnd(10)}${printableField(text)}\n`,
+  );
+  return `${number}${printableField(verdict.what)}\n${lines.join('')}`;
+}
+
+function silentLine({ silent }: HealthDiagnosis): string {
+  const names = (silent ?? []).map(({ node, 'age-ms': ageMs }) => {
+    return `${printableField(node)} (${ageMs === undefined ? 'never' : `${shortSpan(ageMs)} ago`})`;
+  });
+  return names.length === 0 ? '' : `Not heard from: ${firstOf(names, SILENT_SHOWN)}\n`;
+}
+
+/** `health diagnose`: the gravest verdict first, then the others, each with since when, how sure, and what to look at. */
+export function diagnoseText(diagnosis: HealthDiagnosis, { nowMs }: { readonly nowMs: number }): string {
+  const verdicts = diagnosis.verdicts ?? [];
+  const many = verdicts.length > 1;
+  const head = `${HEADS[diagnosis.state]}${many ? ` ${verdicts.length} faults, the gravest first:` : ''}\n`;
+  const texts = verdicts.map((verdict, i) => verdictLines(verdict, many ? `${i + 1}. ` : '-> ', nowMs));
+  return (
+    [head, ...texts].join('\n') +
+    (verdicts.length > 0 && silentLine(diagnosis) !== '' ? '\n' : '') +
+    silentLine(diagnosis)
+  );
+}

@@ -1,0 +1,106 @@
+import type {
+  HealthHistory,
+  HealthMtu,
+  HealthProbeReport,
+  HealthProbeResult,
+  HealthReadiness,
+} from '../api/schema.ts';
+import { lossPointText, pathTitle } from './health-path.ts';
+import { counted, firstOf, shortPercent, timeText } from './health-words.ts';
+import { printableField } from './printable.ts';
+import { row, tableText } from './tabwriter.ts';
+import type { ViewOptions } from './types.ts';
+
+function table(head: readonly string[], rows: readonly string[], { noHeaders }: ViewOptions): string {
+  return tableText((noHeaders === true ? '' : row(head)) + rows.join(''), 2, true);
+}
+
+/** `health history`: changes of state, the oldest first. Times are UTC. */
+export function historyText(history: HealthHistory, options: ViewOptions = {}): string {
+  const changes = history.changes ?? [];
+  if (changes.length === 0) return `No path changed its state since ${history.since}.\n`;
+  const rows = changes.map((change) => {
+    const point = change['loss-point'];
+    const why = [change.reason, point === undefined ? undefined : lossPointText(point)];
+    return row([
+      change.at.replace('T', ' ').replace('Z', ''),
+      change.peer,
+      pathTitle(change),
+      change.address,
+      `${change.from} -> ${change.to}`,
+      why.filter((text) => text !== undefined).join('; '),
+    ]);
+  });
+  return table(['TIME (UTC)', 'PEER', 'PATH', 'ADDRESS', 'CHANGE', 'WHY'], rows, options);
+}
+
+type Mtu = NonNullable<HealthMtu['paths']>[number];
+
+function mtuVerdict(path: Mtu): string {
+  if (path['black-hole']) return 'black hole: larger packets vanish, and nobody says that they are too big';
+  if (path['path-mtu'] === undefined) return path.state === 'unreachable' ? 'unreachable' : 'not measured';
+  return 'ok: larger packets are refused';
+}
+
+/** `health mtu`: black holes first, then the smallest. */
+export function mtuText(mtu: HealthMtu, options: ViewOptions = {}): string {
+  const paths = [...(mtu.paths ?? [])].sort((a, b) => {
+    const rank = (path: Mtu): number => (path['black-hole'] ? 0 : (path['path-mtu'] ?? 1e6));
+    return rank(a) - rank(b) || (a.peer < b.peer ? -1 : a.peer > b.peer ? 1 : 0);
+  });
+  if (paths.length === 0) return 'No path is probed.\n';
+  const rows = paths.map((path) =>
+    row([path.peer, pathTitle(path), path.address, path['path-mtu'] ?? '-', mtuVerdict(path)]),
+  );
+  return table(['PEER', 'PATH', 'ADDRESS', 'MTU', 'VERDICT'], rows, options);
+}
+
+function probeRow(path: HealthProbeResult): string {
+  const { sent, answered, lost, pending } = path;
+  const done = sent - pending;
+  const rtt = path['rtt-ns'];
+  const silence = path.expects === 'silence';
+  const words = [
+    silence ? (answered > 0 ? 'OPEN: a policy denies it' : 'denied, as it must be') : path.reason,
+    pending > 0 ? `${pending} without an outcome yet` : undefined,
+  ];
+  return row([
+    path.peer,
+    pathTitle(path),
+    path.address,
+    `${answered}/${sent}`,
+    done <= 0 || silence ? '' : `${shortPercent(lost / done)} %`,
+    rtt === undefined ? '' : [rtt.min, rtt.p50, rtt.max].map(timeText).join(' '),
+    words.filter((text) => text !== undefined && text !== '').join('; '),
+  ]);
+}
+
+/** `health probe`: a line a path, and what is missing. */
+export function probeText(report: HealthProbeReport, options: ViewOptions = {}): string {
+  const paths = report.paths ?? [];
+  const without = (report['without-path'] ?? []).map(printableField);
+  const head = ['PEER', 'PATH', 'ADDRESS', 'ANSWERED', 'LOSS', 'RTT MIN P50 MAX', ''];
+  const lines = paths.length === 0 ? '' : table(head, paths.map(probeRow), options);
+  const missing = without.length === 0 ? '' : `No path is probed to ${firstOf(without, 5)}.\n`;
+  const partial = report.complete
+    ? ''
+    : `Partial: after ${report['took-ms']} ms ${counted(paths.filter(({ sent, pending }) => pending > 0 || sent < report.count).length, 'path')} had not all outcomes.\n`;
+  return `${lines}${missing}${partial}`;
+}
+
+/** Whether every path that should answer did at least once, and no canary did. */
+export function allAnswered(report: HealthProbeReport): boolean {
+  const paths = report.paths ?? [];
+  return (
+    paths.length > 0 &&
+    (report['without-path'] ?? []).length === 0 &&
+    paths.every(({ expects, answered }) => (expects === 'silence' ? answered === 0 : answered > 0))
+  );
+}
+
+/** `health ready`. */
+export function readyText({ node, ready, reasons }: HealthReadiness): string {
+  const name = printableField(node);
+  if (ready) return `${name} is ready\n`;
+  return `${name} is not ready\n${(reasons ?? []).map((reason) => `  ${printableField(reason)}\n`).join('')}`;
+}

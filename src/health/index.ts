@@ -1,4 +1,5 @@
 export { createAgentNodes } from './agent-nodes.ts';
+export { createPeerPaths, pathRoute } from './api/peer-paths.ts';
 export { type Clock, systemClock } from './clock.ts';
 export { EngineProber } from './engine-prober.ts';
 export { createHealth, type Health, type HealthDeps, type HealthOptions } from './health.ts';

@@ -17,6 +17,7 @@ import {
   createHealthMetrics,
   createHttpTransport,
   createMetricsApp,
+  createPeerPaths,
   createStaticNodes,
   EngineProber,
   type Health,
@@ -26,6 +27,7 @@ import {
   type NodeProvider,
   ProbeDevices,
   type ProbeInterval,
+  pathRoute,
   rowRoutes,
   systemClock,
 } from '../health/index.ts';
@@ -140,6 +142,7 @@ async function serve(options: HealthProcessOptions, parts: Parts, releases: Rele
   const app = createHealthApp({
     health,
     metrics,
+    askPeer: createPeerPaths({ port: options.port ?? HEALTH_PORT, sources: options.sources }),
     agentStatus: options.nodesFile === undefined ? () => agent.healthz() : undefined,
     log,
     wallMs: () => systemClock.wallMs(),
@@ -168,7 +171,8 @@ export async function startHealthProcess(options: HealthProcessOptions): Promise
   const endpointFd = openNetns(options.endpointNetns);
   if (endpointFd !== undefined) releases.push(() => closeSync(endpointFd));
   const parts = makeParts(options, endpointFd);
-  const responder = createResponder({ listen: options.listen, routes: rowRoutes(parts.health.rows) });
+  const routes = [...rowRoutes(parts.health.rows), pathRoute(parts.health)];
+  const responder = createResponder({ listen: options.listen, routes });
   try {
     await responder.start();
     releases.push(() => responder.stop());

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { HealthClient } from '../../src/api/client.ts';
+import { HealthClient } from '../../src/api/health-client.ts';
 import { packageRoot } from '../../src/base/assets.ts';
 import { NetnsLab } from './netns.ts';
 import { eventually, type StartedProcess, startProcess } from './process.ts';

@@ -208,7 +208,7 @@ class HealthAgent implements Health {
     const fields = { peer, path: PROBE_KINDS[path.kind]?.name, address, from, to, reason };
     if (to === 'unreachable') this.#deps.log.warn(fields, 'path is unreachable');
     else if (from !== 'unknown' || to !== 'reachable') this.#deps.log.info(fields, `path is ${to}`);
-    this.rows.pathChanged(change);
+    this.rows.pathChanged(peer);
     this.#diagnosis = undefined;
     for (const listener of this.#listeners) listener(change);
   }

@@ -182,3 +182,13 @@ export function emptyCell(): PackedCell {
 export function saysNothing(cell: PackedCell): boolean {
   return cell.states4 === 0 && cell.states6 === 0 && cell.sent === 0 && cell.rttNs === 0;
 }
+
+/** Upper bit of each kind's state: degraded or unreachable. */
+export const FAULT_BITS = 0xaaaa_aaaa;
+
+/** Whether a fault came or went: not when a path is only known now. @param before undefined: nothing was told */
+export function faultChanged(before: PackedCell | undefined, now: PackedCell): boolean {
+  const [before4, before6] = [before?.states4 ?? 0, before?.states6 ?? 0];
+  if (before4 === now.states4 && before6 === now.states6) return false;
+  return ((before4 | before6 | now.states4 | now.states6) & FAULT_BITS) !== 0;
+}

@@ -4,7 +4,7 @@ import { observedPeers } from '../plan/observers.ts';
 import type { NodeDirectory } from './node-directory.ts';
 import { Outbox } from './outbox.ts';
 import { type DecodedPatches, decodeHave, decodePatches, encodeHave, PatchWriter } from './row-codec.ts';
-import type { RowStore, StoredRow } from './row-store.ts';
+import { CELL_WIDTH, type RowPatch, type RowStore, type StoredRow } from './row-store.ts';
 import { Strangers } from './strangers.ts';
 
 /** What is asked of another node: rows that it has and we have not, or that it takes news. */
@@ -56,6 +56,8 @@ const PUSH_MS = 10;
 /** From one push to the next. */
 const PUSH_APART_MS = 40;
 const PUSH_CELLS_A_SECOND = 4096;
+/** A pull that brings more changes is one after a long time. */
+const PASS_ON_CELLS = 64;
 const ANSWER_BYTES = 256 * 1024;
 /** A partner that did not answer is left alone for so long; another node takes its place. */
 const REST_MS = 10_000;
@@ -209,20 +211,29 @@ export class Exchange {
     return transport.send(address, request, body);
   }
 
-  /** @returns whether anything in it was news */
-  #take(decoded: DecodedPatches, fromSlot: number | undefined, passOn: boolean): boolean {
+  /** Takes what came in, and passes on what others must have at once. @returns whether anything in it was news */
+  #take(decoded: DecodedPatches, fromSlot: number | undefined, isPush: boolean): boolean {
     const { clock, store, own } = this.#deps;
     this.#strangers.take(decoded);
     const context = { nowMs: clock.nowMs(), wallMs: clock.wallMs(), fromSlot };
-    const before = this.#counters.rowsTaken;
+    const news: { readonly patch: RowPatch; readonly changed: readonly number[] }[] = [];
+    let [taken, cells] = [0, 0];
     for (const patch of decoded.patches) {
       const { kind, changed } = store.take(patch, own(), context);
-      if (kind === 'taken') this.#counters.rowsTaken++;
+      if (kind === 'taken') taken++;
       else if (kind === 'future' || kind === 'ours') this.#counters.rowsRefused++;
-      if (passOn && kind === 'taken' && changed.length > 0)
-        this.#post(() => this.#outbox.add(patch, changed));
+      if (changed.length === 0) continue;
+      news.push({ patch, changed });
+      cells += changed.length / CELL_WIDTH;
     }
-    return this.#counters.rowsTaken > before;
+    this.#counters.rowsTaken += taken;
+    // What a pull brings in masses is no news to the others either.
+    if (isPush || cells <= PASS_ON_CELLS) this.#passOn(news);
+    return taken > 0;
+  }
+
+  #passOn(news: readonly { readonly patch: RowPatch; readonly changed: readonly number[] }[]): void {
+    for (const { patch, changed } of news) this.#post(() => this.#outbox.add(patch, changed));
   }
 
   /** Our own row has news that others must have at once: all that changed after `base`. */

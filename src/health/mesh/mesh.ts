@@ -1,4 +1,4 @@
-import type { HealthCell, PathChange, RowNote } from '../../model/health.ts';
+import type { HealthCell, RowNote } from '../../model/health.ts';
 import type { Clock } from '../clock.ts';
 import type { NodeView } from '../node-view.ts';
 import { Exchange, type ExchangeCounters, type RowRequest, type RowTransport } from './exchange.ts';
@@ -43,7 +43,12 @@ export class Mesh {
     this.#deps = deps;
     this.#directory = deps.directory ?? new NodeDirectory();
     this.#store = new RowStore(this.#directory);
-    this.#own = new OwnRow({ ...deps, directory: this.#directory, store: this.#store });
+    this.#own = new OwnRow({
+      ...deps,
+      directory: this.#directory,
+      store: this.#store,
+      onNews: (row, base) => this.#exchange?.announce(row, base),
+    });
     this.#exchange = this.#makeExchange(deps);
   }
 
@@ -86,13 +91,9 @@ export class Mesh {
     );
   }
 
-  /** A path has changed its state: the others are told at once, unless it is only known now. */
-  pathChanged({ path, from, to }: Pick<PathChange, 'from' | 'to'> & { path: { peer: string } }): void {
-    const before = this.#own.row?.version ?? 0;
-    if (!this.#own.tellNow([path.peer])) return;
-    const { row } = this.#own;
-    if (row === undefined || (from === 'unknown' && to === 'reachable')) return;
-    this.#exchange?.announce(row, before);
+  /** A path to that peer has changed its state. */
+  pathChanged(peer: string): void {
+    this.#own.tellNow([peer]);
   }
 
   /** Whether a message from that address is one of a node's: only those are read. */

@@ -1,7 +1,7 @@
 import type { HealthCell, RowNote } from '../../model/health.ts';
 import { ROW_NOTES_MAX } from '../../model/health.ts';
 import type { Clock } from '../clock.ts';
-import { emptyCell, type PackedCell } from './cell-arena.ts';
+import { emptyCell, FAULT_BITS, faultChanged, type PackedCell } from './cell-arena.ts';
 import type { NodeDirectory } from './node-directory.ts';
 import type { RowStore, StoredRow } from './row-store.ts';
 
@@ -13,6 +13,8 @@ export interface OwnRowDeps {
   readonly cell: (peer: string) => HealthCell | undefined;
   /** What else it found out, the gravest first. */
   readonly notes: () => readonly RowNote[];
+  /** A state came or went that the others must hear of at once: in what changed after version `base`. */
+  readonly onNews: (row: StoredRow, base: number) => void;
 }
 
 /** A round trip that moved by this share and this much is told. */
@@ -25,8 +27,6 @@ const REFRESH_MS = 30_000;
 const SENT_SHARE = 0.25;
 /** A row without news has a new version all the same: its age says that its node lives. */
 const HEARTBEAT_MS = 5000;
-/** Upper bit of each kind's state: degraded or unreachable. */
-const FAULT_BITS = 0xaaaa_aaaa;
 const FAULTY_MAX = 64;
 /** A fifth of the peers is looked at each second; those of a changed path at once. */
 const SLICES = 5;
@@ -75,12 +75,12 @@ export class OwnRow {
     if (gone.length > 0) this.#tell(gone, silence);
   }
 
-  /** Tells at once of peers of which a path changed its state. @returns whether anything was told */
-  tellNow(peers: Iterable<string>): boolean {
+  /** Tells at once of peers of which a path changed its state. */
+  tellNow(peers: Iterable<string>): void {
     const known = [...peers].filter((peer) => {
       return this.#deps.directory.slotOf(peer) !== this.#row?.slot && this.#isTold(peer);
     });
-    return this.#tell(known, this.#deps.cell);
+    this.#tell(known, this.#deps.cell);
   }
 
   /** Of a peer that is only swept is told when it has a fault, and from then on, but of few of them. */
@@ -127,25 +127,34 @@ export class OwnRow {
     this.#toldMs = row.takenMs;
   }
 
-  #tell(peers: readonly string[], cellOf: (peer: string) => HealthCell | undefined): boolean {
+  #tell(peers: readonly string[], cellOf: (peer: string) => HealthCell | undefined): void {
     const row = this.#row;
-    if (row === undefined) return false;
+    if (row === undefined) return;
     const { directory, store, clock } = this.#deps;
     const nowMs = clock.nowMs();
+    const base = row.version;
     const news: { readonly slot: number; readonly cell: HealthCell }[] = [];
+    let urgent = false;
     for (const peer of peers) {
       const slot = directory.slotOf(peer);
       const cell = cellOf(peer);
       if (slot === undefined || cell === undefined || !this.#isNews(row, slot, cell, nowMs)) continue;
+      urgent ||= this.#isUrgent(row, slot, cell);
       news.push({ slot, cell });
     }
-    if (news.length === 0) return false;
+    if (news.length === 0) return;
     this.#advance(row);
     for (const { slot, cell } of news) {
       store.writeCell(row, packed(slot, row.version, cell));
       this.#told.set(slot, nowMs);
     }
-    return true;
+    if (urgent) this.#deps.onNews(row, base);
+  }
+
+  /** A fault came or went. */
+  #isUrgent(row: StoredRow, slot: number, cell: HealthCell): boolean {
+    const told = this.#deps.store.readCell(row, slot, this.#cell);
+    return faultChanged(told, packed(slot, 0, cell));
   }
 
   #isNews(row: StoredRow, slot: number, cell: HealthCell, nowMs: number): boolean {

@@ -1,5 +1,12 @@
 import type { RowNote } from '../../model/health.ts';
-import { CellArena, type CellSpan, emptyCell, type PackedCell, saysNothing } from './cell-arena.ts';
+import {
+  CellArena,
+  type CellSpan,
+  emptyCell,
+  faultChanged,
+  type PackedCell,
+  saysNothing,
+} from './cell-arena.ts';
 import type { NodeDirectory } from './node-directory.ts';
 
 /** Peer, version at which it changed, states of IPv4 and of IPv6, round trip (ns), sent, lost. */
@@ -44,7 +51,7 @@ export type RowRefusal = 'future' | 'ours' | 'unknown-node';
 export interface Taken {
   /** `old`: nothing in it was news. */
   readonly kind: 'taken' | 'old' | RowRefusal;
-  /** Cells whose states are others than before, `CELL_WIDTH` numbers each. */
+  /** Cells of which a fault came or went, `CELL_WIDTH` numbers each. */
   readonly changed: readonly number[];
 }
 
@@ -195,8 +202,8 @@ export class RowStore {
       if (at !== undefined && this.#arena.changedAt(at) >= incoming.changed) continue;
       news = true;
       const before = at === undefined ? undefined : this.#arena.read(at, this.#cell);
-      const same = before?.states4 === incoming.states4 && before.states6 === incoming.states6;
-      if (!same) for (let k = 0; k < CELL_WIDTH; k++) changed.push(cells[i + k] as number);
+      if (faultChanged(before, incoming))
+        for (let k = 0; k < CELL_WIDTH; k++) changed.push(cells[i + k] as number);
       this.#arena.write(row.span, incoming);
     }
     return news;

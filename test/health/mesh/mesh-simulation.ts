@@ -25,6 +25,8 @@ interface SimulatedNode {
   readonly name: string;
   readonly address: string;
   readonly watched: readonly string[];
+  /** Watched nodes that it has seen to be gone. */
+  readonly noticed: Set<string>;
   mesh: Mesh;
   /** Both ways, headers included. */
   bytes: number;
@@ -41,7 +43,6 @@ export class MeshSimulation {
   readonly #directory = new NodeDirectory();
   readonly #byAddress: ReadonlyMap<string, SimulatedNode>;
   readonly #view: Parameters<Mesh['follow']>[0]['nodes'];
-  readonly #unreachable = new Set<string>();
 
   constructor(options: SimulationOptions) {
     this.#options = options;
@@ -51,7 +52,9 @@ export class MeshSimulation {
     this.nodes = names.map((name, i) => {
       const watched = [...observedPeers(name, names, options.watched)];
       const address = addressOf(i);
-      return { name, address, watched, mesh: this.#makeMesh(address), bytes: 0, side: 0, alive: true };
+      const noticed = new Set<string>();
+      const mesh = this.#makeMesh(address, noticed);
+      return { name, address, watched, noticed, mesh, bytes: 0, side: 0, alive: true };
     });
     this.#byAddress = new Map(this.nodes.map((node) => [node.address, node]));
     for (const node of this.nodes) this.#begin(node);
@@ -61,14 +64,14 @@ export class MeshSimulation {
     return this.#options.random.below(1 << 30) / (1 << 30);
   }
 
-  #makeMesh(address: string): Mesh {
+  #makeMesh(address: string, noticed: ReadonlySet<string>): Mesh {
     const transport: RowTransport = {
       send: (to, request, body) => this.#send(address, to, request, body),
       stop: () => Promise.resolve(),
     };
     return new Mesh({
       clock: this.clock,
-      cell: (peer) => this.#cell(peer),
+      cell: (peer) => cellOf(peer, noticed.has(peer)),
       notes: () => [],
       transport,
       directory: this.#directory,
@@ -79,17 +82,6 @@ export class MeshSimulation {
   #begin(node: SimulatedNode): void {
     node.mesh.follow({ self: node.name, nodes: this.#view, stale: undefined }, node.watched);
     node.mesh.start();
-  }
-
-  #cell(peer: string): HealthCell {
-    const gone = this.#unreachable.has(peer);
-    return {
-      peer,
-      states: { 4: gone ? UNREACHABLE : REACHABLE, 6: 0 },
-      rttNs: gone ? 0 : 100_000,
-      sent: 60,
-      lost: gone ? 5 : 0,
-    };
   }
 
   async #send(
@@ -138,7 +130,6 @@ export class MeshSimulation {
   async kill(name: string): Promise<void> {
     const node = this.node(name);
     node.alive = false;
-    this.#unreachable.add(name);
     await node.mesh.stop();
   }
 
@@ -146,16 +137,15 @@ export class MeshSimulation {
   revive(name: string): void {
     const node = this.node(name);
     node.alive = true;
-    this.#unreachable.delete(name);
-    node.mesh = this.#makeMesh(node.address);
+    node.mesh = this.#makeMesh(node.address, node.noticed);
     this.#begin(node);
   }
 
   /** A watcher notices what became of a node. */
   notice(watcher: SimulatedNode, name: string): void {
-    const gone = this.#unreachable.has(name);
-    const states = gone ? (['reachable', 'unreachable'] as const) : (['unreachable', 'reachable'] as const);
-    watcher.mesh.pathChanged({ path: { peer: name }, from: states[0], to: states[1] });
+    if (this.node(name).alive) watcher.noticed.delete(name);
+    else watcher.noticed.add(name);
+    watcher.mesh.pathChanged(name);
   }
 
   get living(): SimulatedNode[] {
@@ -199,4 +189,9 @@ export class MeshSimulation {
   async stop(): Promise<void> {
     await Promise.all(this.nodes.map(({ mesh }) => mesh.stop()));
   }
+}
+
+function cellOf(peer: string, gone: boolean): HealthCell {
+  const states = { 4: gone ? UNREACHABLE : REACHABLE, 6: 0 };
+  return { peer, states, rttNs: gone ? 0 : 100_000, sent: 60, lost: gone ? 5 : 0 };
 }

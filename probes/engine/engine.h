@@ -318,6 +318,7 @@ void engine_stop(struct engine *engine);
 void engine_destroy(struct engine *engine);
 int engine_command(struct engine *engine, const struct engine_command *commands, uint32_t count);
 uint32_t engine_take_events(struct engine *engine, struct engine_event *events, uint32_t capacity);
+void engine_note_cpu(struct engine *engine);
 void engine_event(struct engine *engine, const struct engine_event *event);
 
 static inline void engine_count(struct engine *engine, enum engine_counter counter, uint64_t by)

@@ -3,6 +3,7 @@ import { getSystemErrorName } from 'node:util';
 import { errorText, NotPermittedError, SystemError, UsageError } from '../../src/base/errors.ts';
 import { formatIp, type IpFamily, ipFamily, parseIp } from '../../src/base/ip.ts';
 import type { ProbeReadiness } from '../types.ts';
+import { CommandQueue } from './command-queue.ts';
 import {
   BURST_MAX,
   Command,
@@ -75,7 +76,7 @@ export class NativeProbeEngine implements ProbeEngine {
   readonly #open: Uint8Array;
   readonly #free: number[] = [];
   readonly #families: Uint8Array;
-  readonly #command = new Uint32Array(Command.words);
+  readonly #commands: CommandQueue;
   readonly #events = new Uint32Array(EVENTS_AT_ONCE * Event.words);
   readonly #eventTimes = new BigUint64Array(this.#events.buffer);
   readonly #self = new Float64Array(Self.count);
@@ -101,6 +102,7 @@ export class NativeProbeEngine implements ProbeEngine {
       });
     }
     this.#handle = handle;
+    this.#commands = new CommandQueue(this.#native, handle);
     this.#memory = new PathMemory(...this.#native.memory(handle));
     this.#devices = options.origins.map((_, i) => new Map(this.#startDevices(i)));
     this.#readiness = options.origins.map((origin, i) => {
@@ -157,6 +159,7 @@ export class NativeProbeEngine implements ProbeEngine {
 
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#commands.close();
     this.#native.stop(this.#handle);
     if (this.#parts.programs instanceof ProbePrograms) this.#parts.programs.close();
   }
@@ -190,7 +193,7 @@ export class NativeProbeEngine implements ProbeEngine {
       command[Command.periodUs] = Math.round(path.periodMs * 1000);
       // The first look comes within a second; where in it is chance, so that nodes do not fall into step.
       command[Command.phaseUs] = randomInt(Math.max(1, Math.round(Math.min(path.periodMs, 1000) * 1000)));
-      new Uint8Array(command.buffer).set(bytes, Command.address * 4);
+      new Uint8Array(command.buffer, command.byteOffset).set(bytes, Command.address * 4);
     });
     return index;
   }
@@ -220,17 +223,11 @@ export class NativeProbeEngine implements ProbeEngine {
 
   #send(kind: number, index: number, fill?: (command: Uint32Array) => void): void {
     if (this.#stopped) return;
-    this.#command.fill(0);
-    this.#command[Command.kind] = kind;
-    this.#command[Command.path] = index;
-    this.#command[Command.generation] = this.#generations[index] ?? 0;
-    fill?.(this.#command);
-    const result = this.#native.command(this.#handle, this.#command, 1);
-    if (result < 0) {
-      throw new SystemError(`the probe engine takes no command: ${getSystemErrorName(result)}`, {
-        code: 'ENGINE_COMMAND',
-      });
-    }
+    const command = this.#commands.next();
+    command[Command.kind] = kind;
+    command[Command.path] = index;
+    command[Command.generation] = this.#generations[index] ?? 0;
+    fill?.(command);
   }
 
   counts(index: number): PathCounts {

@@ -382,6 +382,7 @@ static napi_value addon_self(napi_env env, napi_callback_info info)
 		napi_throw_range_error(env, "ENGINE_ADDON", "expected a Float64Array with room for all");
 		return NULL;
 	}
+	engine_note_cpu(&handle->engine);
 	for (int i = 0; i < SELF_COUNT; i++)
 		((double *)values)[i] = (double)atomic_load(&handle->engine.self[i]);
 	atomic_store(&handle->engine.self[SELF_LAG_MAX_NS], 0);

@@ -113,16 +113,24 @@ static void sleep_until(struct engine *engine, uint64_t next_ns)
 
 static void note_self(struct engine *engine, uint64_t planned_ns, uint64_t now_ns)
 {
-	struct timespec used;
 	uint64_t lag_ns = planned_ns != UINT64_MAX && now_ns > planned_ns ? now_ns - planned_ns : 0;
 
 	engine_count(engine, SELF_TURNS, 1);
 	if (lag_ns > atomic_load_explicit(&engine->self[SELF_LAG_MAX_NS], memory_order_relaxed))
 		atomic_store_explicit(&engine->self[SELF_LAG_MAX_NS], lag_ns, memory_order_relaxed);
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
-	atomic_store_explicit(&engine->self[SELF_CPU_NS],
-			      (uint64_t)used.tv_sec * NS_PER_SECOND + (uint64_t)used.tv_nsec,
-			      memory_order_relaxed);
+}
+
+/* On JavaScript's thread: CPU that the prober's has used, to now. */
+void engine_note_cpu(struct engine *engine)
+{
+	struct timespec used;
+	clockid_t clock;
+
+	if (!engine->started || pthread_getcpuclockid(engine->thread, &clock) ||
+	    clock_gettime(clock, &used) < 0)
+		return;
+	atomic_store(&engine->self[SELF_CPU_NS],
+		     (uint64_t)used.tv_sec * NS_PER_SECOND + (uint64_t)used.tv_nsec);
 }
 
 /* The next whole turn from a time on: what comes due within one is served together. */
@@ -172,6 +180,7 @@ void engine_stop(struct engine *engine)
 	atomic_store(&engine->ending, true);
 	if (write(engine->wake, &one, sizeof(one)) < 0 && errno != EAGAIN)
 		return;
+	engine_note_cpu(engine);
 	pthread_join(engine->thread, NULL);
 	engine->started = false;
 	engine_close_sockets(engine);

@@ -1,0 +1,139 @@
+/**
+ * What a probe costs (H1, H2), that the engine loses nothing of its own (H4), and whether it knows its own cost (H15).
+ * CPU is user and system of the process that probes, which on a veth does the work of both ends; what a run with a sixth
+ * of the probes takes is subtracted, so that no start counts. All in one interleaved run with fping.
+ */
+import { existsSync } from 'node:fs';
+import { missingForNamespaces } from '../src/lab/requirements.ts';
+import type { EngineOutcome, EngineTask } from './support/engine-child.ts';
+import { benchTargets, EngineLab } from './support/engine-lab.ts';
+import { interleave, median, report } from './support/measure.ts';
+
+const TARGETS = benchTargets(1000);
+const COUNT = 60;
+const SHORT = 10;
+const ROUNDS = 5;
+const SECONDS = 6;
+const ALL = 65_536;
+
+const lab = new EngineLab();
+const outcomes: EngineOutcome[] = [];
+
+function fping(count: number, ...words: string[]): string[] {
+  return ['fping', '-q', '-c', String(count), '-t', '1000', '-b', '32', ...words, ...TARGETS];
+}
+
+type Kind = Pick<EngineTask, 'mode' | 'responder'>;
+const KINDS = {
+  'raw sockets, kernel answers': { mode: 'raw', responder: 'icmp' },
+  'programs, kernel answers': { mode: 'bpf', responder: 'icmp' },
+  'programs at both ends': { mode: 'bpf', responder: 'echo' },
+} as const satisfies Readonly<Record<string, Kind>>;
+
+async function engineUs(kind: Kind, task: Partial<EngineTask>): Promise<number> {
+  const outcome = await lab.engine({ ...kind, targets: TARGETS, count: 0, ...task });
+  outcomes.push(outcome);
+  return outcome.cpuUs;
+}
+
+/** CPU per probe at full speed, us. */
+async function fullSpeed(): Promise<void> {
+  const probes = TARGETS.length * (COUNT - SHORT);
+  const figures = await interleave(
+    [
+      ...Object.entries(KINDS).map(([name, kind]) => ({
+        name,
+        run: async () =>
+          ((await engineUs(kind, { count: COUNT })) - (await engineUs(kind, { count: SHORT }))) / probes,
+      })),
+      {
+        name: 'fping',
+        run: async () => {
+          const words = ['-p', '1', '-i', '0'];
+          const long = await lab.cpuSeconds(fping(COUNT, ...words));
+          return ((long - (await lab.cpuSeconds(fping(SHORT, ...words)))) * 1e6) / probes;
+        },
+      },
+    ],
+    ROUNDS,
+  );
+  const us = (name: string): number => median(figures.get(name) ?? []);
+  report(`CPU per probe at full speed to ${TARGETS.length} targets, medians of ${ROUNDS} rounds`, [
+    { what: 'fping', value: us('fping'), unit: 'us' },
+    ...Object.keys(KINDS).flatMap((name) => [
+      { what: name, value: us(name), unit: 'us', aim: '<= 4' },
+      { what: `fping / ${name}`, value: us('fping') / us(name), unit: 'x', aim: '>= 3' },
+    ]),
+  ]);
+}
+
+/** 1,000 targets once a second. */
+async function polite(): Promise<void> {
+  const share = (us: number): number => (us / (SECONDS * 1e6)) * 100;
+  const figures = await interleave(
+    [
+      ...Object.entries(KINDS).map(([name, kind]) => ({
+        name,
+        run: async () => share(await engineUs(kind, { periodMs: 1000, seconds: SECONDS })),
+      })),
+      {
+        name: 'fping',
+        run: async () => {
+          const words = ['-i', '1', '-p', '1000'];
+          const long = await lab.cpuSeconds(fping(SECONDS + 1, ...words));
+          return share((long - (await lab.cpuSeconds(fping(1, ...words)))) * 1e6);
+        },
+      },
+    ],
+    ROUNDS,
+  );
+  const percent = (name: string): number => median(figures.get(name) ?? []);
+  report(`CPU of ${TARGETS.length} targets once a second, medians of ${ROUNDS} rounds`, [
+    { what: 'fping', value: percent('fping'), unit: '% of a core' },
+    ...Object.keys(KINDS).flatMap((name) => [
+      { what: name, value: percent(name), unit: '% of a core', aim: '<= 0.6' },
+      { what: `fping / ${name}`, value: percent('fping') / percent(name), unit: 'x', aim: '>= 6' },
+    ]),
+  ]);
+}
+
+async function everyAddress(): Promise<void> {
+  for (const mode of ['bpf', 'raw'] as const) {
+    const task = { mode, responder: 'icmp', targets: benchTargets(ALL), count: 1 } as const;
+    const { wallMs, answered, lost, duplicate, failed, ownDrops } = await lab.engine(task);
+    report(`${ALL} addresses once, ${mode}`, [
+      { what: 'wall', value: wallMs, unit: 'ms', aim: '<= 1000' },
+      { what: 'answered', value: answered, unit: '', aim: `>= ${ALL}` },
+      { what: 'lost, twice, refused', value: lost + duplicate + failed, unit: '', aim: '<= 0' },
+      { what: 'dropped by ourselves', value: ownDrops, unit: '', aim: '<= 0' },
+    ]);
+  }
+}
+
+/** What the engine says of itself, against the thread's time in /proc and the process's. */
+function selfMetering(): void {
+  const shares = outcomes.map(({ selfUs, threadUs }) => (selfUs / threadUs - 1) * 100);
+  report('CPU that the engine tells of itself, over /proc/self/task/ID/schedstat', [
+    { what: 'median difference', value: median(shares.map(Math.abs)), unit: '%', aim: '<= 10' },
+    { what: 'worst difference', value: Math.max(...shares.map(Math.abs)), unit: '%', aim: '<= 10' },
+    { what: 'runs', value: shares.length, unit: '' },
+  ]);
+}
+
+const needed = [
+  ...missingForNamespaces(),
+  ...(existsSync('/usr/bin/fping') ? [] : ['fping (Debian package fping)']),
+];
+if (needed.length > 0) {
+  console.error(`bench health-engine skipped: needs ${needed.join(', ')}`);
+} else {
+  try {
+    await lab.setUp(TARGETS);
+    await fullSpeed();
+    await polite();
+    await everyAddress();
+    selfMetering();
+  } finally {
+    await lab.cleanUp();
+  }
+}

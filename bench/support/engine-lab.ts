@@ -1,0 +1,107 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { SystemError } from '../../src/base/errors.ts';
+import { runChecked } from '../../src/base/run.ts';
+import type { EngineOutcome, EngineTask } from './engine-child.ts';
+
+const CHILD = join(import.meta.dirname, 'engine-child.ts');
+const LIMIT_MS = 120_000;
+const ip = (...words: readonly string[]): Promise<string> => runChecked(['ip', ...words]);
+
+/** Two namespaces with a veth between them: the second one's stack answers for 10.77/16, its programs for `echoAt`. */
+export class EngineLab {
+  readonly #names = ['a', 'b'].map((end) => `bench-engine-${process.pid}-${end}`);
+  readonly #folder = mkdtempSync(join(tmpdir(), 'bench-engine-'));
+  readonly #devices: number[] = [];
+  #responder: ChildProcess | undefined;
+
+  get here(): string {
+    return `/run/netns/${this.#names[0]}`;
+  }
+
+  /** Index of the first one's end. */
+  get device(): number {
+    return this.#devices[0] ?? 0;
+  }
+
+  async setUp(echoAt: readonly string[]): Promise<void> {
+    const [a = '', b = ''] = this.#names;
+    for (const name of [a, b]) {
+      await ip('netns', 'add', name);
+      await ip('-n', name, 'link', 'set', 'lo', 'up');
+    }
+    await ip('-n', a, 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', b);
+    for (const [name, address] of [
+      [a, '10.99.0.1/24'],
+      [b, '10.99.0.2/24'],
+    ] as const) {
+      await ip('-n', name, 'address', 'add', address, 'dev', 'eth0');
+      await ip('-n', name, 'link', 'set', 'eth0', 'up');
+      const links = JSON.parse(await ip('-n', name, '-json', 'link', 'show', 'dev', 'eth0')) as {
+        ifindex: number;
+      }[];
+      this.#devices.push(links[0]?.ifindex ?? 0);
+    }
+    await ip('-n', b, 'route', 'add', 'local', '10.77.0.0/16', 'dev', 'lo');
+    await ip('-n', a, 'route', 'add', '10.77.0.0/16', 'via', '10.99.0.2');
+    if (echoAt.length > 0) await this.#answerEchoes(b, echoAt);
+  }
+
+  async #answerEchoes(netns: string, targets: readonly string[]): Promise<void> {
+    const task = this.#taskFile({
+      mode: 'bpf',
+      device: this.#devices[1] ?? 0,
+      responder: 'echo',
+      targets,
+      count: 0,
+      serve: '10.99.0.1',
+    });
+    const argv = [`--net=/run/netns/${netns}`, process.execPath, CHILD, task];
+    this.#responder = spawn('nsenter', argv, { stdio: ['pipe', 'pipe', 'inherit'] });
+    if (this.#responder.stdout !== null) await once(this.#responder.stdout, 'data');
+  }
+
+  #taskFile(task: EngineTask): string {
+    const file = join(this.#folder, `task-${Math.round(performance.now() * 1000)}.json`);
+    writeFileSync(file, JSON.stringify(task));
+    return `@${file}`;
+  }
+
+  /** Runs an engine in the first namespace. */
+  async engine(task: Omit<EngineTask, 'device'>): Promise<EngineOutcome> {
+    const file = this.#taskFile({ ...task, device: task.mode === 'bpf' ? this.device : 0 });
+    const text = await runChecked(['nsenter', `--net=${this.here}`, process.execPath, CHILD, file], {
+      timeoutMs: LIMIT_MS,
+    });
+    return JSON.parse(text) as EngineOutcome;
+  }
+
+  /** Seconds of CPU of `argv` in the first namespace, told by bash, which waits for it. */
+  async cpuSeconds(argv: readonly string[]): Promise<number> {
+    const script = 'TIMEFORMAT="%3U %3S"; { time "$@" >/dev/null 2>&1; } 2>&1';
+    const text = await runChecked(['nsenter', `--net=${this.here}`, 'bash', '-c', script, 'bash', ...argv], {
+      timeoutMs: LIMIT_MS,
+    });
+    const [user, system] = text.trim().split(' ').map(Number);
+    if (user === undefined || system === undefined)
+      throw new SystemError(`no times in ${JSON.stringify(text)}`);
+    return user + system;
+  }
+
+  async cleanUp(): Promise<void> {
+    if (this.#responder !== undefined) {
+      this.#responder.stdin?.end();
+      await once(this.#responder, 'exit');
+    }
+    for (const name of this.#names) if (existsSync(`/run/netns/${name}`)) await ip('netns', 'delete', name);
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** `count` addresses of 10.77/16. */
+export function benchTargets(count: number): string[] {
+  return Array.from({ length: count }, (_, i) => `10.77.${i >> 8}.${i & 255}`);
+}

@@ -198,6 +198,17 @@ describe('the cassandra proxy', () => {
     assert.deepEqual(await answers(client, 4), ['1 RESULT 3', '2 RESULT 1', '3 RESULT 3', '4 RESULT 3']);
   });
 
+  it('reads requests however they are cut', async () => {
+    await using rig = await database(filter(RULES));
+    const client = await rig.client();
+    const bytes = Buffer.concat([query(1, 'select * from shop.t'), query(2, 'drop table shop.t')]);
+    for (const byte of bytes) {
+      client.send(Buffer.from([byte]));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    assert.deepEqual((await answers(client, 2)).sort(), ['1 RESULT 1', '2 ERROR 0x2100']);
+  });
+
   it('judges prepared statements when they are executed, also in a batch', async () => {
     await using rig = await database(filter(RULES));
     const client = await rig.client();

@@ -37,7 +37,12 @@ type Reading =
 class CassandraDialect implements Dialect {
   readonly #exchange: Exchange<CassandraRequest>;
   readonly #answers: CassandraAnswers;
+  /** What is looked at, and what came behind it: joined only when a request can be whole, in linear time so. */
   #rest: Buffer = Buffer.alloc(0);
+  #more: Buffer[] = [];
+  #moreBytes = 0;
+  /** Bytes of the request in work; 0: not known. */
+  #wanted = 0;
   #bad = false;
   /** A USE is next, and waits for answers. */
   #holdsUse = false;
@@ -48,7 +53,7 @@ class CassandraDialect implements Dialect {
   }
 
   get begun(): boolean {
-    return this.#rest.length > 0 && !this.blocked;
+    return this.#rest.length + this.#moreBytes > 0 && !this.blocked;
   }
 
   /**
@@ -60,7 +65,14 @@ class CassandraDialect implements Dialect {
   }
 
   fromClient(chunk: Buffer): void {
-    this.#rest = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    this.#more.push(chunk);
+    this.#moreBytes += chunk.length;
+    if (this.blocked || this.#rest.length + this.#moreBytes < this.#wanted) return;
+    const only = this.#rest.length === 0 && this.#more.length === 1 ? this.#more[0] : undefined;
+    this.#rest = only ?? Buffer.concat([this.#rest, ...this.#more]);
+    this.#more = [];
+    this.#moreBytes = 0;
+    this.#wanted = 0;
     while (!this.#bad && !this.blocked && this.#nextFrame());
   }
 
@@ -80,8 +92,10 @@ class CassandraDialect implements Dialect {
     if ((flags & ~(Flag.tracing | Flag.payload)) !== 0)
       return this.#refuse(head, 'compression and unknown flags are not read');
     if (length > MAX_REQUEST_BYTES) return this.#refuse(head, 'the request is too long');
-    if (bytes.length < HEADER_BYTES + length) return false;
-    const frame = bytes.subarray(0, HEADER_BYTES + length);
+    this.#wanted = HEADER_BYTES + length;
+    if (bytes.length < this.#wanted) return false;
+    const frame = bytes.subarray(0, this.#wanted);
+    this.#wanted = 0;
     this.#rest = bytes.subarray(frame.length);
     this.#holdsUse = false;
     const goesOn = this.#onFrame(head, frame);

@@ -79,26 +79,51 @@ export function readClientHello(body: Buffer): string | undefined {
   return readExtensions(extensions);
 }
 
+/** Bytes that come in pieces, in time that is linear in them: a hello may have thousands of records. */
+class GrowingBytes {
+  #buffer: Buffer = Buffer.alloc(512);
+  #length = 0;
+
+  get length(): number {
+    return this.#length;
+  }
+
+  get bytes(): Buffer {
+    return this.#buffer.subarray(0, this.#length);
+  }
+
+  append(part: Buffer): void {
+    const length = this.#length + part.length;
+    if (length > this.#buffer.length) {
+      const larger = Buffer.alloc(Math.max(length, 2 * this.#buffer.length));
+      this.bytes.copy(larger);
+      this.#buffer = larger;
+    }
+    part.copy(this.#buffer, this.#length);
+    this.#length = length;
+  }
+}
+
 /**
  * Finds the ClientHello at the beginning of a connection, however its bytes are cut into segments and records. What comes
  * behind its last record is not looked at.
  */
 export class ClientHelloReader {
-  #bytes: Buffer = Buffer.alloc(512);
-  #length = 0;
+  readonly #taken = new GrowingBytes();
   /** Where the next record begins. */
   #recordAt = 0;
-  #message: Buffer = Buffer.alloc(0);
+  /** The message so far, in the records that are whole. */
+  readonly #message = new GrowingBytes();
   #done: HelloReading | undefined;
 
   /** All bytes that were taken. */
   get bytes(): Buffer {
-    return this.#bytes.subarray(0, this.#length);
+    return this.#taken.bytes;
   }
 
   /** What is not `more` stays so. */
   take(chunk: Buffer): HelloReading {
-    this.#append(chunk);
+    this.#taken.append(chunk);
     if (this.#done !== undefined) return this.#done;
     try {
       const reading = this.#read();
@@ -111,38 +136,28 @@ export class ClientHelloReader {
     }
   }
 
-  #append(chunk: Buffer): void {
-    const length = this.#length + chunk.length;
-    if (length > this.#bytes.length) {
-      const larger = Buffer.alloc(Math.max(length, 2 * this.#bytes.length));
-      this.bytes.copy(larger);
-      this.#bytes = larger;
-    }
-    chunk.copy(this.#bytes, this.#length);
-    this.#length = length;
-  }
-
   /** Record after record, until the message is whole. */
   #read(): HelloReading {
+    const taken = this.#taken.bytes;
     for (;;) {
-      const available = this.#length - this.#recordAt;
-      if (available > 0) this.#checkRecordStart();
+      const available = taken.length - this.#recordAt;
+      if (available > 0) this.#checkRecordStart(taken);
       if (available < RECORD_HEADER_BYTES) return MORE;
-      const length = this.#bytes.readUInt16BE(this.#recordAt + 3);
+      const length = taken.readUInt16BE(this.#recordAt + 3);
       if (length === 0 || length > MAX_RECORD_BYTES) throw new ShapeError(`a record of ${length} bytes`);
       const start = this.#recordAt + RECORD_HEADER_BYTES;
-      const part = this.#bytes.subarray(start, Math.min(start + length, this.#length));
+      const part = taken.subarray(start, Math.min(start + length, taken.length));
       this.#checkMessageStart(part);
       if (part.length < length) return MORE;
-      this.#message = Buffer.concat([this.#message, part]);
+      this.#message.append(part);
       this.#recordAt = start + length;
       const body = this.#wholeBody();
       if (body !== undefined) return { kind: 'hello', serverName: readClientHello(body) };
     }
   }
 
-  #checkRecordStart(): void {
-    const [type, major] = this.#bytes.subarray(this.#recordAt, this.#length);
+  #checkRecordStart(taken: Buffer): void {
+    const [type, major] = taken.subarray(this.#recordAt);
     if (type !== HANDSHAKE)
       throw new ShapeError(this.#recordAt === 0 ? 'no TLS' : `a record of type ${type} amid the hello`);
     if (major !== undefined && major !== MAJOR_VERSION) throw new ShapeError('no TLS');
@@ -150,8 +165,9 @@ export class ClientHelloReader {
 
   /** Says what is wrong as soon as it is known, so that nobody can make us wait for it. */
   #checkMessageStart(part: Buffer): void {
+    if (this.#message.length >= MESSAGE_HEADER_BYTES) return;
     const head = Buffer.concat([
-      this.#message.subarray(0, MESSAGE_HEADER_BYTES),
+      this.#message.bytes.subarray(0, MESSAGE_HEADER_BYTES),
       part.subarray(0, MESSAGE_HEADER_BYTES),
     ]);
     if (head.length > 0 && head[0] !== CLIENT_HELLO)
@@ -164,9 +180,10 @@ export class ClientHelloReader {
   #wholeBody(): Buffer | undefined {
     const { length } = this.#message;
     if (length < MESSAGE_HEADER_BYTES) return undefined;
-    const end = MESSAGE_HEADER_BYTES + this.#message.readUIntBE(1, 3);
+    const message = this.#message.bytes;
+    const end = MESSAGE_HEADER_BYTES + message.readUIntBE(1, 3);
     if (length < end) return undefined;
     if (length > end) throw new ShapeError('bytes behind the hello in its record');
-    return this.#message.subarray(MESSAGE_HEADER_BYTES, end);
+    return message.subarray(MESSAGE_HEADER_BYTES, end);
   }
 }

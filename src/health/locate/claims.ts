@@ -8,9 +8,10 @@ import {
   PROBE_KINDS,
   type RowNote,
 } from '../../model/health.ts';
-import { type EdgeStore, LOSS, type StoredEdges } from './edge-store.ts';
-import { indexOfTarget } from './loss-graph.ts';
+import { type EdgeStore, LOSS } from './edge-store.ts';
+import { indexOfTarget, lostOf, sentOf } from './loss-graph.ts';
 import type { Finding } from './peel.ts';
+import type { StoredEdges } from './row-reader.ts';
 import type { Suspect } from './suspect.ts';
 import { SYMPTOMS } from './symptoms.ts';
 
@@ -177,8 +178,8 @@ function countShown(finding: Finding, symptom: number, { store }: ClaimContext):
     const row = store.edges(edges[i] ?? 0);
     const at = row === undefined ? -1 : indexOfTarget(row, edges[i + 1] ?? 0);
     if (row === undefined || at < 0) continue;
-    sent += row.sent[at] ?? 0;
-    lost += row.lost[at] ?? 0;
+    sent += sentOf(row.counts[at] ?? 0);
+    lost += lostOf(row.counts[at] ?? 0);
     if (symptom !== LOSS) addKinds(row, at, symptom, kinds, families);
   }
   // In its own units where it is a state, not a count, that shows it.

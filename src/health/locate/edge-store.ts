@@ -1,32 +1,7 @@
 import type { HealthRow, MatrixView } from '../../model/health.ts';
-import { type EdgeRow, EMPTY_ROW, indexOfTarget, type LossGraph } from './loss-graph.ts';
-import { SILENT, SLOW, SYMPTOMS, symptomsOf } from './symptoms.ts';
-
-/** A cell as it is read from a matrix; `peer` is the index in its `nodes`. */
-export interface IndexedCell {
-  readonly peer: number;
-  readonly states4: number;
-  readonly states6: number;
-  readonly sent: number;
-  readonly lost: number;
-}
-
-/** A matrix that hands out its cells without an object for each. */
-export interface CellSource extends MatrixView {
-  eachCell(node: string, visit: (cell: IndexedCell) => void): void;
-}
-
-/** One row as edges, with what its states come to. */
-export interface StoredEdges extends EdgeRow {
-  readonly states4: Uint32Array;
-  readonly states6: Uint32Array;
-  /** Symptoms of each edge, of both families. */
-  readonly symptoms: Uint32Array;
-  /** Symptoms that any edge has. */
-  readonly any: number;
-  /** Edges that were probed little beside the others: they are old news. */
-  readonly slowPace: Uint8Array | undefined;
-}
+import { type EdgeRow, EMPTY_ROW, edgeRow, indexOfTarget, type LossGraph, packCounts } from './loss-graph.ts';
+import { NO_EDGES, RowReader, type StoredEdges } from './row-reader.ts';
+import { SILENT, SLOW, SYMPTOMS, SymptomTable } from './symptoms.ts';
 
 interface Kept {
   readonly row: Pick<HealthRow, 'incarnation' | 'version'>;
@@ -36,11 +11,8 @@ interface Kept {
 
 /** An unreachable state stands for so many probes lost: the burst that found it, and the one before. */
 const STATE_PROBES = 6;
-/** Edges with fewer probes than this part of the row's most are old news. */
-const SLOW_PACE = 1 / 8;
-/** A path that is degraded and loses less than this is slow. */
-const SLOW_LOSS = 0.03;
-const NOTHING = packEdges([]);
+const SHOWS = packCounts(STATE_PROBES, STATE_PROBES);
+const SHOWS_NOT = packCounts(STATE_PROBES, 0);
 
 /** Index of the pattern of plain loss. */
 export const LOSS = -1;
@@ -50,6 +22,7 @@ export const LOSS = -1;
  * the node list changes all are, for nodes are numbered by their place in it.
  */
 export class EdgeStore {
+  readonly #table = new SymptomTable();
   #names: readonly string[] = [];
   #kept: (Kept | undefined)[] = [];
   /** 1: the row is not used. */
@@ -62,18 +35,14 @@ export class EdgeStore {
       this.#names = names;
       this.#kept = [];
     }
-    const index = new Map<string, number>();
-    const indexOf = (name: string): number | undefined => {
-      if (index.size === 0) names.forEach((own, i) => void index.set(own, i));
-      return index.get(name);
-    };
+    const reader = new RowReader(matrix, names, this.#table);
     names.forEach((name, i) => {
       const row = fresh(name) ? matrix.row(name) : undefined;
       const kept = this.#kept[i];
       if (row === undefined) this.#kept[i] = undefined;
       else if (kept?.row.version !== row.version || kept.row.incarnation !== row.incarnation) {
         const { incarnation, version } = row;
-        const edges = readEdges(matrix, row, i, indexOf);
+        const edges = reader.read(row, i);
         this.#kept[i] = { row: { incarnation, version }, edges, graphs: new Map() };
       }
     });
@@ -102,7 +71,7 @@ export class EdgeStore {
     const next = this.#names.flatMap((_, i) => (i === self || seen[i] === 0 ? [i] : []));
     for (const node of next) reached[node] = 1;
     for (let from = next.pop(); from !== undefined; from = next.pop()) {
-      const { targets, symptoms } = this.#kept[from]?.edges ?? NOTHING;
+      const { targets, symptoms } = this.#kept[from]?.edges ?? NO_EDGES;
       for (let i = 0; i < targets.length; i++) {
         const to = targets[i] as number;
         if (reached[to] === 1 || ((symptoms[i] as number) & SILENT) !== 0) continue;
@@ -129,7 +98,7 @@ export class EdgeStore {
     }
     const seen = new Uint8Array(nodes.length);
     for (const kept of this.#kept) {
-      const { targets, states4, states6 } = kept?.edges ?? NOTHING;
+      const { targets, states4, states6 } = kept?.edges ?? NO_EDGES;
       targets.forEach((target, i) => {
         if (((states4[i] ?? 0) | (states6[i] ?? 0)) !== 0) seen[target] = 1;
       });
@@ -154,84 +123,28 @@ export class EdgeStore {
 }
 
 /** Of the edges that their states tell nothing of: what an outage lost is no loss besides. */
-function lossRow(edges: StoredEdges): EdgeRow {
-  const { targets, symptoms } = edges;
-  const keep = (counts: Uint16Array): Uint16Array =>
-    counts.map((count, i) => (((symptoms[i] ?? 0) & ~SLOW) === 0 ? count : 0));
-  return { targets, sent: keep(edges.sent), lost: keep(edges.lost) };
+function lossRow({ targets, counts, symptoms }: StoredEdges): EdgeRow {
+  return edgeRow(
+    targets,
+    counts.map((packed, i) => (((symptoms[i] ?? 0) & ~SLOW) === 0 ? packed : 0)),
+  );
 }
 
 function symptomRow(edges: StoredEdges, symptom: number): EdgeRow {
   const { targets, symptoms, slowPace, states4, states6 } = edges;
-  const length = targets.length;
-  const [sent, lost] = [new Uint16Array(length), new Uint16Array(length)];
+  const counts = new Uint32Array(targets.length);
   const mask = kindsMask(symptom);
   const flag = 1 << symptom;
-  for (let i = 0; i < length; i++) {
-    const shows = ((symptoms[i] as number) & flag) !== 0;
-    const known = (((states4[i] as number) | (states6[i] as number)) & mask) !== 0;
-    if (shows || (known && slowPace?.[i] !== 1)) sent[i] = STATE_PROBES;
-    if (shows) lost[i] = STATE_PROBES;
+  for (let i = 0; i < counts.length; i++) {
+    if (((symptoms[i] as number) & flag) !== 0) counts[i] = SHOWS;
+    else if ((((states4[i] as number) | (states6[i] as number)) & mask) !== 0 && slowPace?.[i] !== 1)
+      counts[i] = SHOWS_NOT;
   }
-  return { targets, sent, lost };
+  return { targets, counts, most: (edges.any & flag) === 0 ? 0 : STATE_PROBES };
 }
 
 /** The states of the kinds that tell of a symptom; of one without kinds, all. */
 function kindsMask(symptom: number): number {
   const kinds = SYMPTOMS[symptom]?.kinds ?? [];
   return kinds.length === 0 ? -1 : kinds.reduce((mask, kind) => mask | (3 << (2 * kind)), 0);
-}
-
-type IndexOf = (name: string) => number | undefined;
-
-function readEdges(matrix: MatrixView, row: HealthRow, self: number, indexOf: IndexOf): StoredEdges {
-  const cells: IndexedCell[] = [];
-  const take = ({ peer, states4, states6, sent, lost }: IndexedCell): void => {
-    if (peer === self || (sent === 0 && states4 === 0 && states6 === 0)) return;
-    cells.push({ peer, states4, states6, sent, lost: Math.min(lost, sent) });
-  };
-  if (isCellSource(matrix)) matrix.eachCell(row.node, take);
-  else
-    for (const { peer: name, states, sent, lost } of row.cells.values()) {
-      const peer = indexOf(name);
-      if (peer !== undefined) take({ peer, states4: states[4], states6: states[6], sent, lost });
-    }
-  if (cells.some(({ peer }, i) => i > 0 && peer < (cells[i - 1]?.peer ?? 0)))
-    cells.sort((a, b) => a.peer - b.peer);
-  return packEdges(cells);
-}
-
-function isCellSource(matrix: MatrixView): matrix is CellSource {
-  return 'eachCell' in matrix;
-}
-
-/** @param cells by peer, ascending */
-export function packEdges(cells: readonly IndexedCell[]): StoredEdges {
-  const { length } = cells;
-  const [targets, sent, lost] = [new Uint16Array(length), new Uint16Array(length), new Uint16Array(length)];
-  const [states4, states6, symptoms] = [
-    new Uint32Array(length),
-    new Uint32Array(length),
-    new Uint32Array(length),
-  ];
-  let [any, most] = [0, 0];
-  cells.forEach((cell, i) => {
-    targets[i] = cell.peer;
-    sent[i] = cell.sent;
-    lost[i] = cell.lost;
-    states4[i] = cell.states4;
-    states6[i] = cell.states6;
-    const shown = cellSymptoms(cell);
-    symptoms[i] = shown;
-    any |= shown;
-    if (cell.sent > most) most = cell.sent;
-  });
-  const isSlow = (count: number): boolean => count < most * SLOW_PACE;
-  const slowPace = sent.some(isSlow) ? Uint8Array.from(sent, (count) => (isSlow(count) ? 1 : 0)) : undefined;
-  return { targets, sent, lost, states4, states6, symptoms, any, slowPace };
-}
-
-function cellSymptoms({ states4, states6, sent, lost }: IndexedCell): number {
-  const shown = symptomsOf(states4) | symptomsOf(states6);
-  return (shown & SLOW) !== 0 && lost > SLOW_LOSS * sent ? shown & ~SLOW : shown;
 }

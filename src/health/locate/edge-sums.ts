@@ -7,6 +7,9 @@ export interface Counts {
   readonly lost: number;
 }
 
+/** In the packed sums: what was sent, in units of this, plus what was lost. Both have 26 bits and more. */
+const SENT_UNIT = 2 ** 26;
+
 /** Sums of a graph's edges by observed node, observer and pair of zones. */
 export class EdgeSums {
   readonly #zones: Zones;
@@ -16,8 +19,6 @@ export class EdgeSums {
   readonly inLost: Float64Array;
   readonly outSent: Float64Array;
   readonly outLost: Float64Array;
-  /** Most that was lost of one edge of an observer. */
-  readonly outMost: Uint16Array;
   readonly #zoneSent: Float64Array;
   readonly #zoneLost: Float64Array;
 
@@ -25,48 +26,40 @@ export class EdgeSums {
     const { nodes } = graph;
     this.nodes = nodes;
     this.#zones = zones;
-    this.zoneCount = zones === undefined ? 0 : zones.reduce((most, zone) => Math.max(most, zone + 1), 0);
+    this.zoneCount = zones === undefined ? 1 : zones.reduce((most, zone) => Math.max(most, zone + 1), 0);
     [this.inSent, this.inLost] = [new Float64Array(nodes), new Float64Array(nodes)];
     [this.outSent, this.outLost] = [new Float64Array(nodes), new Float64Array(nodes)];
-    this.outMost = new Uint16Array(nodes);
     this.#zoneSent = new Float64Array(this.zoneCount ** 2);
     this.#zoneLost = new Float64Array(this.zoneCount ** 2);
-    for (let from = 0; from < nodes; from++) this.#sumRow(graph, from);
-    if (zones !== undefined) for (let from = 0; from < nodes; from++) this.#sumZones(graph, zones, from);
+    this.#unpack(this.#sum(graph));
   }
 
-  /** The hot loop: once over all edges. */
-  #sumRow({ rows }: LossGraph, from: number): void {
-    const row = rows[from];
-    if (row === undefined) return;
-    const { targets, sent, lost } = row;
-    const { inSent, inLost } = this;
-    let [rowSent, rowLost, most] = [0, 0, 0];
-    for (let i = 0; i < targets.length; i++) {
-      const to = targets[i] as number;
-      const edgeSent = sent[i] as number;
-      const edgeLost = lost[i] as number;
-      rowSent += edgeSent;
-      rowLost += edgeLost;
-      if (edgeLost > most) most = edgeLost;
-      inSent[to] = (inSent[to] as number) + edgeSent;
-      inLost[to] = (inLost[to] as number) + edgeLost;
+  /** @returns packed sums by zone of the observer and observed node */
+  #sum({ nodes, rows }: LossGraph): Float64Array {
+    const byZone = new Float64Array(this.zoneCount * nodes);
+    for (let from = 0; from < nodes; from++) {
+      const row = rows[from];
+      if (row === undefined || row.targets.length === 0) continue;
+      const base = (this.#zones?.[from] ?? 0) * nodes;
+      const total = sumRow(row.targets, row.counts, byZone.subarray(base, base + nodes));
+      this.outSent[from] = Math.floor(total / SENT_UNIT);
+      this.outLost[from] = total % SENT_UNIT;
     }
-    this.outSent[from] = rowSent;
-    this.outLost[from] = rowLost;
-    this.outMost[from] = most;
+    return byZone;
   }
 
-  #sumZones({ rows }: LossGraph, zones: Uint16Array, from: number): void {
-    const row = rows[from];
-    if (row === undefined) return;
-    const { targets, sent, lost } = row;
-    const [zoneSent, zoneLost] = [this.#zoneSent, this.#zoneLost];
-    const base = (zones[from] ?? 0) * this.zoneCount;
-    for (let i = 0; i < targets.length; i++) {
-      const at = base + (zones[targets[i] as number] as number);
-      zoneSent[at] = (zoneSent[at] as number) + (sent[i] as number);
-      zoneLost[at] = (zoneLost[at] as number) + (lost[i] as number);
+  #unpack(byZone: Float64Array): void {
+    const { nodes, zoneCount } = this;
+    for (let at = 0; at < byZone.length; at++) {
+      const packed = byZone[at] as number;
+      if (packed === 0) continue;
+      const [sent, lost] = [Math.floor(packed / SENT_UNIT), packed % SENT_UNIT];
+      const to = at % nodes;
+      const way = Math.floor(at / nodes) * zoneCount + (this.#zones?.[to] ?? 0);
+      this.inSent[to] = (this.inSent[to] as number) + sent;
+      this.inLost[to] = (this.inLost[to] as number) + lost;
+      this.#zoneSent[way] = (this.#zoneSent[way] as number) + sent;
+      this.#zoneLost[way] = (this.#zoneLost[way] as number) + lost;
     }
   }
 
@@ -75,8 +68,7 @@ export class EdgeSums {
     this.inLost[to] = (this.inLost[to] ?? 0) - lost;
     this.outSent[from] = (this.outSent[from] ?? 0) - sent;
     this.outLost[from] = (this.outLost[from] ?? 0) - lost;
-    if (this.#zones === undefined) return;
-    const at = (this.#zones[from] ?? 0) * this.zoneCount + (this.#zones[to] ?? 0);
+    const at = (this.#zones?.[from] ?? 0) * this.zoneCount + (this.#zones?.[to] ?? 0);
     this.#zoneSent[at] = (this.#zoneSent[at] ?? 0) - sent;
     this.#zoneLost[at] = (this.#zoneLost[at] ?? 0) - lost;
   }
@@ -132,4 +124,17 @@ export class EdgeSums {
     yield [{ kind: 'zone-way', from, to }, there];
     yield [{ kind: 'zone-way', from: to, to: from }, back];
   }
+}
+
+/** The hot loop: once over all edges, one addition each. @returns the sum of the row, packed */
+function sumRow(targets: Uint16Array, counts: Uint32Array, sums: Float64Array): number {
+  let total = 0;
+  for (let i = 0; i < targets.length; i++) {
+    const packed = counts[i] as number;
+    const wide = (packed >>> 16) * SENT_UNIT + (packed & 0xffff);
+    const to = targets[i] as number;
+    total += wide;
+    sums[to] = (sums[to] as number) + wide;
+  }
+  return total;
 }

@@ -1,5 +1,5 @@
 import { type Counts, EdgeSums } from './edge-sums.ts';
-import type { LossGraph } from './loss-graph.ts';
+import { type LossGraph, lostOf, sentOf } from './loss-graph.ts';
 import { type EdgeVisit, type Suspect, visitEdges, type Zones } from './suspect.ts';
 
 export interface Finding {
@@ -126,12 +126,12 @@ class Search {
     const pairs: PairCandidate[] = [];
     for (let from = 0; from < nodes; from++) {
       const row = rows[from];
-      if (row === undefined || (this.#sums.outMost[from] ?? 0) < least) continue;
-      const { targets, sent, lost } = row;
-      for (let index = 0; index < targets.length; index++) {
-        const edgeLost = lost[index] as number;
-        if (edgeLost < least) continue;
-        const gain = this.#gainOf(sent[index] ?? 0, edgeLost);
+      if (row === undefined || row.most < least) continue;
+      const { targets, counts } = row;
+      for (let index = 0; index < counts.length; index++) {
+        const packed = counts[index] as number;
+        if ((packed & 0xffff) < least) continue;
+        const gain = this.#gainOf(sentOf(packed), lostOf(packed));
         if (gain >= this.#pairGain) pairs.push({ from, to: targets[index] as number, index, gain });
       }
     }
@@ -186,9 +186,8 @@ class Search {
       const pair = this.#pairs[this.#pairsLeft - 1];
       if (pair === undefined || this.#done[pair.from]?.[pair.index] === 1) continue;
       const { from, to, index, gain } = pair;
-      const row = this.#graph.rows[from];
-      const [sent, lost] = [row?.sent[index] ?? 0, row?.lost[index] ?? 0];
-      list.push({ suspect: { kind: 'pair', from, to }, gain, sent, lost });
+      const packed = this.#graph.rows[from]?.counts[index] ?? 0;
+      list.push({ suspect: { kind: 'pair', from, to }, gain, sent: sentOf(packed), lost: lostOf(packed) });
       return;
     }
   }
@@ -201,8 +200,8 @@ class Search {
     const mayShow = chanceToShow(rate);
     let expected = 0;
     this.#visitLeft(suspect, (from, index, to) => {
-      const row = this.#graph.rows[from];
-      const [edgeSent, edgeLost] = [row?.sent[index] ?? 0, row?.lost[index] ?? 0];
+      const packed = this.#graph.rows[from]?.counts[index] ?? 0;
+      const [edgeSent, edgeLost] = [sentOf(packed), lostOf(packed)];
       expected += mayShow(edgeSent);
       if (edgeLost > 0 && edgeLost >= least * edgeSent) edges.push(from, to);
     });
@@ -243,7 +242,8 @@ class Search {
     const done = this.#done[from] ?? new Uint8Array(row.targets.length);
     this.#done[from] = done;
     done[index] = 1;
-    this.#sums.takeOut(from, to, row.sent[index] ?? 0, row.lost[index] ?? 0);
+    const packed = row.counts[index] ?? 0;
+    this.#sums.takeOut(from, to, sentOf(packed), lostOf(packed));
   }
 }
 

@@ -129,3 +129,19 @@ function classSymptoms(word: number, host: number): number {
 function isIcmp(kind: number): boolean {
   return PROBE_KINDS[kind]?.responder === 'icmp';
 }
+
+const KNOWN_MAX = 4096;
+
+/** `symptomsOf` with a memory: most cells are well, and those that are not mostly look alike. */
+export class SymptomTable {
+  readonly #known = new Map<number, number>();
+
+  of(word: number): number {
+    if ((word & UPPER_BITS) === 0) return 0;
+    const known = this.#known.get(word);
+    if (known !== undefined) return known;
+    const symptoms = symptomsOf(word);
+    if (this.#known.size < KNOWN_MAX) this.#known.set(word, symptoms);
+    return symptoms;
+  }
+}

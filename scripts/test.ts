@@ -14,10 +14,19 @@ const SUITE_LIMIT_MS = { unit: 8 * 60_000, e2e: 25 * 60_000, nightly: 60 * 60_00
 const FILE_LIMIT_MS = { unit: 150_000, e2e: 15 * 60_000, nightly: 30 * 60_000 } as const;
 /** Tests of the datapath and the lab make namespaces and processes: more at once only makes them wait for each other. */
 const CONCURRENCY = { unit: 2, e2e: 1, nightly: 1 } as const;
-/** Random tests that find more the longer they run: the nightly suite is these, with so many (policy, packet) pairs. */
+/** Random tests that find more the longer they run: the nightly suite is these, and how much it asks of them. */
 const NIGHTLY = {
-  files: ['test/policy/language-engines.test.ts', 'test/policy/three-engines.test.ts'],
-  pairs: 1_000_000,
+  files: [
+    'test/policy/language-engines.test.ts',
+    'test/policy/three-engines.test.ts',
+    'test/health/locate-accuracy.test.ts',
+  ],
+  /** (policy, packet) pairs; rounds of a cluster's matrix without a fault; clusters with faults, of each kind. */
+  environment: {
+    CILIATE_POLICY_PAIRS: '1000000',
+    CILIATE_HEALTH_ROUNDS: '1000000',
+    CILIATE_HEALTH_TRIALS: '500',
+  },
 } as const;
 
 type Suite = keyof typeof SUITE_LIMIT_MS;
@@ -72,7 +81,9 @@ function main(): void {
   });
   const suite = values.suite;
   if (!isSuite(suite)) throw new Error(`--suite is unit, e2e or nightly, not ${JSON.stringify(suite)}`);
-  if (suite === 'nightly') process.env.CILIATE_POLICY_PAIRS ??= String(NIGHTLY.pairs);
+  if (suite === 'nightly') {
+    for (const [name, value] of Object.entries(NIGHTLY.environment)) process.env[name] ??= value;
+  }
   const limit = AbortSignal.timeout(SUITE_LIMIT_MS[suite]);
   limit.addEventListener('abort', () => {
     process.exitCode = 1;

@@ -26,7 +26,7 @@ export interface PeelOptions {
   readonly pairGain?: number | undefined;
   /** Findings at most. Default 32. */
   readonly most?: number | undefined;
-  /** Background loss that is assumed at least and at most. Defaults 1e-5 and 0.03. */
+  /** Background loss that is assumed at least and at most. Defaults 5e-6 and 0.03. */
   readonly floor?: number | undefined;
   readonly ceiling?: number | undefined;
 }
@@ -34,7 +34,7 @@ export interface PeelOptions {
 const GAIN = 25;
 const PAIR_GAIN = 35;
 const MOST = 32;
-const FLOOR = 1e-5;
+const FLOOR = 5e-6;
 const CEILING = 0.03;
 /** Share of a suspect's edges that must show its fault, and the loss of one that does: a part of the suspect's rate. */
 const SHOWING_SHARE = 0.6;
@@ -86,9 +86,10 @@ class Search {
   readonly #sums: EdgeSums;
   /** By observer, 1: explained by a finding; undefined: none is. */
   readonly #done: (Uint8Array | undefined)[] = [];
-  /** Edges with loss that may be pairs, the greatest gain last. */
-  readonly #pairs: readonly PairCandidate[];
-  #pairsLeft: number;
+  /** No pair gains more. */
+  readonly #pairBound: number;
+  /** Edges with loss that may be pairs, the greatest gain last; undefined: not looked for yet. */
+  #pairs: PairCandidate[] | undefined;
 
   constructor(graph: LossGraph, options: PeelOptions) {
     this.#graph = graph;
@@ -98,8 +99,8 @@ class Search {
     this.#sums = new EdgeSums(graph, options.zones);
     const ceiling = options.ceiling ?? CEILING;
     this.#background = Math.min(ceiling, Math.max(options.floor ?? FLOOR, this.#quietRate()));
-    this.#pairs = this.#findPairs();
-    this.#pairsLeft = this.#pairs.length;
+    const most = graph.rows.reduce((max, row) => Math.max(max, row.most), 0);
+    this.#pairBound = -Math.log(this.#background) * most;
   }
 
   /** Loss of the quieter half of the nodes: the other half may be touched by a fault. */
@@ -130,7 +131,7 @@ class Search {
       const { targets, counts } = row;
       for (let index = 0; index < counts.length; index++) {
         const packed = counts[index] as number;
-        if ((packed & 0xffff) < least) continue;
+        if ((packed & 0xffff) < least || this.#done[from]?.[index] === 1) continue;
         const gain = this.#gainOf(sentOf(packed), lostOf(packed));
         if (gain >= this.#pairGain) pairs.push({ from, to: targets[index] as number, index, gain });
       }
@@ -149,10 +150,15 @@ class Search {
 
   next(): Finding | undefined {
     const candidates = this.#candidates();
+    let withPair = false;
     for (;;) {
-      let best = candidates[0];
-      for (const candidate of candidates)
-        if (best === undefined || candidate.gain > best.gain) best = candidate;
+      const best = greatest(candidates);
+      // A dead node is a pair with each of its observers: pairs are looked for when nothing gains more.
+      if (!withPair && (best === undefined || best.gain <= this.#pairBound)) {
+        withPair = true;
+        this.#offerPair(candidates);
+        continue;
+      }
       if (best === undefined) return undefined;
       const finding = this.#check(best);
       if (finding !== undefined) return finding;
@@ -177,18 +183,19 @@ class Search {
     }
     for (const [suspect, counts] of this.#sums.zoneSuspects()) offer(suspect, counts);
     offer({ kind: 'all' }, this.#sums.total());
-    this.#offerPair(list);
     return list;
   }
 
   #offerPair(list: Candidate[]): void {
-    for (; this.#pairsLeft > 0; this.#pairsLeft--) {
-      const pair = this.#pairs[this.#pairsLeft - 1];
-      if (pair === undefined || this.#done[pair.from]?.[pair.index] === 1) continue;
+    this.#pairs ??= this.#findPairs();
+    for (let pair = this.#pairs.at(-1); pair !== undefined; pair = this.#pairs.at(-1)) {
       const { from, to, index, gain } = pair;
-      const packed = this.#graph.rows[from]?.counts[index] ?? 0;
-      list.push({ suspect: { kind: 'pair', from, to }, gain, sent: sentOf(packed), lost: lostOf(packed) });
-      return;
+      if (this.#done[from]?.[index] !== 1) {
+        const packed = this.#graph.rows[from]?.counts[index] ?? 0;
+        list.push({ suspect: { kind: 'pair', from, to }, gain, sent: sentOf(packed), lost: lostOf(packed) });
+        return;
+      }
+      this.#pairs.pop();
     }
   }
 
@@ -245,6 +252,12 @@ class Search {
     const packed = row.counts[index] ?? 0;
     this.#sums.takeOut(from, to, sentOf(packed), lostOf(packed));
   }
+}
+
+function greatest(candidates: readonly Candidate[]): Candidate | undefined {
+  let best = candidates[0];
+  for (const candidate of candidates) if (best === undefined || candidate.gain > best.gain) best = candidate;
+  return best;
 }
 
 /** One pair cannot tell which of its ends is to blame: a node, a zone or an observer shows to several others. */

@@ -100,7 +100,15 @@ async function help(words: readonly string[]): Promise<void> {
   await showHelp(words);
 }
 
-async function dispatch(argv: readonly string[]): Promise<void> {
+/** `ciliate health --nodes FILE`: a topic's own flags run the agent that the topic is about. */
+export function withoutAlias(argv: readonly string[]): readonly string[] {
+  const [topic, ...rest] = argv;
+  const flag = rest[0]?.split('=')[0];
+  return topic === 'health' && (flag === '--nodes' || flag === '--agent') ? ['health-agent', ...rest] : argv;
+}
+
+async function dispatch(written: readonly string[]): Promise<void> {
+  const argv = withoutAlias(written);
   const registry = loadRegistry();
   if (argv[0] === '--complete') {
     const { complete } = await import('./complete.ts');

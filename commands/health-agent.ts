@@ -11,10 +11,11 @@ import { interruptSignal } from './support/interrupt.ts';
 export default class HealthAgent extends BaseCommand<typeof HealthAgent> {
   static override summary = 'Run the health agent of this node until SIGTERM';
   static override description =
-    'Probes every node and health endpoint by ICMP and HTTP, answers the probes of others, serves results on health.sock and metrics for Prometheus. `ciliate agent` starts it; with --nodes it runs alone.';
+    'Probes every node and health endpoint by ICMP and HTTP, answers the probes of others, serves results on health.sock and metrics for Prometheus. `ciliate agent` starts it; with --nodes it runs alone, also as `ciliate health --nodes FILE`.';
   static override examples = [
     '<%= config.bin %> health-agent --node-name n1 --listen 10.0.0.1:4240 --metrics-addr :9963',
-    '<%= config.bin %> health-agent --nodes nodes.yaml --listen :4240',
+    '<%= config.bin %> health --nodes nodes.yaml --node-name n1 --listen :4240',
+    '<%= config.bin %> health --agent unix:///var/run/cilium/cilium.sock --listen :4340 --port 4340',
   ];
   static override flags = healthAgentFlags;
 

@@ -67,6 +67,7 @@ class HttpResponder implements Responder {
         await this.stop();
         throw new SystemError(`cannot answer health probes on ${describe(listen)}`, {
           code: 'RESPONDER_LISTEN',
+          hint: isInUse(cause) ? IN_USE_HINT : undefined,
           cause,
         });
       }
@@ -154,6 +155,13 @@ class HttpResponder implements Responder {
     this.#stopping ??= Promise.all(this.#servers.map(closeServer)).then(() => undefined);
     return this.#stopping;
   }
+}
+
+const IN_USE_HINT =
+  "if it is Cilium's health agent that listens there, take another port on every node: --listen ADDRESS:4340 --port 4340";
+
+function isInUse(cause: unknown): boolean {
+  return cause instanceof Error && 'code' in cause && cause.code === 'EADDRINUSE';
 }
 
 function describe(listen: ResponderListen): string {

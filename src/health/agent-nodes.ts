@@ -1,6 +1,6 @@
 import { expectShape } from '../api/answer-shape.ts';
-import type { ClusterNodeStatus, NodeElement } from '../api/schema.ts';
-import { errorText } from '../base/errors.ts';
+import type { ClusterNodeStatus, NodeElement, StatusResponse } from '../api/schema.ts';
+import { CiliateError, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Clock } from './clock.ts';
 import type { NodeProvider, NodeView } from './node-view.ts';
@@ -15,6 +15,8 @@ export interface AgentNodesOptions {
 export interface AgentNodesDeps {
   /** `GET /cluster/nodes` with this client-id. */
   readonly nodeChanges: (clientId: number) => Promise<ClusterNodeStatus>;
+  /** `GET /healthz`: an agent of 2018 has its nodes there, and no `/cluster/nodes`. */
+  readonly healthz?: (() => Promise<StatusResponse>) | undefined;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -68,9 +70,9 @@ class AgentNodes implements NodeProvider {
   }
 
   async #poll(): Promise<void> {
-    const { nodeChanges, clock, log } = this.#deps;
+    const { clock, log } = this.#deps;
     try {
-      const changes = await nodeChanges(this.#clientId);
+      const changes = await this.#ask();
       if (this.#stopped) return;
       this.#apply(changes);
       if (this.#stale !== undefined) log.info({}, 'the agent answers again: node list renewed');
@@ -83,6 +85,19 @@ class AgentNodes implements NodeProvider {
       this.#stale = { sinceMs: this.#stale?.sinceMs ?? clock.wallMs(), reason: errorText(error) };
     }
     this.#cancel = clock.after(this.#options.pollMs ?? DEFAULT_POLL_MS, () => void this.#poll());
+  }
+
+  async #ask(): Promise<ClusterNodeStatus> {
+    const { nodeChanges, healthz } = this.#deps;
+    try {
+      return await nodeChanges(this.#clientId);
+    } catch (error) {
+      if (healthz === undefined || !(error instanceof CiliateError) || error.code !== 'NOT_FOUND')
+        throw error;
+      const { self, nodes = [] } = (await healthz()).cluster ?? {};
+      // Without a client-id: the whole list, each time.
+      return { ...(self === undefined ? {} : { self }), 'nodes-added': nodes, 'nodes-removed': [] };
+    }
   }
 
   #apply(changes: ClusterNodeStatus): void {

@@ -12,6 +12,7 @@ import { type HealthNode, healthNode } from './targets.ts';
 const SHORT_KEYS = ['ipv4', 'ipv6', 'ipv4HealthIp', 'ipv6HealthIp'] as const;
 const LONG_KEYS = [
   'name',
+  'zone',
   'primary-address',
   'secondary-addresses',
   'health-endpoint-address',
@@ -26,7 +27,7 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
 function invalid(where: string, why: string, cause?: unknown): UsageError {
   return new UsageError(`node list ${where}: ${why}`, {
     code: 'NODE_LIST_INVALID',
-    hint: 'a list of `{name, ipv4, ipv6, ipv4HealthIp, ipv6HealthIp}`, or the output of `ciliate node list -o json`',
+    hint: 'a list of `{name, zone, ipv4, ipv6, ipv4HealthIp, ipv6HealthIp}`, or the output of `ciliate node list -o json`',
     cause,
   });
 }
@@ -43,7 +44,7 @@ function element(ip: unknown, where: string): { enabled: boolean; ip: string } |
 
 function fromShort(node: Readonly<Record<string, unknown>>, where: string): HealthNode {
   const unknown = Object.keys(node).find(
-    (key) => key !== 'name' && !SHORT_KEYS.some((known) => known === key),
+    (key) => key !== 'name' && key !== 'zone' && !SHORT_KEYS.some((known) => known === key),
   );
   if (unknown !== undefined) throw invalid(where, `no such field ${JSON.stringify(unknown)}`);
   return healthNode({
@@ -79,6 +80,7 @@ export function parseNodeList(text: string, file: string): HealthNode[] {
   const list = isRecord(parsed) ? parsed.nodes : parsed;
   if (!Array.isArray(list)) throw invalid(file, 'neither a list nor an object with a list `nodes`');
   const names = new Set<string>();
+  const owners = new Map<string, string>();
   return list.map((node: unknown, i) => {
     const where = `${file}[${i}]`;
     if (!isRecord(node)) throw invalid(where, 'not an object');
@@ -87,8 +89,27 @@ export function parseNodeList(text: string, file: string): HealthNode[] {
     if (names.has(name)) throw invalid(`${where}.name`, `a second node named ${JSON.stringify(name)}`);
     names.add(name);
     const isLong = Object.keys(node).every((key) => LONG_KEYS.some((known) => known === key));
-    return isLong ? fromLong(node, where) : fromShort(node, where);
+    const found = isLong ? fromLong(node, where) : fromShort(node, where);
+    takeAddresses(owners, found, where);
+    return { ...found, ...zoneOf(node.zone, where) };
   });
+}
+
+/** An address of two nodes would be one path with two names: which of them is down, nobody could say. */
+function takeAddresses(owners: Map<string, string>, { name, targets }: HealthNode, where: string): void {
+  for (const { address } of targets) {
+    const owner = owners.get(address);
+    if (owner !== undefined && owner !== name) {
+      throw invalid(where, `${address} is an address of ${JSON.stringify(owner)} too`);
+    }
+    owners.set(address, name);
+  }
+}
+
+function zoneOf(zone: unknown, where: string): { readonly zone?: string } {
+  if (zone === undefined || zone === null || zone === '') return {};
+  if (typeof zone !== 'string') throw invalid(`${where}.zone`, 'a zone must be text');
+  return { zone };
 }
 
 const POLL_MS = 2000;
@@ -117,6 +138,7 @@ class StaticNodes implements NodeProvider {
 
   async start(): Promise<void> {
     this.#read();
+    this.#tellEmpty();
     this.#watch();
   }
 
@@ -132,6 +154,12 @@ class StaticNodes implements NodeProvider {
     this.#listeners.push(listener);
   }
 
+  /** An empty list is taken as it stands: written `[]`, for an empty file is more likely half a write. */
+  #tellEmpty(): void {
+    if (this.#nodes.length === 0)
+      this.#deps.log.warn({ file: this.#file }, 'the node list is empty: nothing is probed');
+  }
+
   #watch(): void {
     this.#cancel = this.#deps.clock.after(POLL_MS, () => {
       this.#renew();
@@ -143,7 +171,9 @@ class StaticNodes implements NodeProvider {
     const { clock, log } = this.#deps;
     try {
       if (!this.#read()) return;
+      if (this.#stale !== undefined) log.info({ nodes: this.#nodes.length }, 'the node list is renewed');
       this.#stale = undefined;
+      this.#tellEmpty();
       for (const listener of this.#listeners) listener();
     } catch (error) {
       const reason = errorText(error);

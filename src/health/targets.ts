@@ -18,6 +18,8 @@ export interface PathTarget {
 
 export interface HealthNode {
   readonly name: string;
+  /** Where it stands, if the list tells. */
+  readonly zone?: string | undefined;
   readonly targets: readonly PathTarget[];
 }
 

@@ -73,7 +73,7 @@ function makeNodes(options: HealthProcessOptions, agent: AgentClient): NodeProvi
   if (nodesFile !== undefined) return createStaticNodes({ file: nodesFile, self: nodeName }, deps);
   return createAgentNodes(
     { self: nodeName },
-    { ...deps, nodeChanges: (clientId) => agent.nodeChanges(clientId) },
+    { ...deps, nodeChanges: (clientId) => agent.nodeChanges(clientId), healthz: () => agent.healthz() },
   );
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { loadRegistry } from '../../bin/registry.ts';
-import { findCommand } from '../../bin/run.ts';
+import { findCommand, withoutAlias } from '../../bin/run.ts';
 
 const ids = new Set(['config', 'config:get', 'policy:validate', 'bpf:ct:list']);
 
@@ -43,6 +43,21 @@ describe('findCommand', () => {
   it('looks at as many words as the longest command has', () => {
     for (const id of loadRegistry().keys()) {
       assert.equal(findCommand([...id.split(':'), 'argument'], loadRegistry()).id, id);
+    }
+  });
+});
+
+describe('a topic with flags of its agent', () => {
+  it('runs the agent; all else stays as it was written', () => {
+    assert.deepEqual(withoutAlias(['health', '--nodes', 'f']), ['health-agent', '--nodes', 'f']);
+    assert.deepEqual(withoutAlias(['health', '--nodes=f', '-x']), ['health-agent', '--nodes=f', '-x']);
+    for (const argv of [
+      ['health'],
+      ['health', '--help'],
+      ['health', 'status', '--nodes'],
+      ['node', '--nodes'],
+    ]) {
+      assert.equal(withoutAlias(argv), argv);
     }
   });
 });

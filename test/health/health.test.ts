@@ -155,6 +155,28 @@ describe('the health agent', () => {
     assert.equal(pathOf(health.status(), 'n3')?.icmp?.latency, 20_000);
   });
 
+  it('takes a node list that changes thousands of times in a second a few times, and the last of it', async () => {
+    const { clock, nodes, health } = bench(two);
+    let taken = 0;
+    await health.start();
+    await clock.pass(1000);
+    const view = nodes.view.bind(nodes);
+    nodes.view = () => {
+      taken++;
+      return view();
+    };
+    for (let i = 0; i < 2000; i++) {
+      nodes.set([...two, element(`n${3 + (i % 50)}`, `10.0.1.${1 + (i % 50)}`)]);
+      if (i % 2 === 0) await clock.pass(1);
+    }
+    await clock.pass(300);
+    const read = taken;
+    assert.ok(read <= 12, `${read} plans in a second`);
+    assert.ok(pathOf(health.status(), 'n52') !== undefined);
+    assert.equal(health.reports('n51').length, 0);
+    assert.ok(health.reports('n52').length > 0);
+  });
+
   it('really probes on demand', async () => {
     const { clock, health, icmp } = bench(two);
     await health.start();

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import type { ClusterNodeStatus } from '../../src/api/schema.ts';
+import type { ClusterNodeStatus, HealthStatusResponse } from '../../src/api/schema.ts';
+import { SourceError } from '../../src/api/source-error.ts';
+import { packageRoot } from '../../src/base/assets.ts';
 import { type Logger, silentLog } from '../../src/base/log.ts';
 import { createAgentNodes, createStaticNodes, parseNodeList } from '../../src/health/index.ts';
 import { element } from './fakes.ts';
@@ -102,6 +104,46 @@ describe("the agent's node list", () => {
     await nodes.stop();
   });
 
+  it('takes what a real agent of Cilium 1.19 answered: the addresses that its own health probes, and no others', async () => {
+    const fixture = join(packageRoot(), 'test/fixtures/cilium-1.19-agent');
+    const read = (name: string): unknown => JSON.parse(readFileSync(join(fixture, name), 'utf8'));
+    const { nodes } = provider([read('api-cluster_nodes.json') as ClusterNodeStatus]);
+    await nodes.start();
+    const { nodes: probed, local } = read('healthapi-status.json') as HealthStatusResponse;
+    const theirs = (probed ?? []).map((node) => [
+      node.name,
+      [node.host, node['health-endpoint']].flatMap((of) =>
+        [of?.['primary-address'], ...(of?.['secondary-addresses'] ?? [])].map((path) => path?.ip),
+      ),
+    ]);
+    const ours = nodes.view().nodes.map(({ name, targets }) => [name, targets.map(({ address }) => address)]);
+    assert.deepEqual(ours, theirs);
+    assert.equal(nodes.view().self, local?.name);
+    await nodes.stop();
+  });
+
+  it('takes the whole list of an agent of 2018 from its healthz, each time, as it has no differences', async () => {
+    const clock = new VirtualClock();
+    const lists = [[a, b], [b]];
+    const nodes = createAgentNodes(
+      { pollMs: 1000 },
+      {
+        clock,
+        log: silentLog,
+        nodeChanges: () => Promise.reject(new SourceError('no such path', { code: 'NOT_FOUND' })),
+        healthz: async () => ({ cluster: { self: 'a', nodes: lists.shift() ?? [c] } }),
+      },
+    );
+    const names = (): string[] => nodes.view().nodes.map(({ name }) => name);
+    await nodes.start();
+    assert.deepEqual([nodes.view().self, names()], ['a', ['a', 'b']]);
+    await clock.pass(1500);
+    assert.deepEqual(names(), ['b']);
+    await clock.pass(1000);
+    assert.deepEqual(names(), ['c']);
+    await nodes.stop();
+  });
+
   it('tells of a change, and only of a change', async () => {
     const { clock, nodes } = provider([
       { 'client-id': 7, 'nodes-added': [a] },
@@ -141,12 +183,61 @@ describe('a node list in a file', () => {
     ['- {name: a, ipv4: 10.0.0.300}', /f\[0\]\.ipv4.*not an IP address/],
     ['- {name: a, ipv5: 10.0.0.3}', /no such field "ipv5"/],
     ['- {name: a}\n- {name: a}', /f\[1\]\.name: a second node/],
+    [
+      '- {name: a, ipv4: 10.0.0.1}\n- {name: b, ipv4: 10.0.0.1}',
+      /f\[1\]: 10\.0\.0\.1 is an address of "a" too/,
+    ],
+    ['- {name: a, ipv4: 10.0.0.1}\n- {name: b, ipv4HealthIp: 10.0.0.1}', /f\[1\]: 10\.0\.0\.1/],
+    ['- {name: a, zone: 3}', /f\[0\]\.zone/],
+    ['', /neither a list nor/],
     ['- {name: [', /node list f/],
   ] as const) {
     it(`is refused with the place and the reason: ${text.replace('\n', ' ')}`, () => {
       assert.throws(() => parseNodeList(text, 'f'), { code: 'NODE_LIST_INVALID', message: why });
     });
   }
+
+  it('tells zones, and may be empty when it says so', () => {
+    const nodes = parseNodeList('- {name: a, ipv4: 10.0.0.1, zone: z1}\n- {name: b, ipv4: 10.0.0.2}', 'f');
+    assert.deepEqual(
+      nodes.map(({ zone }) => zone),
+      ['z1', undefined],
+    );
+    assert.equal(
+      parseNodeList(JSON.stringify([{ ...element('n1', '10.0.0.1'), zone: 'z2' }]), 'f')[0]?.zone,
+      'z2',
+    );
+    assert.deepEqual(parseNodeList('[]', 'f'), []);
+  });
+
+  it('may be gone for a while: the last list stays, and is renewed when the file is back', async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'nodes-'));
+    t.after(() => rmSync(folder, { recursive: true }));
+    const file = join(folder, 'nodes.yaml');
+    const text = '- {name: a, ipv4: 10.0.0.1}';
+    writeFileSync(file, text);
+    const said: string[] = [];
+    const note = (_fields: object, message: string): void => void said.push(message);
+    const log = { ...silentLog, info: note, warn: note } as unknown as Logger;
+    const clock = new VirtualClock();
+    const nodes = createStaticNodes({ file }, { clock, log });
+    await nodes.start();
+    rmSync(file);
+    await clock.pass(9000);
+    assert.deepEqual([nodes.view().nodes.length, nodes.view().stale === undefined], [1, false]);
+    writeFileSync(file, text);
+    await clock.pass(2500);
+    assert.equal(nodes.view().stale, undefined);
+    writeFileSync(file, '[]');
+    await clock.pass(2500);
+    assert.deepEqual(nodes.view().nodes, []);
+    assert.deepEqual(said, [
+      'the node list cannot be renewed: the last one stays',
+      'the node list is renewed',
+      'the node list is empty: nothing is probed',
+    ]);
+    await nodes.stop();
+  });
 
   it('is read again when it changes, and stays when the change is broken', async (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'nodes-'));

@@ -66,7 +66,12 @@ export function createPeerPaths({ port, sources = [], timeoutMs = TIMEOUT_MS }: 
       headers: { 'content-length': body.length, 'user-agent': 'ciliate-health' },
       ...(localAddress === undefined ? {} : { localAddress }),
     });
-    const timer = setTimeout(() => outgoing.destroy(failure(`no answer in ${timeoutMs} ms`)), timeoutMs);
+    // An answer that is cut off says only that it was.
+    let late: SystemError | undefined;
+    const timer = setTimeout(() => {
+      late = failure(`no answer in ${timeoutMs} ms`);
+      outgoing.destroy(late);
+    }, timeoutMs);
     try {
       const answer = await new Promise<IncomingMessage>((resolve, reject) => {
         outgoing.on('response', resolve);
@@ -75,7 +80,7 @@ export function createPeerPaths({ port, sources = [], timeoutMs = TIMEOUT_MS }: 
       });
       return parseAnswer(answer.statusCode ?? 0, await collect(answer));
     } catch (error) {
-      throw described(error, address, port);
+      throw late ?? described(error, address, port);
     } finally {
       clearTimeout(timer);
       outgoing.destroy();

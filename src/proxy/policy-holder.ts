@@ -79,8 +79,8 @@ export class TrackedFlow {
     return this.#flow;
   }
 
-  /** For log records: what is known, with identity 0 where nothing is. */
+  /** For log records: what was judged by last, or what is known when nothing was; with identity 0 where nothing is. */
   ends(): Flow {
-    return this.#flow ?? unknownFlow(this.client, this.server);
+    return this.#flow ?? this.current() ?? unknownFlow(this.client, this.server);
   }
 }

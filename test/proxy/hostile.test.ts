@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { httpFilter, httpRule, ingressPolicy, type RawClient, Rig, until } from './rig.ts';
+import { CLIENT, httpFilter, httpRule, ingressPolicy, type RawClient, Rig, SERVER, until } from './rig.ts';
 
 /** Everything below /v1/ may be asked for, by these methods. */
 const POLICY = ingressPolicy([httpFilter([httpRule({ method: 'GET|POST|OPTIONS|HEAD', path: '/v1/.*' })])]);
@@ -362,6 +362,16 @@ describe('a hostile request', () => {
       );
     });
   }
+
+  it('a first request that cannot be read: the record says whose it was', async () => {
+    await using rig = await new Rig().start(POLICY);
+    const client = await rig.client();
+    client.send('GET /v1/../a HTTP/1.1\r\nHost: h\r\n\r\n');
+    assert.deepEqual(await client.answers(1), [400]);
+    client.destroy();
+    const { source, destination } = rig.records[0] ?? {};
+    assert.deepEqual([source?.identity, destination?.identity], [CLIENT, SERVER]);
+  });
 
   it('a head that comes byte by byte and never ends: is ended in time', async () => {
     await using slow = await new Rig({ http: { headTimeoutMs: 50, lingerMs: 50 } }).start(POLICY);

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import type { AgentClient } from '../../src/api/client.ts';
 import type * as Api from '../../src/api/schema.ts';
 import { UsageError } from '../../src/base/errors.ts';
@@ -48,7 +49,7 @@ export class Parties {
     if (words.identity !== undefined) return this.#identity(words.identity, `--${end}-identity`);
     if (words.ip !== undefined) return this.#address(words.ip);
     if (words.fqdn !== undefined) return this.#name(words.fqdn);
-    return this.#labels(labels ?? []);
+    return this.#labels(labels ?? [], `--${end}`);
   }
 
   #needed(flag: string): AgentClient {
@@ -106,8 +107,17 @@ export class Parties {
     return cidr === undefined || !isLocalIdentity(id) ? party : { ...party, prefix: parseCidr(cidr.key) };
   }
 
-  async #labels(texts: readonly string[]): Promise<TraceParty> {
+  async #labels(texts: readonly string[], flag: string): Promise<TraceParty> {
     const words = texts.flatMap((text) => text.split(',')).filter((text) => text !== '');
+    // A verdict about a label that nobody has would be taken for one about the address.
+    const other = words.find((word) => /^\d+$/.test(word) || isIP(word.split('/')[0] ?? '') !== 0);
+    if (other !== undefined)
+      throw new UsageError(`${flag} takes labels, and ${JSON.stringify(other)} is none`, {
+        code: 'TRACE_PARTY',
+        hint: /^\d+$/.test(other)
+          ? `${flag}-endpoint ${other} or ${flag}-identity ${other}`
+          : `${flag}-ip ${other}`,
+      });
     const wanted = parseLabels(words, 'any');
     const found = (await this.#agent?.identities(formatLabels(wanted))) ?? [];
     const [only] = found;

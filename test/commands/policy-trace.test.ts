@@ -190,6 +190,9 @@ describe('policy trace of files', () => {
   const WRONG: Readonly<Record<string, RegExp>> = {
     '-d a=b': /say whose traffic it is: --src/,
     '-s a=b --src-ip 1.2.3.4 -d a=b': /say only one way who --src is/,
+    '-s 9.9.9.9 -d a=b': /--src takes labels, and "9.9.9.9" is none.*--src-ip 9.9.9.9/s,
+    '-s a=b -d fd00::/64': /--dst takes labels.*--dst-ip fd00::\/64/s,
+    '-s 12 -d a=b': /--src takes labels.*--src-endpoint 12/s,
     '-s a=b -d a=b --dport 80/xyz': /is no port/,
     '-s a=b -d a=b --dport 70000': /is no port/,
     '-s a=b -d a=b --dport icmp/300': /is no type of ICMP/,

@@ -65,6 +65,7 @@ export class PathTracker {
   #sentMs: number | undefined;
   #answeredMs: number | undefined;
   #periodMs: number;
+  #briefVersion = 0;
 
   constructor(path: ProbePath, periodMs: number, at: Instant, isTwinAnswering: () => boolean = () => true) {
     this.path = path;
@@ -123,7 +124,11 @@ export class PathTracker {
     const before = this.#counts;
     this.#counts = counts;
     this.#ring.roll(counts, at.nowMs);
-    if (counts.sent > (before?.sent ?? 0)) this.#sentMs = at.wallMs;
+    if (counts.sent > (before?.sent ?? 0)) {
+      this.#sentMs = at.wallMs;
+      this.#briefVersion++;
+    }
+    if (counts.rttLastNs !== before?.rttLastNs) this.#briefVersion++;
     if (counts.answered > (before?.answered ?? 0)) this.#answeredMs = at.wallMs;
     if (this.#isStale(at)) return this.#become('unknown', 'not probed lately', at);
     if (this.#wantsSilence && this.#isSilent) return this.#judgeSilence(at);
@@ -188,6 +193,7 @@ export class PathTracker {
 
   #become(to: PathState, reason: string | undefined, at: Instant): PathChange | undefined {
     const from = this.#state;
+    if (from !== to || this.#reason !== reason) this.#briefVersion++;
     this.#reason = reason;
     if (from === to) return undefined;
     this.#state = to;
@@ -213,6 +219,11 @@ export class PathTracker {
       blackHole: false,
       phasesNs,
     };
+  }
+
+  /** Another number whenever `brief` says something else. */
+  get briefVersion(): number {
+    return this.#briefVersion;
   }
 
   /** What Cilium's form of the status has room for. */

@@ -72,6 +72,9 @@ export const Account = {
 /** struct probe_path, in 32-bit words; from `answered` on, 64 bits wide up to `sequenceLast`. */
 export const PathRecord = {
   words: 204,
+  /** Entries of `sent_ns`. */
+  ring: 16,
+  sentNs: 32,
   answered: 86,
   echoed: 88,
   unstamped: 90,

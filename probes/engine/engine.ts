@@ -2,6 +2,7 @@ import { randomBytes, randomInt } from 'node:crypto';
 import { getSystemErrorName } from 'node:util';
 import { errorText, NotPermittedError, SystemError, UsageError } from '../../src/base/errors.ts';
 import { formatIp, type IpFamily, ipFamily, parseIp } from '../../src/base/ip.ts';
+import type { Waypoint } from '../../src/base/waypoint.ts';
 import type { ProbeReadiness } from '../types.ts';
 import { CommandQueue } from './command-queue.ts';
 import {
@@ -306,6 +307,24 @@ export class NativeProbeEngine implements ProbeEngine {
       offender: family === 0 ? undefined : formatIp(offender),
       mtu: words[Event.mtu] ?? 0,
     };
+  }
+
+  get prober(): number {
+    return this.#parts.prober;
+  }
+
+  waypoints(path: { readonly prober: number; readonly path: number }): readonly Waypoint[] {
+    const { programs } = this.#parts;
+    return programs instanceof ProbePrograms && !this.#stopped ? programs.waypoints(path) : [];
+  }
+
+  heardNs(address: string): number {
+    const { programs } = this.#parts;
+    return programs instanceof ProbePrograms && !this.#stopped ? programs.heardNs(address) : 0;
+  }
+
+  departuresNs(index: number): readonly number[] {
+    return this.#open[index] === 1 ? this.#memory.departuresNs(index) : [];
   }
 
   self(): EngineSelf {

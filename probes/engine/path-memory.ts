@@ -67,6 +67,13 @@ export class PathMemory {
     };
   }
 
+  /** Departures of the last probes that were stamped, monotonic ns, in no order. */
+  departuresNs(index: number): number[] {
+    const at = index * PathRecord.words + PathRecord.sentNs;
+    const all = Array.from({ length: PathRecord.ring }, (_, i) => wide(this.#records, at + 2 * i));
+    return all.filter((ns) => ns > 0);
+  }
+
   takeMax(index: number): number {
     const at = index * PathRecord.words + PathRecord.rttMaxNs;
     const longest = wide(this.#records, at);

@@ -2,6 +2,7 @@ import { closeSync } from 'node:fs';
 import { BpfAttachType, type BpfLink, type BpfMap, type BpfObject, loadBpf } from '../../bpf/addon/index.ts';
 import { buildAsset } from '../../src/base/assets.ts';
 import { ipFamily, parseIp } from '../../src/base/ip.ts';
+import { DevicePlace, readWaypoints, WAYPOINT_ANSWER, type Waypoint } from '../../src/base/waypoint.ts';
 
 /** `struct probe_counters`: what the programs saw, summed over CPUs. */
 export interface ProgramCounters {
@@ -24,13 +25,16 @@ export interface ProgramOptions {
 
 const ADDRESS_BYTES = 20;
 const PEER_BYTES = 24;
+/** Of `heard_ns` in `struct probe_peer`. */
+const HEARD_AT = 16;
+const PLACES = [DevicePlace.ingress, DevicePlace.echo | WAYPOINT_ANSWER];
 const COUNTERS = 7;
 const ZERO = new Uint8Array(4);
 
 /** The programs of `health.bpf.c`, loaded once an engine; what stands on devices goes when `close` is called, or with us. */
 export class ProbePrograms {
   readonly #object: BpfObject;
-  readonly #maps: Readonly<Record<'records' | 'peers' | 'own' | 'counters', BpfMap>>;
+  readonly #maps: Readonly<Record<'records' | 'peers' | 'own' | 'counters' | 'waypoints', BpfMap>>;
   readonly #programs: Readonly<Record<'ingress' | 'egress', ReturnType<BpfObject['program']>>>;
   /** By origin and index of the device. */
   readonly #links = new Map<string, readonly BpfLink[]>();
@@ -54,6 +58,7 @@ export class ProbePrograms {
       peers: map('probe_peers'),
       own: map('probe_own'),
       counters: map('probe_counters'),
+      waypoints: map('probe_waypoints'),
     };
     this.#programs = {
       ingress: this.#object.program('probe_ingress'),
@@ -115,6 +120,17 @@ export class ProbePrograms {
     const [stamped = 0, consumed = 0, passedUp = 0, echoed = 0, refusedAddress = 0, refusedForm = 0] = sums;
     const refusedRate = sums[6] ?? 0;
     return { stamped, consumed, passedUp, echoed, refusedAddress, refusedForm, refusedRate };
+  }
+
+  /** Where probes of a path, whoever sent them, were seen on our devices. */
+  waypoints(path: { readonly prober: number; readonly path: number }): readonly Waypoint[] {
+    return readWaypoints((key) => this.#maps.waypoints.lookup(key), path, PLACES);
+  }
+
+  /** When an echo was asked for last from an address, monotonic ns; 0: never, or it is no node's. */
+  heardNs(address: string): number {
+    const value = this.#maps.peers.lookup(addressKey(address));
+    return value === undefined ? 0 : Number(value.readBigUInt64LE(HEARD_AT));
   }
 
   /** Time that the programs ran, ns; undefined unless the kernel keeps it (`kernel.bpf_stats_enabled`). */

@@ -1,4 +1,5 @@
 import type { IpFamily } from '../../src/base/ip.ts';
+import type { Waypoint } from '../../src/base/waypoint.ts';
 import type { ProbeReadiness } from '../types.ts';
 
 /**
@@ -175,6 +176,14 @@ export interface ProbeEngine {
    */
   setDevices(origin: number, devices: readonly number[]): void;
   onEvents(listener: (events: readonly EngineEvent[]) => void): void;
+  /** Random, of this start: in the cookies of its probes. */
+  readonly prober: number;
+  /** Where probes of a path, whoever sent them, were seen on our devices; nothing without programs. */
+  waypoints(path: { readonly prober: number; readonly path: number }): readonly Waypoint[];
+  /** When an echo was asked for last from an address, monotonic ns; 0: never, or nobody saw it. */
+  heardNs(address: string): number;
+  /** When the last probes of a path left us, by the stamps of their departures, monotonic ns, in no order. */
+  departuresNs(index: number): readonly number[];
   self(): EngineSelf;
 }
 

@@ -17,3 +17,4 @@ export {
 export { createNoDatapath } from './no-datapath.ts';
 export type { ConntrackLifetimes } from './programs.ts';
 export type * from './types.ts';
+export { WaypointTable } from './waypoint-table.ts';

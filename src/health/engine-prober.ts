@@ -2,21 +2,46 @@ import { getSystemErrorName } from 'node:util';
 import type { EngineEvent, PathCounts, ProbeEngine } from '../../probes/engine/index.ts';
 import type { ProbeReadiness } from '../../probes/types.ts';
 import { errorText } from '../base/errors.ts';
-import { type PathEnd, PROBE_KINDS, type ProbePath } from '../model/health.ts';
-import type { PathProber, ProberEvent } from './prober.ts';
+import { type LossPoint, type PathEnd, PROBE_KINDS, type ProbePath } from '../model/health.ts';
+import type { LossFinder } from './loss/loss-finder.ts';
+import type { LossQuestion, PathProber, ProberEvent } from './prober.ts';
 
 /** Index of the engine's origin for each end that probes start from; an end without one is not probed from. */
 export type OriginOf = Readonly<Partial<Record<PathEnd, number>>>;
+
+/** Errors of our own kernel's routes: an unreachable or prohibited one, a black hole, or none at all. */
+const NO_ROUTE: readonly string[] = ['ENETUNREACH', 'EHOSTUNREACH', 'EACCES', 'EINVAL'];
 
 /** The probe engine as a prober of `icmp` and `echo` paths. */
 export class EngineProber implements PathProber {
   readonly #engine: ProbeEngine;
   readonly #origins: OriginOf;
+  readonly #losses: Pick<LossFinder, 'find'> | undefined;
+  /** By path: why our own kernel did not send its last probe. */
+  readonly #refused = new Map<number, string>();
   #failure: string | undefined;
 
-  constructor(engine: ProbeEngine, origins: OriginOf) {
+  constructor(engine: ProbeEngine, origins: OriginOf, losses?: Pick<LossFinder, 'find'>) {
     this.#engine = engine;
     this.#origins = origins;
+    this.#losses = losses;
+    engine.onEvents((events) => this.#noteRefusals(events));
+  }
+
+  #noteRefusals(events: readonly EngineEvent[]): void {
+    for (const { kind, path, errno, offender } of events) {
+      if (kind === 'answer') this.#refused.delete(path);
+      if (kind !== 'error' || errno === undefined) continue;
+      const name = getSystemErrorName(-errno);
+      if (offender === undefined && NO_ROUTE.includes(name)) this.#refused.set(path, `${name}: no route`);
+      else this.#refused.delete(path);
+    }
+  }
+
+  async findLoss(handle: number, question: LossQuestion): Promise<LossPoint | undefined> {
+    const reason = this.#refused.get(handle);
+    if (reason !== undefined) return { node: question.self, hook: 'socket', leg: 'request', reason };
+    return this.#losses?.find({ ...question, handle, counts: this.#engine.counts(handle) });
   }
 
   /** What cannot be probed stays unknown, and says why; other probers go on. */
@@ -56,6 +81,7 @@ export class EngineProber implements PathProber {
   }
 
   close(handle: number): void {
+    this.#refused.delete(handle);
     this.#engine.close(handle);
   }
 

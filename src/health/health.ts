@@ -1,5 +1,6 @@
 import type { ProbeReadiness } from '../../probes/types.ts';
 import type { HealthStatusResponse } from '../api/schema.ts';
+import { errorText } from '../base/errors.ts';
 import type { IpFamily } from '../base/ip.ts';
 import type { Logger } from '../base/log.ts';
 import {
@@ -91,6 +92,8 @@ const PLAN_MS = 200;
 const DEFAULT_PROBE_NOW_MS = 1500;
 const PROBE_NOW_LOOK_MS = 20;
 const HISTORY_MAX = 10_000;
+/** Paths that are asked about a second. */
+const LOSSES_AT_ONCE = 8;
 
 class HealthAgent implements Health {
   readonly #options: HealthOptions;
@@ -193,10 +196,12 @@ class HealthAgent implements Health {
     this.#deps.onNodes?.(view);
   }
 
-  /** What an endpoint sends to itself leaves its namespace at no point, and passes no policy. */
+  /** What an endpoint sends to itself passes no policy; and our own echo does not answer on the loopback. */
   #canProbe(path: ProbePath, self: string | undefined): boolean {
     const kind = PROBE_KINDS[path.kind];
-    const isLoop = path.peer === self && kind?.from === 'endpoint' && kind.to === 'endpoint';
+    const isLoop =
+      path.peer === self &&
+      (kind?.responder === 'echo' || (kind?.from === 'endpoint' && kind.to === 'endpoint'));
     return !isLoop && this.#book.proberOf(path) !== undefined;
   }
 
@@ -205,8 +210,34 @@ class HealthAgent implements Health {
     const at = this.#now();
     if (at.wallMs - this.#roundMs >= this.#periodMs || at.wallMs < this.#roundMs) this.#roundMs = at.wallMs;
     this.#book.tick(at);
+    this.#askAgain();
     this.diagnosis();
     this.#cancelTick = this.#deps.clock.after(TICK_MS, () => this.#tick());
+  }
+
+  /** Of paths without a loss point a few are asked about again: their peer may not have answered. */
+  #askAgain(): void {
+    const unexplained = this.#book
+      .trackers()
+      .filter(({ state, lossPoint }) => state === 'unreachable' && lossPoint?.reason === undefined);
+    for (const { path } of unexplained.slice(0, LOSSES_AT_ONCE)) this.#findLoss(path);
+  }
+
+  #findLoss(path: ProbePath): void {
+    const { self, nodes } = this.#deps.nodes.view();
+    const hosts = nodes.find(({ name }) => name === path.peer)?.targets.filter(({ kind }) => kind === 'node');
+    const host = hosts?.find(({ family }) => family === path.family) ?? hosts?.[0];
+    if (self === undefined || host === undefined || !this.#running) return;
+    this.#book
+      .findLoss(path, self, host.address)
+      .then((found) => {
+        if (!found || !this.#running) return;
+        this.rows.notesChanged();
+        this.#diagnosis = undefined;
+      })
+      .catch((error: unknown) =>
+        this.#deps.log.warn({ peer: path.peer, error: errorText(error) }, 'loss point not found'),
+      );
   }
 
   #changed(change: PathChange): void {

@@ -3,6 +3,8 @@ export { createPeerPaths, pathRoute } from './api/peer-paths.ts';
 export { type Clock, systemClock } from './clock.ts';
 export { EngineProber } from './engine-prober.ts';
 export { createHealth, type Health, type HealthDeps, type HealthOptions } from './health.ts';
+export { LossFinder } from './loss/loss-finder.ts';
+export { askPeer, waypointRoute } from './loss/peer-question.ts';
 export { createHttpTransport, rowRoutes } from './mesh/index.ts';
 export {
   createHealthMetrics,

@@ -115,6 +115,15 @@ export class PathBook {
     if (change !== undefined) this.#onChange(change);
   }
 
+  /** Finds out where a path loses its probes. @returns whether more is known now */
+  async findLoss(path: ProbePath, self: string, peerAddress: string): Promise<boolean> {
+    const open = this.#paths.get(probePathKey(path));
+    const found = await open?.prober.findLoss?.(open.handle, { path, self, peerAddress });
+    if (open === undefined || found === undefined || open.tracker.state === 'reachable') return false;
+    open.tracker.lossPoint = found;
+    return true;
+  }
+
   /** Probes paths besides their pace. */
   burst(paths: readonly PathTracker[], count: number, spacingMs: number): void {
     for (const { path } of paths) {

@@ -1,6 +1,6 @@
 import type { PathCounts } from '../../probes/engine/index.ts';
 import type { ProbeReadiness } from '../../probes/types.ts';
-import type { ProbePath } from '../model/health.ts';
+import type { LossPoint, ProbePath } from '../model/health.ts';
 
 /** What a prober says at once; ordinary answers make no event. */
 export interface ProberEvent {
@@ -9,6 +9,15 @@ export interface ProberEvent {
   readonly handle: number;
   /** `error`: for people. */
   readonly reason: string | undefined;
+}
+
+/** What is to be known of a lossy path beside its probes. */
+export interface LossQuestion {
+  readonly path: ProbePath;
+  /** Name of our node. */
+  readonly self: string;
+  /** An address of the peer's host, of the path's family if it has one. */
+  readonly peerAddress: string;
 }
 
 /** Probes many paths at their own pace and counts what comes back. Never in JavaScript's time where that can be had. */
@@ -30,4 +39,6 @@ export interface PathProber {
   /** Parts of the last answer's time, ns, where there are any. */
   phasesNs(handle: number): Readonly<Record<string, number>> | undefined;
   onEvents(listener: (events: readonly ProberEvent[]) => void): void;
+  /** Where probes of a path without an answer were seen last; undefined: nobody knows. */
+  findLoss?(handle: number, question: LossQuestion): Promise<LossPoint | undefined>;
 }

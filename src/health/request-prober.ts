@@ -213,10 +213,12 @@ export class RequestProber implements PathProber {
     if (latencyNs === undefined) {
       totals.unstamped++;
     } else {
-      totals.rttSumNs += latencyNs;
+      // The network's part where it is told: a busy peer is not a slow way.
+      const rttNs = phases?.['network'] ?? latencyNs;
+      totals.rttSumNs += rttNs;
       totals.rttLastNs = latencyNs;
-      totals.rttMaxNs = Math.max(totals.rttMaxNs, latencyNs);
-      const bucket = bucketOf(latencyNs);
+      totals.rttMaxNs = Math.max(totals.rttMaxNs, rttNs);
+      const bucket = bucketOf(rttNs);
       path.histogram[bucket] = (path.histogram[bucket] ?? 0) + 1;
     }
     if (path.phase === 'answering') return;

@@ -8,7 +8,9 @@ import type { Logger } from '../base/log.ts';
 import type { ListenAddress } from '../base/option-parsers.ts';
 import type { NodePaths } from '../base/paths.ts';
 import { listenOnUnixSocket } from '../base/unix-socket.ts';
+import { WaypointTable } from '../datapath/index.ts';
 import {
+  askPeer,
   closeAppServer,
   createAgentNodes,
   createAppServer,
@@ -22,6 +24,7 @@ import {
   EngineProber,
   type Health,
   type HealthMetrics,
+  LossFinder,
   METRICS_REQUESTS_A_CONNECTION,
   type MetricsNames,
   type NodeProvider,
@@ -30,6 +33,7 @@ import {
   pathRoute,
   rowRoutes,
   systemClock,
+  waypointRoute,
 } from '../health/index.ts';
 import { keepPidFile, listenOnTcp, Releases } from './health-parts.ts';
 import { type HealthProbeOptions, makeEngine, makeRequests, openNetns } from './health-probes.ts';
@@ -82,6 +86,8 @@ interface Parts {
   readonly metrics: HealthMetrics;
   readonly agent: AgentClient;
   readonly devices: ProbeDevices;
+  readonly losses: LossFinder;
+  readonly datapath: WaypointTable;
 }
 
 function makeDevices(
@@ -94,6 +100,19 @@ function makeDevices(
   );
 }
 
+function makeLosses(
+  { port = HEALTH_PORT, sources }: HealthProcessOptions,
+  engine: ProbeEngine,
+  datapath: WaypointTable,
+): LossFinder {
+  return new LossFinder({
+    engine,
+    datapath,
+    ask: (address, path) => askPeer({ port, sources }, address, path),
+    nowNs: () => Number(process.hrtime.bigint()),
+  });
+}
+
 function makeParts(options: HealthProcessOptions, endpointFd: number | undefined): Parts {
   const { log } = options;
   const agent = new AgentClient({
@@ -103,6 +122,8 @@ function makeParts(options: HealthProcessOptions, endpointFd: number | undefined
   });
   const engine = makeEngine(options, endpointFd);
   const devices = makeDevices(options, engine);
+  const datapath = new WaypointTable(options.paths.bpfDir);
+  const losses = makeLosses(options, engine, datapath);
   const metrics = createHealthMetrics(
     {
       health: () => health,
@@ -122,7 +143,7 @@ function makeParts(options: HealthProcessOptions, endpointFd: number | undefined
     {
       nodes: makeNodes(options, agent),
       probers: [
-        new EngineProber(engine, { host: 0, ...(endpointFd === undefined ? {} : { endpoint: 1 }) }),
+        new EngineProber(engine, { host: 0, ...(endpointFd === undefined ? {} : { endpoint: 1 }) }, losses),
         makeRequests(options),
       ],
       clock: systemClock,
@@ -131,7 +152,7 @@ function makeParts(options: HealthProcessOptions, endpointFd: number | undefined
       rows: createHttpTransport({ port: options.port ?? HEALTH_PORT, sources: options.sources }),
     },
   );
-  return { health, metrics, agent, devices };
+  return { health, metrics, agent, devices, losses, datapath };
 }
 
 /** Serves health.sock, and the metrics over TCP where asked. @returns where, for the log */
@@ -171,13 +192,19 @@ export async function startHealthProcess(options: HealthProcessOptions): Promise
   const endpointFd = openNetns(options.endpointNetns);
   if (endpointFd !== undefined) releases.push(() => closeSync(endpointFd));
   const parts = makeParts(options, endpointFd);
-  const routes = [...rowRoutes(parts.health.rows), pathRoute(parts.health)];
+  const { rows } = parts.health;
+  const routes = [
+    ...rowRoutes(rows),
+    pathRoute(parts.health),
+    waypointRoute(parts.losses, (address) => rows.isNode(address)),
+  ];
   const responder = createResponder({ listen: options.listen, routes });
   try {
     await responder.start();
     releases.push(() => responder.stop());
     const served = await serve(options, parts, releases);
     releases.push(keepPidFile(paths.pidDir, 'health.pid', log));
+    releases.push(() => parts.datapath.close());
     releases.push(() => parts.health.stop());
     releases.push(() => parts.devices.stop());
     parts.devices.start();

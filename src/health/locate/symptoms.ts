@@ -120,10 +120,16 @@ function classSymptoms(word: number, host: number): number {
     const known = kinds.filter((kind) => stateOf(word, kind) !== UNKNOWN);
     const dead = known.filter((kind) => isDead(word, kind));
     if (dead.length === 0) continue;
-    if (dead.length === known.length && !(host === ICMP_ONLY && dead.every(isIcmp))) symptoms |= all;
+    // A class that only the agent answers says no more than that the agent is silent.
+    const isTold = (host === ICMP_ONLY && dead.every(isIcmp)) || (host === AGENT && dead.every(isHttp));
+    if (dead.length === known.length && !isTold) symptoms |= all;
     else symptoms |= isIcmp(dead[0] ?? 0) ? icmp : http;
   }
   return symptoms;
+}
+
+function isHttp(kind: number): boolean {
+  return PROBE_KINDS[kind]?.responder === 'http';
 }
 
 function isIcmp(kind: number): boolean {

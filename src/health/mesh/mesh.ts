@@ -96,6 +96,14 @@ export class Mesh {
     this.#own.tellNow([peer]);
   }
 
+  /** More is known of a fault that is told already. */
+  notesChanged(): void {
+    const before = this.#own.row?.version ?? 0;
+    if (!this.#own.tellNotesNow()) return;
+    const { row } = this.#own;
+    if (row !== undefined) this.#exchange?.announce(row, before);
+  }
+
   /** Whether a message from that address is one of a node's: only those are read. */
   isNode(address: string): boolean {
     return this.#directory.slotAt(address) !== undefined;

@@ -83,6 +83,15 @@ export class OwnRow {
     this.#tell(known, this.#deps.cell);
   }
 
+  /** Tells at once what else was found out. @returns whether anything was told */
+  tellNotesNow(): boolean {
+    const row = this.#row;
+    if (row === undefined) return false;
+    const { version } = row;
+    this.#tellNotes(row);
+    return row.version !== version;
+  }
+
   /** Of a peer that is only swept is told when it has a fault, and from then on, but of few of them. */
   #isTold(peer: string): boolean {
     if (this.#peerSet.has(peer) || this.#faulty.has(peer)) return true;

@@ -90,6 +90,10 @@ export class PathTracker {
   }
 
   /** What else is found out of the probes that were lost. */
+  get lossPoint(): LossPoint | undefined {
+    return this.#lossPoint;
+  }
+
   set lossPoint(point: LossPoint | undefined) {
     this.#lossPoint = point;
   }

@@ -1,0 +1,109 @@
+import type { PathCounts, ProbeEngine } from '../../../probes/engine/index.ts';
+import type { Waypoint } from '../../base/waypoint.ts';
+import type { LossPoint, ProbePath } from '../../model/health.ts';
+import { type PathId, type Sighting, type Sightings, sightingsOf } from './sightings.ts';
+
+export interface LossFinderDeps {
+  readonly engine: Pick<ProbeEngine, 'prober' | 'waypoints' | 'heardNs' | 'departuresNs' | 'self'>;
+  /** What this node's datapath saw. */
+  readonly datapath: { read(path: PathId): readonly Waypoint[] };
+  /** What the node at that address saw; undefined: it does not say. Never rejects. */
+  readonly ask: (address: string, path: PathId) => Promise<Sightings | undefined>;
+  /** Monotonic ns, of the clock that programs read. */
+  readonly nowNs: () => number;
+}
+
+/** A path whose probes get no answer. */
+export interface LostPath {
+  readonly path: ProbePath;
+  /** Its index at the engine. */
+  readonly handle: number;
+  readonly counts: PathCounts;
+  readonly self: string;
+  /** An address of the peer itself, of the path's family if it has one. */
+  readonly peerAddress: string;
+}
+
+/** Text of a loss behind our device of which the peer says, or shows, that nothing came. */
+export const NEVER_CAME = 'left this node and never came to the peer';
+/** So long ago the peer must have been heard of at least to be alive. */
+const HEARD_MS = 2500;
+
+interface Place {
+  readonly node: 'self' | 'peer';
+  readonly hook: string;
+  readonly leg: LossPoint['leg'];
+}
+
+/** The places that a probe and its answer pass, in that order; of no path all of them. */
+const WAY: readonly Place[] = [
+  { node: 'self', hook: 'from_pod', leg: 'request' },
+  { node: 'self', hook: 'stamp', leg: 'request' },
+  { node: 'peer', hook: 'ingress', leg: 'request' },
+  { node: 'peer', hook: 'from_netdev', leg: 'request' },
+  { node: 'peer', hook: 'to_pod', leg: 'request' },
+  { node: 'peer', hook: 'from_pod', leg: 'answer' },
+  { node: 'peer', hook: 'echo', leg: 'answer' },
+  { node: 'self', hook: 'from_netdev', leg: 'answer' },
+  { node: 'self', hook: 'to_pod', leg: 'answer' },
+];
+
+/**
+ * Finds out where probes without an answer were seen last. In steps:
+ *
+ * 1. what this node's programs saw since the last answer, and whether probes left its device;
+ * 2. what the peer saw, by its own word, if it can still be asked;
+ * 3. the place furthest on the way that saw one is the loss point, with the reason if it dropped it there;
+ * 4. a probe that left here and is unknown to a peer that lives (it says so, or its own probes come in) was lost between.
+ */
+export class LossFinder {
+  readonly #deps: LossFinderDeps;
+
+  constructor(deps: LossFinderDeps) {
+    this.#deps = deps;
+  }
+
+  /** What this node saw of a path, whoever probes it. */
+  sightings(path: PathId): Sightings {
+    const { engine, datapath, nowNs } = this.#deps;
+    const seen = sightingsOf([...datapath.read(path), ...engine.waypoints(path)], nowNs());
+    return { devices: engine.self().programs.ready, seen };
+  }
+
+  async find(lost: LostPath): Promise<LossPoint | undefined> {
+    const { engine, nowNs, ask } = this.#deps;
+    const id = { prober: engine.prober, path: lost.handle };
+    const sinceMs = (nowNs() - lost.counts.answeredLastNs) / 1e6;
+    const own = this.sightings(id).seen;
+    const departures = engine.departuresNs(lost.handle).filter((ns) => ns > lost.counts.answeredLastNs);
+    const here = departures.length === 0 ? own : [...own, stamp(departures, nowNs())];
+    const there = await ask(lost.peerAddress, id);
+    const furthest = WAY.findLast(({ node, hook, leg }) => {
+      const seen = node === 'self' ? here : (there?.seen ?? []);
+      return seen.some((one) => one.hook === hook && one.leg === leg && one.agoMs < sinceMs);
+    });
+    if (furthest === undefined) return undefined;
+    const { node, hook, leg } = furthest;
+    const seen = node === 'self' ? here : (there?.seen ?? []);
+    const dropped = seen.find((one) => one.hook === hook && one.leg === leg)?.reason;
+    const reason = hook === 'stamp' ? this.#reasonBehind(lost, departures, there) : dropped;
+    return { node: node === 'self' ? lost.self : lost.path.peer, hook, leg, reason };
+  }
+
+  #reasonBehind(
+    { peerAddress }: LostPath,
+    departures: readonly number[],
+    there: Sightings | undefined,
+  ): string | undefined {
+    if (there !== undefined) return there.devices ? NEVER_CAME : undefined;
+    const { engine, nowNs } = this.#deps;
+    const heardNs = engine.heardNs(peerAddress);
+    const isAlive = heardNs > Math.min(...departures) && nowNs() - heardNs < HEARD_MS * 1e6;
+    return isAlive ? NEVER_CAME : undefined;
+  }
+}
+
+function stamp(departures: readonly number[], nowNs: number): Sighting {
+  const agoMs = Math.max(0, (nowNs - Math.max(...departures)) / 1e6);
+  return { hook: 'stamp', leg: 'request', agoMs, reason: undefined };
+}

@@ -86,6 +86,8 @@ export interface Health {
 }
 
 const TICK_MS = 1000;
+/** When the answers of a peer's other paths are looked for, after one of them died. */
+const CONFIRM_MS = [100, 400];
 /** A diagnosis holds so long, if no state changes. */
 const DIAGNOSIS_MS = 1000;
 const PLAN_MS = 200;
@@ -250,7 +252,22 @@ class HealthAgent implements Health {
     else if (from !== 'unknown' || to !== 'reachable') this.#deps.log.info(fields, `path is ${to}`);
     this.rows.pathChanged(peer);
     this.#diagnosis = undefined;
+    if (to === 'unreachable') this.#confirm(peer);
     for (const listener of this.#listeners) listener(change);
+  }
+
+  /** What else of a peer died with a path: its other paths are asked at once, whatever their pace, and soon heard. */
+  #confirm(peer: string): void {
+    const others = this.#book.trackers(peer).filter(({ state }) => state !== 'unreachable');
+    this.#book.burst(others, 1, 1);
+    for (const waitMs of CONFIRM_MS) {
+      this.#deps.clock.after(waitMs, () => {
+        if (!this.#running) return;
+        this.#book.tickPeer(peer, this.#now());
+        this.rows.pathChanged(peer);
+        this.#diagnosis = undefined;
+      });
+    }
   }
 
   async probeNow(): Promise<HealthStatusResponse> {

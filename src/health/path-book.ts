@@ -110,6 +110,11 @@ export class PathBook {
     for (const open of this.#paths.values()) this.#read(open, at);
   }
 
+  /** Reads the counts of one peer's paths now. */
+  tickPeer(peer: string, at: Instant): void {
+    for (const open of this.#byPeer.get(peer) ?? []) this.#read(open, at);
+  }
+
   #read(open: OpenPath, at: Instant): void {
     const change = open.tracker.onCounts(open.prober.counts(open.handle), at);
     if (change !== undefined) this.#onChange(change);
@@ -174,10 +179,11 @@ export class PathBook {
     const open = this.#byPeer.get(peer);
     if (open === undefined) return undefined;
     const states = { 4: 0, 6: 0 };
+    const deadMs = open.reduce((latest, { tracker }) => Math.max(latest, tracker.deadMs ?? 0), 0);
     let [sent, lost, rttNs, rttKind] = [0, 0, 0, Number.POSITIVE_INFINITY];
     for (const { tracker } of open) {
       const { path } = tracker;
-      const worse = worst(states[path.family], path.kind, tracker.state);
+      const worse = worst(states[path.family], path.kind, tracker.stateSince(deadMs));
       states[path.family] = worse;
       if (PROBE_KINDS[path.kind]?.expects !== 'answer') continue;
       const recent = tracker.recent(nowMs);

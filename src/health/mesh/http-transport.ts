@@ -1,5 +1,5 @@
 import { Agent, type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
-import { isIPv6 } from 'node:net';
+import { isIPv6, type Socket } from 'node:net';
 import { SystemError } from '../../base/errors.ts';
 import type { RowRequest, RowTransport } from './exchange.ts';
 
@@ -9,6 +9,8 @@ export interface HttpTransportOptions {
   /** Addresses to connect from, at most one a family: the others know us by them. */
   readonly sources?: readonly string[] | undefined;
   readonly timeoutMs?: number | undefined;
+  /** Connects otherwise than from this process's network namespace: many nodes in one process. */
+  readonly connect?: ((address: string, port: number) => Socket) | undefined;
 }
 
 /** Where rows are asked for and told. */
@@ -39,6 +41,9 @@ class HttpTransport implements RowTransport {
 
   constructor(options: HttpTransportOptions) {
     this.#options = options;
+    const { connect } = options;
+    if (connect === undefined) return;
+    this.#agent.createConnection = ({ host, port }) => connect(host ?? '', Number(port));
   }
 
   async send(address: string, request: RowRequest, body: Uint8Array): Promise<Uint8Array> {

@@ -85,6 +85,17 @@ export class PathTracker {
     return this.#usualNs;
   }
 
+  /** Since when it is unreachable, realtime ms; undefined: it is not. */
+  get deadMs(): number | undefined {
+    return this.#state === 'unreachable' && !this.#wantsSilence ? this.#since.wallMs : undefined;
+  }
+
+  /** The state, if it rests on an answer since then (realtime ms): what answered before may have died as well. */
+  stateSince(sinceMs: number): PathState {
+    const isStale = (this.#answeredMs ?? 0) < sinceMs && !this.#wantsSilence;
+    return isStale && (this.#state === 'reachable' || this.#state === 'degraded') ? 'unknown' : this.#state;
+  }
+
   set periodMs(periodMs: number) {
     this.#periodMs = periodMs;
   }

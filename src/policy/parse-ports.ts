@@ -187,6 +187,15 @@ function decodeServerNames(decoder: Decoder, field: Field, l7: L7Rules | undefin
   return names.filter((name) => name !== undefined);
 }
 
+/** Ports where nobody asks for a server by its name. */
+function warnOfSilentPorts(decoder: Decoder, ports: readonly DecodedPort[]): void {
+  for (const { field, protocol, family } of ports) {
+    if (family === undefined && (protocol === 'TCP' || protocol === 'ANY')) continue;
+    const reason = 'names of servers are read in TLS over TCP: this port lets nothing pass';
+    decoder.warn(field, reason, 'write protocol: TCP, or make an entry without serverNames for it');
+  }
+}
+
 function checkL7(decoder: Decoder, field: Field, ports: readonly DecodedPort[], l7: L7Rules): void {
   if (l7.kind === 'dns' && ports.length === 0)
     decoder.report(field, 'MISSING', 'dns rules need a port', 'write ports: [{port: "53", protocol: ANY}]');
@@ -212,6 +221,7 @@ function decodePortRule(decoder: Decoder, field: Field, deny: boolean): DecodedP
   if (l7 !== undefined) checkL7(decoder, rulesField ?? field, decoded, l7);
   const namesField = fields.get('serverNames');
   const serverNames = namesField === undefined ? [] : decodeServerNames(decoder, namesField, l7);
+  if (serverNames.length > 0) warnOfSilentPorts(decoder, decoded);
   const written = portsField?.node.kind === 'list' ? portsField.node.items.length : 0;
   if (written === 0 && (portsField === undefined || portsField.node.kind === 'list'))
     decoder.warn(

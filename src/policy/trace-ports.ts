@@ -72,7 +72,11 @@ function portsMatch(rules: readonly PortRule[], l4: TraceL4, named: PortNames): 
   );
   const texts = rules.flatMap(({ ports }) => ports.map(portText)).join(', ');
   if (held.length === 0) {
-    return { matches: false, reason: `is for ${texts} only${unknownNames(rules, l4, named)}`, l7: [] };
+    const silent = rules.some(({ ports }) => ports.some((spec) => portHolds(spec, l4, named)));
+    const reason = silent
+      ? `judges ${texts} by what is not spoken over this protocol`
+      : `is for ${texts} only${unknownNames(rules, l4, named)}`;
+    return { matches: false, reason, l7: [] };
   }
   const spec = held[0]?.ports.find((one) => portHolds(one, l4, named));
   return {

@@ -35,6 +35,25 @@ describe('peers that may be nobody', () => {
   });
 });
 
+describe('names of servers', () => {
+  it('are warned of at ports where nobody asks for them', () => {
+    const ports =
+      '{port: "443"}, {port: "443", protocol: TCP}, {port: "443", protocol: UDP}, {port: "1", protocol: SCTP}';
+    const { warnings, errors } = parsePolicy(
+      `- endpointSelector: {}\n  egress: [{toPorts: [{ports: [${ports}], serverNames: [a.b]}]}]\n`,
+      { file: 'x' },
+    );
+    assert.deepEqual(errors, []);
+    assert.deepEqual(
+      warnings.map(({ field, reason }) => `${field} ${reason}`),
+      [2, 3].map(
+        (place) =>
+          `[0].egress[0].toPorts[0].ports[${place}] names of servers are read in TLS over TCP: this port lets nothing pass`,
+      ),
+    );
+  });
+});
+
 describe('rules about labels of nodes', () => {
   const text = '- endpointSelector: {}\n  ingress: [{fromNodes: [{matchLabels: {zone: a}}]}]\n';
 

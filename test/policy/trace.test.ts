@@ -6,7 +6,7 @@ import { labelSet, parseLabels } from '../../src/model/labels.ts';
 import { EMPTY_INVENTORY, type PolicyInventory } from '../../src/model/policy-inventory.ts';
 import { makeSelector } from '../../src/model/selector.ts';
 import { type TraceL4, type TraceParty, type TraceResult, tracePolicy } from '../../src/policy/index.ts';
-import type { Rule, RuleItem } from '../../src/policy/rule.ts';
+import type { PortSpec, Rule, RuleItem } from '../../src/policy/rule.ts';
 import type { TraceOptions } from '../../src/policy/trace.ts';
 
 const app = (value: string) => makeSelector([{ source: 'any', key: 'app', value }]);
@@ -92,6 +92,16 @@ describe('tracePolicy', () => {
       '{} selects nobody',
     ]);
     assert.ok(result.ingress.rules.every(({ decides }) => !decides));
+  });
+
+  it('says of names of servers that they are judged over TCP only', () => {
+    const port: PortSpec = { port: 443, endPort: undefined, protocol: 'ANY' };
+    const rules = [{ ingress: [{ peers: undefined, ports: [{ ports: [port], serverNames: ['a.b'] }] }] }];
+    const over = (protocol: number): TraceResult =>
+      trace(rules, { l4: { kind: 'port', protocol, port: 443 } });
+    assert.deepEqual(reasons(over(17)), ['judges 443/ANY by what is not spoken over this protocol']);
+    assert.equal(over(17).verdict, 'denied');
+    assert.deepEqual(reasons(over(6)), ['every peer', 'port 443/ANY']);
   });
 
   it('lets a deny of any rule win over every allow, and stars only the deny', () => {

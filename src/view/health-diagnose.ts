@@ -18,22 +18,12 @@ function evidenceText({ evidence, confidence }: HealthVerdict): string {
   return `${percent} % sure: ${counted(observers, 'observer')}, ${lost} of ${counted(sent, 'probe')} lost${contrary}`;
 }
 
-function shownBy({ kinds, families }: HealthVerdict): string | undefined {
-  const names = kinds ?? [];
-  const only = families ?? [];
-  if (names.length === 0 && only.length !== 1) return undefined;
-  const what = names.length === 0 ? 'all paths' : names.join(', ');
-  return `${what}${only.length === 1 ? ` over IPv${only[0]}` : ''}`;
-}
-
 function verdictLines(verdict: HealthVerdict, number: string, nowMs: number): string {
   const point = verdict['loss-point'];
   const details = verdict.details ?? [];
-  const shown = shownBy(verdict);
   const facts: readonly (readonly [string, string | undefined])[] = [
     ['since', sinceText(verdict.since, nowMs)],
     ['sure', evidenceText(verdict)],
-    ['shown by', shown],
     ['lost', point === undefined || details.length > 0 ? undefined : lossPointText(point)],
     ...details.map((text, i) => [i === 0 ? 'known' : '', text] as const),
     ...(verdict.next ?? []).map((text, i) => [i === 0 ? 'next' : '', text] as const),

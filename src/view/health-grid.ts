@@ -50,6 +50,12 @@ export function cellStateOf(words: readonly number[], answers: readonly boolean[
   return good ? 'reachable' : 'unknown';
 }
 
+/** A row that is older says nothing of now: six of its heartbeats are missing. */
+export const ROW_OLD_MS = 30_000;
+
+/** What is left of a cell whose row is old. */
+const FORGOTTEN: GridCell = { state: 'unknown', rttNs: undefined, lossShare: undefined };
+
 function noCounts(): Record<PathState, number> {
   return { unknown: 0, reachable: 0, degraded: 0, unreachable: 0 };
 }
@@ -76,7 +82,10 @@ export class HealthGrid {
     const columns = matrix.nodes.map(noCounts);
     const total = noCounts();
     this.self = matrix.self;
-    this.#cells = matrix.nodes.map(({ cells = [] }, from) => unpack(cells, from, answers));
+    this.#cells = matrix.nodes.map(({ cells = [], 'age-ms': ageMs = 0 }, from) => {
+      const row = unpack(cells, from, answers);
+      return ageMs > ROW_OLD_MS ? new Map([...row.keys()].map((to) => [to, FORGOTTEN])) : row;
+    });
     this.#ofNode = matrix.nodes.map(() => []);
     for (const [from, to, cell] of this.entries()) {
       this.#ofNode[from]?.push(cell);

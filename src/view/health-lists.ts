@@ -55,14 +55,19 @@ export function mtuText(mtu: HealthMtu, options: ViewOptions = {}): string {
   return table(['PEER', 'PATH', 'ADDRESS', 'MTU', 'VERDICT'], rows, options);
 }
 
-function probeRow(path: HealthProbeResult): string {
+/** What the path's own pace sent last may be under way, when all that was asked for is in. */
+function lacks({ answered, lost }: HealthProbeResult, count: number): boolean {
+  return answered + lost < count;
+}
+
+function probeRow(path: HealthProbeResult, count: number): string {
   const { sent, answered, lost, pending } = path;
   const done = sent - pending;
   const rtt = path['rtt-ns'];
   const silence = path.expects === 'silence';
   const words = [
     silence ? (answered > 0 ? 'OPEN: a policy denies it' : 'denied, as it must be') : path.reason,
-    pending > 0 ? `${pending} without an outcome yet` : undefined,
+    lacks(path, count) ? `${pending} without an outcome yet` : undefined,
   ];
   return row([
     path.peer,
@@ -80,11 +85,18 @@ export function probeText(report: HealthProbeReport, options: ViewOptions = {}):
   const paths = report.paths ?? [];
   const without = (report['without-path'] ?? []).map(printableField);
   const head = ['PEER', 'PATH', 'ADDRESS', 'ANSWERED', 'LOSS', 'RTT MIN P50 MAX', ''];
-  const lines = paths.length === 0 ? '' : table(head, paths.map(probeRow), options);
+  const lines =
+    paths.length === 0
+      ? ''
+      : table(
+          head,
+          paths.map((path) => probeRow(path, report.count)),
+          options,
+        );
   const missing = without.length === 0 ? '' : `No path is probed to ${firstOf(without, 5)}.\n`;
   const partial = report.complete
     ? ''
-    : `Partial: after ${report['took-ms']} ms ${counted(paths.filter(({ sent, pending }) => pending > 0 || sent < report.count).length, 'path')} had not all outcomes.\n`;
+    : `Partial: after ${report['took-ms']} ms ${counted(paths.filter((path) => lacks(path, report.count)).length, 'path')} had not all outcomes.\n`;
   return `${lines}${missing}${partial}`;
 }
 

@@ -5,6 +5,7 @@ import {
   type GridNode,
   HealthGrid,
   probedPairs,
+  ROW_OLD_MS,
   STATES,
   workingPairs,
 } from './health-grid.ts';
@@ -22,8 +23,6 @@ export interface MatrixOptions {
 
 const NAME_MAX = 20;
 const NAMES_SHOWN = 5;
-/** A row that is older is worth a word. */
-const ROW_OLD_MS = 30_000;
 const SIGNS: Readonly<Record<PathState, string>> = {
   reachable: '.',
   degraded: 'd',

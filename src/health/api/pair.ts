@@ -38,7 +38,7 @@ async function ask(
     try {
       return await askPeer(address, to);
     } catch (error) {
-      reason = errorText(error);
+      reason = error instanceof Error ? error.message : errorText(error);
     }
   }
   return reason;

@@ -88,11 +88,18 @@ export function createPeerPaths({ port, sources = [], timeoutMs = TIMEOUT_MS }: 
   };
 }
 
+const ERRORS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'connection refused',
+  ECONNRESET: 'connection reset',
+  EHOSTUNREACH: 'host unreachable',
+  ENETUNREACH: 'no route',
+  ETIMEDOUT: 'no answer',
+};
+
 function described(error: unknown, address: string, port: number): unknown {
   if (error instanceof SystemError) return error;
   const code = error instanceof Error && 'code' in error ? String(error.code) : 'the connection failed';
-  const text = code === 'ECONNREFUSED' ? 'connection refused' : code;
-  return failure(`${text} at ${isIPv6(address) ? `[${address}]` : address}:${port}`, error);
+  return failure(`${ERRORS[code] ?? code} at ${isIPv6(address) ? `[${address}]` : address}:${port}`, error);
 }
 
 async function collect(answer: IncomingMessage): Promise<string> {

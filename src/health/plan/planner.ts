@@ -46,7 +46,8 @@ export function planPaths(
   options: PlanOptions,
   canProbe: KindFilter,
 ): ReadonlyMap<string, PlannedPath> {
-  const paths = nodes.flatMap((node) => node.targets.flatMap((target) => pathsTo(target).filter(canProbe)));
+  const asked = (path: ProbePath): boolean => canProbe(path) && !(path.peer === self && isEcho(path));
+  const paths = nodes.flatMap((node) => node.targets.flatMap((target) => pathsTo(target).filter(asked)));
   const addresses = nodes.reduce((count, node) => count + node.targets.length, 0);
   const pace = paceOf(nodes, self, addresses, options);
   const httpMs = httpPeriodMs(paths, options);
@@ -64,6 +65,11 @@ export function planPaths(
     });
   }
   return plan;
+}
+
+/** What a node sends to itself passes no device, where programs would answer. */
+function isEcho({ kind }: ProbePath): boolean {
+  return PROBE_KINDS[kind]?.responder === 'echo';
 }
 
 /** All paths that end at an address. */

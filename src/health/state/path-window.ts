@@ -80,7 +80,7 @@ export function quantiles(now: Uint32Array, before: Uint32Array): PathWindow['rt
   for (let b = 0; b < HISTOGRAM_BUCKETS; b++) total += (now[b] ?? 0) - (before[b] ?? 0);
   if (total <= 0) return undefined;
   const at = (share: number): number => {
-    let left = Math.ceil(share * total);
+    let left = Math.max(1, Math.ceil(share * total));
     for (let b = 0; b < HISTOGRAM_BUCKETS; b++) {
       left -= (now[b] ?? 0) - (before[b] ?? 0);
       if (left <= 0) return middleNs(b);

@@ -1,0 +1,30 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { bucketOf, HISTOGRAM_BUCKETS } from '../../probes/engine/index.ts';
+import { quantiles } from '../../src/health/state/path-window.ts';
+
+function histogram(...times: readonly number[]): Uint32Array {
+  const counts = new Uint32Array(HISTOGRAM_BUCKETS);
+  for (const ns of times) counts[bucketOf(ns)] = (counts[bucketOf(ns)] ?? 0) + 1;
+  return counts;
+}
+
+describe('quantiles of a histogram', () => {
+  it('are within a bucket of the times, the least too', () => {
+    const times = [20_000, 30_000, 30_000, 30_000, 900_000];
+    const found = quantiles(histogram(...times), histogram());
+    assert.ok(found);
+    const expected = { min: 20_000, p50: 30_000, p99: 900_000, max: 900_000 };
+    for (const name of ['min', 'p50', 'p99', 'max'] as const) {
+      const error = Math.abs(found[name] / expected[name] - 1);
+      assert.ok(error <= 0.15, `${name}: ${found[name]} for ${expected[name]}`);
+    }
+  });
+
+  it('are of what was gained only, and of nothing there are none', () => {
+    const before = histogram(1_000_000, 1_000_000);
+    assert.equal(quantiles(before, before), undefined);
+    const found = quantiles(histogram(1_000_000, 1_000_000, 50_000), before);
+    assert.ok(found !== undefined && found.min === found.max && found.max < 60_000);
+  });
+});

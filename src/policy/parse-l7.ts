@@ -21,19 +21,22 @@ function protocolName(decoder: Decoder, fields: ReadonlyMap<string, Field>): str
   return undefined;
 }
 
-/** Rules of each kind that the field has; `undefined` when there is none, or more than one. */
-function onlyKind(
+type Kind = (typeof KINDS)[number];
+
+/** The kinds of rules that the field has. More than one is reported. */
+function kindsOf(
   decoder: Decoder,
   fields: ReadonlyMap<string, Field>,
   protocol: string | undefined,
-): (typeof KINDS)[number] | undefined {
+): readonly Kind[] {
   const kinds = KINDS.filter((kind) => (kind === 'l7proto' ? protocol !== undefined : fields.has(kind)));
   const [first, second] = kinds;
-  if (first === undefined || second === undefined) return first;
-  const field = fields.get(second);
-  if (field === undefined) return undefined;
-  const reason = `${first} and ${second} cannot stand in one entry: a port has one parser`;
-  return decoder.report(field, 'CONFLICT', reason, 'make two entries of toPorts with ports of their own');
+  const field = second === undefined ? undefined : fields.get(second);
+  if (field !== undefined) {
+    const reason = `${first} and ${second} cannot stand in one entry: a port has one parser`;
+    decoder.report(field, 'CONFLICT', reason, 'make two entries of toPorts with ports of their own');
+  }
+  return kinds;
 }
 
 /**
@@ -44,15 +47,30 @@ export function decodeL7Rules(decoder: Decoder, field: Field): L7Rules | undefin
   const fields = decoder.fields(field, L7_FIELDS);
   if (fields === undefined) return undefined;
   const name = protocolName(decoder, fields);
-  const kind = onlyKind(decoder, fields, name);
-  if (kind === 'l7proto') {
-    const protocol = fields.get('l7proto');
-    if (protocol === undefined || name === undefined) return undefined;
-    return decodePairRules(decoder, { field: protocol, name, list: fields.get('l7') });
-  }
-  const list = kind === undefined ? undefined : fields.get(kind);
+  // Where there are several, which is an error, the others are read for theirs.
+  const [rules] = kindsOf(decoder, fields, name).map((kind) =>
+    kind === 'l7proto' ? decodeProtocol(decoder, fields, name) : decodeList(decoder, kind, fields.get(kind)),
+  );
+  return rules;
+}
+
+function decodeProtocol(
+  decoder: Decoder,
+  fields: ReadonlyMap<string, Field>,
+  name: string | undefined,
+): L7Rules | undefined {
+  const protocol = fields.get('l7proto');
+  if (protocol === undefined || name === undefined) return undefined;
+  return decodePairRules(decoder, { field: protocol, name, list: fields.get('l7') });
+}
+
+function decodeList(
+  decoder: Decoder,
+  kind: Exclude<Kind, 'l7proto'>,
+  list: Field | undefined,
+): L7Rules | undefined {
   const items = list && decoder.items(list);
-  if (kind === undefined || list === undefined || items === undefined) return undefined;
+  if (list === undefined || items === undefined) return undefined;
   if (items.length === 0) {
     decoder.warn(list, `an empty list of ${kind} rules restricts nothing`, 'leave it out, or write a rule');
     return undefined;

@@ -35,6 +35,19 @@ describe('peers that may be nobody', () => {
   });
 });
 
+describe('rules of two kinds in one entry', () => {
+  it('are told with the errors inside of both', () => {
+    const rules = '{http: [{path: "(a"}], kafka: [{topic: "x y"}]}';
+    const { errors } = parsePolicy(
+      `- endpointSelector: {}\n  ingress: [{toPorts: [{ports: [{port: "80", protocol: TCP}], rules: ${rules}}]}]\n`,
+      { file: 'x' },
+    );
+    assert.deepEqual(errors.map(({ field }) => field?.split('.rules.')[1]).toSorted(), [
+      ...['http[0].path', 'kafka', 'kafka[0].topic'],
+    ]);
+  });
+});
+
 describe('names of servers', () => {
   it('are warned of at ports where nobody asks for them', () => {
     const ports =

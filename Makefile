@@ -43,7 +43,8 @@ build:
 
 # The command line as few files of JavaScript; `bin/ciliate` takes it unless a source is newer.
 bundle: dist/main.cjs
-dist/main.cjs: package.json scripts/bundle.ts scripts/warm-bundle.ts $(shell find bin commands src bpf probes bugtool -name '*.ts' 2>/dev/null)
+dist/main.cjs: package.json scripts/bundle.ts scripts/warm-bundle.ts $(shell find bin commands src bpf probes bugtool web -name '*.ts' 2>/dev/null) \
+                web/index.html web/style.css
 	node_modules/.bin/node scripts/bundle.ts
 
 clean:

@@ -51,6 +51,7 @@ export default class HealthAgent extends BaseCommand<typeof HealthAgent> {
       port: flags.port,
       listen: responderListens(flags['listen-fd'] ?? [], flags.listen ?? []),
       metricsAddress: flags['metrics-addr'],
+      dashboardAddress: flags['dashboard-addr'],
       metricsNames: flags['metrics-names'],
       metricsPeersMax: flags['metrics-peers-max'],
       icmpMode: flags['icmp-mode'],

@@ -6,6 +6,7 @@ import { Plugin } from '@oclif/core/config';
 import { type BuildOptions, build, type Plugin as EsbuildPlugin } from 'esbuild';
 import { commandId, isCommandFile } from '../bin/registry.ts';
 import pjson from '../package.json' with { type: 'json' };
+import { buildDashboard } from '../web/build.ts';
 
 /**
  * Makes `dist/`: the command line as plain JavaScript, each command run only when it is asked for, with
@@ -155,6 +156,13 @@ async function buildAll(): Promise<void> {
   await build({ ...options, stdin, entryNames: 'seldom' });
 }
 
+/** The dashboard's page, as it is served. */
+async function writeDashboard(): Promise<void> {
+  const folder = join(staging, 'dashboard');
+  await mkdir(folder);
+  for (const [name, content] of await buildDashboard()) await writeFile(join(folder, name), content);
+}
+
 /** The manifest as oclif writes it, from the sources. */
 async function manifest(): Promise<string> {
   const plugin = new Plugin({
@@ -195,6 +203,7 @@ await rm(staging, { recursive: true, force: true });
 await mkdir(staging, { recursive: true });
 try {
   await buildAll();
+  await writeDashboard();
   await writeFile(join(staging, 'oclif.manifest.json'), await manifest());
   await writeFile(join(staging, 'help.txt'), run([join(staging, 'main.cjs'), '--help']));
   run([join(root, 'scripts', 'warm-bundle.ts'), staging]);

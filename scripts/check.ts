@@ -8,7 +8,18 @@ import { type Check, type CheckResult, command, fails, trackedFiles } from './ch
 import { generatedChecks } from './checks/generated.ts';
 import { repositoryChecks } from './checks/repository.ts';
 
-const DEPENDENCY_ROOTS = ['src', 'bpf', 'probes', 'bugtool', 'commands', 'bench', 'test', 'scripts', 'bin'];
+const DEPENDENCY_ROOTS = [
+  'src',
+  'bpf',
+  'probes',
+  'bugtool',
+  'commands',
+  'web',
+  'bench',
+  'test',
+  'scripts',
+  'bin',
+];
 
 function sourceRoots(): string[] {
   const tracked = trackedFiles('*.ts');
@@ -17,6 +28,7 @@ function sourceRoots(): string[] {
 
 const checks: readonly Check[] = [
   { name: 'types', run: () => command(['tsc', '-p', 'tsconfig.json']) },
+  { name: 'types of the page', run: () => command(['tsc', '-p', 'web/tsconfig.json']) },
   { name: 'lint', run: () => command(['biome', 'check', '--error-on-warnings', '.']) },
   { name: 'layers', run: () => command(['node', '--test', '--test-reporter=dot', 'test/layers.test.ts']) },
   { name: 'cycles', run: () => command(['node', 'node_modules/.bin/depcruise', ...sourceRoots()]) },

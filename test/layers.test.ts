@@ -39,6 +39,8 @@ const PARTS: readonly Part[] = [
   // `ciliate lab` and `ciliate demo` are thin words for what the lab does.
   { folder: 'commands', layer: 5, below: ['src/lab'] },
   { folder: 'bin', layer: 5, below: ['commands'] },
+  // Runs in a browser: it takes pure parts only, and the bundler takes it.
+  { folder: 'web', layer: 2 },
   { folder: 'scripts', layer: 6 },
   { folder: 'test', layer: 6, below: ['scripts'] },
   // Programs are measured in the rigs in which they are tested.

@@ -88,6 +88,11 @@ export const healthAgentFlags = {
     description: 'peers with metrics of their own, with the names of 1.16 (default: 100)',
     helpValue: 'NUMBER',
   }),
+  'dashboard-addr': addressFlag({
+    description:
+      'serve the dashboard here too, besides health.sock, and keep an hour of each path for it; without an address as --metrics-addr, which may be the same',
+    helpValue: 'ADDRESS:PORT',
+  }),
   source: Flags.string({
     description: 'address that probes leave from, one a family',
     multiple: true,

@@ -21,10 +21,8 @@ import { type PlanOptions, planPaths, watchedPeers } from './plan/planner.ts';
 import { type ProbeRun, type ProbeRunOptions, runProbes } from './probe-run.ts';
 import type { ProbeTotal } from './probe-totals.ts';
 import type { PathProber } from './prober.ts';
-import { NodeStates } from './state/node-states.ts';
 import type { Instant, PathTracker } from './state/path-tracker.ts';
-import { type StatusInput, statusResponse } from './status-response.ts';
-import { StatusText } from './status-text.ts';
+import { statusResponse } from './status-response.ts';
 
 export interface HealthOptions {
   readonly interval: ProbeInterval;
@@ -56,8 +54,6 @@ export interface Health {
   stop(): Promise<void>;
   /** The last results in Cilium's form, at once. */
   status(): HealthStatusResponse;
-  /** The same as JSON in UTF-8: much less work where little has changed. */
-  statusText(): Buffer<ArrayBuffer>;
   /** Probes every path now, waits a bounded time, answers with what is known then. */
   probeNow(): Promise<HealthStatusResponse>;
   /** Probes the paths to some peers now, and tells what came of these probes. */
@@ -106,9 +102,6 @@ class HealthAgent implements Health {
   #diagnosis: { readonly diagnosis: HealthDiagnosis; readonly nowMs: number } | undefined;
   readonly #history: PathChange[] = [];
   readonly #listeners: ((change: PathChange) => void)[] = [];
-  readonly #statusText = new StatusText();
-  /** Grows whenever nodes or paths have come or gone. */
-  #layout = 0;
   #periodMs: number;
   #roundMs: number;
   #cancelTick: (() => void) | undefined;
@@ -170,7 +163,6 @@ class HealthAgent implements Health {
 
   /** A list that changes all the time is taken a few times a second. */
   #planSoon(): void {
-    this.#layout++;
     if (!this.#running || this.#cancelPlan !== undefined) return;
     const waitMs = Math.max(0, this.#plannedMs + PLAN_MS - this.#deps.clock.nowMs());
     if (waitMs === 0) {
@@ -193,7 +185,6 @@ class HealthAgent implements Health {
     const options = { ...this.#options.plan, periodMs: this.#periodMs };
     const plan = planPaths(view.nodes, view.self, options, (path) => this.#canProbe(path, view.self));
     this.#book.follow(plan, at);
-    this.#layout++;
     this.rows.follow(view, watchedPeers(view.nodes, view.self, options));
     this.#deps.onNodes?.(view);
   }
@@ -301,24 +292,13 @@ class HealthAgent implements Health {
     return run;
   }
 
-  #statusFrame(): Omit<StatusInput, 'trackers'> {
-    return {
+  status(): HealthStatusResponse {
+    return statusResponse({
       view: this.#deps.nodes.view(),
+      trackers: this.#book.trackers(),
       roundMs: this.#roundMs,
       intervalMs: this.#periodMs,
       icmp: { 4: this.readiness('host-host/icmp', 4), 6: this.readiness('host-host/icmp', 6) },
-    };
-  }
-
-  status(): HealthStatusResponse {
-    return statusResponse({ ...this.#statusFrame(), trackers: this.#book.trackers() });
-  }
-
-  statusText(): Buffer<ArrayBuffer> {
-    return this.#statusText.text({
-      ...this.#statusFrame(),
-      layout: this.#layout,
-      states: () => new NodeStates(this.#book.trackers()),
     });
   }
 

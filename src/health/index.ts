@@ -1,6 +1,9 @@
 export { createAgentNodes } from './agent-nodes.ts';
 export { createPeerPaths, pathRoute } from './api/peer-paths.ts';
 export { type Clock, systemClock } from './clock.ts';
+export { loadDashboardAssets } from './dashboard/assets.ts';
+export { Dashboard } from './dashboard/dashboard.ts';
+export { createDashboardApp } from './dashboard/server.ts';
 export { EngineProber } from './engine-prober.ts';
 export { createHealth, type Health, type HealthDeps, type HealthOptions } from './health.ts';
 export { LossFinder } from './loss/loss-finder.ts';
@@ -11,6 +14,7 @@ export {
   type HealthMetrics,
   type MetricsNames,
 } from './metrics.ts';
+export { createMetricsApp } from './metrics-app.ts';
 export type { NodeProvider, NodeView } from './node-view.ts';
 export type { ProbeInterval } from './plan/interval.ts';
 export { LOOPBACK, ProbeDevices } from './probe-devices.ts';
@@ -19,7 +23,8 @@ export {
   closeAppServer,
   createAppServer,
   createHealthApp,
-  createMetricsApp,
+  createHealthReader,
+  type HealthServerDeps,
   METRICS_REQUESTS_A_CONNECTION,
 } from './server.ts';
 export { createStaticNodes, parseNodeList } from './static-nodes.ts';

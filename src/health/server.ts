@@ -9,6 +9,7 @@ import type { Logger } from '../base/log.ts';
 import { formatDuration } from '../view/duration.ts';
 import { verdictText } from '../view/health-diagnosis.ts';
 import { addProbeRoute, addReadRoutes, HealthReader } from './api/routes.ts';
+import type { Dashboard } from './dashboard/dashboard.ts';
 import type { Health } from './health.ts';
 import type { HealthMetrics } from './metrics.ts';
 
@@ -19,6 +20,9 @@ export interface HealthServerDeps {
   readonly agentStatus?: (() => Promise<StatusResponse>) | undefined;
   /** Asks another node's health agent, at an address of it, for its paths to a peer. */
   readonly askPeer?: ((address: string, peer: string) => Promise<readonly HealthPathReport[]>) | undefined;
+  /** Default: one of its own. */
+  readonly reader?: HealthReader | undefined;
+  readonly dashboard?: Dashboard | undefined;
   readonly log: Logger;
   /** Realtime, ms. */
   readonly wallMs: () => number;
@@ -50,7 +54,8 @@ async function healthResponse(deps: HealthServerDeps): Promise<HealthResponse> {
   };
 }
 
-function healthReader(deps: HealthServerDeps): HealthReader {
+/** What the routes of all servers read. */
+export function createHealthReader(deps: HealthServerDeps): HealthReader {
   const { health, wallMs, askPeer, uptimeMs } = deps;
   const startedMs = wallMs() - uptimeMs();
   return new HealthReader({
@@ -65,21 +70,18 @@ function healthReader(deps: HealthServerDeps): HealthReader {
 /** The routes of Cilium's health API, those of 2018 too, and ours; errors are bare JSON strings, as there. */
 export function createHealthApp(deps: HealthServerDeps): Hono {
   const api = new Hono();
-  const reader = healthReader(deps);
+  const { reader = createHealthReader(deps), dashboard } = deps;
   addReadRoutes(api, reader);
   addProbeRoute(api, reader);
   api.get('/hello', (context) => context.body(null, 200));
   api.get('/healthz', async (context) => context.json(await healthResponse(deps)));
-  api.get('/status', (context) => {
-    return context.body(deps.health.statusText(), 200, {
-      'content-type': 'application/json',
-    });
-  });
+  api.get('/status', (context) => context.json(deps.health.status()));
   api.put('/status/probe', async (context) => context.json(await deps.health.probeNow()));
   api.get('/metrics', async (context) => {
     return context.body(await deps.metrics.text(), 200, { 'content-type': deps.metrics.contentType });
   });
   const app = new Hono();
+  dashboard?.addTo(app);
   app.route('/v1beta', api);
   app.notFound((context) => {
     const known = api.routes.some(({ path }) => `/v1beta${path}` === context.req.path);
@@ -90,15 +92,6 @@ export function createHealthApp(deps: HealthServerDeps): Hono {
     if (error instanceof ApiError) return context.json(errorText(error), error.status as 400);
     deps.log.error({ path: context.req.path, reason: errorText(error) }, 'a health API call failed');
     return context.json(errorText(error), 500);
-  });
-  return app;
-}
-
-/** An app that serves the metrics and nothing else: for TCP. */
-export function createMetricsApp(metrics: HealthMetrics): Hono {
-  const app = new Hono();
-  app.get('/metrics', async (context) => {
-    return context.body(await metrics.text(), 200, { 'content-type': metrics.contentType });
   });
   return app;
 }

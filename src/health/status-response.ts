@@ -43,8 +43,7 @@ function pathStatus(target: PathTarget, states: NodeStates): PathStatus {
   };
 }
 
-/** A node's row of the status. */
-export function nodeStatus(node: HealthNode, states: NodeStates): NodeStatus {
+function nodeStatus(node: HealthNode, states: NodeStates): NodeStatus {
   const of = (kind: PathTarget['kind']): PathStatus[] =>
     node.targets.filter((target) => target.kind === kind).map((target) => pathStatus(target, states));
   const [host, ...hostMore] = of('node');
@@ -66,31 +65,20 @@ function modeText(ready: ProbeReadiness): string {
   return ready.note === undefined ? ready.mode : `${ready.mode} (no programs: ${ready.note})`;
 }
 
-/** What stands around the rows of the nodes. */
-export function statusFrame(input: Omit<StatusInput, 'trackers'>): Omit<HealthStatusResponse, 'nodes'> {
-  const { view, roundMs, intervalMs, icmp } = input;
+/** The results in the form of Cilium's `GET /v1beta/status`; every node is there, probed or not. */
+export function statusResponse(input: StatusInput): HealthStatusResponse {
+  const { view, trackers, roundMs, intervalMs, icmp } = input;
+  const states = new NodeStates(trackers);
+  const nodes = [...view.nodes].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
   const { stale } = view;
   return {
     timestamp: rfc3339(roundMs),
     probeInterval: formatDuration(BigInt(Math.round(intervalMs * 1e6))),
     ...(view.self === undefined ? {} : { local: { name: view.self } }),
+    nodes: nodes.map((node) => nodeStatus(node, states)),
     'icmp-modes': { ipv4: modeText(icmp[4]), ipv6: modeText(icmp[6]) },
     ...(stale === undefined
       ? {}
       : { 'nodes-stale': { since: rfc3339(stale.sinceMs), reason: stale.reason } }),
-  };
-}
-
-/** The nodes in the order of the status. */
-export function statusNodes(view: NodeView): HealthNode[] {
-  return [...view.nodes].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
-}
-
-/** The results in the form of Cilium's `GET /v1beta/status`; every node is there, probed or not. */
-export function statusResponse(input: StatusInput): HealthStatusResponse {
-  const states = new NodeStates(input.trackers);
-  return {
-    ...statusFrame(input),
-    nodes: statusNodes(input.view).map((node) => nodeStatus(node, states)),
   };
 }

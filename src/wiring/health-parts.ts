@@ -27,18 +27,20 @@ export class Releases {
   }
 }
 
-/** Listens on TCP. @returns where, for the log. @throws SystemError code METRICS_LISTEN */
-export async function listenOnTcp(server: Server, address: ListenAddress): Promise<string> {
+/** Listens on TCP. @param what it serves. @returns where, for the log. @throws SystemError code METRICS_LISTEN, DASHBOARD_LISTEN */
+export async function listenOnTcp(server: Server, address: ListenAddress, what: string): Promise<string> {
   const { host, port } = address;
   await new Promise<void>((resolve, reject) => {
     server.once('error', (cause) => {
       const where = `${host ?? '*'} port ${port}`;
-      reject(new SystemError(`cannot serve metrics on ${where}`, { code: 'METRICS_LISTEN', cause }));
+      reject(
+        new SystemError(`cannot serve ${what} on ${where}`, { code: `${what.toUpperCase()}_LISTEN`, cause }),
+      );
     });
     server.listen({ port, ...(host === undefined ? {} : { host }) }, resolve);
   });
   const bound = server.address();
-  return bound === null || typeof bound === 'string' ? '' : `metrics ${bound.address} port ${bound.port}`;
+  return bound === null || typeof bound === 'string' ? '' : `${what} ${bound.address} port ${bound.port}`;
 }
 
 /** Writes our pid. @returns what removes it again, unless another process has taken its place */

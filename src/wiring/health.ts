@@ -5,27 +5,20 @@ import { createResponder, type ResponderListen } from '../../probes/responder/in
 import type { ApiAddress } from '../api/address.ts';
 import { AgentClient } from '../api/client.ts';
 import type { Logger } from '../base/log.ts';
-import type { ListenAddress } from '../base/option-parsers.ts';
 import type { NodePaths } from '../base/paths.ts';
-import { listenOnUnixSocket } from '../base/unix-socket.ts';
 import { WaypointTable } from '../datapath/index.ts';
 import {
   askPeer,
-  closeAppServer,
   createAgentNodes,
-  createAppServer,
   createHealth,
-  createHealthApp,
   createHealthMetrics,
   createHttpTransport,
-  createMetricsApp,
   createPeerPaths,
   createStaticNodes,
   EngineProber,
   type Health,
   type HealthMetrics,
   LossFinder,
-  METRICS_REQUESTS_A_CONNECTION,
   type MetricsNames,
   type NodeProvider,
   ProbeDevices,
@@ -35,12 +28,12 @@ import {
   systemClock,
   waypointRoute,
 } from '../health/index.ts';
-import { keepPidFile, listenOnTcp, Releases } from './health-parts.ts';
+import { keepPidFile, Releases } from './health-parts.ts';
 import { type HealthProbeOptions, makeEngine, makeRequests, openNetns } from './health-probes.ts';
+import { type HealthServersOptions, serveHealth } from './health-servers.ts';
 
-export interface HealthProcessOptions extends HealthProbeOptions {
+export interface HealthProcessOptions extends HealthProbeOptions, HealthServersOptions {
   readonly paths: NodePaths;
-  readonly nodeName?: string | undefined;
   /** The agent whose node list is followed; not used with `nodesFile`. */
   readonly agent: ApiAddress;
   /** Static node list: no agent. */
@@ -48,8 +41,6 @@ export interface HealthProcessOptions extends HealthProbeOptions {
   readonly interval: ProbeInterval;
   /** Where peers' probes are answered. */
   readonly listen: readonly ResponderListen[];
-  /** Undefined: metrics on the unix socket only. Without a host: at the first source, else on loopback. */
-  readonly metricsAddress?: ListenAddress | undefined;
   readonly metricsNames?: MetricsNames | undefined;
   /** Peers with series of their own, with the names of Cilium 1.16. */
   readonly metricsPeersMax?: number | undefined;
@@ -155,31 +146,20 @@ function makeParts(options: HealthProcessOptions, endpointFd: number | undefined
   return { health, metrics, agent, devices, losses, datapath };
 }
 
-/** Serves health.sock, and the metrics over TCP where asked. @returns where, for the log */
-async function serve(options: HealthProcessOptions, parts: Parts, releases: Releases): Promise<string[]> {
-  const { paths, log, metricsAddress } = options;
+/** @returns where it listens on TCP, for the log */
+function serve(options: HealthProcessOptions, parts: Parts, releases: Releases): Promise<string[]> {
   const { health, metrics, agent } = parts;
   const started = performance.now();
-  const app = createHealthApp({
+  const deps = {
     health,
     metrics,
     askPeer: createPeerPaths({ port: options.port ?? HEALTH_PORT, sources: options.sources }),
     agentStatus: options.nodesFile === undefined ? () => agent.healthz() : undefined,
-    log,
+    log: options.log,
     wallMs: () => systemClock.wallMs(),
     uptimeMs: () => performance.now() - started,
-  });
-  const server = createAppServer(app);
-  await listenOnUnixSocket(server, { path: paths.healthSocket });
-  releases.push(() => closeAppServer(server));
-  if (metricsAddress === undefined) return [];
-  const metricsServer = createAppServer(createMetricsApp(metrics), METRICS_REQUESTS_A_CONNECTION);
-  const address = await listenOnTcp(metricsServer, {
-    host: metricsAddress.host ?? options.sources?.[0] ?? '127.0.0.1',
-    port: metricsAddress.port,
-  });
-  releases.push(() => closeAppServer(metricsServer));
-  return [address];
+  };
+  return serveHealth(options.paths.healthSocket, options, deps, releases);
 }
 
 /**

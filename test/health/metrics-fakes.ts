@@ -1,7 +1,6 @@
 import { type EngineSelf, HISTOGRAM_BUCKETS, type PathCounts } from '../../probes/engine/index.ts';
 import type { PathProber, ProberEvent } from '../../src/health/prober.ts';
 import { PROBE_KINDS, type ProbePath } from '../../src/model/health.ts';
-import { noCounts } from './status-fixture.ts';
 
 type Live = { -readonly [K in keyof PathCounts]: PathCounts[K] };
 
@@ -83,6 +82,29 @@ export class FakeProber implements PathProber {
 
 function bucketFor(ns: number): number {
   return Math.min(HISTOGRAM_BUCKETS - 1, Math.max(0, Math.floor(4 * Math.log2(ns / 1024))));
+}
+
+function noCounts(): Live {
+  return {
+    sent: 0,
+    answered: 0,
+    lost: 0,
+    late: 0,
+    duplicate: 0,
+    reordered: 0,
+    unstamped: 0,
+    failed: 0,
+    echoed: 0,
+    rttSumNs: 0,
+    rttMaxNs: 0,
+    rttLastNs: 0,
+    residenceSumNs: 0,
+    sentLastNs: 0,
+    answeredLastNs: 0,
+    lostInARow: 0,
+    hopLimitLast: 0,
+    histogram: new Uint32Array(HISTOGRAM_BUCKETS),
+  };
 }
 
 export function wantsAnswer({ kind }: ProbePath): boolean {

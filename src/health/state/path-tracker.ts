@@ -65,7 +65,6 @@ export class PathTracker {
   #sentMs: number | undefined;
   #answeredMs: number | undefined;
   #periodMs: number;
-  #briefVersion = 0;
 
   constructor(path: ProbePath, periodMs: number, at: Instant, isTwinAnswering: () => boolean = () => true) {
     this.path = path;
@@ -139,11 +138,7 @@ export class PathTracker {
     const before = this.#counts;
     this.#counts = counts;
     this.#ring.roll(counts, at.nowMs);
-    if (counts.sent > (before?.sent ?? 0)) {
-      this.#sentMs = at.wallMs;
-      this.#briefVersion++;
-    }
-    if (counts.rttLastNs !== before?.rttLastNs) this.#briefVersion++;
+    if (counts.sent > (before?.sent ?? 0)) this.#sentMs = at.wallMs;
     if (counts.answered > (before?.answered ?? 0)) this.#answeredMs = at.wallMs;
     if (this.#isStale(at)) return this.#become('unknown', 'not probed lately', at);
     if (this.#wantsSilence && this.#isSilent) return this.#judgeSilence(at);
@@ -208,7 +203,6 @@ export class PathTracker {
 
   #become(to: PathState, reason: string | undefined, at: Instant): PathChange | undefined {
     const from = this.#state;
-    if (from !== to || this.#reason !== reason) this.#briefVersion++;
     this.#reason = reason;
     if (from === to) return undefined;
     this.#state = to;
@@ -234,11 +228,6 @@ export class PathTracker {
       blackHole: false,
       phasesNs,
     };
-  }
-
-  /** Another number whenever `brief` says something else. */
-  get briefVersion(): number {
-    return this.#briefVersion;
   }
 
   /** What Cilium's form of the status has room for. */

@@ -1,0 +1,140 @@
+import assert from 'node:assert/strict';
+import { request } from 'node:http';
+import { after, before, describe, it } from 'node:test';
+import { CellCodes, cellCode, decodeMessage, encodeMessage, newCells } from '../../src/model/packed-rows.ts';
+import { BAD, DashboardRig, GOOD, nodeNames } from './dashboard-rig.ts';
+
+interface Answer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: Buffer;
+}
+
+function call(
+  port: number,
+  path: string,
+  options: { readonly method?: string; readonly host?: string } = {},
+): Promise<Answer> {
+  const { method = 'GET', host = `127.0.0.1:${port}` } = options;
+  return new Promise((resolve, reject) => {
+    const asked = request({ port, host: '127.0.0.1', path, method, headers: { host } }, (answer) => {
+      const parts: Buffer[] = [];
+      answer.on('data', (part: Buffer) => parts.push(part));
+      answer.on('end', () => {
+        resolve({ status: answer.statusCode ?? 0, headers: answer.headers, body: Buffer.concat(parts) });
+      });
+    });
+    asked.on('error', reject).end();
+  });
+}
+
+describe('the server of the dashboard', () => {
+  const rig = new DashboardRig(nodeNames(3), (from, to) => (from === 1 && to === 2 ? BAD : GOOD));
+  before(() => rig.start());
+  after(() => rig.stop());
+
+  it('answers by an address, localhost or a name that it was told, and by no other', async () => {
+    for (const host of ['127.0.0.1', '[::1]:80', 'localhost:1234', 'N1.example', `127.0.0.1:${rig.port}`]) {
+      assert.equal((await call(rig.port, '/', { host })).status, 200, host);
+    }
+    for (const host of [
+      'evil.example',
+      'n1.example.evil.example',
+      '127.0.0.1.evil.example',
+      'localhost@evil',
+    ]) {
+      for (const path of ['/', '/v1beta/matrix/packed', '/metrics', '/v1beta/paths']) {
+        assert.equal((await call(rig.port, path, { host })).status, 421, `${host} ${path}`);
+      }
+    }
+  });
+
+  it('only reads', async () => {
+    for (const method of ['POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS']) {
+      for (const path of ['/', '/v1beta/probe', '/v1beta/status/probe', '/v1beta/events']) {
+        const { status, headers } = await call(rig.port, path, { method });
+        assert.deepEqual([status, headers.allow], [405, 'GET, HEAD'], `${method} ${path}`);
+      }
+    }
+  });
+
+  it('lets nobody frame the page or guess types, and caches only what has its content in its name', async () => {
+    const page = await call(rig.port, '/');
+    const policy = String(page.headers['content-security-policy']);
+    assert.match(policy, /default-src 'none'/);
+    assert.match(policy, /frame-ancestors 'none'/);
+    assert.doesNotMatch(policy, /unsafe|\*|https?:/);
+    assert.equal(page.headers['cache-control'], 'no-cache');
+    const asset = /assets\/app-[0-9a-f]{16}\.js/.exec(page.body.toString())?.[0] ?? '';
+    const script = await call(rig.port, `/${asset}`);
+    assert.equal(script.headers['cache-control'], 'public, max-age=31536000, immutable');
+    assert.equal(script.headers['content-type'], 'text/javascript; charset=utf-8');
+    const others = [
+      await call(rig.port, '/assets/..%2findex.html'),
+      await call(rig.port, '/v1beta/diagnosis'),
+    ];
+    assert.equal(others[0]?.status, 404);
+    for (const answer of [page, script, ...others]) {
+      assert.equal(answer.headers['x-content-type-options'], 'nosniff');
+      assert.equal(answer.headers['x-frame-options'], 'DENY');
+      assert.equal(answer.headers['access-control-allow-origin'], undefined);
+    }
+  });
+
+  it('tells the matrix in packed rows', async () => {
+    const { body } = await call(rig.port, '/v1beta/matrix/packed');
+    const { header, rows } = decodeMessage(new Uint8Array(body).buffer, 0);
+    assert.deepEqual(header.cluster?.nodes, [{ name: 'n1' }, { name: 'n2' }, { name: 'n3' }]);
+    const codes = rows.map(({ code }) => [...code]);
+    const { none, reachable, unreachable } = CellCodes;
+    assert.deepEqual(codes, [
+      [none, reachable, reachable],
+      [reachable, none, unreachable],
+      [reachable, reachable, none],
+    ]);
+    assert.deepEqual([rows[1]?.sent[2], rows[1]?.lost[2], rows[0]?.rttNs[1]], [120, 120, 120_000]);
+  });
+});
+
+describe('packed rows', () => {
+  it('come back as they were, whole or in part, at any number of nodes', () => {
+    for (const nodes of [1, 2, 3, 4, 7, 500]) {
+      const whole = newCells(nodes, false);
+      whole.rttNs.fill(0xffff_ffff);
+      whole.sent.fill(0xffff);
+      whole.lost[nodes - 1] = 7;
+      whole.code.fill(4);
+      const part = newCells(1, true);
+      part.peers?.set([nodes - 1]);
+      part.code.set([3]);
+      const header = {
+        nodesId: 'é',
+        atMs: 1,
+        rows: [
+          { node: 0, ageMs: 5 },
+          { node: 1, count: 1 },
+          { node: 2, count: 0 },
+        ],
+      };
+      const rows = [whole, part, newCells(0, true)];
+      const read = decodeMessage(encodeMessage({ header, rows }).buffer, nodes);
+      assert.deepEqual(read, { header, rows });
+    }
+  });
+
+  it('call a pair unreachable only when nothing of it works', () => {
+    const cases: readonly [number, number, keyof typeof CellCodes][] = [
+      [0, 0, 'unknown'],
+      [0b01, 0, 'reachable'],
+      [0b0101, 0b01 << 30, 'reachable'],
+      [0b1001, 0, 'degraded'],
+      [0b1101, 0, 'degraded'],
+      [0b11, 0b01, 'degraded'],
+      [0b1111, 0b11, 'unreachable'],
+      [0, 0b11 << 30, 'unreachable'],
+    ];
+    for (const [states4, states6, code] of cases) {
+      assert.equal(cellCode({ states4, states6 }), CellCodes[code], `${states4} ${states6}`);
+    }
+  });
+});

@@ -19,18 +19,20 @@ export class EngineProber implements PathProber {
   readonly #losses: Pick<LossFinder, 'find'> | undefined;
   /** By path: why our own kernel did not send its last probe. */
   readonly #refused = new Map<number, string>();
+  /** By path: failed sends up to the first answer after the last silence. */
+  readonly #failedBefore = new Map<number, number>();
   #failure: string | undefined;
 
   constructor(engine: ProbeEngine, origins: OriginOf, losses?: Pick<LossFinder, 'find'>) {
     this.#engine = engine;
     this.#origins = origins;
     this.#losses = losses;
-    engine.onEvents((events) => this.#noteRefusals(events));
+    engine.onEvents((events) => this.#noteErrors(events));
   }
 
-  #noteRefusals(events: readonly EngineEvent[]): void {
+  #noteErrors(events: readonly EngineEvent[]): void {
     for (const { kind, path, errno, offender } of events) {
-      if (kind === 'answer') this.#refused.delete(path);
+      if (kind === 'answer') this.#failedBefore.set(path, this.#engine.counts(path).failed);
       if (kind !== 'error' || errno === undefined) continue;
       const name = getSystemErrorName(-errno);
       if (offender === undefined && NO_ROUTE.includes(name)) this.#refused.set(path, `${name}: no route`);
@@ -39,9 +41,12 @@ export class EngineProber implements PathProber {
   }
 
   async findLoss(handle: number, question: LossQuestion): Promise<LossPoint | undefined> {
+    const counts = this.#engine.counts(handle);
     const reason = this.#refused.get(handle);
-    if (reason !== undefined) return { node: question.self, hook: 'socket', leg: 'request', reason };
-    return this.#losses?.find({ ...question, handle, counts: this.#engine.counts(handle) });
+    // The engine tells of the same error once in a while only; that there was one since the last answer, it counts.
+    if (reason !== undefined && counts.failed > (this.#failedBefore.get(handle) ?? 0))
+      return { node: question.self, hook: 'socket', leg: 'request', reason };
+    return this.#losses?.find({ ...question, handle, counts });
   }
 
   /** What cannot be probed stays unknown, and says why; other probers go on. */
@@ -82,6 +87,7 @@ export class EngineProber implements PathProber {
 
   close(handle: number): void {
     this.#refused.delete(handle);
+    this.#failedBefore.delete(handle);
     this.#engine.close(handle);
   }
 

@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { agentClient } from '../../src/lab/agent-process.ts';
+import { execIn } from '../../src/lab/host.ts';
+import type { Lab } from '../../src/lab/lab.ts';
+import { waitFor } from '../../src/lab/processes.ts';
+import { bpfOrSkip } from '../support/privilege.ts';
+import { startTestLab, type TestLab } from './lab-support.ts';
+
+/** From one probe of an address to the next; paths that say the same from further up come every tenth time. */
+const ROUND_MS = 1000;
+const SLOW_ROUND_MS = 10 * ROUND_MS;
+/** What a busy machine may add before the test fails; how long it took is printed. */
+const SPARE_MS = 15_000;
+const HEAL_MS = 60_000;
+/** Trials of each fault: 3 in every run, CILIATE_HEALTH_TRIALS=20 at night. */
+const TRIALS = Number(process.env.CILIATE_HEALTH_TRIALS ?? '3');
+
+interface Verdict {
+  readonly fault: string;
+  readonly place: {
+    readonly kind: string;
+    readonly node?: string;
+    readonly from?: string;
+    readonly to?: string;
+  };
+  readonly kinds: readonly string[];
+  readonly 'loss-point'?: { readonly node: string; readonly hook: string; readonly reason?: string };
+}
+interface Diagnosis {
+  readonly state: string;
+  readonly verdicts: readonly Verdict[];
+}
+
+interface Fault {
+  readonly name: string;
+  readonly inject: () => Promise<unknown>;
+  readonly heal: () => Promise<unknown>;
+  /** What the verdict must be, and what other ones may stand beside it: the same fault seen from elsewhere. */
+  readonly fault: string;
+  readonly hook: string | undefined;
+  readonly reason: RegExp | undefined;
+  readonly roundMs: number;
+}
+
+describe('faults between three nodes with the real datapath', { skip: bpfOrSkip() }, () => {
+  let testLab: TestLab;
+  let lab: Lab;
+
+  const get = <T>(node: string, path: string): Promise<T> =>
+    new Promise((resolve, reject) => {
+      const socketPath = lab.node(node).paths.healthSocket;
+      request({ socketPath, path: `/v1beta/${path}`, timeout: 3000 }, (answer) => {
+        const chunks: Buffer[] = [];
+        answer.on('data', (chunk: Buffer) => chunks.push(chunk));
+        answer.on('end', () => resolve(JSON.parse(Buffer.concat(chunks).toString()) as T));
+      })
+        .on('error', reject)
+        .end();
+    });
+  const diagnosis = (): Promise<Diagnosis> => get<Diagnosis>('node1', 'diagnosis');
+  const on = async (node: string, ...argv: readonly string[]): Promise<void> => {
+    const netns = node === 'fabric' ? lab.layout.fabricNetns : lab.node(node).netns;
+    const result = await execIn(netns, argv);
+    assert.equal(result.exitCode, 0, `${argv.join(' ')}: ${result.stderr}`);
+  };
+  const healthPid = (node: string): number =>
+    Number(readFileSync(join(lab.node(node).paths.pidDir, 'health.pid'), 'utf8'));
+
+  before(async () => {
+    testLab = await startTestLab(3);
+    lab = testLab.lab;
+    await healthy('the cluster is well at the start');
+  });
+  after(() => testLab?.tearDown());
+
+  const healthy = (what: string): Promise<unknown> =>
+    waitFor({ what, timeoutMs: HEAL_MS }, async () => {
+      const paths = await get<readonly { readonly state: string }[]>('node1', 'paths').catch(() => []);
+      const isWell = paths.length > 20 && paths.every(({ state }) => state === 'reachable');
+      return isWell && isAbout((await diagnosis()).verdicts, undefined) ? true : undefined;
+    });
+
+  /** Whether nothing is said but the fault: slowness is the machine's own, with three nodes on two cores. */
+  const isAbout = (verdicts: readonly Verdict[], fault: string | undefined): boolean =>
+    verdicts.every((verdict) => verdict.fault === fault || verdict.fault === 'slow');
+
+  const ROUTE = ['unreachable', '172.30.0.2/32'];
+  const LABELS = 'k8s:test=health-faults';
+  const DENY = {
+    endpointSelector: { matchLabels: { 'reserved:health': '' } },
+    ingressDeny: [{ fromEntities: ['all'], icmps: [{ fields: [{ family: 'IPv4', type: 8 }] }] }],
+    labels: [LABELS],
+  };
+  /** A queue in which no packet has room: what the fabric sends to node 2 is dropped, what comes from it passes. */
+  const NO_ROOM = ['dev', 'node2', 'root', 'tbf', 'rate', '1kbit', 'burst', '1', 'limit', '1'];
+  const signal = (name: 'SIGSTOP' | 'SIGCONT') => async () => process.kill(healthPid('node2'), name);
+
+  const faults: readonly Fault[] = [
+    {
+      name: 'a policy that denies',
+      inject: () => agentClient(lab.node('node2')).putPolicy(JSON.stringify([DENY])),
+      heal: () => agentClient(lab.node('node2')).deletePolicy([LABELS]),
+      ...{ fault: 'policy-drop', hook: 'node2 from_netdev', reason: /^Policy denied/, roundMs: ROUND_MS },
+    },
+    {
+      name: 'a missing route',
+      inject: () => on('node1', 'ip', 'route', 'add', ...ROUTE),
+      heal: () => on('node1', 'ip', 'route', 'del', ...ROUTE),
+      ...{
+        fault: 'route-missing',
+        hook: 'node1 socket',
+        reason: /^EHOSTUNREACH: no route$/,
+        roundMs: ROUND_MS,
+      },
+    },
+    {
+      name: 'a network that drops what is sent to a node',
+      inject: () => on('fabric', 'tc', 'qdisc', 'replace', ...NO_ROOM),
+      heal: () => on('fabric', 'tc', 'qdisc', 'del', 'dev', 'node2', 'root'),
+      ...{ fault: 'nic-drop', hook: 'node1 stamp', reason: /never came to the peer$/, roundMs: ROUND_MS },
+    },
+    {
+      name: 'a hung agent',
+      inject: signal('SIGSTOP'),
+      heal: signal('SIGCONT'),
+      ...{ fault: 'agent-hung', hook: undefined, reason: undefined, roundMs: SLOW_ROUND_MS },
+    },
+  ];
+
+  for (const fault of faults)
+    it(`name ${fault.name}, with the reason, ${TRIALS} times of ${TRIALS}`, async (t) => {
+      for (let trial = 1; trial <= TRIALS; trial++) {
+        const begun = performance.now();
+        await fault.inject();
+        try {
+          const last: { diagnosis?: Diagnosis } = {};
+          const found = await waitFor(
+            { what: fault.fault, timeoutMs: 2 * fault.roundMs + SPARE_MS },
+            async () => {
+              last.diagnosis = await diagnosis();
+              return last.diagnosis.verdicts.find((verdict) => verdict.fault === fault.fault);
+            },
+          ).catch((error: unknown) => {
+            throw new Error(`trial ${trial}: ${JSON.stringify(last.diagnosis)}`, { cause: error });
+          });
+          t.diagnostic(
+            `trial ${trial}: after ${Math.round(performance.now() - begun)} ms, ${JSON.stringify(found.place)}`,
+          );
+          const point = found['loss-point'];
+          assert.equal(point === undefined ? undefined : `${point.node} ${point.hook}`, fault.hook);
+          if (fault.reason !== undefined) assert.match(point?.reason ?? '', fault.reason);
+        } finally {
+          await fault.heal();
+        }
+        await healthy(`all is well again after trial ${trial}`);
+      }
+    });
+});

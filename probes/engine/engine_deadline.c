@@ -70,8 +70,9 @@ void engine_note_missed(struct engine *engine, uint32_t index, uint64_t now_ns)
 	if (path->phase == PHASE_ANSWERING || path->phase == PHASE_NEW) {
 		engine_set_phase(engine, index, PHASE_SUSPECT);
 		tell(engine, index, EVENT_SUSPECT, now_ns);
-		/* A longer burst that was asked for does as well. */
-		if (path->burst_left < burst)
+		/* A longer burst that was asked for does as well; a path without a pace is probed only when
+		 * asked. */
+		if (path->period_ns && path->burst_left < burst)
 			engine_begin_burst(engine, index, burst,
 					   (uint32_t)engine->options[OPTION_BURST_SPACING_MS] * 1000, now_ns);
 	}

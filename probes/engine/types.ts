@@ -18,7 +18,7 @@ export interface EnginePath {
   readonly responder: 'icmp' | 'echo';
   /** Index of `EngineOptions.origins`: from where it is sent. */
   readonly origin: number;
-  /** From one probe to the next; 0: only when asked by `burst`. */
+  /** From one probe to the next; 0: only when asked by `burst`, without bursts of its own. */
   readonly periodMs: number;
   /** `echo`: probes take the engine's source ports in turn, so that they spread over the ways of ECMP. Default: one port. */
   readonly rotate?: boolean | undefined;

@@ -15,6 +15,7 @@ export {
   type MetricsNames,
 } from './metrics.ts';
 export { createMetricsApp } from './metrics-app.ts';
+export { MtuWatch } from './mtu/watch.ts';
 export type { NodeProvider, NodeView } from './node-view.ts';
 export type { ProbeInterval } from './plan/interval.ts';
 export { LOOPBACK, ProbeDevices } from './probe-devices.ts';

@@ -20,6 +20,7 @@ import {
   type HealthMetrics,
   LossFinder,
   type MetricsNames,
+  MtuWatch,
   type NodeProvider,
   ProbeDevices,
   type ProbeInterval,
@@ -79,6 +80,7 @@ interface Parts {
   readonly devices: ProbeDevices;
   readonly losses: LossFinder;
   readonly datapath: WaypointTable;
+  readonly mtu: MtuWatch;
 }
 
 function makeDevices(
@@ -115,6 +117,7 @@ function makeParts(options: HealthProcessOptions, endpointFd: number | undefined
   const devices = makeDevices(options, engine);
   const datapath = new WaypointTable(options.paths.bpfDir);
   const losses = makeLosses(options, engine, datapath);
+  const origins = { host: 0, ...(endpointFd === undefined ? {} : { endpoint: 1 }) };
   const metrics = createHealthMetrics(
     {
       health: () => health,
@@ -133,17 +136,15 @@ function makeParts(options: HealthProcessOptions, endpointFd: number | undefined
     { interval: options.interval },
     {
       nodes: makeNodes(options, agent),
-      probers: [
-        new EngineProber(engine, { host: 0, ...(endpointFd === undefined ? {} : { endpoint: 1 }) }, losses),
-        makeRequests(options),
-      ],
+      probers: [new EngineProber(engine, origins, losses), makeRequests(options)],
       clock: systemClock,
       log,
       onNodes: (view) => devices.follow(view),
       rows: createHttpTransport({ port: options.port ?? HEALTH_PORT, sources: options.sources }),
     },
   );
-  return { health, metrics, agent, devices, losses, datapath };
+  const mtu = new MtuWatch({ engine, origins, clock: systemClock, trackers: () => health.trackers() });
+  return { health, metrics, agent, devices, losses, datapath, mtu };
 }
 
 /** @returns where it listens on TCP, for the log */
@@ -189,6 +190,8 @@ export async function startHealthProcess(options: HealthProcessOptions): Promise
     releases.push(() => parts.devices.stop());
     parts.devices.start();
     await parts.health.start();
+    releases.push(() => parts.mtu.stop());
+    parts.mtu.start();
     const addresses = [...responder.addresses(), ...served];
     return { health: parts.health, addresses, stop: () => releases.run() };
   } catch (error) {

@@ -90,6 +90,22 @@ describe('MTU of a path', { skip: rootOrSkip() }, () => {
     }
   });
 
+  it('is found by one batch of usual sizes where it is one of them, and somebody refuses the next', async () => {
+    for (const [address, family, mtu, verdict] of [
+      ['10.1.0.2', 4, 1500, 'fits'],
+      ['fd01::2', 6, 1500, 'fits'],
+      ['10.2.0.2', 4, 1400, 'too-big'],
+      ['fd02::2', 6, 1400, 'too-big'],
+    ] as const) {
+      const found = await ladder.guess({ address, origin: 0 }, family);
+      assert.deepEqual(found && { ...measured(found), saidBy: undefined }, {
+        ...{ kind: 'measured', mtu, verdict, rounds: 1 },
+        ...{ saidBy: undefined, vanished: undefined },
+      });
+    }
+    assert.equal(await ladder.guess({ address: '10.2.0.9', origin: 0 }, 4, { timeoutMs: 200 }), undefined);
+  });
+
   it('is a black hole where larger packets vanish without a word', async () => {
     const router = `${lab.prefix}-r`;
     // What the router itself sends to us goes nowhere; what it forwards does.
@@ -104,8 +120,10 @@ describe('MTU of a path', { skip: rootOrSkip() }, () => {
       ['10.2.0.2', 4],
       ['fd02::2', 6],
     ] as const) {
-      const { mtu, verdict } = measured(await ladder.measure({ address, origin: 0 }, family));
+      const { mtu, verdict, vanished } = measured(await ladder.measure({ address, origin: 0 }, family));
       assert.deepEqual({ mtu, verdict }, { mtu: 1400, verdict: 'black-hole' });
+      assert.ok(vanished !== undefined && vanished > 1400 && vanished <= 1500, String(vanished));
+      assert.equal(await ladder.guess({ address, origin: 0 }, family), undefined, 'it takes the ladder');
     }
   });
 

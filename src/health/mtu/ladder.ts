@@ -8,7 +8,7 @@ export type LadderEngine = Pick<ProbeEngine, 'open' | 'close' | 'burst' | 'count
 
 export interface LadderDeps {
   readonly engine: LadderEngine;
-  readonly clock: Clock;
+  readonly clock: Pick<Clock, 'after' | 'nowMs'>;
 }
 
 export interface LadderOptions {
@@ -33,6 +33,8 @@ export type PathMtu =
       readonly verdict: 'fits' | 'too-big' | 'black-hole';
       /** Who said "too big", in text form. */
       readonly saidBy: string | undefined;
+      /** Black hole: largest size that vanished, bytes of IP. */
+      readonly vanished: number | undefined;
       /** Batches that it took. */
       readonly rounds: number;
     }
@@ -51,6 +53,8 @@ interface RungOutcome {
 
 const LEAST: Readonly<Record<IpFamily, number>> = { 4: 576, 6: 1280 };
 const MOST = 9000;
+/** Ethernet, and Ethernet less what VXLAN, WireGuard, PPPoE and tunnels of clouds take; the same of jumbo frames. */
+const USUAL = [1400, 1420, 1450, 1480, 1492, 1500, 8950];
 const TRIES = 2;
 const TRY_SPACING_MS = 1;
 const TIMEOUT_MS = 1000;
@@ -97,11 +101,36 @@ export class MtuLadder {
     const low = largestAnswered(coarse);
     const high = coarse.find(({ bytes }) => bytes > low)?.bytes;
     if (high === undefined)
-      return { kind: 'measured', mtu: low, verdict: 'fits', saidBy: undefined, rounds: 1 };
+      return {
+        kind: 'measured',
+        mtu: low,
+        verdict: 'fits',
+        saidBy: undefined,
+        vanished: undefined,
+        rounds: 1,
+      };
     const between = Array.from({ length: high - low - 1 }, (_, i) => low + 1 + i);
     const fine = between.length === 0 ? [] : await this.#batch(target, [least, ...between], options);
     const mtu = Math.max(low, largestAnswered(fine));
     return { kind: 'measured', mtu, rounds: 2, ...verdictOf([...coarse, ...fine], mtu) };
+  }
+
+  /**
+   * One batch of the sizes that networks usually have, each with the next larger one: exact where a size is answered and
+   * the next is refused by somebody. @returns undefined where that is not so, or nothing is answered
+   */
+  async guess(
+    target: Pick<EnginePath, 'address' | 'origin'>,
+    family: IpFamily,
+    options: LadderOptions = {},
+  ): Promise<PathMtu | undefined> {
+    const sizes = [LEAST[family], ...USUAL.flatMap((mtu) => [mtu, mtu + 1]), MOST];
+    const outcomes = await this.#batch(target, sizes, { tries: 1, ...options });
+    const mtu = largestAnswered(outcomes);
+    const next = outcomes.find(({ bytes }) => bytes === mtu + 1);
+    if (mtu === 0 || (mtu < MOST && next?.outcome !== 'own-device' && next?.outcome !== 'too-big'))
+      return undefined;
+    return { kind: 'measured', mtu, rounds: 1, ...verdictOf(outcomes, mtu) };
   }
 
   async #batch(
@@ -187,12 +216,11 @@ function largestAnswered(outcomes: readonly RungOutcome[]): number {
 function verdictOf(
   outcomes: readonly RungOutcome[],
   mtu: number,
-): { readonly verdict: 'fits' | 'too-big' | 'black-hole'; readonly saidBy: string | undefined } {
+): Pick<PathMtu & { kind: 'measured' }, 'verdict' | 'saidBy' | 'vanished'> {
   const above = outcomes.filter(({ bytes }) => bytes > mtu);
   const said = above.find(({ outcome }) => outcome === 'too-big');
-  if (said !== undefined) return { verdict: 'too-big', saidBy: said.saidBy };
-  return {
-    verdict: above.some(({ outcome }) => outcome === 'lost') ? 'black-hole' : 'fits',
-    saidBy: undefined,
-  };
+  if (said !== undefined) return { verdict: 'too-big', saidBy: said.saidBy, vanished: undefined };
+  const lost = above.filter(({ outcome }) => outcome === 'lost').map(({ bytes }) => bytes);
+  if (lost.length === 0) return { verdict: 'fits', saidBy: undefined, vanished: undefined };
+  return { verdict: 'black-hole', saidBy: undefined, vanished: Math.max(...lost) };
 }

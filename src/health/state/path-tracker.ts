@@ -18,6 +18,12 @@ export interface Instant {
   readonly wallMs: number;
 }
 
+/** The largest IP packet that passes, and whether larger ones vanish without a word. */
+export interface PathSize {
+  readonly bytes: number;
+  readonly blackHole: boolean;
+}
+
 /** Loss within the last minute that makes a path degraded: so much that chance at 1 % does not do it in a life. */
 const LOSS_LEAST = 5;
 const LOSS_SHARE = 0.08;
@@ -57,7 +63,8 @@ export class PathTracker {
   #since: Instant;
   #reason: string | undefined;
   #error: string | undefined;
-  #degradedBy: 'loss' | 'latency' | undefined;
+  #degradedBy: 'loss' | 'latency' | 'size' | undefined;
+  #mtu: PathSize | undefined;
   #usualNs: number | undefined;
   #usualAtMs: number;
   #lossPoint: LossPoint | undefined;
@@ -106,6 +113,15 @@ export class PathTracker {
 
   set lossPoint(point: LossPoint | undefined) {
     this.#lossPoint = point;
+  }
+
+  /** What is known of the packets that it carries. */
+  set mtu(size: PathSize | undefined) {
+    this.#mtu = size;
+  }
+
+  get mtu(): PathSize | undefined {
+    return this.#mtu;
   }
 
   /** @returns the change of state, if it is one */
@@ -178,6 +194,8 @@ export class PathTracker {
     const slow = p50 !== undefined && this.#isSlow(p50);
     if (!lossy && !slow && p50 !== undefined) this.#learn(p50, at.nowMs);
     if (lossy) return this.#degrade('loss', `${Math.round(share * 100)} % of probes lost`, at);
+    if (this.#mtu?.blackHole === true)
+      return this.#degrade('size', `packets of more than ${this.#mtu.bytes} bytes vanish`, at);
     if (slow) return this.#degrade('latency', `median ${ms(p50)} ms, usual ${ms(this.#usualNs ?? 0)} ms`, at);
     this.#degradedBy = undefined;
     return this.#become('reachable', undefined, at);
@@ -195,7 +213,7 @@ export class PathTracker {
     this.#usualNs = this.#usualNs === undefined ? p50 : this.#usualNs + USUAL_WEIGHT * (p50 - this.#usualNs);
   }
 
-  #degrade(by: 'loss' | 'latency', reason: string, at: Instant): PathChange | undefined {
+  #degrade(by: 'loss' | 'latency' | 'size', reason: string, at: Instant): PathChange | undefined {
     this.#degradedBy = by;
     this.#reason = reason;
     return this.#become('degraded', reason, at);
@@ -224,8 +242,8 @@ export class PathTracker {
       lastProbedMs: this.#sentMs,
       lastAnsweredMs: this.#answeredMs,
       lossPoint: this.#lossPoint,
-      pathMtu: undefined,
-      blackHole: false,
+      pathMtu: this.#mtu?.bytes,
+      blackHole: this.#mtu?.blackHole ?? false,
       phasesNs,
     };
   }

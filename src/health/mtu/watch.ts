@@ -1,0 +1,217 @@
+import { constants } from 'node:os';
+import type { EngineEvent, ProbeEngine } from '../../../probes/engine/index.ts';
+import { PROBE_KINDS } from '../../model/health.ts';
+import type { Clock } from '../clock.ts';
+import type { OriginOf } from '../engine-prober.ts';
+import type { PathTracker } from '../state/path-tracker.ts';
+import { MtuLadder, type PathMtu } from './ladder.ts';
+
+export interface MtuWatchDeps {
+  readonly engine: Pick<ProbeEngine, 'open' | 'close' | 'burst' | 'counts' | 'pace' | 'onEvents'>;
+  readonly origins: OriginOf;
+  readonly clock: Pick<Clock, 'after' | 'nowMs'>;
+  /** The node's paths; what is found is written into them. */
+  readonly trackers: () => readonly PathTracker[];
+}
+
+interface Watched {
+  readonly tracker: PathTracker;
+  readonly origin: number;
+  /** Path of the large packets; undefined: not measured yet. */
+  canary: number | undefined;
+  canaryBytes: number;
+  measuredMs: number;
+  /** The canary has no answer: why is being found out, or is known. */
+  silent: boolean;
+}
+
+/** Bytes of large packets that a node sends in a second, to all peers together. */
+const BYTES_PER_SECOND = 15_000;
+const CANARY_LEAST_MS = 1000;
+const TICK_MS = 1000;
+/** Between measurements that nothing has called for. */
+const PAUSE_MS = 100;
+/** A path may have become wider, which no canary tells. */
+const AGAIN_MS = 3_600_000;
+const AGAIN_UNANSWERED_MS = 30_000;
+const WATCHED_MAX = 4096;
+/** After a black hole was found, the others are asked at once; so often at most. */
+const ALARM_MS = 10_000;
+const { EMSGSIZE } = constants.errno;
+
+/**
+ * Keeps the exact MTU of every path, and tells a black hole soon after it appears. In steps:
+ *
+ * 1. a new path is measured, mostly by one batch of usual sizes, one path after the other;
+ * 2. from then on a packet of just that size, the canary, is sent at the pace that the bytes of all canaries allow, once
+ *    a second at most: that nothing large passes any more can be seen by large packets only;
+ * 3. a canary that is silent, refused or answered again is a reason to measure at once. The small packet in the batch
+ *    tells a black hole from a path that is down;
+ * 4. where one path has a black hole, others may: all canaries are sent at once.
+ */
+export class MtuWatch {
+  readonly #deps: MtuWatchDeps;
+  readonly #ladder: MtuLadder;
+  readonly #watched = new Map<PathTracker, Watched>();
+  readonly #byCanary = new Map<number, Watched>();
+  readonly #urgent = new Set<Watched>();
+  readonly #waiting = new Set<Watched>();
+  #periodMs = CANARY_LEAST_MS;
+  #alarmMs = Number.NEGATIVE_INFINITY;
+  #measuring: Promise<void> | undefined;
+  #cancel: (() => void) | undefined;
+  #stopped = false;
+
+  constructor(deps: MtuWatchDeps) {
+    this.#deps = deps;
+    this.#ladder = new MtuLadder({ engine: deps.engine, clock: deps.clock });
+  }
+
+  start(): void {
+    this.#deps.engine.onEvents((events) => {
+      this.#ladder.take(events);
+      for (const event of events) this.#take(event);
+    });
+    this.#tick();
+  }
+
+  /** Before the engine's. May be called twice. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#cancel?.();
+    await this.#measuring;
+  }
+
+  #tick(): void {
+    this.#follow();
+    this.#keepPace();
+    this.#measuring ??= this.#measureAll().finally(() => (this.#measuring = undefined));
+    this.#cancel = this.#deps.clock.after(TICK_MS, () => this.#tick());
+  }
+
+  /** Follows the paths that ICMP is answered on. */
+  #follow(): void {
+    const now = new Set(this.#deps.trackers().filter((tracker) => this.#originOf(tracker) !== undefined));
+    for (const [tracker, watched] of this.#watched) if (!now.has(tracker)) this.#forget(watched);
+    for (const tracker of now) {
+      const origin = this.#originOf(tracker);
+      if (this.#watched.has(tracker) || origin === undefined || this.#watched.size >= WATCHED_MAX) continue;
+      this.#watched.set(tracker, {
+        tracker,
+        origin,
+        canary: undefined,
+        canaryBytes: 0,
+        measuredMs: Number.NEGATIVE_INFINITY,
+        silent: false,
+      });
+    }
+    const nowMs = this.#deps.clock.nowMs();
+    for (const watched of this.#watched.values()) {
+      const { tracker, canary, measuredMs } = watched;
+      if (tracker.state !== 'reachable' && tracker.state !== 'degraded') continue;
+      const againMs = canary === undefined ? AGAIN_UNANSWERED_MS : AGAIN_MS;
+      if (nowMs - measuredMs >= againMs) this.#waiting.add(watched);
+    }
+  }
+
+  #originOf({ path }: PathTracker): number | undefined {
+    const kind = PROBE_KINDS[path.kind];
+    return kind?.responder === 'icmp' && kind.expects === 'answer'
+      ? this.#deps.origins[kind.from]
+      : undefined;
+  }
+
+  #forget(watched: Watched): void {
+    this.#watched.delete(watched.tracker);
+    this.#urgent.delete(watched);
+    this.#waiting.delete(watched);
+    this.#closeCanary(watched);
+  }
+
+  #keepPace(): void {
+    const canaries = [...this.#byCanary.values()];
+    const bytes = canaries.reduce((sum, { canaryBytes }) => sum + canaryBytes, 0);
+    const periodMs = Math.max(CANARY_LEAST_MS, (bytes / BYTES_PER_SECOND) * 1000);
+    // Small steps are not worth a command for each.
+    if (Math.abs(periodMs / this.#periodMs - 1) < 0.1) return;
+    this.#periodMs = periodMs;
+    for (const handle of this.#byCanary.keys()) this.#deps.engine.pace(handle, periodMs);
+  }
+
+  #take(event: EngineEvent): void {
+    const watched = this.#byCanary.get(event.path);
+    if (watched === undefined) return;
+    if (event.kind === 'silent') watched.silent = true;
+    else if (event.kind === 'answer' && watched.silent) watched.silent = false;
+    else if (event.kind !== 'error' || event.errno !== EMSGSIZE) return;
+    this.#urgent.add(watched);
+    this.#measuring ??= this.#measureAll().finally(() => (this.#measuring = undefined));
+  }
+
+  async #measureAll(): Promise<void> {
+    for (;;) {
+      const urgent = this.#urgent.values().next().value;
+      const watched = urgent ?? this.#waiting.values().next().value;
+      if (watched === undefined || this.#stopped) return;
+      this.#urgent.delete(watched);
+      this.#waiting.delete(watched);
+      const found = await this.#measure(watched);
+      if (this.#stopped || !this.#watched.has(watched.tracker)) continue;
+      this.#note(watched, found);
+      if (urgent === undefined && this.#urgent.size === 0)
+        await new Promise<void>((resolve) => void this.#deps.clock.after(PAUSE_MS, resolve));
+    }
+  }
+
+  async #measure({ tracker, origin, silent, canaryBytes }: Watched): Promise<PathMtu> {
+    const { address, family } = tracker.path;
+    const target = { address, origin };
+    if (silent) return this.#ladder.measure(target, family, { most: canaryBytes });
+    return (await this.#ladder.guess(target, family)) ?? this.#ladder.measure(target, family);
+  }
+
+  #note(watched: Watched, found: PathMtu): void {
+    watched.measuredMs = this.#deps.clock.nowMs();
+    // A path that does not answer keeps what was known: that it is down is told by others.
+    if (found.kind === 'no-answer') return;
+    const blackHole = found.verdict === 'black-hole';
+    const before = watched.tracker.mtu;
+    watched.tracker.mtu = { bytes: found.mtu, blackHole };
+    // The canary of a black hole stays as large as it was: its answer says that the hole is gone.
+    const bytes = blackHole ? Math.max(watched.canaryBytes, found.vanished ?? 0) : found.mtu;
+    this.#setCanary(watched, bytes);
+    if (blackHole && before?.blackHole !== true) this.#alarm(watched);
+  }
+
+  #setCanary(watched: Watched, bytes: number): void {
+    if (watched.canary !== undefined && watched.canaryBytes === bytes) return;
+    this.#closeCanary(watched);
+    const { address } = watched.tracker.path;
+    const { origin } = watched;
+    const periodMs = this.#periodMs;
+    watched.canary = this.#deps.engine.open({
+      address,
+      origin,
+      responder: 'icmp',
+      periodMs,
+      packetBytes: bytes,
+    });
+    watched.canaryBytes = bytes;
+    this.#byCanary.set(watched.canary, watched);
+  }
+
+  #closeCanary(watched: Watched): void {
+    if (watched.canary === undefined) return;
+    this.#byCanary.delete(watched.canary);
+    this.#deps.engine.close(watched.canary);
+    watched.canary = undefined;
+  }
+
+  #alarm(found: Watched): void {
+    const nowMs = this.#deps.clock.nowMs();
+    if (nowMs - this.#alarmMs < ALARM_MS) return;
+    this.#alarmMs = nowMs;
+    for (const [handle, watched] of this.#byCanary)
+      if (watched !== found) this.#deps.engine.burst(handle, 1, 1);
+  }
+}

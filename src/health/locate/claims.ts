@@ -25,6 +25,8 @@ export interface Claim {
   readonly sinceMs: number | undefined;
   readonly confidence: number;
   readonly gain: number;
+  /** Whether it rules out chance by itself. */
+  readonly certain: boolean;
   readonly observers: number;
   readonly sent: number;
   readonly lost: number;
@@ -63,6 +65,7 @@ export function claimOf(finding: Finding, symptom: number, context: ClaimContext
     sinceMs: notes.length === 0 ? undefined : Math.min(...notes.map(({ sinceMs }) => sinceMs)),
     confidence: confidenceOf(finding, context.names.length) * (lone ? LONE_PAIR : 1),
     gain: finding.gain,
+    certain: finding.certain,
     observers: finding.observers,
   };
 }

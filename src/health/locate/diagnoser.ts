@@ -30,8 +30,7 @@ const SILENT_SHARE = 0.2;
 /** Of what states tell: chance cannot do it, so that all that is asked is that the places agree. */
 const STATE_PEEL: PeelOptions = { floor: 2e-5, ceiling: 2e-5 };
 /** What stands is kept down to this part of the gain that it took. */
-const KEEP_GAIN = { gain: 15, pairGain: 21 };
-const NEW_GAIN = { gain: 25, pairGain: 35 };
+const KEEP = { keep: 0.6 };
 
 /** Faults with which traffic still gets through. */
 const LESSER: ReadonlySet<FaultKind> = new Set([
@@ -104,9 +103,9 @@ export class Diagnoser {
       for (const finding of found) claims.push(claimOf(finding, symptom, context));
     };
     SYMPTOMS.forEach((_, symptom) => {
-      if ((any & (1 << symptom)) !== 0) find(symptom, { ...STATE_PEEL, ...NEW_GAIN });
+      if ((any & (1 << symptom)) !== 0) find(symptom, STATE_PEEL);
     });
-    find(LOSS, KEEP_GAIN);
+    find(LOSS, KEEP);
     claims.push(...noteClaims(claims, context));
     return claims;
   }

@@ -108,6 +108,7 @@ function joined(a: Claim, b: Claim): Claim {
     lossPoint: first.lossPoint ?? second.lossPoint,
     sinceMs: since.length === 0 ? undefined : Math.min(...since),
     confidence: Math.max(a.confidence, b.confidence),
+    certain: a.certain || b.certain,
     observers: Math.max(a.observers, b.observers),
     sent: a.sent + b.sent,
     lost: a.lost + b.lost,

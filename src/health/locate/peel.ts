@@ -13,6 +13,8 @@ export interface Finding {
   readonly lost: number;
   /** How much better it explains its edges than the background does: the logarithm of the ratio of likelihoods. */
   readonly gain: number;
+  /** Whether the gain rules out chance, with `keep` or without. */
+  readonly certain: boolean;
   /** Part of its edges that show it, of those that could have, 0..1. */
   readonly showing: number;
   /** Edges that show it: observer, observed, observer, observed, ... */
@@ -21,21 +23,25 @@ export interface Finding {
 
 export interface PeelOptions {
   readonly zones?: Zones;
-  /** Least gain of a finding. Default 25; of pairs, of which there are many more, 35. */
-  readonly gain?: number | undefined;
-  readonly pairGain?: number | undefined;
+  /** Part of the gain that chance is ruled out by at which something is a finding already, 0..1. Default 1. */
+  readonly keep?: number | undefined;
   /** Findings at most. Default 32. */
   readonly most?: number | undefined;
-  /** Background loss that is assumed at least and at most. Defaults 5e-6 and 0.03. */
+  /** Background loss that is assumed at least and at most. Defaults 5e-6 and 0.01. */
   readonly floor?: number | undefined;
   readonly ceiling?: number | undefined;
 }
 
-const GAIN = 25;
-const PAIR_GAIN = 35;
+/**
+ * Chance gives a suspect a gain of g once in e^g times or less. This much, and the logarithm of the number of suspects,
+ * rules it out for some e^20 looks at a cluster: a look a second for fifteen years.
+ */
+const GAIN = 20;
+/** Lost by chance among the quiet half, for all that was seen of it: what nobody lost yet is not never lost. */
+const UNSEEN_LOST = 3;
 const MOST = 32;
 const FLOOR = 5e-6;
-const CEILING = 0.03;
+const CEILING = 0.01;
 /** Share of a suspect's edges that must show its fault, and the loss of one that does: a part of the suspect's rate. */
 const SHOWING_SHARE = 0.6;
 const SHOWING_RATE = 0.3;
@@ -83,6 +89,8 @@ class Search {
   readonly #gain: number;
   readonly #pairGain: number;
   readonly #background: number;
+  readonly #ceiling: number;
+  readonly #keep: number;
   readonly #sums: EdgeSums;
   /** By observer, 1: explained by a finding; undefined: none is. */
   readonly #done: (Uint8Array | undefined)[] = [];
@@ -94,11 +102,13 @@ class Search {
   constructor(graph: LossGraph, options: PeelOptions) {
     this.#graph = graph;
     this.#zones = options.zones;
-    this.#gain = options.gain ?? GAIN;
-    this.#pairGain = options.pairGain ?? PAIR_GAIN;
+    const edges = graph.rows.reduce((count, { targets }) => count + targets.length, 0);
+    this.#keep = options.keep ?? 1;
+    this.#pairGain = this.#keep * (GAIN + Math.log(1 + edges));
     this.#sums = new EdgeSums(graph, options.zones);
-    const ceiling = options.ceiling ?? CEILING;
-    this.#background = Math.min(ceiling, Math.max(options.floor ?? FLOOR, this.#quietRate()));
+    this.#gain = this.#keep * (GAIN + Math.log(1 + 3 * graph.nodes + 2 * this.#sums.zoneCount ** 2));
+    this.#ceiling = options.ceiling ?? CEILING;
+    this.#background = Math.min(this.#ceiling, Math.max(options.floor ?? FLOOR, this.#quietRate()));
     const most = graph.rows.reduce((max, row) => Math.max(max, row.most), 0);
     this.#pairBound = -Math.log(this.#background) * most;
   }
@@ -117,7 +127,7 @@ class Search {
       sent += one.sent;
       lost += one.lost;
     }
-    return sent === 0 ? 0 : lost / sent;
+    return sent === 0 ? 0 : (lost + UNSEEN_LOST) / sent;
   }
 
   #findPairs(): PairCandidate[] {
@@ -139,10 +149,9 @@ class Search {
     return pairs.sort((a, b) => a.gain - b.gain);
   }
 
-  #gainOf(sent: number, lost: number): number {
-    if (sent === 0 || lost <= RATE_FACTOR * this.#background * sent) return 0;
+  #gainOf(sent: number, lost: number, background = this.#background): number {
+    if (sent === 0 || lost <= RATE_FACTOR * background * sent) return 0;
     const rate = lost / sent;
-    const background = this.#background;
     const rest = sent - lost;
     const none = rest === 0 ? 0 : rest * Math.log((1 - rate) / (1 - background));
     return lost * Math.log(rate / background) + none;
@@ -169,8 +178,8 @@ class Search {
   #candidates(): Candidate[] {
     const { nodes, inSent, inLost, outSent, outLost } = this.#sums;
     const list: Candidate[] = [];
-    const offer = (suspect: Suspect, { sent, lost }: Counts): void => {
-      const gain = this.#gainOf(sent, lost);
+    const offer = (suspect: Suspect, { sent, lost }: Counts, background = this.#background): void => {
+      const gain = this.#gainOf(sent, lost, background);
       if (gain >= this.#gain) list.push({ suspect, gain, sent, lost });
     };
     for (let node = 0; node < nodes; node++) {
@@ -182,7 +191,8 @@ class Search {
       offer({ kind: 'observer', node }, sees);
     }
     for (const [suspect, counts] of this.#sums.zoneSuspects()) offer(suspect, counts);
-    offer({ kind: 'all' }, this.#sums.total());
+    // All are not measured by the quieter half of themselves.
+    offer({ kind: 'all' }, this.#sums.total(), this.#ceiling);
     return list;
   }
 
@@ -224,6 +234,7 @@ class Search {
       sent,
       lost,
       gain,
+      certain: gain >= (suspect.kind === 'pair' ? this.#pairGain : this.#gain) / this.#keep,
       showing: Math.min(1, showing),
       edges: Uint16Array.from(edges),
     };

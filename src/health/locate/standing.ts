@@ -19,9 +19,6 @@ export interface Told {
 const CONFIRM_MS = 1500;
 /** A verdict of counts stays so long after it was found last. */
 const HOLD_MS = 5000;
-/** Gains from which a claim of counts is new. */
-const NEW_GAIN = 25;
-const NEW_PAIR_GAIN = 35;
 
 /** Verdicts over time: they do not come and go with chance. */
 export class Standing {
@@ -29,8 +26,7 @@ export class Standing {
 
   /** Whether it is certain enough: what stands already needs less. */
   admits(claim: Claim): boolean {
-    const least = claim.place.kind === 'pair' ? NEW_PAIR_GAIN : NEW_GAIN;
-    return claim.gain >= least || this.#stood.has(claimKey(claim));
+    return claim.certain || this.#stood.has(claimKey(claim));
   }
 
   /**

@@ -128,6 +128,10 @@ export class SimMatrix implements CellSource {
     return 0;
   }
 
+  revision(): number {
+    return this.#version;
+  }
+
   eachCell(node: string, visit: (cell: IndexedCell) => void): void {
     const { targets, lost, states } = this.rows[Number(node.slice(1))] ?? {
       targets: [],

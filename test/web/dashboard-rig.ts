@@ -85,6 +85,7 @@ export class DashboardRig {
       self: names[0] ?? '',
       nodes: names.map((name, i) => ({ name, zone: zones[i] })),
       row: (node) => this.#row(node),
+      revision: () => 1,
       ageMs: (node) => (this.#rows.has(node) ? 0 : undefined),
       eachCell: (node, visit) => {
         this.#rows.get(node)?.cells.forEach((one, peer) => {

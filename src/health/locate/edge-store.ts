@@ -1,10 +1,11 @@
 import type { HealthRow, MatrixView } from '../../model/health.ts';
 import { type EdgeRow, EMPTY_ROW, edgeRow, indexOfTarget, type LossGraph, packCounts } from './loss-graph.ts';
-import { NO_EDGES, RowReader, type StoredEdges } from './row-reader.ts';
+import { isCellSource, NO_EDGES, RowReader, type StoredEdges } from './row-reader.ts';
 import { SILENT, SLOW, SYMPTOMS, SymptomTable } from './symptoms.ts';
 
 interface Kept {
   readonly row: Pick<HealthRow, 'incarnation' | 'version'>;
+  readonly revision: number;
   readonly edges: StoredEdges;
   readonly graphs: Map<number, EdgeRow>;
 }
@@ -39,11 +40,12 @@ export class EdgeStore {
     names.forEach((name, i) => {
       const row = fresh(name) ? matrix.row(name) : undefined;
       const kept = this.#kept[i];
+      const revision = isCellSource(matrix) ? matrix.revision(name) : 0;
       if (row === undefined) this.#kept[i] = undefined;
-      else if (kept?.row.version !== row.version || kept.row.incarnation !== row.incarnation) {
+      else if (kept === undefined || isChanged(kept, row, revision)) {
         const { incarnation, version } = row;
         const edges = reader.read(row, i);
-        this.#kept[i] = { row: { incarnation, version }, edges, graphs: new Map() };
+        this.#kept[i] = { row: { incarnation, version }, revision, edges, graphs: new Map() };
       }
     });
     this.#setAside(names.indexOf(matrix.self));
@@ -120,6 +122,10 @@ export class EdgeStore {
     });
     return { nodes: this.#names.length, rows };
   }
+}
+
+function isChanged({ row, revision }: Kept, { incarnation, version }: HealthRow, now: number): boolean {
+  return row.incarnation !== incarnation || row.version !== version || revision !== now;
 }
 
 /** Of the edges that their states tell nothing of: what an outage lost is no loss besides. */

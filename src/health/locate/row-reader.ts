@@ -14,6 +14,8 @@ export interface IndexedCell {
 /** A matrix that hands out its cells without an object for each. */
 export interface CellSource extends MatrixView {
   eachCell(node: string, visit: (cell: IndexedCell) => void): void;
+  /** Differs whenever anything in a node's cells does. */
+  revision(node: string): number;
 }
 
 /** One row as edges, with what its states come to. */
@@ -144,6 +146,6 @@ function slowPaceOf(counts: Uint32Array, mostSent: number): Uint8Array | undefin
   return Uint8Array.from(counts, (packed) => (packed >>> 16 < least ? 1 : 0));
 }
 
-function isCellSource(matrix: MatrixView): matrix is CellSource {
+export function isCellSource(matrix: MatrixView): matrix is CellSource {
   return 'eachCell' in matrix;
 }

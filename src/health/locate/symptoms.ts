@@ -93,8 +93,8 @@ export function symptomsOf(word: number): number {
   const host = hostSymptom(word);
   const canary = CANARIES.some((kind) => isDead(word, kind)) ? CANARY : 0;
   const slow = isDegraded(word) ? SLOW : 0;
-  // Where the host itself is silent, whatever lies behind it says nothing of its own.
-  if (host === SILENT || host === STACK) return host | canary;
+  // Where nothing is known to answer at the host, whatever lies behind it says nothing of its own.
+  if (host === SILENT || host === STACK || !HOST.some((kind) => isAlive(word, kind))) return host | canary;
   return host | canary | slow | classSymptoms(word, host);
 }
 
@@ -108,8 +108,8 @@ function hostSymptom(word: number): number {
   if (known.every((kind) => isDead(word, kind))) return SILENT;
   const [icmp, http] = [isDead(word, ICMP), isDead(word, HTTP)];
   if (icmp && http) return isAlive(word, ECHO) ? STACK : 0;
-  // Without an echo that answers, HTTP is what tells that the way is open.
-  if (icmp) return ICMP_ONLY;
+  // Until HTTP is known, it may be a filter or a stack that hangs.
+  if (icmp) return isAlive(word, HTTP) ? ICMP_ONLY : 0;
   return http ? AGENT : 0;
 }
 

@@ -7,6 +7,8 @@ import type { RowStore, StoredRow } from './row-store.ts';
 export interface PackedMatrix extends MatrixView {
   /** Calls back with each cell of a node's row; `cell.peer` is the index of the peer in `nodes`; the object is the same each time. */
   eachCell(node: string, visit: (cell: Readonly<PackedCell>) => void): void;
+  /** Differs whenever anything in a node's cells does: a row is told in parts that have one version. */
+  revision(node: string): number;
 }
 
 export interface MatrixSource {
@@ -38,6 +40,7 @@ export function matrixView(source: MatrixSource): PackedMatrix {
       if (row === undefined) return undefined;
       return name === self ? 0 : Math.max(0, nowMs() - row.takenMs);
     },
+    revision: (name) => found(name)?.revision ?? 0,
     eachCell: (name, visit) => {
       const row = found(name);
       if (row === undefined) return;

@@ -34,6 +34,8 @@ export interface StoredRow {
   incarnation: number;
   /** All changes up to it are here; 0: only some cells. */
   version: number;
+  /** Grows with whatever changes in it here, and is not told. */
+  revision: number;
   /** Newest that was heard of. */
   heard: number;
   atMs: number;
@@ -140,6 +142,7 @@ export class RowStore {
       slot,
       incarnation,
       version: 0,
+      revision: (this.#rows[slot]?.revision ?? 0) + 1,
       heard: 0,
       atMs: 0,
       takenMs: nowMs,
@@ -190,6 +193,7 @@ export class RowStore {
       row.takenMs = nowMs;
       news = true;
     }
+    if (news) row.revision++;
     return { kind: news ? 'taken' : 'old', changed: changed.length === 0 ? NOTHING : changed };
   }
 
@@ -211,6 +215,7 @@ export class RowStore {
 
   /** Writes a cell of our own row. */
   writeCell(row: StoredRow, cell: PackedCell): void {
+    row.revision++;
     this.#arena.write(row.span, cell);
   }
 

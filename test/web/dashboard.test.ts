@@ -136,6 +136,14 @@ describe('the dashboard in a real browser', { skip: chromiumOrSkip() }, () => {
     const page = await open(rig);
     await page.until(`document.getElementById('worst-nodes').textContent.includes('onerror')`);
     await page.until(`document.getElementById('verdicts').textContent.includes('onerror')`);
+    assert.ok(
+      await page.evaluate("document.querySelector('.verdict').textContent.length > 10"),
+      'it says what is broken',
+    );
+    assert.ok(
+      await page.evaluate("document.querySelectorAll('#verdicts .steps li').length > 0"),
+      'and what next',
+    );
     await page.press('Tab');
     assert.equal(await page.evaluate("document.querySelectorAll('main img, main script').length"), 0);
     assert.equal(await page.evaluate('globalThis.broken === undefined'), true);

@@ -1,84 +1,18 @@
-/** What the page reads of the health API's answers (`src/api/schema/health-*.ts`): texts in them come from anybody. */
+import type { HealthDiagnosis, HealthVerdict } from '../../src/api/schema/health-cluster.ts';
+import type {
+  HealthLossPoint,
+  HealthPair,
+  HealthPathChange,
+  HealthPathReport,
+} from '../../src/api/schema/health-paths.ts';
 
-export interface LossPointAnswer {
-  readonly node: string;
-  readonly hook: string;
-  readonly leg: string;
-  readonly reason?: string;
-}
-
-export interface VerdictAnswer {
-  readonly fault: string;
-  readonly place: Readonly<Record<string, string | undefined>>;
-  readonly text: string;
-  readonly next: string;
-  readonly kinds: readonly string[];
-  readonly 'loss-point'?: LossPointAnswer;
-  readonly since: string;
-  readonly confidence: number;
-  readonly evidence: {
-    readonly observers: number;
-    readonly sent: number;
-    readonly lost: number;
-    readonly against: number;
-  };
-}
-
-export interface DiagnosisAnswer {
-  readonly state: 'healthy' | 'degraded' | 'broken' | 'unknown';
-  readonly at: string;
-  readonly verdicts: readonly VerdictAnswer[];
-  readonly silent: readonly { readonly node: string; readonly 'age-ms'?: number }[];
-}
-
-export interface PathNamesAnswer {
-  readonly peer: string;
-  readonly kind: string;
-  readonly 'path-class': string;
-  readonly responder: string;
-  readonly expects: 'answer' | 'silence';
-  readonly family: number;
-  readonly address: string;
-}
-
-export interface PathAnswer extends PathNamesAnswer {
-  readonly state: string;
-  readonly since: string;
-  readonly reason?: string;
-  readonly window: {
-    readonly sent: number;
-    readonly answered: number;
-    readonly late: number;
-    readonly duplicate: number;
-    readonly 'rtt-ns'?: {
-      readonly min: number;
-      readonly p50: number;
-      readonly p99: number;
-      readonly max: number;
-    };
-    readonly 'residence-ns'?: number;
-  };
-  readonly 'last-answered'?: string;
-  readonly 'loss-point'?: LossPointAnswer;
-  readonly 'path-mtu'?: number;
-  readonly 'black-hole': boolean;
-  readonly 'phases-ns'?: Readonly<Record<string, number>>;
-}
-
-export interface PairAnswer {
-  readonly from: string;
-  readonly to: string;
-  readonly source: 'self' | 'asked' | 'row' | 'none';
-  readonly reason?: string;
-  readonly paths: readonly PathAnswer[];
-}
-
-export interface ChangeAnswer extends PathNamesAnswer {
-  readonly from: string;
-  readonly to: string;
-  readonly at: string;
-  readonly reason?: string;
-}
+/** The health API's answers that the page reads; texts in them come from anybody. */
+export type LossPointAnswer = HealthLossPoint;
+export type VerdictAnswer = HealthVerdict;
+export type DiagnosisAnswer = HealthDiagnosis;
+export type PathAnswer = HealthPathReport;
+export type PairAnswer = HealthPair;
+export type ChangeAnswer = HealthPathChange;
 
 export interface ChangesAnswer {
   readonly changes: readonly ChangeAnswer[];

@@ -112,7 +112,7 @@ export class PairPanel {
   }
 
   #direction(answer: PairAnswer): Child[] {
-    const { from, to, source, paths, reason } = answer;
+    const { from, to, source, reason } = answer;
     const store = this.#store();
     const [row, column] = [store?.indexOf(from), store?.indexOf(to)];
     const known = store !== undefined && row !== undefined && column !== undefined;
@@ -124,7 +124,9 @@ export class PairPanel {
         { class: 'muted' },
         reason === undefined ? SOURCES[source] : `${SOURCES[source]} (${reason})`,
       ),
-      paths.length === 0 ? undefined : html('div', { class: 'scroll' }, this.#pathTable(answer)),
+      (answer.paths ?? []).length === 0
+        ? undefined
+        : html('div', { class: 'scroll' }, this.#pathTable(answer)),
     ];
   }
 
@@ -140,7 +142,7 @@ export class PairPanel {
       { title: 'MTU', numeric: true },
       { title: 'Over time' },
     ];
-    const rows = paths.map((path) => [
+    const rows = (paths ?? []).map((path) => [
       path.kind,
       path.address,
       stateText(path),

@@ -18,8 +18,14 @@ function pairOf({ place }: VerdictAnswer): readonly [string, string] | undefined
     : undefined;
 }
 
+function listOf(title: string, texts: readonly string[]): HTMLElement | undefined {
+  if (texts.length === 0) return undefined;
+  const items = texts.map((text) => html('li', {}, text));
+  return html('div', {}, html('p', { class: 'muted' }, title), html('ul', { class: 'steps' }, ...items));
+}
+
 function verdictItem(verdict: VerdictAnswer, open: (from: string, to: string) => void): HTMLLIElement {
-  const { text, next, confidence, evidence, since } = verdict;
+  const { what, details, next, confidence, evidence, since } = verdict;
   const lossPoint = lossPointText(verdict['loss-point']);
   const pair = pairOf(verdict);
   const facts = [
@@ -32,10 +38,11 @@ function verdictItem(verdict: VerdictAnswer, open: (from: string, to: string) =>
   return html(
     'li',
     {},
-    html('p', { class: 'verdict' }, text),
+    html('p', { class: 'verdict' }, what),
     html('p', { class: 'muted' }, facts.join(' · ')),
     lossPoint === '' ? undefined : html('p', {}, `Where: ${lossPoint}`),
-    next === '' ? undefined : html('p', {}, `Next: ${next}`),
+    listOf('Details', details ?? []),
+    listOf('Next', next ?? []),
     pair === undefined ? undefined : button('Look at this pair', () => open(...pair), { class: 'small' }),
   );
 }
@@ -51,7 +58,9 @@ export function showDiagnosis(
   badge.dataset.state = answer?.state ?? 'unknown';
   setText(
     badge,
-    answer === undefined ? 'No verdict: nothing judges the matrix at this node' : STATE_WORDS[answer.state],
+    answer === undefined
+      ? 'No verdict: nothing judges the matrix at this node'
+      : (STATE_WORDS[answer.state] ?? answer.state),
   );
   const verdicts = answer?.verdicts ?? [];
   const items = verdicts.slice(0, VERDICTS_MAX).map((verdict) => verdictItem(verdict, open));

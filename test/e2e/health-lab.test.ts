@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import type { FaultPlace, HealthVerdict } from '../../src/model/health.ts';
-import { HealthLab } from '../support/health-lab.ts';
+import type { FaultPlace, HealthDiagnosis, HealthVerdict } from '../../src/model/health.ts';
+import { HealthLab, type LabNode } from '../support/health-lab.ts';
 import { rootOrSkip } from '../support/privilege.ts';
 import { eventually } from '../support/process.ts';
 
@@ -48,30 +48,28 @@ describe(`${NODES} nodes in one process, broken and healed on a script`, { skip:
     },
   ];
 
-  const watchers = (broken: readonly number[]): (typeof lab.nodes)[number][] =>
-    lab.nodes.filter((_, i) => !broken.includes(i));
+  const watchers = (broken: readonly number[]): LabNode[] => lab.nodes.filter((_, i) => !broken.includes(i));
 
-  /** Told while it is waited for, so that a failure says what was thought instead. */
-  const thoughts = (): string =>
-    JSON.stringify(
-      lab.nodes.slice(0, 3).map(({ name, health }) => {
-        const { state, verdicts } = health.diagnosis();
-        return { name, state, verdicts: verdicts.map(({ fault, place }) => ({ fault, place })) };
-      }),
-    );
-
-  async function agree(what: string, condition: () => boolean): Promise<void> {
+  /** Waits until every one of these nodes thinks so; a failure says what those thought that did not. */
+  async function agree(
+    what: string,
+    nodes: readonly LabNode[],
+    thinksSo: (diagnosis: HealthDiagnosis) => boolean,
+  ): Promise<void> {
+    const others = (): LabNode[] => nodes.filter(({ health }) => !thinksSo(health.diagnosis()));
     try {
-      await eventually(what, () => condition() || undefined, LIMIT);
-    } catch (error) {
-      throw new Error(`${what}; thought: ${thoughts()}`, { cause: error });
+      await eventually(what, () => others().length === 0 || undefined, LIMIT);
+    } catch (cause) {
+      const thoughts = others().map(({ name, health }) => {
+        const { state, verdicts, silent } = health.diagnosis();
+        return `${name}: ${state} ${JSON.stringify(verdicts.map(({ fault, place }) => [fault, place]))} silent ${silent.length}`;
+      });
+      throw new Error(`${what}; thought otherwise:\n${thoughts.join('\n')}`, { cause });
     }
   }
 
   it('agree that all is well, each from the rows of all', async () => {
-    await agree('healthy everywhere', () =>
-      lab.nodes.every(({ health }) => health.diagnosis().state === 'healthy'),
-    );
+    await agree('healthy everywhere', lab.nodes, ({ state }) => state === 'healthy');
     for (const { health } of lab.nodes) {
       const matrix = health.matrix();
       assert.equal(lab.nodes.filter(({ name }) => matrix.row(name) !== undefined).length, NODES);
@@ -80,18 +78,18 @@ describe(`${NODES} nodes in one process, broken and healed on a script`, { skip:
 
   for (const { what, broken, fault, isPlace, set } of steps) {
     it(`name ${what}, all of them and nothing else, and take it back when it heals`, async () => {
-      await set(true);
       const isNamed = ({ fault: found, place }: HealthVerdict): boolean => found === fault && isPlace(place);
-      await agree(what, () =>
-        watchers(broken).every(({ health }) => {
-          const { verdicts } = health.diagnosis();
-          return verdicts.length === 1 && verdicts.every(isNamed);
-        }),
-      );
-      await set(false);
-      await agree(`${what}, healed`, () =>
-        lab.nodes.every(({ health }) => health.diagnosis().verdicts.length === 0),
-      );
+      await set(true);
+      try {
+        await agree(
+          what,
+          watchers(broken),
+          ({ verdicts }) => verdicts.length === 1 && verdicts.every(isNamed),
+        );
+      } finally {
+        await set(false);
+      }
+      await agree(`${what}, healed`, lab.nodes, ({ verdicts }) => verdicts.length === 0);
     });
   }
 });

@@ -124,6 +124,7 @@ class HealthAgent implements Health {
       cell: (peer) => this.cell(peer),
       notes: () => notesOf(this.reports()),
       transport: deps.rows,
+      onFailure: (node, reason) => deps.log.info({ node, reason }, 'a node does not exchange rows with us'),
     });
   }
 

@@ -27,6 +27,8 @@ export interface ExchangeDeps {
   readonly random: () => number;
   /** Slot of our node, once it is known. */
   readonly own: () => number | undefined;
+  /** A node did not answer, or refused; called once a minute at most. */
+  readonly onFailure?: ((node: string, reason: string) => void) | undefined;
 }
 
 export interface ExchangeCounters {
@@ -61,6 +63,7 @@ const PASS_ON_CELLS = 64;
 const ANSWER_BYTES = 256 * 1024;
 /** A partner that did not answer is left alone for so long; another node takes its place. */
 const REST_MS = 10_000;
+const SAY_MS = 60_000;
 
 /**
  * Brings the rows of all nodes to all nodes. In steps:
@@ -92,7 +95,7 @@ export class Exchange {
   #pushRoom = PUSH_CELLS_A_SECOND;
   #roomMs = Number.NEGATIVE_INFINITY;
   #pushedMs = Number.NEGATIVE_INFINITY;
-  #lastFailure: string | undefined;
+  #saidMs = Number.NEGATIVE_INFINITY;
   #cancelPull: (() => void) | undefined;
   #cancelPush: (() => void) | undefined;
   #running = false;
@@ -186,12 +189,10 @@ export class Exchange {
   #failed(name: string, error: unknown): void {
     this.#restingUntil.set(name, this.#deps.clock.nowMs() + REST_MS);
     this.#attempt++;
-    this.#lastFailure = `${name}: ${errorText(error)}`;
-  }
-
-  /** Which node did not answer last, and why. */
-  get lastFailure(): string | undefined {
-    return this.#lastFailure;
+    const { clock, onFailure } = this.#deps;
+    if (clock.nowMs() - this.#saidMs < SAY_MS) return;
+    this.#saidMs = clock.nowMs();
+    onFailure?.(name, errorText(error));
   }
 
   *#have(): IterableIterator<{ id: number; incarnation: number; version: number }> {

@@ -16,6 +16,8 @@ export interface MeshDeps {
   readonly notes: () => readonly RowNote[];
   /** How other nodes are reached; undefined: our node keeps its row to itself. */
   readonly transport?: RowTransport | undefined;
+  /** A node did not answer, or refused; called once a minute at most. */
+  readonly onFailure?: ((node: string, reason: string) => void) | undefined;
   /** Many nodes in one process, with the same list, have one directory in common. */
   readonly directory?: NodeDirectory | undefined;
   /** 0 to below 1. */
@@ -52,10 +54,11 @@ export class Mesh {
     this.#exchange = this.#makeExchange(deps);
   }
 
-  #makeExchange({ clock, transport, random = Math.random }: MeshDeps): Exchange | undefined {
+  #makeExchange({ clock, transport, random = Math.random, onFailure }: MeshDeps): Exchange | undefined {
     if (transport === undefined) return undefined;
     const [directory, store] = [this.#directory, this.#store];
-    return new Exchange({ clock, directory, store, transport, random, own: () => this.#own.row?.slot });
+    const own = (): number | undefined => this.#own.row?.slot;
+    return new Exchange({ clock, directory, store, transport, random, own, onFailure });
   }
 
   start(): void {

@@ -6,11 +6,11 @@ import type { Mesh } from './mesh.ts';
 /** What a node sends at most: versions of 65,535 rows. */
 const BODY_BYTES_MAX = 1024 * 1024;
 
-/** The part of a mesh that answers others. */
-export type RowService = Pick<Mesh, 'isNode' | 'answer'>;
+/** The part of a mesh that answers others, and what it counts. */
+export type RowService = Pick<Mesh, 'isNode' | 'answer' | 'counters'>;
 
 /** What the responder answers of rows, to nodes only. */
-export function rowRoutes(service: RowService): ResponderRoute[] {
+export function rowRoutes(service: Omit<RowService, 'counters'>): ResponderRoute[] {
   return (['differences', 'news'] as const).map((request: RowRequest) => ({
     path: ROW_PATHS[request],
     bodyBytesMax: BODY_BYTES_MAX,

@@ -21,6 +21,7 @@ import { type PlanOptions, planPaths, watchedPeers } from './plan/planner.ts';
 import { type ProbeRun, type ProbeRunOptions, runProbes } from './probe-run.ts';
 import type { ProbeTotal } from './probe-totals.ts';
 import type { PathProber } from './prober.ts';
+import { FilterLog } from './state/filtered.ts';
 import type { Instant, PathTracker } from './state/path-tracker.ts';
 import { statusResponse } from './status-response.ts';
 
@@ -101,6 +102,7 @@ class HealthAgent implements Health {
   readonly #diagnoser = new Diagnoser();
   #diagnosis: { readonly diagnosis: HealthDiagnosis; readonly nowMs: number } | undefined;
   readonly #history: PathChange[] = [];
+  readonly #filterLog: FilterLog;
   readonly #listeners: ((change: PathChange) => void)[] = [];
   #periodMs: number;
   #roundMs: number;
@@ -112,6 +114,7 @@ class HealthAgent implements Health {
   constructor(options: HealthOptions, deps: HealthDeps) {
     this.#options = options;
     this.#deps = deps;
+    this.#filterLog = new FilterLog(deps.log);
     this.#roundMs = deps.clock.wallMs();
     this.#periodMs = periodMs(options.interval, 0);
     this.#book = new PathBook(
@@ -205,6 +208,7 @@ class HealthAgent implements Health {
     if (at.wallMs - this.#roundMs >= this.#periodMs || at.wallMs < this.#roundMs) this.#roundMs = at.wallMs;
     this.#book.tick(at);
     this.#askAgain();
+    this.#filterLog.look(this.#book.trackers());
     this.diagnosis();
     this.#cancelTick = this.#deps.clock.after(TICK_MS, () => this.#tick());
   }

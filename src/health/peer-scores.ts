@@ -1,4 +1,5 @@
 import { PROBE_KINDS } from '../model/health.ts';
+import { filteredPaths } from './state/filtered.ts';
 import type { PathTracker } from './state/path-tracker.ts';
 import type { PeerScore } from './worst-peers.ts';
 
@@ -24,6 +25,7 @@ interface Sums {
 /** Scores of all peers, from their paths: by state first, then loss, then how much slower they are than usual. */
 export function peerScores(trackers: readonly PathTracker[], nowMs: number): readonly PeerScore[] {
   const sums = new Map<string, Sums>();
+  const filtered = filteredPaths(trackers);
   for (const tracker of trackers) {
     const one = sums.get(tracker.path.peer) ?? {
       paths: 0,
@@ -34,9 +36,16 @@ export function peerScores(trackers: readonly PathTracker[], nowMs: number): rea
       rttRatio: 1,
     };
     sums.set(tracker.path.peer, one);
-    addPath(one, tracker, nowMs);
+    // What is only filtered loses all, and says nothing of the peer: it counts as degraded.
+    if (filtered.has(tracker)) addFiltered(one);
+    else addPath(one, tracker, nowMs);
   }
   return [...sums].map(([peer, one]) => scoreOf(peer, one));
+}
+
+function addFiltered(sums: Sums): void {
+  sums.paths++;
+  sums.degraded++;
 }
 
 function addPath(sums: Sums, tracker: PathTracker, nowMs: number): void {

@@ -3,6 +3,7 @@ import type { ConnectivityStatus, HealthStatusResponse, NodeStatus, PathStatus }
 import type { IpFamily } from '../base/ip.ts';
 import { formatDuration } from '../view/duration.ts';
 import type { NodeView } from './node-view.ts';
+import { FILTERED_TEXT, type Filtered, filteredOf } from './state/filtered.ts';
 import { NodeStates } from './state/node-states.ts';
 import type { PathTracker } from './state/path-tracker.ts';
 import type { HealthNode, PathTarget } from './targets.ts';
@@ -22,20 +23,28 @@ export function rfc3339(wallMs: number): string {
 }
 
 /** Absent: unknown. A latency of a reply that could not be timed is absent, and the probe all the same in order. */
-function connectivity(tracker: PathTracker | undefined): ConnectivityStatus | undefined {
+function connectivity(
+  tracker: PathTracker | undefined,
+  filtered: Filtered | undefined,
+): ConnectivityStatus | undefined {
   const known = tracker?.brief();
   if (known === undefined || known.state === 'unknown' || known.lastProbedMs === undefined) return undefined;
   const failed = known.state === 'unreachable';
   return {
     ...(failed || known.rttLastNs === 0 ? {} : { latency: Math.round(known.rttLastNs) }),
-    ...(failed ? { status: known.reason ?? 'unreachable' } : {}),
+    ...(failed
+      ? { status: filtered === undefined ? (known.reason ?? 'unreachable') : FILTERED_TEXT[filtered] }
+      : {}),
+    ...(filtered === undefined ? {} : { filtered: true }),
     lastProbed: rfc3339(known.lastProbedMs),
   };
 }
 
 function pathStatus(target: PathTarget, states: NodeStates): PathStatus {
   const { icmp, http } = states.of(target);
-  const [icmpStatus, httpStatus] = [connectivity(icmp), connectivity(http)];
+  const which = filteredOf({ icmp, http });
+  const icmpStatus = connectivity(icmp, which === 'icmp' ? which : undefined);
+  const httpStatus = connectivity(http, which === 'http' ? which : undefined);
   return {
     ip: target.address,
     ...(icmpStatus === undefined ? {} : { icmp: icmpStatus }),

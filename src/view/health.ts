@@ -20,9 +20,10 @@ function failed(probe: Opt<ConnectivityView>): boolean {
   return (probe?.status ?? '') !== '';
 }
 
-/** A path is reachable when both probes answered, unreachable when one failed, and unknown otherwise. */
+/** A path is reachable when both probes answered, or one of them is filtered; unreachable when one failed, else unknown. */
 export function pathReachability(path: PathView): Reachability {
-  if (failed(path.icmp) || failed(path.http)) return 'unreachable';
+  const down = [path.icmp, path.http].some((probe) => failed(probe) && probe?.filtered !== true);
+  if (down) return 'unreachable';
   const both = path.icmp !== null && path.icmp !== undefined && path.http !== null && path.http !== undefined;
   return both ? 'reachable' : 'unknown';
 }
@@ -43,7 +44,14 @@ function tally(paths: readonly PathView[]): string {
   const states = paths.map(pathReachability);
   const count = (state: Reachability): number => states.filter((s) => s === state).length;
   const unknown = count('unknown');
-  return `${count('reachable')}/${paths.length}${unknown > 0 ? ` (${unknown} unknown)` : ''}`;
+  const filtered = (['icmp', 'http'] as const).filter((by) =>
+    paths.some((path) => path[by]?.filtered === true),
+  );
+  const notes = [
+    ...(unknown > 0 ? [`${unknown} unknown`] : []),
+    ...filtered.map((by) => `${by.toUpperCase()} filtered`),
+  ];
+  return `${count('reachable')}/${paths.length}${notes.length > 0 ? ` (${notes.join(', ')})` : ''}`;
 }
 
 /** State of a whole node: its worst path; a node without any path is unknown. */

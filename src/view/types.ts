@@ -127,6 +127,8 @@ export interface ConnectivityView {
   readonly latency?: Opt<number>;
   readonly status?: Opt<string>;
   readonly lastProbed?: Opt<string>;
+  /** Only this probe is silent: the address answers the other one. */
+  readonly filtered?: boolean | undefined;
 }
 
 export interface PathView {

@@ -155,6 +155,43 @@ describe('the health agent', () => {
     assert.equal(pathOf(health.status(), 'n3')?.icmp?.latency, 20_000);
   });
 
+  it('calls an address down when it falls silent, and filtered once it has answered by other means since', async () => {
+    const { clock, health, metrics, icmp } = bench([element('n2', '10.0.0.2')]);
+    await health.start();
+    await clock.pass(15_000);
+    icmp.answer = () => lost;
+    await clock.pass(2000);
+    assert.deepEqual(count(health, 'node'), { reachable: 0, unreachable: 1, unknown: 0 });
+    await clock.pass(20_000);
+    assert.deepEqual(count(health, 'node'), { reachable: 1, unreachable: 0, unknown: 0 });
+    const { icmp: said } = pathOf(health.status(), 'n2') ?? {};
+    assert.deepEqual(
+      [said?.status, said?.filtered],
+      ['filtered: no answer to ICMP, though HTTP answers', true],
+    );
+    const text = await metrics.text();
+    assert.equal(metric(text, 'cilium_unreachable_nodes'), 0);
+    assert.ok(metric(text, 'ciliate_health_worst_peer_score{peer="n2"}') < 90);
+    icmp.answer = () => reply(10_000);
+    await clock.pass(15_000);
+    assert.equal(pathOf(health.status(), 'n2')?.icmp?.filtered, undefined);
+  });
+
+  it('calls HTTP filtered where no connection comes about, not where it is refused or hangs', async () => {
+    const { clock, health, http } = bench([element('n2', '10.0.0.2')]);
+    const silence = (text: string) => ({ kind: 'failure', failure: { kind: 'timeout', text } }) as const;
+    await health.start();
+    http.answer = () => silence('no connection within 1000 ms');
+    await clock.pass(40_000);
+    assert.equal(count(health, 'node').reachable, 1);
+    http.answer = () => silence('connected, but no answer within 1000 ms');
+    await clock.pass(40_000);
+    assert.equal(count(health, 'node').unreachable, 1);
+    http.answer = () => refused;
+    await clock.pass(40_000);
+    assert.equal(count(health, 'node').unreachable, 1);
+  });
+
   it('takes a node list that changes thousands of times in a second a few times, and the last of it', async () => {
     const { clock, nodes, health } = bench(two);
     let taken = 0;

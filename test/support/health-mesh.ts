@@ -21,6 +21,8 @@ export interface MeshNode {
 
 export interface MeshOptions {
   readonly nodes: number;
+  /** TCP, host order. */
+  readonly port?: number;
   /** More words for every `health-agent`. */
   readonly words?: readonly string[];
 }
@@ -40,7 +42,7 @@ export class HealthMesh {
     this.hub = hub;
   }
 
-  static async start({ nodes, words = [] }: MeshOptions): Promise<HealthMesh> {
+  static async start({ nodes, port = 4240, words = [] }: MeshOptions): Promise<HealthMesh> {
     const lab = new NetnsLab('m');
     const mesh = new HealthMesh(lab, await lab.namespace('hub'));
     try {
@@ -50,7 +52,7 @@ export class HealthMesh {
       const names = Array.from({ length: nodes }, (_, i) => `n${i + 1}`);
       const list = names.map((name, i) => `- {name: ${name}, ipv4: 10.66.0.${i + 1}}\n`).join('');
       writeFileSync(mesh.nodesFile, list);
-      for (const name of names) await mesh.#addNode(name, words);
+      for (const name of names) await mesh.#addNode(name, port, words);
       return mesh;
     } catch (error) {
       await mesh.stop();
@@ -62,16 +64,16 @@ export class HealthMesh {
     return join(this.folder, 'nodes.yaml');
   }
 
-  async #addNode(name: string, words: readonly string[]): Promise<void> {
+  async #addNode(name: string, port: number, words: readonly string[]): Promise<void> {
     const { lab, hub, folder } = this;
     const netns = await lab.namespace(name);
     const address = `10.66.0.${name.slice(1)}`;
     await lab.veth({ name: 'eth0', netns, addresses: [`${address}/24`] }, { name: `p${name}`, netns: hub });
     await lab.ip('-n', hub, 'link', 'set', `p${name}`, 'master', 'br0');
     const state = join(folder, name);
-    const own = ['--node-name', name, '--nodes', this.nodesFile, '--state-dir', state];
-    const listen = ['--listen', `${address}:4240`, '--metrics-addr', `${address}:${MESH_METRICS_PORT}`];
-    const argv = [process.execPath, MAIN, 'health-agent', ...own, ...listen, ...words];
+    const own = ['--node-name', name, '--state-dir', state, '--port', String(port)];
+    const listen = ['--listen', `${address}:${port}`, '--metrics-addr', `${address}:${MESH_METRICS_PORT}`];
+    const argv = [process.execPath, MAIN, 'health', '--nodes', this.nodesFile, ...own, ...listen, ...words];
     const agent = await startProcess(['nsenter', `--net=${lab.path(netns)}`, ...argv]);
     const socket = join(state, 'health.sock');
     const client = new HealthClient({ address: { kind: 'unix', path: socket } });

@@ -2,11 +2,15 @@ import Type from 'typebox';
 import { duration, list, type ModelOf, model, opt, str, timestamp } from './build.ts';
 import { StatusResponse } from './status.ts';
 
-/** One probe: `latency` in ns, absent when it failed; `status` the failure's text, absent or empty when it is fine. */
+/**
+ * One probe: `latency` in ns, absent when it failed; `status` the failure's text, absent or empty when it is fine.
+ * `filtered` is ours: only this probe is silent, and the address answers the other one, so it is not down.
+ */
 export const ConnectivityStatus = model('ConnectivityStatus', {
   latency: opt(Type.Integer({ description: 'nanoseconds' })),
   status: opt(str),
   lastProbed: opt(timestamp),
+  filtered: opt(Type.Boolean()),
 });
 export type ConnectivityStatus = ModelOf<typeof ConnectivityStatus>;
 

@@ -1,5 +1,6 @@
 import { type PathState, PROBE_KINDS } from '../../model/health.ts';
 import { type HealthNode, type PathKind, type PathTarget, pathKey } from '../targets.ts';
+import { type AddressState, filteredOf } from './filtered.ts';
 import type { PathTracker } from './path-tracker.ts';
 
 /** Reachability as Cilium tells it: a path that answers is reachable, degraded or not. */
@@ -7,12 +8,6 @@ export type Reachability = 'reachable' | 'unreachable' | 'unknown';
 
 export function reachability(state: PathState): Reachability {
   return state === 'degraded' ? 'reachable' : state;
-}
-
-/** An address as Cilium shows it: by ICMP and by HTTP, from the host. */
-export interface AddressState {
-  readonly icmp: PathTracker | undefined;
-  readonly http: PathTracker | undefined;
 }
 
 /** The worst of several states; undefined when there are none. */
@@ -43,9 +38,13 @@ export class NodeStates {
     return { icmp, http };
   }
 
-  /** An address is reachable when both answer, unreachable when one does not, else unknown: never counted as healthy. */
+  /**
+   * An address is reachable when both answer, unreachable when one does not, else unknown: never counted as healthy. One
+   * that is only filtered is not down.
+   */
   reachabilityOf(target: PathTarget): Reachability {
     const { icmp, http } = this.of(target);
+    if (filteredOf({ icmp, http }) !== undefined) return 'reachable';
     const states = [icmp, http].map((tracker) => reachability(tracker?.state ?? 'unknown'));
     return worst(states) ?? 'unknown';
   }

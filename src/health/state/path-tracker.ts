@@ -71,6 +71,7 @@ export class PathTracker {
   #counts: PathCounts | undefined;
   #sentMs: number | undefined;
   #answeredMs: number | undefined;
+  #answeredNowMs: number | undefined;
   #periodMs: number;
 
   constructor(path: ProbePath, periodMs: number, at: Instant, isTwinAnswering: () => boolean = () => true) {
@@ -102,6 +103,16 @@ export class PathTracker {
     return isStale && (this.#state === 'reachable' || this.#state === 'degraded') ? 'unknown' : this.#state;
   }
 
+  /** Since when it is in its state, monotonic ms. */
+  get sinceNowMs(): number {
+    return this.#since.nowMs;
+  }
+
+  /** When an answer was first seen of those counted last, monotonic ms; undefined: never. */
+  get answeredNowMs(): number | undefined {
+    return this.#answeredNowMs;
+  }
+
   set periodMs(periodMs: number) {
     this.#periodMs = periodMs;
   }
@@ -131,6 +142,8 @@ export class PathTracker {
         return undefined;
       case 'error':
         this.#error = event.reason;
+        // Of one that is down, the latest reason counts.
+        if (this.#state === 'unreachable' && !this.#wantsSilence) this.#reason = event.reason ?? this.#reason;
         return undefined;
       case 'silent':
         this.#isSilent = true;
@@ -155,7 +168,10 @@ export class PathTracker {
     this.#counts = counts;
     this.#ring.roll(counts, at.nowMs);
     if (counts.sent > (before?.sent ?? 0)) this.#sentMs = at.wallMs;
-    if (counts.answered > (before?.answered ?? 0)) this.#answeredMs = at.wallMs;
+    if (counts.answered > (before?.answered ?? 0)) {
+      this.#answeredMs = at.wallMs;
+      this.#answeredNowMs = at.nowMs;
+    }
     if (this.#isStale(at)) return this.#become('unknown', 'not probed lately', at);
     if (this.#wantsSilence && this.#isSilent) return this.#judgeSilence(at);
     const again = this.#probedAgain(counts, before, at);

@@ -1,0 +1,85 @@
+import type { Logger } from '../../base/log.ts';
+import { PROBE_KINDS } from '../../model/health.ts';
+import type { PathTracker } from './path-tracker.ts';
+
+/** An address as Cilium shows it: by ICMP and by HTTP, from the host. */
+export interface AddressState {
+  readonly icmp: PathTracker | undefined;
+  readonly http: PathTracker | undefined;
+}
+
+/** What of an address does not come through, while the address answers by other means. */
+export type Filtered = 'icmp' | 'http';
+
+/** So long after the silence began an answer was surely asked for within it: counts are looked at once a second. */
+const SURELY_MS = 2500;
+/** Of HTTP: no connection. One that is refused, or made and not answered, comes through: that agent is down. */
+const NO_CONNECTION = /^(?:no connection|connection timed out)/;
+
+function answers(tracker: PathTracker, sinceMs: number): boolean {
+  const up = tracker.state === 'reachable' || tracker.state === 'degraded';
+  return up && (tracker.answeredNowMs ?? Number.NEGATIVE_INFINITY) - sinceMs > SURELY_MS;
+}
+
+/**
+ * Whether only one of two probes of an address is silent, and which: an address that answered the other one after that
+ * silence began is not down, but filtered. Until then nobody can say: a dead one is unreachable at once.
+ */
+export function filteredOf({ icmp, http }: AddressState): Filtered | undefined {
+  if (icmp === undefined || http === undefined) return undefined;
+  if (icmp.state === 'unreachable') return answers(http, icmp.sinceNowMs) ? 'icmp' : undefined;
+  const silent = http.state === 'unreachable' && NO_CONNECTION.test(http.brief().reason ?? '');
+  return silent && answers(icmp, http.sinceNowMs) ? 'http' : undefined;
+}
+
+/** What is said of a probe that is filtered, in a status and in the log. */
+export const FILTERED_TEXT: Readonly<Record<Filtered, string>> = {
+  icmp: 'filtered: no answer to ICMP, though HTTP answers',
+  http: 'filtered: no connection for HTTP, though ICMP answers',
+};
+
+/** Paths of all addresses, as far as they are filtered. */
+export function filteredPaths(trackers: readonly PathTracker[]): ReadonlyMap<PathTracker, Filtered> {
+  const silent = trackers.filter(({ state }) => state === 'unreachable');
+  const found = new Map<PathTracker, Filtered>();
+  if (silent.length === 0) return found;
+  const others = new Map(trackers.map((tracker) => [keyOf(tracker), tracker]));
+  for (const tracker of silent) {
+    const { responder } = PROBE_KINDS[tracker.path.kind] ?? {};
+    if (responder !== 'icmp' && responder !== 'http') continue;
+    const other = others.get(keyOf(tracker, responder === 'icmp' ? 'http' : 'icmp'));
+    const pair = responder === 'icmp' ? { icmp: tracker, http: other } : { icmp: other, http: tracker };
+    const which = filteredOf(pair);
+    if (which !== undefined) found.set(tracker, which);
+  }
+  return found;
+}
+
+function keyOf({ path }: PathTracker, responder = PROBE_KINDS[path.kind]?.responder): string {
+  return `${path.peer} ${PROBE_KINDS[path.kind]?.pathClass} ${responder} ${path.address}`;
+}
+
+/** Says once when an address begins to be filtered, and once when that is over. */
+export class FilterLog {
+  readonly #log: Logger;
+  #known: ReadonlyMap<PathTracker, Filtered> = new Map();
+
+  constructor(log: Logger) {
+    this.#log = log;
+  }
+
+  look(trackers: readonly PathTracker[]): void {
+    const now = filteredPaths(trackers);
+    for (const [tracker, which] of now) {
+      if (!this.#known.has(tracker)) this.#log.warn(fieldsOf(tracker), FILTERED_TEXT[which]);
+    }
+    for (const tracker of this.#known.keys()) {
+      if (!now.has(tracker)) this.#log.info(fieldsOf(tracker), 'not filtered any more, or down');
+    }
+    this.#known = now;
+  }
+}
+
+function fieldsOf({ path }: PathTracker): object {
+  return { peer: path.peer, path: PROBE_KINDS[path.kind]?.name, address: path.address };
+}

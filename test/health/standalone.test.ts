@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { packageRoot } from '../../src/base/assets.ts';
+import { healthStatus } from '../../src/view/health.ts';
+import { HealthMesh, type MeshNode } from '../support/health-mesh.ts';
+import { rootOrSkip } from '../support/privilege.ts';
+import { eventually, type StartedProcess, startProcess } from '../support/process.ts';
+
+const PORT = 4340;
+const LIMIT = { timeoutMs: 40_000, everyMs: 250 };
+
+/** What Cilium's own health agent does on a node: it listens on 4240. */
+const CILIUM_HEALTH =
+  "require('node:http').createServer((_, answer) => answer.end()).listen(4240, () => console.log('up'))";
+
+describe('nodes with nothing of ours but `ciliate health --nodes`, beside a health agent on port 4240', {
+  skip: rootOrSkip(),
+}, () => {
+  let mesh: HealthMesh;
+  const others: StartedProcess[] = [];
+
+  before(async () => {
+    mesh = await HealthMesh.start({
+      nodes: 2,
+      port: PORT,
+      words: ['--interval', '200ms', '--timeout', '500ms'],
+    });
+    for (const { netns } of mesh.nodes) {
+      const argv = ['nsenter', `--net=${mesh.lab.path(netns)}`, process.execPath, '-e', CILIUM_HEALTH];
+      const other = await startProcess(argv);
+      others.push(other);
+      await other.waitForLine(/up/);
+    }
+    await mesh.measured();
+  });
+  after(async () => {
+    await Promise.all(others.map((other) => other.stop()));
+    await mesh?.stop();
+  });
+
+  const shown = async ({ client }: MeshNode): Promise<string> =>
+    healthStatus(await client.status(), { compat: undefined, succinct: false, verbose: false });
+  const log = ({ logFile }: MeshNode): string => readFileSync(logFile, 'utf8');
+
+  async function becomes(node: MeshNode, pattern: RegExp): Promise<void> {
+    let last = '';
+    await eventually(
+      `status like ${pattern}`,
+      async () => {
+        last = await shown(node);
+        return pattern.test(last) ? true : undefined;
+      },
+      LIMIT,
+    ).catch((error: Error) => {
+      throw new Error(`${error.message}\n${last}`);
+    });
+  }
+
+  it('say which port to take when 4240 is taken', async () => {
+    const { netns, address } = mesh.node('n1');
+    const words = [
+      'health',
+      '--nodes',
+      mesh.nodesFile,
+      '--state-dir',
+      join(mesh.folder, 'x'),
+      '--listen',
+      `${address}:4240`,
+    ];
+    const main = join(packageRoot(), 'bin', 'main.ts');
+    const { exitCode, stderr } = await mesh.lab.exec(netns, [process.execPath, main, ...words]);
+    assert.equal(exitCode, 4, stderr);
+    assert.match(stderr, /cannot answer health probes on 10\.66\.0\.1 port 4240/);
+    assert.match(stderr, /--listen ADDRESS:4340 --port 4340/);
+  });
+
+  it('call a peer filtered, not down, that answers HTTP and no ICMP', async () => {
+    const [n1, n2] = [mesh.node('n1'), mesh.node('n2')];
+    await mesh.lab.sysctl(n2.netns, 'net.ipv4.icmp_echo_ignore_all=1');
+    await becomes(n1, /2\/2 reachable[\s\S]*n2 .*1\/1 \(ICMP filtered\)/);
+    assert.match(log(n1), /filtered: no answer to ICMP, though HTTP answers/);
+    await mesh.lab.sysctl(n2.netns, 'net.ipv4.icmp_echo_ignore_all=0');
+    await becomes(n1, /n2 .*1\/1 +/);
+    await becomes(n1, /2\/2 reachable(?![\s\S]*filtered)/);
+  });
+
+  it('call a peer filtered, not down, that answers ICMP and takes no connection', async () => {
+    const [n1, n2] = [mesh.node('n1'), mesh.node('n2')];
+    // Nothing that it says from that port finds a way: the handshake never ends.
+    await mesh.lab.ip(
+      '-n',
+      n2.netns,
+      'rule',
+      'add',
+      'pref',
+      '100',
+      'ipproto',
+      'tcp',
+      'sport',
+      String(PORT),
+      'blackhole',
+    );
+    await becomes(n1, /2\/2 reachable[\s\S]*n2 .*1\/1 \(HTTP filtered\)/);
+    assert.match(log(n1), /filtered: no connection for HTTP, though ICMP answers/);
+    await mesh.lab.ip('-n', n2.netns, 'rule', 'del', 'pref', '100');
+    await becomes(n1, /2\/2 reachable(?![\s\S]*filtered)/);
+  });
+
+  it('call a peer down that answers neither', async () => {
+    const [n1, n2] = [mesh.node('n1'), mesh.node('n2')];
+    await mesh.lab.ip('-n', n2.netns, 'link', 'set', 'eth0', 'down');
+    await becomes(n1, /1\/2 reachable/);
+    await new Promise((resolve) => setTimeout(resolve, 4000));
+    assert.match(await shown(n1), /1\/2 reachable/);
+  });
+});

@@ -278,6 +278,7 @@ static __always_inline int take_answer(const struct probe_packet *packet, __u64 
 	if (!record)
 		return NEXT;
 	if (!nonce || !same_address(record, &packet->source) ||
+	    record->answered_sequence[place] != ~bpf_ntohl(packet->cookie.sequence) ||
 	    __sync_val_compare_and_swap(&record->nonce[place], nonce, 0) != nonce) {
 		COUNT(passed_up);
 		return NEXT;

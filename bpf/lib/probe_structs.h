@@ -46,17 +46,19 @@ struct probe_cookie {
  * 4. S, at the deadline, takes what still stands there by the same step: that probe is lost.
  */
 struct probe_path {
-	__u64 nonce[PROBE_RING];	     /* S, R */
-	__u64 sent_ns[PROBE_RING];	     /* E */
-	__u32 answered_sequence[PROBE_RING]; /* R: tells a duplicate from a late answer */
-	__u8 address[16];		     /* S: who may answer; network order, IPv4 in the first 4 */
-	__u32 family;			     /* S: 4, 6; 0: no path here */
-	__u32 timeout_us;		     /* S: an answer after it is late */
-	__u64 answered;			     /* R, as all below */
-	__u64 echoed;			     /* of them by a BPF responder */
-	__u64 unstamped;		     /* of them without a departure stamp: in no time below */
-	__u64 reordered;		     /* of them after an answer to a later probe */
-	__u64 late;			     /* not of them: lost, as far as anybody waited */
+	__u64 nonce[PROBE_RING];   /* S, R */
+	__u64 sent_ns[PROBE_RING]; /* E */
+	/* S: ~sequence of the probe that waits here. R: its sequence, once answered: a duplicate is none late
+	 */
+	__u32 answered_sequence[PROBE_RING];
+	__u8 address[16]; /* S: who may answer; network order, IPv4 in the first 4 */
+	__u32 family;	  /* S: 4, 6; 0: no path here */
+	__u32 timeout_us; /* S: an answer after it is late */
+	__u64 answered;	  /* R, as all below */
+	__u64 echoed;	  /* of them by a BPF responder */
+	__u64 unstamped;  /* of them without a departure stamp: in no time below */
+	__u64 reordered;  /* of them after an answer to a later probe */
+	__u64 late;	  /* not of them: lost, as far as anybody waited */
 	__u64 rtt_sum_ns;
 	__u64 rtt_max_ns; /* since the reader last put 0 here */
 	__u64 rtt_last_ns;

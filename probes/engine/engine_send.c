@@ -193,6 +193,7 @@ bool engine_send(struct engine *engine, uint32_t index, uint64_t now_ns)
 	if (__atomic_exchange_n(&record->nonce[place], 0, __ATOMIC_ACQ_REL))
 		account->lost++;
 	record->sent_ns[place] = 0;
+	record->answered_sequence[place] = ~plan.sequence;
 	__atomic_store_n(&record->nonce[place], plan.nonce, __ATOMIC_RELEASE);
 	engine_build(engine, path, &plan, batch->vectors[i].iov_base);
 	batch->messages[i].msg_hdr = (struct msghdr){.msg_iov = &batch->vectors[i], .msg_iovlen = 1};

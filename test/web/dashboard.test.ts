@@ -181,6 +181,68 @@ describe('the dashboard in a real browser', { skip: chromiumOrSkip() }, () => {
     assert.deepEqual(page.complaints, []);
   });
 
+  it('shows of a pair where the time goes, where probes were seen last, its MTU and its hour', async () => {
+    const rig = new DashboardRig(nodeNames(3));
+    const path = { peer: 'n2', family: 4, address: '10.0.0.2', primary: true } as const;
+    const rttNs = { min: 90_000, p50: 120_000, p99: 310_000, max: 400_000 };
+    const window = {
+      spanMs: 60_000,
+      sent: 60,
+      answered: 57,
+      late: 0,
+      duplicate: 0,
+      reordered: 0,
+      rttNs,
+      residenceNs: 20_000,
+    };
+    const common = { sinceMs: Date.now() - 60_000, lastProbedMs: Date.now(), lastAnsweredMs: Date.now() };
+    const lossPoint = { node: 'n2', hook: NASTY, leg: 'answer', reason: 'Policy denied' } as const;
+    rig.reports = [
+      {
+        ...common,
+        path: { ...path, kind: 0 },
+        state: 'degraded',
+        reason: '5 % of probes lost',
+        window,
+        lossPoint,
+        pathMtu: 1400,
+        blackHole: true,
+        phasesNs: undefined,
+      },
+      {
+        ...common,
+        path: { ...path, kind: 2 },
+        state: 'reachable',
+        reason: undefined,
+        window: { ...window, residenceNs: undefined },
+        lossPoint: undefined,
+        pathMtu: undefined,
+        blackHole: false,
+        phasesNs: { network: 100_000, connect: 150_000, firstByte: 400_000, total: 420_000 },
+      },
+    ];
+    const page = await open(rig);
+    await page.evaluate(
+      `for (const [id, name] of [['pair-from', 'n1'], ['pair-to', 'n2']]) document.getElementById(id).value = name; document.querySelector('#pair-form button').click()`,
+    );
+    await page.until("document.querySelectorAll('#pair tbody tr').length === 2");
+    const text = await page.evaluate<string>("document.getElementById('pair').textContent");
+    for (const part of [
+      'network 100 µs, peer 20 µs',
+      'network 100 µs, connecting 50 µs, server 250 µs, reading 20 µs',
+      `the answer was last seen at ${NASTY} of n2: Policy denied`,
+      '1400, black hole above',
+      '5.0 %',
+    ]) {
+      assert.ok(text.includes(part), `${part}\n${text}`);
+    }
+    await page.evaluate("document.querySelectorAll('#pair tbody button')[1].click()");
+    await page.until(
+      "/host-host\\/http/.test(document.querySelector('#pair svg')?.getAttribute('aria-label'))",
+    );
+    assert.deepEqual(page.complaints, []);
+  });
+
   it('paints a change within a moment of its row, and nothing else', async () => {
     const rig = new DashboardRig(nodeNames(4));
     const page = await open(rig);

@@ -24,6 +24,7 @@ export interface HealthManagerOptions {
   /** Host order. */
   readonly port: number;
   readonly metricsAddress: ListenAddress | undefined;
+  readonly dashboardAddress?: ListenAddress | undefined;
   /** Name of the health endpoint's namespace; default: `healthNetns`. */
   readonly netns?: string | undefined;
   /** Whether there is a datapath for a health endpoint; without it only the node itself is probed. */
@@ -135,8 +136,10 @@ export class HealthManager implements HealthPart {
   }
 
   #settings(): ProcessSettings {
-    const { nodeName, nodeIps, devices, paths, intervalMs, port, metricsAddress } = this.#options;
-    const metrics = metricsAddress === undefined ? [] : ['--metrics-addr', listenText(metricsAddress)];
+    const { nodeName, nodeIps, devices, paths, intervalMs, port } = this.#options;
+    const { metricsAddress, dashboardAddress } = this.#options;
+    const addressFlag = (flag: string, address: ListenAddress | undefined): string[] =>
+      address === undefined ? [] : [flag, listenText(address)];
     return {
       args: [
         ...['--node-name', nodeName, '--state-dir', paths.stateDir, '--bpf-dir', paths.bpfDir],
@@ -145,7 +148,8 @@ export class HealthManager implements HealthPart {
         ...nodeIps.flatMap((ip) => ['--source', ip]),
         ...devices.flatMap((name) => ['--device', name]),
         ...(this.#deps.isPolicyEnforced() ? [] : ['--no-policy-paths']),
-        ...metrics,
+        ...addressFlag('--metrics-addr', metricsAddress),
+        ...addressFlag('--dashboard-addr', dashboardAddress),
       ],
       place: this.#endpoint?.netnsId ?? '',
       open: () => this.#inherited(),

@@ -266,6 +266,13 @@ export const AGENT_OPTIONS = {
     fallback: undefined as ListenAddress | undefined,
     placeholder: 'ADDRESS:PORT',
   }),
+  'health-dashboard-address': option({
+    description:
+      "where the health agent's dashboard is served; without an address at the node's own; may be that of its metrics; empty for nowhere",
+    parse: parseOptional(parseListenAddress),
+    fallback: undefined as ListenAddress | undefined,
+    placeholder: 'ADDRESS:PORT',
+  }),
   'metrics-address': option({
     description:
       "where the agent's metrics are served; without an address at the node's own (0.0.0.0 or [::]: at every one); empty for nowhere",

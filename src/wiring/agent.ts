@@ -49,6 +49,7 @@ function eventSink(paths: NodePaths): EventSink {
 
 function healthOptions(options: AgentOptions, node: NodeFacts, paths: NodePaths): HealthManagerOptions {
   const metrics = options['health-metrics-address'];
+  const dashboard = options['health-dashboard-address'];
   return {
     paths,
     nodeName: options['node-name'],
@@ -57,6 +58,7 @@ function healthOptions(options: AgentOptions, node: NodeFacts, paths: NodePaths)
     intervalMs: options['health-interval'],
     port: options['health-port'],
     metricsAddress: metrics && listenAddressOf(metrics, node),
+    dashboardAddress: dashboard && listenAddressOf(dashboard, node),
     netns: options['health-netns'],
     withEndpoint: options.datapath === 'bpf',
     command: [PROGRAM, 'health-agent'],

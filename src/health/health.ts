@@ -125,7 +125,7 @@ class HealthAgent implements Health {
     this.rows = new Mesh({
       clock: deps.clock,
       cell: (peer) => this.cell(peer),
-      notes: () => notesOf(this.reports()),
+      notes: () => notesOf(this.#faultyReports()),
       transport: deps.rows,
       onFailure: (node, reason) => deps.log.info({ node, reason }, 'a node does not exchange rows with us'),
     });
@@ -309,6 +309,14 @@ class HealthAgent implements Health {
 
   reports(peer?: string): PathReport[] {
     return this.#book.reports(this.#deps.clock.nowMs(), peer);
+  }
+
+  /** Of peers with a path that is not well: the reports of all paths cost too much to be made every few seconds. */
+  #faultyReports(): PathReport[] {
+    const faulty = this.#book
+      .trackers()
+      .filter(({ state }) => state === 'degraded' || state === 'unreachable');
+    return [...new Set(faulty.map(({ path }) => path.peer))].flatMap((peer) => this.reports(peer));
   }
 
   cell(peer: string): HealthCell | undefined {

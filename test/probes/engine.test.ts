@@ -186,6 +186,25 @@ describe('probe engine between namespaces', { skip: rootOrSkip() }, () => {
     assert.ok(running.self().deferred > 0);
   });
 
+  it('keeps count through thousands of openings, closings and changes of pace, and stops amid them', async () => {
+    const running = await start({ pathsMax: 2048 });
+    for (let round = 0; round < 20; round++) {
+      const paths = Array.from({ length: 1000 }, (_, i) =>
+        running.open({ address: `10.2.${i >> 8}.${i & 255}`, responder: 'icmp', origin: 0, periodMs: 20 }),
+      );
+      for (const path of paths) running.pace(path, 40);
+      if (round % 4 === 0) await until(() => total(running, paths, 'sent') > 0);
+      for (const path of paths) running.close(path);
+      for (const path of paths) running.burst(path, 1, 1);
+    }
+    assert.equal(running.self().paths, 0);
+    const path = running.open({ address: '10.1.0.2', responder: 'icmp', origin: 0, periodMs: 20 });
+    await until(() => running.counts(path).answered >= 3);
+    for (let i = 0; i < 1000; i++)
+      running.open({ address: `10.2.4.${i & 255}`, responder: 'icmp', origin: 0, periodMs: 20 });
+    await running.stop();
+  });
+
   it('is stopped twice, and with events under way', async () => {
     const running = await start();
     for (let i = 0; i < 200; i++) {

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { request } from 'node:http';
 import { after, before, describe, it } from 'node:test';
+import { MatrixPacker } from '../../src/health/dashboard/matrix-packer.ts';
+import { systemClock } from '../../src/health/index.ts';
 import { CellCodes, cellCode, decodeMessage, encodeMessage, newCells } from '../../src/model/packed-rows.ts';
+import { eventually } from '../support/process.ts';
 import { BAD, DashboardRig, GOOD, nodeNames } from './dashboard-rig.ts';
 
 interface Answer {
@@ -93,6 +96,48 @@ describe('the server of the dashboard', () => {
       [reachable, reachable, none],
     ]);
     assert.deepEqual([rows[1]?.sent[2], rows[1]?.lost[2], rows[0]?.rttNs[1]], [120, 120, 120_000]);
+  });
+});
+
+describe('the followers of the events', () => {
+  it('are so many at most, and one that goes makes room for another', async () => {
+    const rig = new DashboardRig(nodeNames(2));
+    await rig.start();
+    const ends: AbortController[] = [];
+    const follow = async (): Promise<number> => {
+      const end = new AbortController();
+      ends.push(end);
+      return (await fetch(`${rig.url}v1beta/events`, { signal: end.signal })).status;
+    };
+    try {
+      for (let i = 0; i < 32; i++) assert.equal(await follow(), 200);
+      assert.equal(await follow(), 503);
+      ends[0]?.abort();
+      await eventually('room for another', async () => ((await follow()) === 200 ? true : undefined));
+    } finally {
+      for (const end of ends) end.abort();
+      await rig.stop();
+    }
+  });
+});
+
+describe('the packer of a cluster that is too large to show', () => {
+  it('shows the nodes with the most faults and our own, and says how many there are', () => {
+    const rig = new DashboardRig(nodeNames(50), (from, to) => (from === 40 && to > 44 ? BAD : GOOD));
+    const packer = new MatrixPacker({ matrix: () => rig.matrix(), clock: systemClock, nodesMax: 7 });
+    const { header, rows } = decodeMessage(packer.snapshot().buffer, 0);
+    const names = header.cluster?.nodes.map(({ name }) => name) ?? [];
+    assert.deepEqual([...names].sort(), ['n1', 'n41', 'n46', 'n47', 'n48', 'n49', 'n50']);
+    assert.equal(header.cluster?.total, 50);
+    const row = rows[names.indexOf('n41')];
+    assert.equal(row?.code[names.indexOf('n50')], CellCodes.unreachable);
+    assert.equal(row?.code[names.indexOf('n1')], CellCodes.reachable);
+    assert.equal(packer.news(), undefined, 'nothing has changed since');
+    rig.set(0, 49, BAD);
+    const news = packer.news();
+    assert.equal(news?.kind, 'rows');
+    const told = decodeMessage(news.kind === 'rows' ? news.message.buffer : new ArrayBuffer(4), 7);
+    assert.deepEqual([...(told.rows[0]?.peers ?? [])], [names.indexOf('n50')], 'one cell has changed');
   });
 });
 

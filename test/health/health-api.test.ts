@@ -220,7 +220,7 @@ describe('a readiness gate', () => {
     assert.equal((await bench.call('/ready')).status, 200, 'n1 itself is well');
     const { status, body } = await bench.call('/ready?node=n3');
     assert.equal(status, 503);
-    assert.match(String((body as Api.HealthReadiness).reasons), /node-down \(99 % sure\)/);
+    assert.match(String((body as Api.HealthReadiness).reasons), /Node n3 is down, .* \(99 % sure\)/);
   });
 
   it('shuts when the node does not reach a peer, and nobody can tell which of the two it is', async () => {
@@ -231,7 +231,9 @@ describe('a readiness gate', () => {
     await bench.clock.pass(HTTP_ROUND_MS);
     const { status, body } = await bench.call('/ready');
     assert.equal(status, 503);
-    assert.deepEqual((body as Api.HealthReadiness).reasons, ['node-down from n1 to n3 (50 % sure)']);
+    assert.deepEqual((body as Api.HealthReadiness).reasons, [
+      'Nothing at n3 answers n1: one of the two is down, or what lies between them. (50 % sure)',
+    ]);
   });
 });
 

@@ -1,7 +1,30 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { bucketOf, HISTOGRAM_BUCKETS } from '../../probes/engine/index.ts';
-import { quantiles } from '../../src/health/state/path-window.ts';
+import { bucketOf, HISTOGRAM_BUCKETS, type PathCounts } from '../../probes/engine/index.ts';
+import { quantiles, WindowRing } from '../../src/health/state/path-window.ts';
+
+function counts(some: Partial<PathCounts>): PathCounts {
+  const none = {
+    sent: 0,
+    answered: 0,
+    lost: 0,
+    late: 0,
+    duplicate: 0,
+    reordered: 0,
+    unstamped: 0,
+    failed: 0,
+    echoed: 0,
+  };
+  const times = {
+    rttSumNs: 0,
+    rttMaxNs: 0,
+    rttLastNs: 0,
+    residenceSumNs: 0,
+    sentLastNs: 0,
+    answeredLastNs: 0,
+  };
+  return { ...none, ...times, lostInARow: 0, hopLimitLast: 0, histogram: histogram(), ...some };
+}
 
 function histogram(...times: readonly number[]): Uint32Array {
   const counts = new Uint32Array(HISTOGRAM_BUCKETS);
@@ -26,5 +49,14 @@ describe('quantiles of a histogram', () => {
     assert.equal(quantiles(before, before), undefined);
     const found = quantiles(histogram(1_000_000, 1_000_000, 50_000), before);
     assert.ok(found !== undefined && found.min === found.max && found.max < 60_000);
+  });
+});
+
+describe('a window', () => {
+  it('counts what the kernel refused to send as lost', () => {
+    const ring = new WindowRing();
+    ring.roll(counts({}), 0);
+    const { sent, lost } = ring.read(counts({ sent: 10, answered: 4, lost: 1, failed: 5 }), 1000);
+    assert.deepEqual([sent, lost], [10, 6]);
   });
 });

@@ -1,5 +1,6 @@
 import type { HealthReadiness } from '../../api/schema.ts';
 import type { FaultPlace, HealthDiagnosis, MatrixView } from '../../model/health.ts';
+import { verdictText } from '../../view/health-diagnosis.ts';
 import { timeText } from './answers.ts';
 import { columnOf, reaches } from './cells.ts';
 
@@ -69,10 +70,7 @@ function reachReasons(input: ReadinessInput): string[] {
 function verdictReasons({ node, diagnosis }: ReadinessInput): string[] {
   return diagnosis.verdicts
     .filter(({ place }) => named(place).includes(node))
-    .map(({ fault, place, confidence }) => {
-      const way = place.kind === 'pair' ? ` from ${place.from} to ${place.to}` : '';
-      return `${fault}${way} (${Math.round(confidence * 100)} % sure)`;
-    });
+    .map((verdict) => `${verdictText(verdict).what} (${Math.round(verdict.confidence * 100)} % sure)`);
 }
 
 /**

@@ -12,6 +12,7 @@ const FIELDS = [
   'echoed',
   'residenceSumNs',
   'lost',
+  'failed',
 ] as const;
 type Field = (typeof FIELDS)[number];
 const WIDTH = FIELDS.length;
@@ -64,7 +65,8 @@ export class WindowRing {
       spanMs: nowMs - (this.#markMs[0] ?? nowMs),
       sent: since('sent'),
       answered: since('answered'),
-      lost: since('lost'),
+      // A send that the kernel refused is as good as lost: nothing came of it.
+      lost: since('lost') + since('failed'),
       late: since('late'),
       duplicate: since('duplicate'),
       reordered: since('reordered'),

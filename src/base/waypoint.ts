@@ -14,7 +14,6 @@ export const DevicePlace = { ingress: 16, echo: 17 } as const;
 /** Bit of a place: of an answer, not of a request. */
 export const WAYPOINT_ANSWER = 0x100;
 export const WAYPOINT_KEY_BYTES = 12;
-export const WAYPOINT_BYTES = 24;
 
 /** What reads one entry of a map of waypoints; undefined: there is none. */
 export type WaypointLookup = (key: Buffer) => Buffer | undefined;

@@ -193,7 +193,7 @@ static __always_inline bool fast_parse4(struct __sk_buff *ctx, const struct iphd
 	if (!fast_ports(ip + 1, data_end, ip->protocol, false, &ports))
 		return false;
 	fast_packet(packet, ctx, &ports, ip->protocol, hook);
-	if (ip->protocol == IPPROTO_ICMP)
+	if (unlikely(ip->protocol == IPPROTO_ICMP))
 		fast_probe(ctx, ETH_HLEN + sizeof(*ip), &ports, hook);
 	return true;
 }
@@ -208,7 +208,7 @@ static __always_inline bool fast_parse6(struct __sk_buff *ctx, const struct ipv6
 	if (!fast_ports(ip + 1, data_end, ip->nexthdr, true, &ports))
 		return false;
 	fast_packet(packet, ctx, &ports, ip->nexthdr, hook);
-	if (ip->nexthdr == IPPROTO_ICMPV6)
+	if (unlikely(ip->nexthdr == IPPROTO_ICMPV6))
 		fast_probe(ctx, ETH_HLEN + sizeof(*ip), &ports, hook);
 	return true;
 }

@@ -167,7 +167,7 @@ if (process.argv.includes('--svg') && svg !== undefined) {
   });
   writeFileSync(
     svg,
-    drawPanels('nodes', [
+    drawPanels('What health costs, and how soon it sees a death', 'nodes', [
       line('packets sent by a node', '/s', (row) => row.packetsPerSecond),
       line('HTTP requests of a node', '/s', (row) => row.requestsPerSecond),
       line('memory of its paths', 'MiB', (row) => row.mebibytes),

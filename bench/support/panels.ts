@@ -14,7 +14,7 @@ const BOTTOM = 30;
 const COLUMNS = 2;
 
 /** Panels of two a row as an SVG that is readable on light and dark ground. @param xTitle what the x axis counts */
-export function drawPanels(xTitle: string, panels: readonly Panel[]): string {
+export function drawPanels(title: string, xTitle: string, panels: readonly Panel[]): string {
   const rows = Math.ceil(panels.length / COLUMNS);
   const body = panels.map((panel, i) => {
     const [x, y] = [(i % COLUMNS) * WIDTH, Math.floor(i / COLUMNS) * HEIGHT];
@@ -24,7 +24,7 @@ export function drawPanels(xTitle: string, panels: readonly Panel[]): string {
   const style =
     'text{font:11px sans-serif;fill:#777}.t{font-weight:bold}path,circle{stroke:#2a7de1;fill:none;stroke-width:1.5}' +
     'circle{fill:#2a7de1}line{stroke:#999;stroke-width:.5}';
-  return `<svg xmlns="http://www.w3.org/2000/svg" ${size}><style>${style}</style>${body.join('\n')}</svg>\n`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" ${size}><title>${title}</title><style>${style}</style>${body.join('\n')}</svg>\n`;
 }
 
 function drawPanel(xTitle: string, { title, unit, points }: Panel): string {

@@ -84,7 +84,7 @@ export interface Health {
 
 const TICK_MS = 1000;
 /** When the answers of a peer's other paths are looked for, after one of them died. */
-const CONFIRM_MS = [100, 400];
+const CONFIRM_MS = [100, 400] as const;
 /** A diagnosis holds so long, if no state changes. */
 const DIAGNOSIS_MS = 1000;
 const PLAN_MS = 200;
@@ -104,6 +104,8 @@ class HealthAgent implements Health {
   readonly #history: PathChange[] = [];
   readonly #filterLog: FilterLog;
   readonly #listeners: ((change: PathChange) => void)[] = [];
+  /** Peers of which a path died just now. */
+  readonly #confirming = new Set<string>();
   #periodMs: number;
   #roundMs: number;
   #cancelTick: (() => void) | undefined;
@@ -252,18 +254,31 @@ class HealthAgent implements Health {
     for (const listener of this.#listeners) listener(change);
   }
 
-  /** What else of a peer died with a path: its other paths are asked at once, whatever their pace, and soon heard. */
+  /**
+   * What else of a peer died with a path: its other paths are asked at once, whatever their pace, and soon heard. Peers
+   * that die together are heard together.
+   */
   #confirm(peer: string): void {
+    if (this.#confirming.has(peer)) return;
+    this.#confirming.add(peer);
     const others = this.#book.trackers(peer).filter(({ state }) => state !== 'unreachable');
     this.#book.burst(others, 1, 1);
-    for (const waitMs of CONFIRM_MS) {
-      this.#deps.clock.after(waitMs, () => {
-        if (!this.#running) return;
-        this.#book.tickPeer(peer, this.#now());
-        this.rows.pathChanged(peer);
-        this.#diagnosis = undefined;
-      });
+    if (this.#confirming.size > 1) return;
+    const [firstMs, lastMs] = CONFIRM_MS;
+    this.#deps.clock.after(firstMs, () => this.#hearConfirmed());
+    this.#deps.clock.after(lastMs, () => {
+      this.#hearConfirmed();
+      this.#confirming.clear();
+    });
+  }
+
+  #hearConfirmed(): void {
+    if (!this.#running) return;
+    for (const peer of this.#confirming) {
+      this.#book.tickPeer(peer, this.#now());
+      this.rows.pathChanged(peer);
     }
+    this.#diagnosis = undefined;
   }
 
   async probeNow(): Promise<HealthStatusResponse> {

@@ -214,7 +214,7 @@ export class RequestProber implements PathProber {
       totals.unstamped++;
     } else {
       // The network's part where it is told: a busy peer is not a slow way.
-      const rttNs = phases?.['network'] ?? latencyNs;
+      const rttNs = phases?.network ?? latencyNs;
       totals.rttSumNs += rttNs;
       totals.rttLastNs = latencyNs;
       totals.rttMaxNs = Math.max(totals.rttMaxNs, rttNs);

@@ -40,7 +40,8 @@ function kind(
   return { name: `${pathClass}/${responder}`, pathClass, from, to, responder, expects };
 }
 
-/** The index of a kind is its number in rows between nodes (0..15): rows are only ever appended. */
+/** The index of a kind is its number in rows between nodes (0..15: two bits each of a 32-bit word a family): kinds are only
+ * ever appended. */
 export const PROBE_KINDS: readonly ProbeKind[] = [
   kind('host-host', 'host', 'host', 'echo'),
   kind('host-host', 'host', 'host', 'icmp'),
@@ -54,9 +55,6 @@ export const PROBE_KINDS: readonly ProbeKind[] = [
   kind('policy-allowed', 'endpoint', 'endpoint', 'http'),
   kind('policy-denied', 'endpoint', 'endpoint', 'http', 'silence'),
 ];
-
-/** Room for kinds in a row: two bits each of a 32-bit word a family. */
-export const PROBE_KINDS_MAX = 16;
 
 /** One path of this node: a kind, a peer, an address. */
 export interface ProbePath {
@@ -119,13 +117,10 @@ export interface HealthCell {
   readonly states: Readonly<Record<IpFamily, number>>;
   /** Median round trip of the first kind that answers, ns, below 2^32; 0: none. */
   readonly rttNs: number;
-  /** Probes of all kinds that expect an answer in the last `CELL_SPAN_MS`, and those not answered: 0..65535. */
+  /** Probes of all kinds that expect an answer in the last minute, and those not answered: 0..65535. */
   readonly sent: number;
   readonly lost: number;
 }
-
-/** Span of a cell's counts. */
-export const CELL_SPAN_MS = 60_000;
 
 /**
  * What a node found out about one of its paths and the others cannot see in the counts. A row holds those of its gravest

@@ -35,7 +35,7 @@ const SLOWER = 10;
  * What is probed, and how often: a function of the node list, the same at every node. In steps:
  *
  * 1. every address of every node gives the paths of the kinds that can be probed here;
- * 2. of the kinds between the same ends, the first one that can be probed has the full pace, others a tenth of it;
+ * 2. echoes of the kernel from the host have the full pace, all other kinds a tenth of it: every peer has a kernel;
  * 3. with more addresses than a full mesh may have, only the peers that this node observes keep their pace; all others
  *    are swept slowly, so that a path that nobody observes is seen at last;
  * 4. HTTP has a budget of its own, and is slower where it does not suffice.
@@ -52,12 +52,9 @@ export function planPaths(
   const pace = paceOf(nodes, self, addresses, options);
   const httpMs = httpPeriodMs(paths, options);
   const plan = new Map<string, PlannedPath>();
-  const leaders = new Set<string>();
   for (const path of paths) {
     const kind = PROBE_KINDS[path.kind];
-    const ends = `${path.peer} ${kind?.from} ${path.address}`;
-    const leads = kind?.responder !== 'http' && kind?.from === 'host' && !leaders.has(ends);
-    if (leads) leaders.add(ends);
+    const leads = kind?.responder === 'icmp' && kind.from === 'host';
     const periodMs = pace(path.peer) * (leads ? 1 : SLOWER);
     plan.set(probePathKey(path), {
       path,

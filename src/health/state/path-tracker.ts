@@ -39,6 +39,8 @@ const USUAL_MS = 10_000;
 /** A path that was not probed for so many periods, and so long, is unknown. */
 const STALE_PERIODS = 3;
 const STALE_MS = 5000;
+/** As `EngineProber` puts a port unreachable. */
+const REFUSED = 'ECONNREFUSED';
 /** So many probes in a row without an answer are silence, whatever the prober said of earlier ones. */
 const SILENT_LEAST = 6;
 
@@ -56,6 +58,7 @@ const SILENT_LEAST = 6;
 export class PathTracker {
   readonly path: ProbePath;
   readonly #wantsSilence: boolean;
+  readonly #isEcho: boolean;
   readonly #isTwinAnswering: () => boolean;
   #isSilent = false;
   readonly #ring = new WindowRing();
@@ -78,6 +81,7 @@ export class PathTracker {
     this.path = path;
     this.#isTwinAnswering = isTwinAnswering;
     this.#wantsSilence = PROBE_KINDS[path.kind]?.expects === 'silence';
+    this.#isEcho = PROBE_KINDS[path.kind]?.responder === 'echo';
     this.#since = at;
     this.#usualAtMs = at.nowMs;
     this.#periodMs = periodMs;
@@ -147,9 +151,12 @@ export class PathTracker {
         return undefined;
       case 'silent':
         this.#isSilent = true;
-        return this.#wantsSilence
-          ? this.#judgeSilence(at)
-          : this.#become('unreachable', this.#error ?? 'no answer', at);
+        if (this.#wantsSilence) return this.#judgeSilence(at);
+        // The peer's stack says that no program answers there: of the way to it nothing is wrong.
+        if (this.#isEcho && this.#error?.startsWith(REFUSED)) {
+          return this.#become('unknown', 'the peer has no echo responder', at);
+        }
+        return this.#become('unreachable', this.#error ?? 'no answer', at);
       case 'answer': {
         this.#error = undefined;
         this.#lossPoint = undefined;

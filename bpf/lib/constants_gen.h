@@ -146,7 +146,7 @@
 /* Sizes that both sides must agree on. */
 #define LIMIT_ENDPOINT_SLOTS 4096
 #define LIMIT_POLICY_ENTRIES 16384
-#define LIMIT_RULE_STATS 65536
+#define LIMIT_RULE_STATS 24576
 #define LIMIT_POLICY_MAPS 8192
 #define LIMIT_EVENT_CAPTURE_BYTES 128
 #define LIMIT_EVENT_VERSION 1
@@ -166,7 +166,7 @@
 #define MAP_SHOWN_EPOCHS ciliate_shownep_v1
 #define MAP_POLICY ciliate_policy_v2
 #define MAP_POLICY_STATS ciliate_policystats_v1
-#define MAP_RULE_STATS ciliate_rulestats_v1
+#define MAP_RULE_STATS ciliate_rulestats_v2
 #define MAP_IPCACHE ciliate_ipcache_v1
 #define MAP_METRICS ciliate_metrics_v1
 #define MAP_ENDPOINT_COUNTERS ciliate_epcounters_v1

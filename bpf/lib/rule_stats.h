@@ -15,12 +15,12 @@ struct rule_stats {
 
 /*
  * Rule id -> new flows that it decided. Slow paths add a rule with its first flow and count; the agent reads,
- * and takes out the rules that are no more. Ids are never given again.
+ * and takes out the rules that are no more. Ids are never given again. Room is taken at once: memory for all
+ * CPUs cannot be had for sure where a packet is judged.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
 	__uint(max_entries, LIMIT_RULE_STATS);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u32);
 	__type(value, struct rule_stats);
 } MAP_RULE_STATS SEC(".maps");

@@ -346,7 +346,7 @@ export const programIdentityText: Readonly<Record<number, string>> = {
 export const DatapathLimit = {
   endpointSlots: 4096,
   policyEntries: 16384,
-  ruleStats: 65536,
+  ruleStats: 24576,
   policyMaps: 8192,
   eventCaptureBytes: 128,
   eventVersion: 1,
@@ -360,7 +360,7 @@ export const DatapathLimit = {
 export const datapathLimitText: Readonly<Record<number, string>> = {
   4096: 'slots of endpoints; slot 0 stands for what is no endpoint, its record for the node itself',
   16384: 'entries of one endpoint\'s policy map',
-  65536: 'rules whose connections are counted',
+  24576: 'rules whose connections are counted',
   8192: 'policy maps: two a slot, at 2 * slot and 2 * slot + 1',
   128: 'most packet bytes in an event',
   1: 'layout of an event',
@@ -382,7 +382,7 @@ export const MapName = {
   shownEpochs: 'ciliate_shownep_v1',
   policy: 'ciliate_policy_v2',
   policyStats: 'ciliate_policystats_v1',
-  ruleStats: 'ciliate_rulestats_v1',
+  ruleStats: 'ciliate_rulestats_v2',
   ipcache: 'ciliate_ipcache_v1',
   metrics: 'ciliate_metrics_v1',
   endpointCounters: 'ciliate_epcounters_v1',

@@ -39,7 +39,7 @@ describe('health commands on a cluster of three nodes', { skip: rootOrSkip() }, 
       },
       WAIT,
     );
-    assert.match(whole, /^1 n1 +2\/2 +2\/2 \\\.\.$/m);
+    assert.match(whole, /^1 n\d +2\/2 +2\/2 \\\.\.$/m);
     const rtt = await run('n3', 'matrix --metric rtt');
     assert.equal(rtt.code, 0, rtt.stderr);
     const json = await run('n1', 'matrix -o json');

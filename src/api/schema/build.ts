@@ -61,5 +61,11 @@ export const uint = Type.Integer({ minimum: 0 });
 export const u16 = Type.Integer({ minimum: 0, maximum: 65535 });
 /** RFC 3339; `0001-01-01T00:00:00.000Z` = never. */
 export const timestamp = Type.String({ format: 'date-time', description: 'RFC 3339; year 1 = never' });
+/** A time that is always told. */
+export const instant = Type.String({
+  format: 'date-time',
+  default: '0001-01-01T00:00:00Z',
+  description: 'RFC 3339',
+});
 /** Go duration as text: `1m0s`. */
 export const duration = Type.String({ description: 'Go duration, e.g. 1m30s' });

@@ -1,5 +1,5 @@
 import Type from 'typebox';
-import { bool, list, type ModelOf, model, oneOf, opt, str, timestamp, uint } from './build.ts';
+import { bool, instant, list, type ModelOf, model, oneOf, opt, str, timestamp, uint } from './build.ts';
 import { HealthLossPoint } from './health-paths.ts';
 
 const family = Type.Union([Type.Literal(4), Type.Literal(6)]);
@@ -22,7 +22,7 @@ export type HealthMatrixNode = ModelOf<typeof HealthMatrixNode>;
 /** `nodes-id` changes with the list of nodes, and with it what the indices mean. */
 export const HealthMatrix = model('HealthMatrix', {
   self: str,
-  at: timestamp,
+  at: instant,
   kinds: Type.Array(str),
   'cell-fields': Type.Array(str),
   'nodes-id': str,
@@ -60,7 +60,7 @@ export const HealthVerdict = model('HealthVerdict', {
   kinds: list(str, { description: 'kinds of paths that show it; empty: all' }),
   families: list(family),
   'loss-point': opt(HealthLossPoint),
-  since: timestamp,
+  since: instant,
   confidence: Type.Number({ minimum: 0, maximum: 1 }),
   evidence: HealthEvidence,
 });
@@ -72,7 +72,7 @@ export type HealthSilentNode = ModelOf<typeof HealthSilentNode>;
 export const HealthDiagnosis = model('HealthDiagnosis', {
   node: opt(str),
   state: oneOf('healthy', 'degraded', 'broken', 'unknown'),
-  at: timestamp,
+  at: instant,
   verdicts: list(HealthVerdict),
   silent: list(HealthSilentNode),
 });
@@ -83,6 +83,6 @@ export const HealthReadiness = model('HealthReadiness', {
   node: str,
   ready: bool,
   reasons: list(str),
-  at: timestamp,
+  at: instant,
 });
 export type HealthReadiness = ModelOf<typeof HealthReadiness>;

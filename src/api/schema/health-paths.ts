@@ -1,5 +1,17 @@
 import Type from 'typebox';
-import { bool, list, type ModelOf, mapOf, model, oneOf, opt, str, timestamp, uint } from './build.ts';
+import {
+  bool,
+  instant,
+  list,
+  type ModelOf,
+  mapOf,
+  model,
+  oneOf,
+  opt,
+  str,
+  timestamp,
+  uint,
+} from './build.ts';
 
 /**
  * What the health agent tells beyond Cilium's API, all of it below `/v1beta`. Times of day are RFC 3339 by the clock of the
@@ -48,7 +60,7 @@ export type HealthPathWindow = ModelOf<typeof HealthPathWindow>;
 export const HealthPathReport = model('HealthPathReport', {
   ...pathNames,
   state: PathState,
-  since: timestamp,
+  since: instant,
   reason: opt(str),
   window: HealthPathWindow,
   'last-probed': opt(timestamp),
@@ -64,7 +76,7 @@ export const HealthPathChange = model('HealthPathChange', {
   ...pathNames,
   from: PathState,
   to: PathState,
-  at: timestamp,
+  at: instant,
   reason: opt(str),
   'loss-point': opt(HealthLossPoint),
 });
@@ -73,7 +85,7 @@ export type HealthPathChange = ModelOf<typeof HealthPathChange>;
 /** `since`: older changes may be missing, because the agent started then or keeps so many only. */
 export const HealthHistory = model('HealthHistory', {
   node: opt(str),
-  since: timestamp,
+  since: instant,
   changes: list(HealthPathChange),
 });
 export type HealthHistory = ModelOf<typeof HealthHistory>;

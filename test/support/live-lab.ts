@@ -45,11 +45,7 @@ export class LiveLab {
   }
 
   async start(): Promise<void> {
-    this.#testLab = await startTestLab(2, [
-      `--conntrack-entries=${CONNTRACK_ENTRIES}`,
-      // The denied path that health probes would be counted among the drops of the cases.
-      '--health-interval=10m',
-    ]);
+    this.#testLab = await startTestLab(2, [`--conntrack-entries=${CONNTRACK_ENTRIES}`]);
     this.#outside = await makeOutside(this.lab, MORE_OUTSIDE);
   }
 

@@ -21,6 +21,8 @@ export interface HealthManagerOptions {
   readonly devices: readonly string[];
   readonly paths: NodePaths;
   readonly intervalMs: number;
+  /** Whether the ports that policy allows and denies are probed. */
+  readonly policyPaths: boolean;
   /** Host order. */
   readonly port: number;
   readonly metricsAddress: ListenAddress | undefined;
@@ -137,7 +139,7 @@ export class HealthManager implements HealthPart {
 
   #settings(): ProcessSettings {
     const { nodeName, nodeIps, devices, paths, intervalMs, port } = this.#options;
-    const { metricsAddress, dashboardAddress } = this.#options;
+    const { metricsAddress, dashboardAddress, policyPaths } = this.#options;
     const addressFlag = (flag: string, address: ListenAddress | undefined): string[] =>
       address === undefined ? [] : [flag, listenText(address)];
     return {
@@ -147,7 +149,7 @@ export class HealthManager implements HealthPart {
         ...['--interval', formatDuration(BigInt(intervalMs) * MS)],
         ...nodeIps.flatMap((ip) => ['--source', ip]),
         ...devices.flatMap((name) => ['--device', name]),
-        ...(this.#deps.isPolicyEnforced() ? [] : ['--no-policy-paths']),
+        ...(policyPaths && this.#deps.isPolicyEnforced() ? [] : ['--no-policy-paths']),
         ...addressFlag('--metrics-addr', metricsAddress),
         ...addressFlag('--dashboard-addr', dashboardAddress),
       ],

@@ -240,11 +240,18 @@ export const AGENT_OPTIONS = {
     placeholder: undefined,
   }),
   'health-interval': option({
-    description: 'pause between two probes of one path',
+    description: 'pause between two probes of an address; in clusters of thousands, of the watched ones',
     parse: parseMilliseconds,
-    fallback: 10_000,
+    fallback: 1000,
     format: formatMilliseconds,
     placeholder: 'DURATION',
+  }),
+  'health-policy-paths': option({
+    description:
+      'probe a port that policy allows and one that it denies; the denied probes count among the drops',
+    parse: parseBoolean,
+    fallback: true,
+    placeholder: undefined,
   }),
   'health-port': option({
     description: "TCP port of the health agents' /hello; health endpoints have the two after it too",

@@ -43,7 +43,6 @@ export function agentWords(layout: LabLayout, node: NodeLayout, options: AgentOp
     devices: isolated ? 'eth0' : undefined,
     'metrics-address': `${node.ipv4}:${AGENT_METRICS_PORT}`,
     'liveness-address': `${node.ipv4}:9879`,
-    'health-interval': '1s',
     // Begins like the lab's other namespaces, so that taking the lab down finds it.
     'health-netns': node.netns === undefined ? undefined : `${node.netns}-health`,
     'health-metrics-address': `${node.ipv4}:${HEALTH_METRICS_PORT}`,

@@ -56,6 +56,7 @@ function healthOptions(options: AgentOptions, node: NodeFacts, paths: NodePaths)
     nodeIps: [node.ipv4, node.ipv6].filter((ip) => ip !== undefined),
     devices: node.devices,
     intervalMs: options['health-interval'],
+    policyPaths: options['health-policy-paths'],
     port: options['health-port'],
     metricsAddress: metrics && listenAddressOf(metrics, node),
     dashboardAddress: dashboard && listenAddressOf(dashboard, node),

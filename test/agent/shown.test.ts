@@ -16,7 +16,7 @@ describe('what an agent shows of itself', () => {
   it('gives durations with their unit', async () => {
     const { status } = await node.client.config();
     const map = (status?.daemonConfigurationMap ?? {}) as Readonly<Record<string, unknown>>;
-    assert.equal(map['health-interval'], '10s');
+    assert.equal(map['health-interval'], '1s');
     assert.equal(map['health-port'], 4240);
   });
 

@@ -185,7 +185,8 @@ export class PathBook {
       const { path } = tracker;
       const worse = worst(states[path.family], path.kind, tracker.stateSince(deadMs));
       states[path.family] = worse;
-      if (PROBE_KINDS[path.kind]?.expects !== 'answer') continue;
+      // Of a path of which nothing can be said, for nobody answers such probes there, the losses say nothing either.
+      if (PROBE_KINDS[path.kind]?.expects !== 'answer' || tracker.state === 'unknown') continue;
       const recent = tracker.recent(nowMs);
       sent += recent.sent;
       lost += recent.lost;

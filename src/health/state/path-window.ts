@@ -11,11 +11,15 @@ const FIELDS = [
   'reordered',
   'echoed',
   'residenceSumNs',
-  'lost',
-  'failed',
+  'missed',
 ] as const;
 type Field = (typeof FIELDS)[number];
 const WIDTH = FIELDS.length;
+
+/** A send that the kernel refused is as good as lost: nothing came of it. */
+function countOf(counts: PathCounts, field: Field): number {
+  return field === 'missed' ? counts.lost + counts.failed : counts[field];
+}
 
 /** What is kept of a path to tell the last minute apart from all before: six slices of 10 s, in fixed memory. */
 export class WindowRing {
@@ -26,10 +30,11 @@ export class WindowRing {
   readonly #histograms = [new Uint32Array(HISTOGRAM_BUCKETS), new Uint32Array(HISTOGRAM_BUCKETS)] as const;
   #histogramMs = Number.NEGATIVE_INFINITY;
 
-  /** Forgets what was: the window begins here. */
+  /** Forgets what was: the window begins here. What is still under way was sent before, and is no loss of after it. */
   restart(counts: PathCounts, nowMs: number): void {
     this.#markMs.length = 0;
     this.#mark(counts, nowMs);
+    this.#marks[FIELDS.indexOf('missed')] = counts.sent - counts.answered;
     for (const histogram of this.#histograms) histogram.set(counts.histogram);
     this.#histogramMs = nowMs;
   }
@@ -52,21 +57,20 @@ export class WindowRing {
     }
     const at = this.#markMs.length * WIDTH;
     FIELDS.forEach((field, i) => {
-      this.#marks[at + i] = counts[field];
+      this.#marks[at + i] = countOf(counts, field);
     });
     this.#markMs.push(nowMs);
   }
 
   read(counts: PathCounts, nowMs: number): PathWindow & { readonly lost: number } {
     const since = (field: Field): number =>
-      Math.max(0, counts[field] - (this.#marks[FIELDS.indexOf(field)] ?? 0));
+      Math.max(0, countOf(counts, field) - (this.#marks[FIELDS.indexOf(field)] ?? 0));
     const echoed = since('echoed');
     return {
       spanMs: nowMs - (this.#markMs[0] ?? nowMs),
       sent: since('sent'),
       answered: since('answered'),
-      // A send that the kernel refused is as good as lost: nothing came of it.
-      lost: since('lost') + since('failed'),
+      lost: since('missed'),
       late: since('late'),
       duplicate: since('duplicate'),
       reordered: since('reordered'),

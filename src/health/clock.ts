@@ -1,6 +1,6 @@
 /** Time as the health agent sees it; tests give their own. */
 export interface Clock {
-  /** Monotonic ms. */
+  /** Monotonic ms: of `CLOCK_MONOTONIC`, as the kernel and its programs stamp packets. */
   nowMs(): number;
   /** Realtime, ms since the epoch: for telling, never for measuring. */
   wallMs(): number;
@@ -9,7 +9,10 @@ export interface Clock {
 }
 
 export const systemClock: Clock = {
-  nowMs: () => performance.now(),
+  nowMs: () => {
+    const [seconds, ns] = process.hrtime();
+    return seconds * 1e3 + ns / 1e6;
+  },
   wallMs: () => Date.now(),
   after: (ms, act) => {
     const timer = setTimeout(act, ms);

@@ -17,10 +17,8 @@ export class EngineProber implements PathProber {
   readonly #engine: ProbeEngine;
   readonly #origins: OriginOf;
   readonly #losses: Pick<LossFinder, 'find'> | undefined;
-  /** By path: why our own kernel did not send its last probe. */
-  readonly #refused = new Map<number, string>();
-  /** By path: failed sends up to the first answer after the last silence. */
-  readonly #failedBefore = new Map<number, number>();
+  /** By path: why our own kernel did not send a probe, and how many were answered up to then. */
+  readonly #refused = new Map<number, { readonly reason: string; readonly answered: number }>();
   #failure: string | undefined;
 
   constructor(engine: ProbeEngine, origins: OriginOf, losses?: Pick<LossFinder, 'find'>) {
@@ -32,20 +30,21 @@ export class EngineProber implements PathProber {
 
   #noteErrors(events: readonly EngineEvent[]): void {
     for (const { kind, path, errno, offender } of events) {
-      if (kind === 'answer') this.#failedBefore.set(path, this.#engine.counts(path).failed);
       if (kind !== 'error' || errno === undefined) continue;
       const name = getSystemErrorName(-errno);
-      if (offender === undefined && NO_ROUTE.includes(name)) this.#refused.set(path, `${name}: no route`);
+      const { answered } = this.#engine.counts(path);
+      if (offender === undefined && NO_ROUTE.includes(name))
+        this.#refused.set(path, { reason: `${name}: no route`, answered });
       else this.#refused.delete(path);
     }
   }
 
   async findLoss(handle: number, question: LossQuestion): Promise<LossPoint | undefined> {
     const counts = this.#engine.counts(handle);
-    const reason = this.#refused.get(handle);
-    // The engine tells of the same error once in a while only; that there was one since the last answer, it counts.
-    if (reason !== undefined && counts.failed > (this.#failedBefore.get(handle) ?? 0))
-      return { node: question.self, hook: 'socket', leg: 'request', reason };
+    const refused = this.#refused.get(handle);
+    // Since then the kernel has sent probes that were answered: what is lost now is lost elsewhere.
+    if (refused !== undefined && refused.answered === counts.answered)
+      return { node: question.self, hook: 'socket', leg: 'request', reason: refused.reason };
     return this.#losses?.find({ ...question, handle, counts });
   }
 
@@ -87,7 +86,6 @@ export class EngineProber implements PathProber {
 
   close(handle: number): void {
     this.#refused.delete(handle);
-    this.#failedBefore.delete(handle);
     this.#engine.close(handle);
   }
 

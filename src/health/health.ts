@@ -8,6 +8,7 @@ import {
   type HealthDiagnosis,
   type PathChange,
   type PathReport,
+  type PathState,
   PROBE_KINDS,
   type ProbePath,
 } from '../model/health.ts';
@@ -104,7 +105,7 @@ class HealthAgent implements Health {
   readonly #history: PathChange[] = [];
   readonly #filterLog: FilterLog;
   readonly #listeners: ((change: PathChange) => void)[] = [];
-  /** Peers of which a path died just now. */
+  /** Peers of which a path died or came back just now. */
   readonly #confirming = new Set<string>();
   #periodMs: number;
   #roundMs: number;
@@ -250,18 +251,18 @@ class HealthAgent implements Health {
     else if (from !== 'unknown' || to !== 'reachable') this.#deps.log.info(fields, `path is ${to}`);
     this.rows.pathChanged(peer);
     this.#diagnosis = undefined;
-    if (to === 'unreachable') this.#confirm(peer);
+    if (to === 'unreachable' || from === 'unreachable') this.#confirm(peer, to);
     for (const listener of this.#listeners) listener(change);
   }
 
   /**
-   * What else of a peer died with a path: its other paths are asked at once, whatever their pace, and soon heard. Peers
-   * that die together are heard together.
+   * What else of a peer died or came back with a path: its other paths are asked at once, whatever their pace, and soon
+   * heard. Peers that die together are heard together.
    */
-  #confirm(peer: string): void {
+  #confirm(peer: string, became: PathState): void {
     if (this.#confirming.has(peer)) return;
     this.#confirming.add(peer);
-    const others = this.#book.trackers(peer).filter(({ state }) => state !== 'unreachable');
+    const others = this.#book.trackers(peer).filter(({ state }) => state !== became);
     this.#book.burst(others, 1, 1);
     if (this.#confirming.size > 1) return;
     const [firstMs, lastMs] = CONFIRM_MS;

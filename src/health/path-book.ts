@@ -100,9 +100,18 @@ export class PathBook {
       const open = this.#byHandle.get(prober)?.get(event.handle);
       if (open === undefined) continue;
       this.#read(open, at);
-      const change = open.tracker.onEvent(event, at);
-      if (change !== undefined) this.#onChange(change);
+      this.#told(open, at, () => open.tracker.onEvent(event, at));
     }
+  }
+
+  /** What a peer's other paths lost while one of them was dead is of that outage, not of after it. */
+  #told(open: OpenPath, at: Instant, take: () => PathChange | undefined): void {
+    const { deadMs, path } = open.tracker;
+    const change = take();
+    if (change === undefined) return;
+    if (deadMs !== undefined && change.to === 'reachable')
+      for (const { tracker } of this.#byPeer.get(path.peer) ?? []) tracker.forgetOutage(deadMs, at);
+    this.#onChange(change);
   }
 
   /** Reads all counts: about once a second. */
@@ -116,8 +125,8 @@ export class PathBook {
   }
 
   #read(open: OpenPath, at: Instant): void {
-    const change = open.tracker.onCounts(open.prober.counts(open.handle), at);
-    if (change !== undefined) this.#onChange(change);
+    const counts = open.prober.counts(open.handle);
+    this.#told(open, at, () => open.tracker.onCounts(counts, at));
   }
 
   /** Finds out where a path loses its probes. @returns whether more is known now */

@@ -23,6 +23,14 @@ export function gravityOf(fault: FaultKind): number {
   return at < 0 ? GRAVITY.length : at;
 }
 
+/**
+ * Between two nodes what is known by its reason explains what is known by its looks: one that has no route back looks
+ * dead, or as if its stack hung.
+ */
+function rankOf({ fault, place }: Claim): number {
+  return place.kind === 'pair' && isDead(fault) ? gravityOf('drop') - 0.5 : gravityOf(fault);
+}
+
 /** Faults that another one of the same place does not explain. */
 const APART: ReadonlySet<FaultKind> = new Set(['canary-open', 'mtu-black-hole']);
 
@@ -52,7 +60,7 @@ export function mergeClaims(claims: readonly Claim[], context: MergeContext): Cl
     merged.set(key, before === undefined ? claim : joined(before, claim));
   }
   const graver = [...merged.values()].sort(
-    (a, b) => gravityOf(a.fault) - gravityOf(b.fault) || wide(b.place) - wide(a.place) || b.gain - a.gain,
+    (a, b) => rankOf(a) - rankOf(b) || wide(b.place) - wide(a.place) || b.gain - a.gain,
   );
   const kept: Claim[] = [];
   for (const claim of graver) {
@@ -66,7 +74,7 @@ export function claimKey({ fault, place }: Pick<Claim, 'fault' | 'place'>): stri
   return `${fault} ${placeKey(place)}`;
 }
 
-function placeKey(place: FaultPlace): string {
+export function placeKey(place: FaultPlace): string {
   switch (place.kind) {
     case 'node':
     case 'observer':
@@ -131,11 +139,11 @@ function wide(place: FaultPlace): number {
 
 /** Whether a claim is a consequence of another one. */
 export function follows(claim: Claim, from: Claim, context: MergeContext): boolean {
-  const isApart = APART.has(claim.fault) && claim.fault !== from.fault && !isDead(from);
+  const isApart = APART.has(claim.fault) && claim.fault !== from.fault && !isDead(from.fault);
   return !isApart && touches(claim.place, from.place, context);
 }
 
-function isDead({ fault }: Claim): boolean {
+function isDead(fault: FaultKind): boolean {
   return fault === 'node-down' || fault === 'stack-hung';
 }
 

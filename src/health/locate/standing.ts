@@ -1,6 +1,6 @@
 import type { Instant } from '../state/path-tracker.ts';
 import type { Claim } from './claims.ts';
-import { claimKey } from './merge.ts';
+import { claimKey, placeKey } from './merge.ts';
 
 interface Stood {
   claim: Claim;
@@ -41,14 +41,7 @@ export class Standing {
   ): Told[] {
     for (const claim of claims) {
       const key = claimKey(claim);
-      const stood = this.#stood.get(key);
-      const entry = stood ?? {
-        claim,
-        firstMs: nowMs,
-        sinceMs: claim.sinceMs ?? wallMs,
-        lastMs: nowMs,
-        told: false,
-      };
+      const entry = this.#stood.get(key) ?? this.#begin(claim, nowMs, wallMs);
       entry.claim = claim;
       entry.lastMs = nowMs;
       entry.told ||= nowMs - entry.firstMs >= confirmMs(claim);
@@ -60,6 +53,19 @@ export class Standing {
       if (isOver || claims.some((other) => follows(claim, other))) this.#stood.delete(key);
     }
     return [...this.#stood.values()].filter(({ told }) => told);
+  }
+
+  /** What turns out to be another fault of the same place than was thought has stood as long. */
+  #begin(claim: Claim, nowMs: number, wallMs: number): Stood {
+    const place = placeKey(claim.place);
+    const before = [...this.#stood.values()].filter((stood) => placeKey(stood.claim.place) === place);
+    return {
+      claim,
+      firstMs: Math.min(nowMs, ...before.map(({ firstMs }) => firstMs)),
+      sinceMs: Math.min(claim.sinceMs ?? wallMs, ...before.map(({ sinceMs }) => sinceMs)),
+      lastMs: nowMs,
+      told: false,
+    };
   }
 }
 

@@ -75,6 +75,10 @@ export class PathTracker {
   #sentMs: number | undefined;
   #answeredMs: number | undefined;
   #answeredNowMs: number | undefined;
+  /** When a probe was last seen to be lost, realtime ms. */
+  #missedMs: number | undefined;
+  /** When the last outage of the peer was over, monotonic ms. */
+  #outageEndMs: number | undefined;
   #periodMs: number;
 
   constructor(path: ProbePath, periodMs: number, at: Instant, isTwinAnswering: () => boolean = () => true) {
@@ -101,10 +105,25 @@ export class PathTracker {
     return this.#state === 'unreachable' && !this.#wantsSilence ? this.#since.wallMs : undefined;
   }
 
-  /** The state, if it rests on an answer since then (realtime ms): what answered before may have died as well. */
+  /**
+   * The state, if it rests on an answer since then (realtime ms): what answered before may have died as well. And what
+   * was silent before the peer came back may have come back with it.
+   */
   stateSince(sinceMs: number): PathState {
+    const isAsked = (this.#counts?.sentLastNs ?? 0) / 1e6 >= (this.#outageEndMs ?? 0);
+    if (this.#state === 'unreachable' && !isAsked) return 'unknown';
     const isStale = (this.#answeredMs ?? 0) < sinceMs && !this.#wantsSilence;
     return isStale && (this.#state === 'reachable' || this.#state === 'degraded') ? 'unknown' : this.#state;
+  }
+
+  /**
+   * An outage of its peer since then (realtime ms) is over: what this path lost meanwhile is no loss of after it, nor is
+   * what was sent until now and is not heard of yet.
+   */
+  forgetOutage(sinceMs: number, at: Instant): void {
+    this.#outageEndMs = at.nowMs;
+    if (this.#counts !== undefined && (this.#missedMs ?? 0) >= sinceMs)
+      this.#ring.restart(this.#counts, at.nowMs);
   }
 
   /** Since when it is in its state, monotonic ms. */
@@ -146,16 +165,14 @@ export class PathTracker {
         return undefined;
       case 'error':
         this.#error = event.reason;
+        if (this.#isUnanswerable() && this.#state === 'unreachable') return this.#noResponder(at);
         // Of one that is down, the latest reason counts.
         if (this.#state === 'unreachable' && !this.#wantsSilence) this.#reason = event.reason ?? this.#reason;
         return undefined;
       case 'silent':
         this.#isSilent = true;
         if (this.#wantsSilence) return this.#judgeSilence(at);
-        // The peer's stack says that no program answers there: of the way to it nothing is wrong.
-        if (this.#isEcho && this.#error?.startsWith(REFUSED)) {
-          return this.#become('unknown', 'the peer has no echo responder', at);
-        }
+        if (this.#isUnanswerable()) return this.#noResponder(at);
         return this.#become('unreachable', this.#error ?? 'no answer', at);
       case 'answer': {
         this.#error = undefined;
@@ -179,12 +196,25 @@ export class PathTracker {
       this.#answeredMs = at.wallMs;
       this.#answeredNowMs = at.nowMs;
     }
+    if (before !== undefined && counts.lost + counts.failed > before.lost + before.failed) {
+      this.#missedMs = at.wallMs;
+      if (counts.sentLastNs / 1e6 < (this.#outageEndMs ?? 0)) this.#ring.restart(counts, at.nowMs);
+    }
     if (this.#isStale(at)) return this.#become('unknown', 'not probed lately', at);
     if (this.#wantsSilence && this.#isSilent) return this.#judgeSilence(at);
     const again = this.#probedAgain(counts, before, at);
     if (again !== undefined) return again;
     if (this.#wantsSilence || this.#state === 'unknown' || this.#state === 'unreachable') return undefined;
     return this.#judge(counts, at);
+  }
+
+  /** The peer's stack says that no program answers there: of the way to it nothing is wrong. */
+  #isUnanswerable(): boolean {
+    return this.#isEcho && this.#error?.startsWith(REFUSED) === true;
+  }
+
+  #noResponder(at: Instant): PathChange | undefined {
+    return this.#become('unknown', 'the peer has no echo responder', at);
   }
 
   #judgeSilence(at: Instant): PathChange | undefined {

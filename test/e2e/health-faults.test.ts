@@ -125,7 +125,12 @@ describe('faults between three nodes with the real datapath', { skip: bpfOrSkip(
       name: 'a network that drops what is sent to a node',
       inject: () => on('fabric', 'tc', 'qdisc', 'replace', ...NO_ROOM),
       heal: () => on('fabric', 'tc', 'qdisc', 'del', 'dev', 'node2', 'root'),
-      ...{ fault: 'nic-drop', hook: /^node[13] stamp$/, reason: /never came to the peer$/, roundMs: ROUND_MS },
+      ...{
+        fault: 'nic-drop',
+        hook: /^node[13] stamp$/,
+        reason: /never came to the peer$/,
+        roundMs: ROUND_MS,
+      },
     },
     {
       name: 'a hung agent',

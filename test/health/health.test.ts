@@ -118,6 +118,24 @@ describe('the health agent', () => {
     assert.equal(pathOf(health.status(), 'n2')?.http?.status, 'connection refused');
   });
 
+  it('tells no loss of an outage that is over, even of what is heard of only after it', async () => {
+    const { clock, health, icmp, http } = bench([element('n2', '10.0.0.2')]);
+    await health.start();
+    await clock.pass(30_000);
+    icmp.answer = () => lost;
+    http.answer = () => new Promise((resolve) => void clock.after(4000, () => resolve(lost)));
+    await clock.pass(6000);
+    assert.ok((health.cell('n2')?.lost ?? 0) > 0);
+    icmp.answer = () => reply(20_000);
+    await clock.pass(1500);
+    http.answer = () => reply(300_000);
+    for (let seconds = 0; seconds < 60; seconds++) {
+      await clock.pass(1000);
+      assert.equal(health.cell('n2')?.lost, 0, `after ${seconds + 2} s`);
+    }
+    assert.ok(health.reports('n2').every(({ state }) => state === 'reachable'));
+  });
+
   it('calls no path unreachable for one lost packet, but counts the loss', async () => {
     const { clock, health, metrics, icmp } = bench([element('n2', '10.0.0.2')]);
     icmp.answer = () => (icmp.asked.length === 1 ? lost : reply(10_000));

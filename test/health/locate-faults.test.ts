@@ -123,6 +123,33 @@ describe('the diagnosis of a cluster', () => {
     assert.deepEqual(told(world), ['node-down pair n02 n05']);
   });
 
+  it('is what the observer knows of it, when two nodes do not see each other and one has no route', () => {
+    const lossPoint = {
+      node: 'n02',
+      hook: 'socket',
+      leg: 'request',
+      reason: 'EHOSTUNREACH: no route',
+    } as const;
+    const note = {
+      peer: 'n05',
+      kind: 1,
+      family: 4,
+      fault: 'route-missing',
+      lossPoint,
+      sinceMs: WALL_MS,
+    } as const;
+    const world = new World(names(8));
+    world.see = (from, to) =>
+      between(from, to, 'n02', 'n05') ? { states: { 'host-host': 'unreachable' } } : {};
+    const diagnoser = new Diagnoser();
+    assert.deepEqual(diagnosed(world, diagnoser).verdicts.map(brief), ['node-down pair n02 n05']);
+    world.notes = (from) => (from === 'n02' ? [note] : []);
+    // It was told already that something is wrong between them: that it is known better now needs no time to stand.
+    const diagnosis = diagnoser.diagnose(world.changed(), () => [], { nowMs: 2100, wallMs: WALL_MS + 2100 });
+    assert.deepEqual(diagnosis.verdicts.map(brief), ['route-missing pair n02 n05']);
+    assert.deepEqual(diagnosis.verdicts[0]?.lossPoint, lossPoint);
+  });
+
   it('is loss at a node when its paths lose in both directions', () => {
     const world = new World(names(12));
     world.see = (from, to) =>

@@ -31,7 +31,7 @@ const EGRESS = { ingress: false, egress: true };
 const FUZZ_FRAMES = 6000;
 
 const ADDRESSES = {
-  4: { a: '10.0.0.1', peer: '10.0.7.7', node: '192.0.2.1', world: '198.51.100.7', other: '10.0.0.99' },
+  4: { a: '10.0.0.1', peer: '10.0.7.7', node: '203.0.113.1', world: '198.51.100.7', other: '10.0.0.99' },
   6: { a: 'fd00::1', peer: 'fd00::7:7', node: 'fd01::1', world: '2001:db8::7', other: 'fd00::99' },
 } as const;
 
@@ -61,7 +61,7 @@ for (const family of [4, 6] as const) {
 
     before(async () => {
       rig = new ProgramRig();
-      await rig.start(['192.0.2.1', 'fd01::1'], ['10.0.0.0/8', 'fd00::/64']);
+      await rig.start(['203.0.113.1', 'fd01::1'], ['10.0.0.0/8', 'fd00::/64']);
       await rig.setIdentity(`${address.peer}/${family === 4 ? 32 : 128}`, PEER);
       await rig.attach(A, OPEN);
     });

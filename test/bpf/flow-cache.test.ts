@@ -63,7 +63,7 @@ for (const family of FAMILIES)
 
     before(async () => {
       rig = new ProgramRig();
-      await rig.start(['192.0.2.1', '2001:db8::1'], ['10.0.0.0/8', 'fd00::/64']);
+      await rig.start(['203.0.113.1', '2001:db8::1'], ['10.0.0.0/8', 'fd00::/64']);
       await rig.setIdentity(family.peerPrefix, 4000);
       for (const endpoint of [A, B, C]) await rig.attach(endpoint, OPEN);
     });

@@ -35,7 +35,7 @@ describePrograms('what is judged again, or in another name', (cases) => {
   });
 
   it('takes nobody on the wire for the host, whatever the ipcache says of the address', async () => {
-    const claimed = family === 4 ? '192.0.2.77' : 'fd01::77';
+    const claimed = family === 4 ? '203.0.113.77' : 'fd01::77';
     await cases.rig.setIdentity(`${claimed}/${family === 4 ? 32 : 128}`, ReservedIdentity.host);
     await cases.rig.setPolicy(A.id, stateOf([item('ingress', ReservedIdentity.host)]), ENFORCED);
     assertDropped(receive(claimed, tcp(1, 80, syn)), DropReason.policy);

@@ -25,7 +25,7 @@ const PACKETS = 100;
 const CASES = 60;
 const FLOWS = 40_000;
 const POD_RANGES = ['10.50.0.0/16', 'fd50::/64'];
-const NODE = { 4: parseIp('192.0.2.1'), 6: parseIp('fd99::1') } as const;
+const NODE = { 4: parseIp('203.0.113.1'), 6: parseIp('fd99::1') } as const;
 const CARRIED = [1, 6, 17, 58, 132];
 const HOST = 1;
 
@@ -68,7 +68,7 @@ describe('policies of nodes: naive rules, interpreted map state and the BPF prog
   let packets = 0;
 
   before(async () => {
-    await rig.start(['192.0.2.1', 'fd99::1'], POD_RANGES);
+    await rig.start(['203.0.113.1', 'fd99::1'], POD_RANGES);
     for (const [i, { id }] of KNOWN.entries()) {
       if (id === 0 || id === HOST) continue;
       await rig.setIdentity(`10.50.1.${i}/32`, id);

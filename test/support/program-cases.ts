@@ -15,8 +15,8 @@ export const ADDRESSES = {
     locked: '10.0.0.3',
     nobody: '10.0.0.99',
     peer: '10.0.7.7',
-    node: '192.0.2.1',
-    otherNode: '192.0.2.2',
+    node: '203.0.113.1',
+    otherNode: '203.0.113.2',
     world: '198.51.100.7',
     router: '10.0.0.254',
   },
@@ -84,7 +84,7 @@ async function startRig(family: 4 | 6): Promise<ProgramRig> {
   const address = ADDRESSES[family];
   const bits = family === 4 ? 32 : 128;
   const rig = new ProgramRig();
-  await rig.start(['192.0.2.1', 'fd01::1'], ['10.0.0.0/8', 'fd00::/64']);
+  await rig.start(['203.0.113.1', 'fd01::1'], ['10.0.0.0/8', 'fd00::/64']);
   await rig.setIdentity(`${address.peer}/${bits}`, PEER);
   await rig.setIdentity(`${address.otherNode}/${bits}`, 6);
   await rig.attach(A, OPEN);

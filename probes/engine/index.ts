@@ -14,10 +14,11 @@ export type {
   EngineOrigin,
   EnginePath,
   EngineSelf,
+  LiveCounts,
   PathCounts,
   ProbeEngine,
 } from './types.ts';
-export { bucketEdgeNs, bucketOf, HISTOGRAM_BUCKETS } from './types.ts';
+export { bucketEdgeNs, bucketOf, HISTOGRAM_BUCKETS, noCounts } from './types.ts';
 
 /** Loads the programs and puts them on all devices; half of it is taken back. */
 function loadPrograms(options: EngineOptions, prober: number): ProbePrograms {

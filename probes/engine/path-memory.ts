@@ -1,28 +1,8 @@
 import { Account, PathRecord } from './constants.ts';
-import { HISTOGRAM_BUCKETS, type PathCounts } from './types.ts';
+import { HISTOGRAM_BUCKETS, noCounts, type PathCounts } from './types.ts';
 
-const NOTHING = new Uint32Array(HISTOGRAM_BUCKETS);
-
-const NEVER: PathCounts = {
-  sent: 0,
-  answered: 0,
-  lost: 0,
-  late: 0,
-  duplicate: 0,
-  reordered: 0,
-  unstamped: 0,
-  failed: 0,
-  echoed: 0,
-  rttSumNs: 0,
-  rttMaxNs: 0,
-  rttLastNs: 0,
-  residenceSumNs: 0,
-  sentLastNs: 0,
-  answeredLastNs: 0,
-  lostInARow: 0,
-  hopLimitLast: 0,
-  histogram: NOTHING,
-};
+/** Of a path that the thread does not know yet. */
+const NEVER: PathCounts = noCounts();
 
 /** Reads the records that the thread and the programs write. Both halves of a number are read apart: see `wide`. */
 export class PathMemory {

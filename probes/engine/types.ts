@@ -95,6 +95,33 @@ export interface PathCounts {
   readonly histogram: Uint32Array;
 }
 
+/** Counts that go on. */
+export type LiveCounts = { -readonly [K in keyof PathCounts]: PathCounts[K] };
+
+/** Counts of a path of which nothing was sent yet. */
+export function noCounts(): LiveCounts {
+  return {
+    sent: 0,
+    answered: 0,
+    lost: 0,
+    late: 0,
+    duplicate: 0,
+    reordered: 0,
+    unstamped: 0,
+    failed: 0,
+    echoed: 0,
+    rttSumNs: 0,
+    rttMaxNs: 0,
+    rttLastNs: 0,
+    residenceSumNs: 0,
+    sentLastNs: 0,
+    answeredLastNs: 0,
+    lostInARow: 0,
+    hopLimitLast: 0,
+    histogram: new Uint32Array(HISTOGRAM_BUCKETS),
+  };
+}
+
 /** What happened on a path that JavaScript must hear of at once; ordinary answers make no event. */
 export type EngineEventKind =
   /** A probe has no answer within the soft deadline, or an error: a burst has begun. */

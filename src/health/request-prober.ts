@@ -1,4 +1,4 @@
-import { bucketOf, HISTOGRAM_BUCKETS, type PathCounts } from '../../probes/engine/index.ts';
+import { bucketOf, type LiveCounts, noCounts, type PathCounts } from '../../probes/engine/index.ts';
 import type { Probe, ProbeFailure, ProbeReadiness, ProbeResult } from '../../probes/types.ts';
 import {
   type PathEnd,
@@ -32,12 +32,9 @@ const RETRY_MS = 100;
 /** What only a peer that got the probe can cause: where silence is expected, it is the fault. */
 const ANSWERS: ReadonlySet<ProbeFailure['kind']> = new Set(['refused', 'reset', 'bad-answer']);
 
-type Totals = { -readonly [K in keyof Omit<PathCounts, 'histogram'>]: number };
-
 interface Path {
   readonly path: ProbePath;
-  readonly totals: Totals;
-  readonly histogram: Uint32Array;
+  readonly counts: LiveCounts;
   periodMs: number;
   dueMs: number;
   /** More to come besides the pace, and when. */
@@ -45,28 +42,6 @@ interface Path {
   phase: 'new' | 'answering' | 'suspect' | 'silent';
   underWay: boolean;
   phasesNs: Readonly<Record<string, number>> | undefined;
-}
-
-function noTotals(): Totals {
-  return {
-    sent: 0,
-    answered: 0,
-    lost: 0,
-    late: 0,
-    duplicate: 0,
-    reordered: 0,
-    unstamped: 0,
-    failed: 0,
-    echoed: 0,
-    rttSumNs: 0,
-    rttMaxNs: 0,
-    rttLastNs: 0,
-    residenceSumNs: 0,
-    sentLastNs: 0,
-    answeredLastNs: 0,
-    lostInARow: 0,
-    hopLimitLast: 0,
-  };
 }
 
 /** Requests to the peers' health agents, at a pace of their own. */
@@ -116,8 +91,7 @@ export class RequestProber implements PathProber {
     const { clock, random } = this.#deps;
     this.#paths.set(handle, {
       path,
-      totals: noTotals(),
-      histogram: new Uint32Array(HISTOGRAM_BUCKETS),
+      counts: noCounts(),
       periodMs,
       dueMs: clock.nowMs() + random() * Math.min(FIRST_LOOK_MS, periodMs),
       burst: undefined,
@@ -147,11 +121,7 @@ export class RequestProber implements PathProber {
   }
 
   counts(handle: number): PathCounts {
-    const path = this.#paths.get(handle);
-    return {
-      ...(path?.totals ?? noTotals()),
-      histogram: path?.histogram ?? new Uint32Array(HISTOGRAM_BUCKETS),
-    };
+    return { ...(this.#paths.get(handle)?.counts ?? noCounts()) };
   }
 
   phasesNs(handle: number): Readonly<Record<string, number>> | undefined {
@@ -192,8 +162,8 @@ export class RequestProber implements PathProber {
     const result = await probe.probe(path.path.address);
     path.underWay = false;
     if (this.#paths.get(handle) !== path || !this.#running || result.kind === 'not-probed') return;
-    path.totals.sent++;
-    path.totals.sentLastNs = nowMs * 1e6;
+    path.counts.sent++;
+    path.counts.sentLastNs = nowMs * 1e6;
     if (result.kind === 'reply') this.#answered(handle, path, result);
     else if (kind?.expects === 'silence' && ANSWERS.has(result.failure.kind))
       this.#answered(handle, path, { kind: 'reply', latencyNs: undefined });
@@ -205,21 +175,21 @@ export class RequestProber implements PathProber {
     path: Path,
     { latencyNs, phases }: Extract<ProbeResult, { kind: 'reply' }>,
   ): void {
-    const { totals } = path;
-    totals.answered++;
-    totals.answeredLastNs = this.#deps.clock.nowMs() * 1e6;
-    totals.lostInARow = 0;
+    const { counts } = path;
+    counts.answered++;
+    counts.answeredLastNs = this.#deps.clock.nowMs() * 1e6;
+    counts.lostInARow = 0;
     path.phasesNs = phases;
     if (latencyNs === undefined) {
-      totals.unstamped++;
+      counts.unstamped++;
     } else {
       // The network's part where it is told: a busy peer is not a slow way.
       const rttNs = phases?.network ?? latencyNs;
-      totals.rttSumNs += rttNs;
-      totals.rttLastNs = latencyNs;
-      totals.rttMaxNs = Math.max(totals.rttMaxNs, rttNs);
+      counts.rttSumNs += rttNs;
+      counts.rttLastNs = latencyNs;
+      counts.rttMaxNs = Math.max(counts.rttMaxNs, rttNs);
       const bucket = bucketOf(rttNs);
-      path.histogram[bucket] = (path.histogram[bucket] ?? 0) + 1;
+      counts.histogram[bucket] = (counts.histogram[bucket] ?? 0) + 1;
     }
     if (path.phase === 'answering') return;
     path.phase = 'answering';
@@ -227,15 +197,15 @@ export class RequestProber implements PathProber {
   }
 
   #failed(handle: number, path: Path, failure: Extract<ProbeResult, { kind: 'failure' }>['failure']): void {
-    const { totals } = path;
-    totals[failure.kind === 'timeout' ? 'lost' : 'failed']++;
-    totals.lostInARow++;
+    const { counts } = path;
+    counts[failure.kind === 'timeout' ? 'lost' : 'failed']++;
+    counts.lostInARow++;
     this.#tell({ kind: 'error', handle, reason: failure.text });
     if (path.phase === 'new' || path.phase === 'answering') {
       path.phase = 'suspect';
       this.#tell({ kind: 'suspect', handle, reason: undefined });
       this.burst(handle, RETRIES, RETRY_MS);
-    } else if (path.phase === 'suspect' && totals.lostInARow > RETRIES) {
+    } else if (path.phase === 'suspect' && counts.lostInARow > RETRIES) {
       path.phase = 'silent';
       this.#tell({ kind: 'silent', handle, reason: undefined });
     }

@@ -1,12 +1,16 @@
-import { type EngineSelf, HISTOGRAM_BUCKETS, type PathCounts } from '../../probes/engine/index.ts';
+import {
+  type EngineSelf,
+  HISTOGRAM_BUCKETS,
+  type LiveCounts,
+  noCounts,
+  type PathCounts,
+} from '../../probes/engine/index.ts';
 import type { PathProber, ProberEvent } from '../../src/health/prober.ts';
 import { PROBE_KINDS, type ProbePath } from '../../src/model/health.ts';
 
-type Live = { -readonly [K in keyof PathCounts]: PathCounts[K] };
-
 /** A prober of every kind of path, whose counts and events a test makes. */
 export class FakeProber implements PathProber {
-  readonly paths = new Map<number, { readonly path: ProbePath; readonly counts: Live }>();
+  readonly paths = new Map<number, { readonly path: ProbePath; readonly counts: LiveCounts }>();
   readonly #listeners: ((events: readonly ProberEvent[]) => void)[] = [];
   #next = 0;
 
@@ -82,29 +86,6 @@ export class FakeProber implements PathProber {
 
 function bucketFor(ns: number): number {
   return Math.min(HISTOGRAM_BUCKETS - 1, Math.max(0, Math.floor(4 * Math.log2(ns / 1024))));
-}
-
-function noCounts(): Live {
-  return {
-    sent: 0,
-    answered: 0,
-    lost: 0,
-    late: 0,
-    duplicate: 0,
-    reordered: 0,
-    unstamped: 0,
-    failed: 0,
-    echoed: 0,
-    rttSumNs: 0,
-    rttMaxNs: 0,
-    rttLastNs: 0,
-    residenceSumNs: 0,
-    sentLastNs: 0,
-    answeredLastNs: 0,
-    lostInARow: 0,
-    hopLimitLast: 0,
-    histogram: new Uint32Array(HISTOGRAM_BUCKETS),
-  };
 }
 
 export function wantsAnswer({ kind }: ProbePath): boolean {

@@ -1,29 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { bucketOf, HISTOGRAM_BUCKETS, type PathCounts } from '../../probes/engine/index.ts';
+import { bucketOf, HISTOGRAM_BUCKETS, noCounts, type PathCounts } from '../../probes/engine/index.ts';
 import { quantiles, WindowRing } from '../../src/health/state/path-window.ts';
 
 function counts(some: Partial<PathCounts>): PathCounts {
-  const none = {
-    sent: 0,
-    answered: 0,
-    lost: 0,
-    late: 0,
-    duplicate: 0,
-    reordered: 0,
-    unstamped: 0,
-    failed: 0,
-    echoed: 0,
-  };
-  const times = {
-    rttSumNs: 0,
-    rttMaxNs: 0,
-    rttLastNs: 0,
-    residenceSumNs: 0,
-    sentLastNs: 0,
-    answeredLastNs: 0,
-  };
-  return { ...none, ...times, lostInARow: 0, hopLimitLast: 0, histogram: histogram(), ...some };
+  return { ...noCounts(), ...some };
 }
 
 function histogram(...times: readonly number[]): Uint32Array {

@@ -1,4 +1,4 @@
-import { bucketOf, HISTOGRAM_BUCKETS, type PathCounts } from '../../probes/engine/index.ts';
+import { bucketOf, type LiveCounts, noCounts, type PathCounts } from '../../probes/engine/index.ts';
 import type { ProbeReadiness } from '../../probes/types.ts';
 import type { Clock } from '../../src/health/index.ts';
 import type { PathProber, ProberEvent } from '../../src/health/prober.ts';
@@ -104,7 +104,7 @@ interface Deadlines {
 
 interface VirtualPath {
   readonly path: ProbePath;
-  readonly counts: { -readonly [K in keyof PathCounts]: PathCounts[K] };
+  readonly counts: LiveCounts;
   periodMs: number;
   phase: 'new' | 'answering' | 'suspect' | 'silent';
   generation: number;
@@ -140,7 +140,7 @@ export class VirtualProber implements PathProber {
   }
 
   open(path: ProbePath, periodMs: number): number {
-    const counts = { ...NOTHING, histogram: new Uint32Array(HISTOGRAM_BUCKETS) };
+    const counts = noCounts();
     const opened: VirtualPath = { path, counts, periodMs, phase: 'new', generation: 0, open: true };
     const handle = this.#paths.push(opened) - 1;
     this.#schedule(handle, this.#options.random() * Math.min(1000, periodMs));
@@ -228,9 +228,7 @@ export class VirtualProber implements PathProber {
 
   counts(handle: number): PathCounts {
     const counts = this.#paths[handle]?.counts;
-    return counts !== undefined
-      ? { ...counts }
-      : { ...NOTHING, histogram: new Uint32Array(HISTOGRAM_BUCKETS) };
+    return counts !== undefined ? { ...counts } : noCounts();
   }
 
   phasesNs(): undefined {
@@ -241,23 +239,3 @@ export class VirtualProber implements PathProber {
     this.#listeners.push(listener);
   }
 }
-
-const NOTHING: Omit<PathCounts, 'histogram'> = {
-  sent: 0,
-  answered: 0,
-  lost: 0,
-  late: 0,
-  duplicate: 0,
-  reordered: 0,
-  unstamped: 0,
-  failed: 0,
-  echoed: 0,
-  rttSumNs: 0,
-  rttMaxNs: 0,
-  rttLastNs: 0,
-  residenceSumNs: 0,
-  sentLastNs: 0,
-  answeredLastNs: 0,
-  lostInARow: 0,
-  hopLimitLast: 0,
-};

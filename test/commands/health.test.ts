@@ -47,8 +47,14 @@ describe('health commands on a cluster of three nodes', { skip: rootOrSkip() }, 
     assert.equal(rtt.code, 0, rtt.stderr);
     const json = await run('n1', 'matrix -o json');
     assert.equal((JSON.parse(json.stdout) as HealthMatrix).nodes.length, 3);
-    const one = await run('n1', 'matrix --node n2');
-    assert.match(one.stdout, /^n1 +reachable +[\d.]+ +0 +reachable +[\d.]+ +0$/m);
+    await eventually(
+      'both directions are timed',
+      async () => {
+        const { stdout } = await run('n1', 'matrix --node n2');
+        return /^n1 +reachable +[\d.]+ +0 +reachable +[\d.]+ +0$/m.test(stdout) || undefined;
+      },
+      WAIT,
+    );
     assert.equal((await run('n1', 'matrix -o jsonpath={.self}')).stdout, 'n1\n');
     assert.match((await run('n1', 'matrix -o yaml')).stdout, /^self: n1$/m);
   });

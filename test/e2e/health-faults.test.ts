@@ -101,6 +101,15 @@ describe('faults between three nodes with the real datapath', { skip: bpfOrSkip(
   };
   /** A queue in which no packet has room: what the fabric sends to node 2 is dropped, what comes from it passes. */
   const NO_ROOM = ['dev', 'node2', 'root', 'tbf', 'rate', '1kbit', 'burst', '1', 'limit', '1'];
+  /** What a bridge does with frames that are too long for a port: it drops them, and says nothing. */
+  const setPortMtu = (bytes: number) => () =>
+    on('fabric', 'ip', 'link', 'set', 'dev', 'node2', 'mtu', `${bytes}`);
+  /** Nothing above the programs of a device answers any more. */
+  const setStack = (hangs: boolean) => async (): Promise<void> => {
+    await on('node2', 'sysctl', '-qw', `net.ipv4.icmp_echo_ignore_all=${hangs ? 1 : 0}`);
+    await on('node2', 'sysctl', '-qw', `net.ipv6.icmp.echo_ignore_all=${hangs ? 1 : 0}`);
+    await signal(hangs ? 'SIGSTOP' : 'SIGCONT')();
+  };
   const signal = (name: 'SIGSTOP' | 'SIGCONT') => async () => process.kill(healthPid('node2'), name);
 
   const faults: readonly Fault[] = [
@@ -131,6 +140,18 @@ describe('faults between three nodes with the real datapath', { skip: bpfOrSkip(
         reason: /never came to the peer$/,
         roundMs: ROUND_MS,
       },
+    },
+    {
+      name: 'a stack that hangs',
+      inject: setStack(true),
+      heal: setStack(false),
+      ...{ fault: 'stack-hung', hook: undefined, reason: undefined, roundMs: ROUND_MS },
+    },
+    {
+      name: 'a network that swallows long packets',
+      inject: setPortMtu(1400),
+      heal: setPortMtu(1500),
+      ...{ fault: 'mtu-black-hole', hook: undefined, reason: undefined, roundMs: SLOW_ROUND_MS },
     },
     {
       name: 'a hung agent',

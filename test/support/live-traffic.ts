@@ -9,7 +9,7 @@ import { loadSockets } from '../../src/base/sockets/index.ts';
 import { DropReason } from '../../src/model/constants.gen.ts';
 import { statuses } from './http-statuses.ts';
 import type { LiveLab } from './live-lab.ts';
-import { NetSockets } from './net-sockets.ts';
+import { cut, NetSockets } from './net-sockets.ts';
 
 /** How long a flow may take to get through on a busy machine. */
 export const OPEN_MS = 5000;
@@ -62,6 +62,8 @@ export class LiveTraffic {
   readonly #listeners = new Map<string, Server>();
   readonly #datagrams = new Map<string, UdpSocket>();
   #clients = new NetSockets();
+  /** Connections that clients made. */
+  readonly #accepted = new Set<Socket>();
   #requests: string[] = [];
   #timers: NodeJS.Timeout[] = [];
 
@@ -75,6 +77,8 @@ export class LiveTraffic {
     for (const port of ports) {
       for (const address of ['0.0.0.0', '::']) {
         const listener = await this.#servers.listen(netns, address, port, (socket) => {
+          this.#accepted.add(socket);
+          socket.once('close', () => this.#accepted.delete(socket));
           socket.on('data', (bytes) => socket.write(bytes));
           socket.on('end', () => socket.end());
         });
@@ -142,10 +146,11 @@ export class LiveTraffic {
     return { client, server, since: performance.now() };
   }
 
-  /** Ends all connections that clients opened. */
+  /** Ends all connections that clients opened, so that nothing of them is sent, and dropped, in a later case. */
   reset(): void {
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
     this.#clients.close();
+    for (const socket of this.#accepted) cut(socket);
     this.#clients = new NetSockets();
   }
 
@@ -218,7 +223,7 @@ export class LiveTraffic {
       if (!(await opening.connected)) return 'refused';
       return (await echo(opening.socket)) ? 'open' : 'silent';
     });
-    socket?.destroy();
+    if (socket !== undefined) cut(socket);
     return outcome;
   }
 

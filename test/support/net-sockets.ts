@@ -92,9 +92,19 @@ export class NetSockets {
     return socket;
   }
 
+  /** Ends all of them. Connections by a reset: of one that is cut nothing is sent again and again. */
   close(): void {
-    for (const socket of this.#open.splice(0).reverse()) socket.destroy();
+    for (const socket of this.#open.splice(0).reverse()) {
+      if (socket instanceof Socket) cut(socket);
+      else socket.destroy();
+    }
   }
+}
+
+/** Ends a connection at once, with a reset if it was made. */
+export function cut(socket: Socket): void {
+  if (socket.connecting) socket.destroy();
+  else socket.resetAndDestroy();
 }
 
 /** Settles when the socket is closed, however it ended. */

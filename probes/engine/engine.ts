@@ -32,15 +32,16 @@ import {
 import { type NativeEngine, type NativeHandle, nativeEngine } from './native.ts';
 import { PathMemory } from './path-memory.ts';
 import { ProbePrograms } from './programs.ts';
-import type {
-  EngineEvent,
-  EngineMode,
-  EngineOptions,
-  EngineOrigin,
-  EnginePath,
-  EngineSelf,
-  PathCounts,
-  ProbeEngine,
+import {
+  type EngineEvent,
+  EngineFullError,
+  type EngineMode,
+  type EngineOptions,
+  type EngineOrigin,
+  type EnginePath,
+  type EngineSelf,
+  type PathCounts,
+  type ProbeEngine,
 } from './types.ts';
 
 const EVENTS_AT_ONCE = 1024;
@@ -85,6 +86,7 @@ export class NativeProbeEngine implements ProbeEngine {
   readonly #devices: Map<number, string | undefined>[];
   #used = 0;
   #count = 0;
+  #refused = 0;
   #stopped = false;
 
   /** @throws SystemError when the addon or its memory cannot be had, UsageError for an option out of range */
@@ -179,7 +181,8 @@ export class NativeProbeEngine implements ProbeEngine {
     const index = this.#free.shift() ?? this.#used++;
     if (index >= this.#pathsMax) {
       this.#used--;
-      throw new UsageError(`no room for more than ${this.#pathsMax} paths`);
+      this.#refused++;
+      throw new EngineFullError(this.#pathsMax);
     }
     this.#generations[index] = ((this.#generations[index] ?? 0) + 1) >>> 0 || 1;
     this.#open[index] = 1;
@@ -343,6 +346,7 @@ export class NativeProbeEngine implements ProbeEngine {
         [...devices].map(([ifindex, reason]) => ({ origin, ifindex, reason })),
       ),
       paths: this.#count,
+      refused: this.#refused,
       sent: value(Self.sent),
       cpuNs: value(Self.cpuNs),
       bpfNs: running?.runTimeNs(),

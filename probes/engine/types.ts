@@ -1,3 +1,4 @@
+import { SystemError } from '../../src/base/errors.ts';
 import type { IpFamily } from '../../src/base/ip.ts';
 import type { Waypoint } from '../../src/base/waypoint.ts';
 import type { ProbeReadiness } from '../types.ts';
@@ -9,6 +10,13 @@ import type { ProbeReadiness } from '../types.ts';
 
 /** Who stamps and counts: BPF programs on the devices, the kernel's socket stamps on raw sockets, or on datagram ones. */
 export type EngineMode = 'bpf' | 'raw' | 'datagram';
+
+/** All paths that the engine has memory for are taken: one more can be opened when another was closed. */
+export class EngineFullError extends SystemError {
+  constructor(pathsMax: number) {
+    super(`no room for more than ${pathsMax} paths`, { code: 'ENGINE_FULL' });
+  }
+}
 
 /** How a path is probed. */
 export interface EnginePath {
@@ -160,6 +168,8 @@ export interface EngineSelf {
   /** Where they stand, or why they do not: answers that come by such a device count and have no time. */
   readonly devices: readonly EngineDevice[];
   readonly paths: number;
+  /** Openings that were refused, for all paths were taken. */
+  readonly refused: number;
   readonly sent: number;
   /** CPU of the thread, ns, and of the programs where BPF statistics are on. */
   readonly cpuNs: number;
@@ -185,7 +195,7 @@ export interface ProbeEngine {
   stop(): Promise<void>;
   /** Of an origin, the first by default. */
   readiness(family: IpFamily, responder: EnginePath['responder'], origin?: number): ProbeReadiness;
-  /** @returns index of the path, reused after `close`. @throws UsageError for a bad address or when all paths are taken */
+  /** @returns index of the path, reused after `close`. @throws UsageError for a bad address, EngineFullError */
   open(path: EnginePath): number;
   close(index: number): void;
   /** Changes the period; takes effect at the next turn. */

@@ -1,5 +1,10 @@
 import { getSystemErrorName } from 'node:util';
-import type { EngineEvent, PathCounts, ProbeEngine } from '../../probes/engine/index.ts';
+import {
+  type EngineEvent,
+  EngineFullError,
+  type PathCounts,
+  type ProbeEngine,
+} from '../../probes/engine/index.ts';
 import type { ProbeReadiness } from '../../probes/types.ts';
 import { errorText } from '../base/errors.ts';
 import { type LossPoint, type PathEnd, PROBE_KINDS, type ProbePath } from '../model/health.ts';
@@ -71,17 +76,16 @@ export class EngineProber implements PathProber {
     return this.#failure !== undefined && ready.ready ? { ready: false, reason: this.#failure } : ready;
   }
 
-  open(path: ProbePath, periodMs: number): number {
-    const kind = PROBE_KINDS[path.kind];
+  open({ kind: index, address }: ProbePath, periodMs: number): number | undefined {
+    const kind = PROBE_KINDS[index];
     const responder = kind?.responder === 'echo' ? 'echo' : 'icmp';
     const origin = this.#origins[kind?.from ?? 'host'] ?? 0;
-    return this.#engine.open({
-      address: path.address,
-      responder,
-      origin,
-      periodMs,
-      rotate: responder === 'echo',
-    });
+    try {
+      return this.#engine.open({ address, responder, origin, periodMs, rotate: responder === 'echo' });
+    } catch (error) {
+      if (error instanceof EngineFullError) return undefined;
+      throw error;
+    }
   }
 
   close(handle: number): void {

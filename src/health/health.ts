@@ -191,9 +191,18 @@ class HealthAgent implements Health {
     this.#periodMs = periodMs(this.#options.interval, addresses);
     const options = { ...this.#options.plan, periodMs: this.#periodMs };
     const plan = planPaths(view.nodes, view.self, options, (path) => this.#canProbe(path, view.self));
+    const refused = this.#book.refused;
     this.#book.follow(plan, at);
+    if (this.#book.refused !== refused) this.#tellRefused();
     this.rows.follow(view, watchedPeers(view.nodes, view.self, options));
     this.#deps.onNodes?.(view);
+  }
+
+  #tellRefused(): void {
+    const { size, refused } = this.#book;
+    const { log } = this.#deps;
+    if (refused === 0) log.info({ paths: size }, 'there is room for all paths again');
+    else log.warn({ paths: size, refused }, 'no room for more paths: some are not probed');
   }
 
   /** What an endpoint sends to itself passes no policy; and our own echo does not answer on the loopback. */

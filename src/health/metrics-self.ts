@@ -18,6 +18,7 @@ const ENGINE_TOTALS: readonly (readonly [string, string, (self: EngineSelf) => n
     'Answers that this machine dropped because the receive buffer was full',
     ({ ownDrops }) => ownDrops,
   ],
+  ['paths_refused', 'Paths that were not opened, for there was no room', ({ refused }) => refused],
   ['deferred', 'Turns that a probe waited because the budget was used up', ({ deferred }) => deferred],
   ['echoes', 'Probes of others that our programs answered', ({ echoes }) => echoes],
   ['echoes_refused', 'Probes that they did not answer', ({ echoesRefused }) => echoesRefused],

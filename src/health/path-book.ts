@@ -36,6 +36,7 @@ export class PathBook {
   readonly #byPeer = new Map<string, OpenPath[]>();
   readonly #byHandle: ReadonlyMap<PathProber, Map<number, OpenPath>>;
   readonly #totals = new ProbeTotals();
+  #refused = 0;
 
   constructor(probers: readonly PathProber[], now: () => Instant, onChange: (change: PathChange) => void) {
     this.#probers = probers;
@@ -49,9 +50,10 @@ export class PathBook {
     return this.#probers.find((prober) => prober.readiness(path).ready);
   }
 
-  /** Opens and closes what has changed. */
+  /** Opens and closes what has changed. What there is no room for is counted, and tried again the next time. */
   follow(plan: ReadonlyMap<string, PlannedPath>, at: Instant): void {
     for (const [key, open] of this.#paths) if (!plan.has(key)) this.#close(key, open);
+    this.#refused = 0;
     for (const [key, { path, periodMs }] of plan) {
       const open = this.#paths.get(key);
       if (open === undefined) this.#open(key, path, periodMs, at);
@@ -63,6 +65,10 @@ export class PathBook {
     const prober = this.proberOf(path);
     if (prober === undefined) return;
     const handle = prober.open(path, periodMs);
+    if (handle === undefined) {
+      this.#refused++;
+      return;
+    }
     const tracker = new PathTracker(path, periodMs, at, () => this.#isTwinAnswering(path));
     const open = { tracker, prober, handle, periodMs };
     this.#paths.set(key, open);
@@ -156,6 +162,11 @@ export class PathBook {
         counts: () => prober.counts(handle),
         burst: (count, spacingMs) => prober.burst(handle, count, spacingMs),
       }));
+  }
+
+  /** Planned paths that are not probed, for their prober has no room for them. */
+  get refused(): number {
+    return this.#refused;
   }
 
   get size(): number {

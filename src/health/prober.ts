@@ -28,8 +28,8 @@ export interface PathProber {
   stop(): Promise<void>;
   /** Whether it can probe such a path here, and how, or why not. */
   readiness(path: Pick<ProbePath, 'kind' | 'family'>): ProbeReadiness;
-  /** @returns a handle, valid until `close` */
-  open(path: ProbePath, periodMs: number): number;
+  /** @returns a handle, valid until `close`; undefined: no room for more paths */
+  open(path: ProbePath, periodMs: number): number | undefined;
   close(handle: number): void;
   pace(handle: number, periodMs: number): void;
   /** Besides the pace. */

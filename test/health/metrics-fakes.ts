@@ -97,6 +97,7 @@ export const engineSelf: EngineSelf = {
   programs: { ready: true, mode: 'bpf' },
   devices: [],
   paths: 1,
+  refused: 9,
   sent: 100,
   cpuNs: 5e6,
   bpfNs: 1e6,

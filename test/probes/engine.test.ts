@@ -220,7 +220,11 @@ describe('probe engine between namespaces', { skip: rootOrSkip() }, () => {
     const running = await start({ pathsMax: 1 });
     const path = { address: '10.1.0.2', responder: 'icmp', origin: 0, periodMs: 0 } as const;
     running.open(path);
-    assert.throws(() => running.open(path), /no room for more than 1 paths/);
+    assert.throws(() => running.open(path), {
+      code: 'ENGINE_FULL',
+      message: 'no room for more than 1 paths',
+    });
+    assert.deepEqual([running.self().paths, running.self().refused], [1, 1]);
     assert.throws(() => running.open({ ...path, origin: 1 }), /origin 1/);
     assert.throws(() => running.open({ ...path, address: 'n1' }), /not an IP address/);
     assert.throws(() => running.open({ ...path, packetBytes: 40 }), /packetBytes/);

@@ -1,5 +1,10 @@
 import { constants } from 'node:os';
-import type { EngineEvent, EnginePath, ProbeEngine } from '../../../probes/engine/index.ts';
+import {
+  type EngineEvent,
+  EngineFullError,
+  type EnginePath,
+  type ProbeEngine,
+} from '../../../probes/engine/index.ts';
 import type { IpFamily } from '../../base/ip.ts';
 import type { Clock } from '../clock.ts';
 
@@ -89,6 +94,20 @@ export class MtuLadder {
     family: IpFamily,
     options: LadderOptions = {},
   ): Promise<PathMtu> {
+    try {
+      return await this.#climb(target, family, options);
+    } catch (error) {
+      if (error instanceof EngineFullError) return { kind: 'no-answer', reason: error.message };
+      throw error;
+    }
+  }
+
+  /** @throws EngineFullError */
+  async #climb(
+    target: Pick<EnginePath, 'address' | 'origin'>,
+    family: IpFamily,
+    options: LadderOptions,
+  ): Promise<PathMtu> {
     const { least = LEAST[family], most = MOST } = options;
     let coarse = await this.#batch(target, steps(least, most), options);
     if (coarse[0]?.outcome !== 'answered') {
@@ -117,7 +136,8 @@ export class MtuLadder {
 
   /**
    * One batch of the sizes that networks usually have, each with the next larger one: exact where a size is answered and
-   * the next is refused by somebody. @returns undefined where that is not so, or nothing is answered
+   * the next is refused by somebody. @returns undefined where that is not so, nothing is answered, or the engine has no
+   * room for a batch
    */
   async guess(
     target: Pick<EnginePath, 'address' | 'origin'>,
@@ -125,7 +145,12 @@ export class MtuLadder {
     options: LadderOptions = {},
   ): Promise<PathMtu | undefined> {
     const sizes = [LEAST[family], ...USUAL.flatMap((mtu) => [mtu, mtu + 1]), MOST];
-    const outcomes = await this.#batch(target, sizes, { tries: 1, ...options });
+    let outcomes: readonly RungOutcome[] = [];
+    try {
+      outcomes = await this.#batch(target, sizes, { tries: 1, ...options });
+    } catch (error) {
+      if (!(error instanceof EngineFullError)) throw error;
+    }
     const mtu = largestAnswered(outcomes);
     const next = outcomes.find(({ bytes }) => bytes === mtu + 1);
     if (mtu === 0 || (mtu < MOST && next?.outcome !== 'own-device' && next?.outcome !== 'too-big'))
@@ -139,11 +164,12 @@ export class MtuLadder {
     options: LadderOptions,
   ): Promise<RungOutcome[]> {
     const { engine } = this.#deps;
-    const rungs = sizes.map((bytes): Rung => {
-      const path = engine.open({ ...target, responder: 'icmp', periodMs: 0, packetBytes: bytes });
-      return { bytes, path };
-    });
+    const rungs: Rung[] = [];
     try {
+      for (const bytes of sizes) {
+        const path = engine.open({ ...target, responder: 'icmp', periodMs: 0, packetBytes: bytes });
+        rungs.push({ bytes, path });
+      }
       for (const { path } of rungs) {
         this.#errors.set(path, NO_ERROR);
         engine.burst(path, options.tries ?? TRIES, TRY_SPACING_MS);

@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import type { EngineEvent, ProbeEngine } from '../../../probes/engine/index.ts';
+import { type EngineEvent, EngineFullError, type ProbeEngine } from '../../../probes/engine/index.ts';
 import { PROBE_KINDS } from '../../model/health.ts';
 import type { Clock } from '../clock.ts';
 import type { OriginOf } from '../engine-prober.ts';
@@ -186,18 +186,26 @@ export class MtuWatch {
   #setCanary(watched: Watched, bytes: number): void {
     if (watched.canary !== undefined && watched.canaryBytes === bytes) return;
     this.#closeCanary(watched);
-    const { address } = watched.tracker.path;
-    const { origin } = watched;
-    const periodMs = this.#periodMs;
-    watched.canary = this.#deps.engine.open({
-      address,
-      origin,
-      responder: 'icmp',
-      periodMs,
-      packetBytes: bytes,
-    });
+    watched.canary = this.#openCanary(watched, bytes);
     watched.canaryBytes = bytes;
-    this.#byCanary.set(watched.canary, watched);
+    if (watched.canary !== undefined) this.#byCanary.set(watched.canary, watched);
+  }
+
+  /** @returns undefined when the engine has no room for more paths: tried again as if nothing had been measured */
+  #openCanary({ tracker, origin }: Watched, packetBytes: number): number | undefined {
+    const { address } = tracker.path;
+    try {
+      return this.#deps.engine.open({
+        address,
+        origin,
+        responder: 'icmp',
+        periodMs: this.#periodMs,
+        packetBytes,
+      });
+    } catch (error) {
+      if (error instanceof EngineFullError) return undefined;
+      throw error;
+    }
   }
 
   #closeCanary(watched: Watched): void {

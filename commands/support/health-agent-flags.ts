@@ -8,6 +8,7 @@ import {
   parseNodeName,
 } from '../../src/base/option-parsers.ts';
 import type { ProbeInterval } from '../../src/health/index.ts';
+import { HEALTH_METRICS_NAMES } from '../../src/model/health-metrics-names.ts';
 import { HEALTH_PORT_MAX } from '../../src/model/health-ports.ts';
 import { durationFlagFrom, parseDurationMs } from './duration-flag.ts';
 
@@ -78,7 +79,7 @@ export const healthAgentFlags = {
   }),
   'metrics-names': Flags.option({
     description: "names of the connectivity metrics: Cilium's since 1.17, or those of 1.12 to 1.16, by peer",
-    options: ['1.17', '1.16', 'both'] as const,
+    options: HEALTH_METRICS_NAMES,
     default: '1.17',
   })(),
   'metrics-peers-max': numberFlag(

@@ -7,6 +7,7 @@ import type { Logger } from '../base/log.ts';
 import type { ListenAddress } from '../base/option-parsers.ts';
 import { DEFAULT_STATE_DIR, type NodePaths } from '../base/paths.ts';
 import type { Sockets } from '../base/sockets/types.ts';
+import type { HealthMetricsNames } from '../model/health-metrics-names.ts';
 import { healthEndpointPorts } from '../model/health-ports.ts';
 import { formatDuration } from '../view/duration.ts';
 import type { HealthContext } from './agent-deps.ts';
@@ -26,6 +27,7 @@ export interface HealthManagerOptions {
   /** Host order. */
   readonly port: number;
   readonly metricsAddress: ListenAddress | undefined;
+  readonly metricsNames: HealthMetricsNames;
   readonly dashboardAddress?: ListenAddress | undefined;
   /** Name of the health endpoint's namespace; default: `healthNetns`. */
   readonly netns?: string | undefined;
@@ -139,7 +141,7 @@ export class HealthManager implements HealthPart {
 
   #settings(): ProcessSettings {
     const { nodeName, nodeIps, devices, paths, intervalMs, port } = this.#options;
-    const { metricsAddress, dashboardAddress, policyPaths } = this.#options;
+    const { metricsAddress, metricsNames, dashboardAddress, policyPaths } = this.#options;
     const addressFlag = (flag: string, address: ListenAddress | undefined): string[] =>
       address === undefined ? [] : [flag, listenText(address)];
     return {
@@ -151,6 +153,7 @@ export class HealthManager implements HealthPart {
         ...devices.flatMap((name) => ['--device', name]),
         ...(policyPaths && this.#deps.isPolicyEnforced() ? [] : ['--no-policy-paths']),
         ...addressFlag('--metrics-addr', metricsAddress),
+        ...['--metrics-names', metricsNames],
         ...addressFlag('--dashboard-addr', dashboardAddress),
       ],
       place: this.#endpoint?.netnsId ?? '',

@@ -17,6 +17,7 @@ import {
   parseRange,
 } from '../base/option-parsers.ts';
 import { DEFAULT_BPF_DIR, DEFAULT_STATE_DIR } from '../base/paths.ts';
+import { HEALTH_METRICS_NAMES, type HealthMetricsNames } from '../model/health-metrics-names.ts';
 import { HEALTH_PORT_MAX } from '../model/health-ports.ts';
 import { LabelFilter } from '../model/label-filter.ts';
 import { makeLabel } from '../model/labels.ts';
@@ -272,6 +273,13 @@ export const AGENT_OPTIONS = {
     parse: parseOptional(parseListenAddress),
     fallback: undefined as ListenAddress | undefined,
     placeholder: 'ADDRESS:PORT',
+  }),
+  'health-metrics-names': option({
+    description:
+      "names of the health agent's connectivity metrics: Cilium's since 1.17, or those of 1.12 to 1.16, by peer",
+    parse: parseOneOf(...HEALTH_METRICS_NAMES),
+    fallback: '1.17' as HealthMetricsNames,
+    placeholder: HEALTH_METRICS_NAMES.join('|'),
   }),
   'health-dashboard-address': option({
     description:

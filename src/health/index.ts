@@ -9,11 +9,7 @@ export { createHealth, type Health, type HealthDeps, type HealthOptions } from '
 export { LossFinder } from './loss/loss-finder.ts';
 export { askPeer, waypointRoute } from './loss/peer-question.ts';
 export { createHttpTransport, rowRoutes } from './mesh/index.ts';
-export {
-  createHealthMetrics,
-  type HealthMetrics,
-  type MetricsNames,
-} from './metrics.ts';
+export { createHealthMetrics, type HealthMetrics } from './metrics.ts';
 export { createMetricsApp } from './metrics-app.ts';
 export { MtuWatch } from './mtu/watch.ts';
 export type { NodeProvider, NodeView } from './node-view.ts';

@@ -1,6 +1,7 @@
 import { Registry } from 'prom-client';
 import type { EngineSelf } from '../../probes/engine/index.ts';
 import type { HealthDiagnosis, MatrixView } from '../model/health.ts';
+import type { HealthMetricsNames } from '../model/health-metrics-names.ts';
 import type { Clock } from './clock.ts';
 import type { Health } from './health.ts';
 import { addCluster, addWorst } from './metrics-cluster.ts';
@@ -11,9 +12,6 @@ import { addStates, addStatus, countTypes, type TypeCounts } from './metrics-sta
 import { peerScores } from './peer-scores.ts';
 import type { ProbeTotal } from './probe-totals.ts';
 import { type PeerScore, WorstPeers } from './worst-peers.ts';
-
-/** Names of the connectivity metrics: Cilium's since 1.17, those of 1.12 to 1.16, or both. */
-export type MetricsNames = '1.17' | '1.16' | 'both';
 
 export interface HealthMetrics {
   /** Prometheus text of this moment. */
@@ -34,7 +32,7 @@ export interface HealthMetricsDeps {
 
 export interface HealthMetricsOptions {
   /** Default `1.17`. */
-  readonly names?: MetricsNames | undefined;
+  readonly names?: HealthMetricsNames | undefined;
   /** Peers with series of their own, with the names of 1.16. Default 100. */
   readonly peersMax?: number | undefined;
   /** Budget of the engine, packets a second. Default: the engine's own. */

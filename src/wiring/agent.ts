@@ -59,6 +59,7 @@ function healthOptions(options: AgentOptions, node: NodeFacts, paths: NodePaths)
     policyPaths: options['health-policy-paths'],
     port: options['health-port'],
     metricsAddress: metrics && listenAddressOf(metrics, node),
+    metricsNames: options['health-metrics-names'],
     dashboardAddress: dashboard && listenAddressOf(dashboard, node),
     netns: options['health-netns'],
     withEndpoint: options.datapath === 'bpf',

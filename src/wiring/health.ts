@@ -19,7 +19,6 @@ import {
   type Health,
   type HealthMetrics,
   LossFinder,
-  type MetricsNames,
   MtuWatch,
   type NodeProvider,
   ProbeDevices,
@@ -29,6 +28,7 @@ import {
   systemClock,
   waypointRoute,
 } from '../health/index.ts';
+import type { HealthMetricsNames } from '../model/health-metrics-names.ts';
 import { keepPidFile, Releases } from './health-parts.ts';
 import { type HealthProbeOptions, makeEngine, makeRequests, openNetns } from './health-probes.ts';
 import { type HealthServersOptions, serveHealth } from './health-servers.ts';
@@ -42,7 +42,7 @@ export interface HealthProcessOptions extends HealthProbeOptions, HealthServersO
   readonly interval: ProbeInterval;
   /** Where peers' probes are answered. */
   readonly listen: readonly ResponderListen[];
-  readonly metricsNames?: MetricsNames | undefined;
+  readonly metricsNames?: HealthMetricsNames | undefined;
   /** Peers with series of their own, with the names of Cilium 1.16. */
   readonly metricsPeersMax?: number | undefined;
   /** Names of devices that probes of others come in by, besides those that ours leave by. */

@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, afterEach, before, describe, it } from 'node:test';
+import type { HealthContext } from '../../src/agent/agent-deps.ts';
+import { Controllers } from '../../src/agent/controllers.ts';
+import {
+  createHealthProcess,
+  HealthManager,
+  type HealthManagerOptions,
+} from '../../src/agent/health-manager.ts';
+import { silentLog } from '../../src/base/log.ts';
+import { nodePaths } from '../../src/base/paths.ts';
+import { loadSockets } from '../../src/base/sockets/index.ts';
+import { until } from './agent-fixture.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'ciliate-health-manager-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+const calls = join(folder, 'calls');
+
+/** Stands for the health process: writes its words down and stays. */
+const PROGRAM = `
+const fs = require('node:fs');
+fs.appendFileSync(process.argv[1], process.argv.slice(2).join(' ') + '\\n');
+setInterval(() => undefined, 1000);
+`;
+
+const options: HealthManagerOptions = {
+  nodeName: 'n1',
+  nodeIps: [],
+  devices: [],
+  paths: nodePaths(folder, join(folder, 'bpf')),
+  intervalMs: 1000,
+  policyPaths: true,
+  port: 4240,
+  metricsAddress: undefined,
+  metricsNames: '1.17',
+  withEndpoint: false,
+  command: [process.execPath, '-e', PROGRAM, '--', calls],
+};
+
+function called(): string[] {
+  return existsSync(calls) ? readFileSync(calls, 'utf8').split('\n').slice(0, -1) : [];
+}
+
+describe('the health process that an agent keeps', () => {
+  const managers: HealthManager[] = [];
+  afterEach(async () => {
+    for (const one of managers.splice(0)) await one.stop();
+    await createHealthProcess(options, silentLog, () => undefined).stop();
+    rmSync(calls, { force: true });
+  });
+
+  before(() => {
+    for (const one of [options.paths.pidDir, options.paths.logDir]) mkdirSync(one, { recursive: true });
+  });
+
+  async function start(more: Partial<HealthManagerOptions>): Promise<void> {
+    const controllers = new Controllers(silentLog);
+    const context = { controllers, isPolicyEnforced: () => true, onAddresses: () => undefined };
+    const deps = { ...(context as unknown as HealthContext), sockets: loadSockets(), log: silentLog };
+    const manager = new HealthManager({ ...options, ...more }, deps);
+    managers.push(manager);
+    await manager.start();
+  }
+
+  it('is told the names of its metrics, and replaced by one with others when a later agent has others', async () => {
+    await start({ metricsNames: '1.16' });
+    await until('it was started', () => called().length === 1);
+    assert.match(called()[0] ?? '', / --metrics-names 1\.16( |$)/);
+    await managers.splice(0)[0]?.stop();
+    await start({ metricsNames: '1.16' });
+    await managers.splice(0)[0]?.stop();
+    await start({ metricsNames: 'both' });
+    await until('another one was started', () => called().length === 2);
+    assert.match(called()[1] ?? '', / --metrics-names both( |$)/);
+  });
+
+  it('is told to leave the paths of policy out when the agent says so', async () => {
+    await start({ policyPaths: false });
+    await until('it was started', () => called().length === 1);
+    assert.match(called()[0] ?? '', / --no-policy-paths( |$)/);
+  });
+});

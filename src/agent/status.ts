@@ -3,7 +3,7 @@ import type * as Api from '../api/schema.ts';
 import { formatCidr } from '../base/ip.ts';
 import type { Datapath } from '../datapath/types.ts';
 import { MAX_ALLOCATED_IDENTITY, MIN_ALLOCATED_IDENTITY } from '../model/identity.ts';
-import type { ClusterNode } from '../model/node.ts';
+import { type ClusterNode, ZONE_LABEL } from '../model/node.ts';
 import type { Store } from '../store/types.ts';
 import { formatDuration } from '../view/duration.ts';
 import type { ClusterSync } from './cluster-sync.ts';
@@ -73,8 +73,10 @@ function addressing(ip: string | undefined, range: string | undefined): Api.Node
 
 /** A node as `node list` shows it. */
 export function nodeView(node: ClusterNode, self: string): Api.NodeElement {
+  const zone = node.labels?.[ZONE_LABEL] ?? '';
   return {
     name: node.name,
+    ...(zone !== '' && { zone }),
     'primary-address': {
       ipv4: addressing(node.ipv4, node.ipv4AllocRange),
       ipv6: addressing(node.ipv6, node.ipv6AllocRange),

@@ -49,6 +49,7 @@ function fromShort(node: Readonly<Record<string, unknown>>, where: string): Heal
   if (unknown !== undefined) throw invalid(where, `no such field ${JSON.stringify(unknown)}`);
   return healthNode({
     name: String(node.name),
+    ...zoneOf(node.zone, where),
     'primary-address': {
       ipv4: element(node.ipv4, `${where}.ipv4`),
       ipv6: element(node.ipv6, `${where}.ipv6`),
@@ -61,7 +62,7 @@ function fromShort(node: Readonly<Record<string, unknown>>, where: string): Heal
 }
 
 function fromLong(node: Readonly<Record<string, unknown>>, where: string): HealthNode {
-  const found = healthNode(node as NodeElement);
+  const found = healthNode({ ...(node as NodeElement), ...zoneOf(node.zone, where) });
   for (const { address } of found.targets) element(address, where);
   return found;
 }
@@ -91,7 +92,7 @@ export function parseNodeList(text: string, file: string): HealthNode[] {
     const isLong = Object.keys(node).every((key) => LONG_KEYS.some((known) => known === key));
     const found = isLong ? fromLong(node, where) : fromShort(node, where);
     takeAddresses(owners, found, where);
-    return { ...found, ...zoneOf(node.zone, where) };
+    return found;
   });
 }
 

@@ -55,5 +55,7 @@ export function healthNode(element: NodeElement): HealthNode {
     .filter(isProbeable);
   const host = [...enabledIps(element['primary-address']), ...secondary];
   const endpoint = enabledIps(element['health-endpoint-address']);
-  return { name, targets: [...targetsOf(name, 'node', host), ...targetsOf(name, 'endpoint', endpoint)] };
+  const targets = [...targetsOf(name, 'node', host), ...targetsOf(name, 'endpoint', endpoint)];
+  const { zone } = element;
+  return typeof zone === 'string' && zone !== '' ? { name, zone, targets } : { name, targets };
 }

@@ -1,3 +1,6 @@
+/** Label of a node that says where it stands, as of its object in Kubernetes. */
+export const ZONE_LABEL = 'topology.kubernetes.io/zone';
+
 /** A node of the cluster as its peers see it. Addresses are in text form. */
 export interface ClusterNode {
   readonly name: string;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { readAgentRecord } from '../../src/base/agent-record.ts';
-import { ClusterFixture, type NodeFixture, request } from './agent-fixture.ts';
+import { ClusterFixture, type NodeFixture, request, until } from './agent-fixture.ts';
 
 const cluster = new ClusterFixture();
 let node: NodeFixture;
@@ -18,6 +18,21 @@ describe('what an agent shows of itself', () => {
     const map = (status?.daemonConfigurationMap ?? {}) as Readonly<Record<string, unknown>>;
     assert.equal(map['health-interval'], '1s');
     assert.equal(map['health-port'], 4240);
+    assert.equal(map['health-metrics-names'], '1.17');
+  });
+
+  it('lists its node with the zone that its labels tell', async () => {
+    const nodes = async () => (await node.client.nodes()).map(({ name, zone }) => [name, zone]);
+    assert.deepEqual(await nodes(), [['n1', undefined]]);
+    const other = cluster.node(2);
+    other.options = { 'node-own-labels': [['topology.kubernetes.io/zone', 'eu-1a']] };
+    await other.start();
+    await until('the first knows the second', async () => (await nodes()).length === 2);
+    assert.deepEqual((await nodes()).sort(), [
+      ['n1', undefined],
+      ['n2', 'eu-1a'],
+    ]);
+    await other.stop();
   });
 
   it('lists policy maps of endpoints under names of their own, with their entries', async () => {

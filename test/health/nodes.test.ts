@@ -144,6 +144,28 @@ describe("the agent's node list", () => {
     await nodes.stop();
   });
 
+  it('tells zones, and of a node that came into another one', async () => {
+    const { clock, nodes } = provider([
+      { 'client-id': 7, 'nodes-added': [{ ...a, zone: 'z1' }, b] },
+      { 'client-id': 7, 'nodes-added': [{ ...a, zone: 'z2' }], 'nodes-removed': [a] },
+    ]);
+    let told = 0;
+    nodes.onChange(() => told++);
+    await nodes.start();
+    const zones = () => nodes.view().nodes.map(({ name, zone }) => [name, zone]);
+    assert.deepEqual(zones(), [
+      ['a', 'z1'],
+      ['b', undefined],
+    ]);
+    await clock.pass(1500);
+    assert.deepEqual(zones(), [
+      ['b', undefined],
+      ['a', 'z2'],
+    ]);
+    assert.equal(told, 2);
+    await nodes.stop();
+  });
+
   it('tells of a change, and only of a change', async () => {
     const { clock, nodes } = provider([
       { 'client-id': 7, 'nodes-added': [a] },

@@ -25,6 +25,7 @@ describe('nodes with nothing of ours but `ciliate health --nodes`, beside a heal
     mesh = await HealthMesh.start({
       nodes: 2,
       port: PORT,
+      zones: ['a', 'b'],
       words: ['--interval', '200ms', '--timeout', '500ms'],
     });
     for (const { netns } of mesh.nodes) {
@@ -57,6 +58,17 @@ describe('nodes with nothing of ours but `ciliate health --nodes`, beside a heal
       throw new Error(`${error.message}\n${last}`);
     });
   }
+
+  it('hold the zones that the file tells', async () => {
+    const { nodes } = await mesh.node('n1').client.matrix();
+    assert.deepEqual(
+      nodes.map(({ name, zone }) => [name, zone]),
+      [
+        ['n1', 'a'],
+        ['n2', 'b'],
+      ],
+    );
+  });
 
   it('say which port to take when 4240 is taken', async () => {
     const { netns, address } = mesh.node('n1');

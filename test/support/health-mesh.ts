@@ -23,6 +23,8 @@ export interface MeshOptions {
   readonly nodes: number;
   /** TCP, host order. */
   readonly port?: number;
+  /** Where the nodes stand, the first first; default: nowhere. */
+  readonly zones?: readonly string[];
   /** More words for every `health-agent`. */
   readonly words?: readonly string[];
 }
@@ -42,7 +44,7 @@ export class HealthMesh {
     this.hub = hub;
   }
 
-  static async start({ nodes, port = 4240, words = [] }: MeshOptions): Promise<HealthMesh> {
+  static async start({ nodes, port = 4240, zones = [], words = [] }: MeshOptions): Promise<HealthMesh> {
     const lab = new NetnsLab('m');
     const mesh = new HealthMesh(lab, await lab.namespace('hub'));
     try {
@@ -50,8 +52,8 @@ export class HealthMesh {
       await lab.ip('-n', mesh.hub, 'address', 'add', '10.66.0.254/24', 'dev', 'br0');
       await lab.ip('-n', mesh.hub, 'link', 'set', 'br0', 'up');
       const names = Array.from({ length: nodes }, (_, i) => `n${i + 1}`);
-      const list = names.map((name, i) => `- {name: ${name}, ipv4: 10.66.0.${i + 1}}\n`).join('');
-      writeFileSync(mesh.nodesFile, list);
+      const list = names.map((name, i) => ({ name, ipv4: `10.66.0.${i + 1}`, zone: zones[i] }));
+      writeFileSync(mesh.nodesFile, JSON.stringify(list));
       for (const name of names) await mesh.#addNode(name, port, words);
       return mesh;
     } catch (error) {

@@ -38,8 +38,10 @@ export const IPAMResponse = model('IPAMResponse', {
 });
 export type IPAMResponse = ModelOf<typeof IPAMResponse>;
 
+/** `zone` is ours: where the node stands, by its label `topology.kubernetes.io/zone`. */
 export const NodeElement = model('NodeElement', {
   name: opt(str),
+  zone: opt(str),
   'primary-address': opt(NodeAddressing),
   'secondary-addresses': opt(list(NodeAddressingElement)),
   'health-endpoint-address': opt(NodeAddressing),

@@ -33,6 +33,8 @@ const LOSS_OVER_SHARE = 0.04;
 const SLOW_FACTOR = 4;
 const SLOW_OVER_FACTOR = 2;
 const SLOW_LEAST_NS = 2_000_000;
+/** Of fewer answers it is not said that they are slow: one of them may have been sent twice by the kernel. */
+const SLOW_ANSWERS = 3;
 /** Weight of a new median in the usual one, once in `USUAL_MS`. */
 const USUAL_WEIGHT = 0.05;
 const USUAL_MS = 10_000;
@@ -117,13 +119,13 @@ export class PathTracker {
   }
 
   /**
-   * An outage of its peer since then (realtime ms) is over: what this path lost meanwhile is no loss of after it, nor is
-   * what was sent until now and is not heard of yet.
+   * An outage of its peer since then (realtime ms) is over: what this path lost meanwhile, and what came late,
+   * says nothing of after it, nor does what was sent until now and is not heard of yet.
    */
   forgetOutage(sinceMs: number, at: Instant): void {
     this.#outageEndMs = at.nowMs;
-    if (this.#counts !== undefined && (this.#missedMs ?? 0) >= sinceMs)
-      this.#ring.restart(this.#counts, at.nowMs);
+    const isTouched = (this.#missedMs ?? 0) >= sinceMs || this.#degradedBy === 'latency';
+    if (this.#counts !== undefined && isTouched) this.#ring.restart(this.#counts, at.nowMs);
   }
 
   /** Since when it is in its state, monotonic ms. */
@@ -191,21 +193,26 @@ export class PathTracker {
     const before = this.#counts;
     this.#counts = counts;
     this.#ring.roll(counts, at.nowMs);
-    if (counts.sent > (before?.sent ?? 0)) this.#sentMs = at.wallMs;
-    if (counts.answered > (before?.answered ?? 0)) {
-      this.#answeredMs = at.wallMs;
-      this.#answeredNowMs = at.nowMs;
-    }
-    if (before !== undefined && counts.lost + counts.failed > before.lost + before.failed) {
-      this.#missedMs = at.wallMs;
-      if (counts.sentLastNs / 1e6 < (this.#outageEndMs ?? 0)) this.#ring.restart(counts, at.nowMs);
-    }
+    this.#noteOutcomes(counts, before, at);
     if (this.#isStale(at)) return this.#become('unknown', 'not probed lately', at);
     if (this.#wantsSilence && this.#isSilent) return this.#judgeSilence(at);
     const again = this.#probedAgain(counts, before, at);
     if (again !== undefined) return again;
     if (this.#wantsSilence || this.#state === 'unknown' || this.#state === 'unreachable') return undefined;
     return this.#judge(counts, at);
+  }
+
+  #noteOutcomes(counts: PathCounts, before: PathCounts | undefined, at: Instant): void {
+    const isAnswered = counts.answered > (before?.answered ?? 0);
+    const isMissed = before !== undefined && counts.lost + counts.failed > before.lost + before.failed;
+    if (counts.sent > (before?.sent ?? 0)) this.#sentMs = at.wallMs;
+    if (isMissed) this.#missedMs = at.wallMs;
+    if (isAnswered) {
+      this.#answeredMs = at.wallMs;
+      this.#answeredNowMs = at.nowMs;
+    }
+    const isOfOutage = counts.sentLastNs / 1e6 < (this.#outageEndMs ?? 0);
+    if (isOfOutage && (isMissed || isAnswered)) this.#ring.restart(counts, at.nowMs);
   }
 
   /** The peer's stack says that no program answers there: of the way to it nothing is wrong. */
@@ -239,12 +246,12 @@ export class PathTracker {
   }
 
   #judge(counts: PathCounts, at: Instant): PathChange | undefined {
-    const { sent, lost, rttNs } = this.#ring.read(counts, at.nowMs);
+    const { sent, lost, answered, rttNs } = this.#ring.read(counts, at.nowMs);
     const share = sent === 0 ? 0 : lost / sent;
     const p50 = rttNs?.p50;
     const lossy =
       this.#degradedBy === 'loss' ? share >= LOSS_OVER_SHARE : lost >= LOSS_LEAST && share >= LOSS_SHARE;
-    const slow = p50 !== undefined && this.#isSlow(p50);
+    const slow = p50 !== undefined && answered >= SLOW_ANSWERS && this.#isSlow(p50);
     if (!lossy && !slow && p50 !== undefined) this.#learn(p50, at.nowMs);
     if (lossy) return this.#degrade('loss', `${Math.round(share * 100)} % of probes lost`, at);
     if (this.#mtu?.blackHole === true)

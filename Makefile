@@ -3,10 +3,17 @@
 ARCH := $(shell uname -m | sed -e s/x86_64/x64/ -e s/aarch64/arm64/)
 NODE_INCLUDE := node_modules/node-linux-$(ARCH)/include/node
 CFLAGS := -O2 -g -fPIC -Wall -Wextra -Wno-unused-parameter -std=gnu11 -D_GNU_SOURCE -DNAPI_VERSION=9 -I$(NODE_INCLUDE)
+# Names are the addon's own: two addons of one process may hold the same ones.
+ADDON_CFLAGS := $(CFLAGS) -fvisibility=hidden -pthread -shared
 CLANG ?= clang
 BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Wno-unused-parameter -Ibpf -I/usr/include/$(shell uname -m)-linux-gnu
 
 ADDON_BPF := $(wildcard bpf/addon/*.c)
+# What addons share is compiled into each of them; see ADDON_CFLAGS.
+NATIVE := $(wildcard src/base/native/*.c)
+NATIVE_HEADERS := $(wildcard src/base/native/*.h)
+PROBES_COMMON := $(wildcard probes/common/*.c) $(NATIVE)
+PROBES_HEADERS := $(wildcard probes/common/*.h) $(NATIVE_HEADERS)
 ADDON_SOCKETS := $(wildcard src/base/sockets/*.c)
 ADDON_ICMP := $(wildcard probes/icmp/*.c)
 ADDON_ENGINE := $(wildcard probes/engine/*.c)
@@ -18,19 +25,20 @@ all: $(if $(ADDON_BPF),build/bpf.node) $(if $(ADDON_SOCKETS),build/sockets.node)
      dist/main.cjs
 
 build/bpf.node: $(ADDON_BPF) $(wildcard bpf/addon/*.h) | build
-	$(CC) $(CFLAGS) -shared -o $@.new $(ADDON_BPF) -lbpf
+	$(CC) $(ADDON_CFLAGS) -o $@.new $(ADDON_BPF) -lbpf
 	mv $@.new $@
 
-build/sockets.node: $(ADDON_SOCKETS) $(wildcard src/base/sockets/*.h) | build
-	$(CC) $(CFLAGS) -pthread -shared -o $@.new $(ADDON_SOCKETS)
+build/sockets.node: $(ADDON_SOCKETS) $(NATIVE) $(wildcard src/base/sockets/*.h) $(NATIVE_HEADERS) | build
+	$(CC) $(ADDON_CFLAGS) -o $@.new $(ADDON_SOCKETS) $(NATIVE)
 	mv $@.new $@
 
-build/icmp.node: $(ADDON_ICMP) $(wildcard probes/icmp/*.h) | build
-	$(CC) $(CFLAGS) -pthread -shared -o $@.new $(ADDON_ICMP)
+build/icmp.node: $(ADDON_ICMP) $(PROBES_COMMON) $(wildcard probes/icmp/*.h) $(PROBES_HEADERS) | build
+	$(CC) $(ADDON_CFLAGS) -o $@.new $(ADDON_ICMP) $(PROBES_COMMON)
 	mv $@.new $@
 
-build/engine.node: $(ADDON_ENGINE) $(wildcard probes/engine/*.h) bpf/lib/probe_structs.h | build
-	$(CC) $(CFLAGS) -pthread -shared -o $@.new $(ADDON_ENGINE)
+build/engine.node: $(ADDON_ENGINE) $(PROBES_COMMON) $(wildcard probes/engine/*.h) $(PROBES_HEADERS) \
+                   bpf/lib/probe_structs.h | build
+	$(CC) $(ADDON_CFLAGS) -o $@.new $(ADDON_ENGINE) $(PROBES_COMMON)
 	mv $@.new $@
 
 build/%.bpf.o: bpf/%.bpf.c $(BPF_HEADERS) $(wildcard bpf/*.c) | build

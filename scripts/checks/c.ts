@@ -32,7 +32,8 @@ function cFiles(): string[] {
   return trackedFiles('*.c', '*.h').filter((file) => existsSync(file));
 }
 
-const isAddon = (file: string): boolean => /^(bpf\/addon|src\/base\/sockets|probes\/icmp)\/.*\.c$/.test(file);
+const isAddon = (file: string): boolean =>
+  /^(bpf\/addon|src\/base\/(native|sockets)|probes\/(common|icmp))\/.*\.c$/.test(file);
 
 export const cChecks: readonly Check[] = [
   {

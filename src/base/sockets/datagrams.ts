@@ -18,7 +18,7 @@ interface Native {
   datagramsReceive(handle: Handle, bytes: Uint8Array, records: Uint8Array): number;
   datagramsReply(fd: number, flow: Uint8Array, family: number, bytes: Uint8Array): number;
   datagramsClose(handle: Handle): void;
-  datagramsLayout(): readonly number[];
+  datagramsLayout(): Int32Array;
 }
 
 /** Sizes in bytes of `struct datagram_flow` and `struct datagram_record`, and the numbers of datagram.h. */
@@ -170,5 +170,5 @@ export class Datagrams {
 
 /** What the addon says of its layouts: flow, record, batch, slot. For the test that compares it with `DATAGRAM_LAYOUT`. */
 export function nativeDatagramLayout(): readonly number[] {
-  return loadAddon<Native>('sockets.node').datagramsLayout();
+  return [...loadAddon<Native>('sockets.node').datagramsLayout()];
 }

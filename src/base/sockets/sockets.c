@@ -7,8 +7,9 @@
  * caller's from then on. Nothing is kept here, so there is nothing to do at the environment's exit. Results:
  * [value, step]; a value below 0 is -errno and `step` says at what. Wrong types throw.
  */
-#include "addon.h"
+#include "../native/addon.h"
 #include "datagram.h"
+#include "stream.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -24,6 +25,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+const char addon_code[] = "SOCKETS_ARGUMENT";
 
 /* Order known to index.ts. */
 enum step {
@@ -215,32 +218,19 @@ static void run(struct request *request)
 	pthread_join(thread, NULL);
 }
 
-static bool throw_type(napi_env env, const char *message)
-{
-	napi_throw_type_error(env, "SOCKETS_ARGUMENT", message);
-	return false;
-}
-
-static bool get_u32(napi_env env, napi_value value, uint32_t *out)
-{
-	double number;
-
-	if (napi_get_value_double(env, value, &number) != napi_ok || !(number >= 0 && number <= UINT32_MAX) ||
-	    number != (double)(uint32_t)number)
-		return throw_type(env, "expected an integer from 0 to 4294967295");
-	*out = (uint32_t)number;
-	return true;
-}
-
 static bool get_string(napi_env env, napi_value value, char *out, size_t size)
 {
 	size_t length = 0;
 
 	if (napi_get_value_string_utf8(env, value, NULL, 0, &length) != napi_ok)
-		return throw_type(env, "expected a string");
-	if (length >= size || napi_get_value_string_utf8(env, value, out, size, &length) != napi_ok)
-		return throw_type(env, "string too long");
-	return strlen(out) == length || throw_type(env, "string holds a NUL byte");
+		addon_fail(env, "expected a string");
+	else if (length >= size || napi_get_value_string_utf8(env, value, out, size, &length) != napi_ok)
+		addon_fail(env, "string too long");
+	else if (strlen(out) != length)
+		addon_fail(env, "string holds a NUL byte");
+	else
+		return true;
+	return false;
 }
 
 static napi_value result_of(napi_env env, const struct request *request)
@@ -255,8 +245,7 @@ static napi_value result_of(napi_env env, const struct request *request)
 		return array;
 	if (!request->device[0] && request->result >= 0)
 		close(request->result);
-	napi_throw_error(env, "SOCKETS_NAPI", "cannot make the result");
-	return NULL;
+	return addon_fail(env, "cannot make the result");
 }
 
 /* openSocket(netns or '', family 4|6, flags, mark, address or '', port, backlog): [descriptor | -errno, step]
@@ -264,24 +253,18 @@ static napi_value result_of(napi_env env, const struct request *request)
 static napi_value open_socket_call(napi_env env, napi_callback_info info)
 {
 	struct request request = {};
-	size_t count = 7;
 	napi_value argv[7];
 	uint32_t family;
 
-	if (napi_get_cb_info(env, info, &count, argv, NULL, NULL) != napi_ok || count < 7) {
-		throw_type(env, "expected 7 arguments");
-		return NULL;
-	}
-	if (!get_string(env, argv[0], request.netns, sizeof(request.netns)) ||
-	    !get_u32(env, argv[1], &family) || !get_u32(env, argv[2], &request.flags) ||
-	    !get_u32(env, argv[3], &request.mark) ||
+	if (!addon_arguments(env, info, 7, argv) ||
+	    !get_string(env, argv[0], request.netns, sizeof(request.netns)) ||
+	    !addon_u32(env, argv[1], &family) || !addon_u32(env, argv[2], &request.flags) ||
+	    !addon_u32(env, argv[3], &request.mark) ||
 	    !get_string(env, argv[4], request.address, sizeof(request.address)) ||
-	    !get_u32(env, argv[5], &request.port) || !get_u32(env, argv[6], &request.backlog))
+	    !addon_u32(env, argv[5], &request.port) || !addon_u32(env, argv[6], &request.backlog))
 		return NULL;
-	if (request.port > UINT16_MAX || (family != 4 && family != 6)) {
-		throw_type(env, "port or family out of range");
-		return NULL;
-	}
+	if (request.port > UINT16_MAX || (family != 4 && family != 6))
+		return addon_fail(env, "port or family out of range");
 	request.family = family == 6 ? AF_INET6 : AF_INET;
 	run(&request);
 	return result_of(env, &request);
@@ -291,35 +274,28 @@ static napi_value open_socket_call(napi_env env, napi_callback_info info)
 static napi_value interface_index_call(napi_env env, napi_callback_info info)
 {
 	struct request request = {};
-	size_t count = 2;
 	napi_value argv[2];
 
-	if (napi_get_cb_info(env, info, &count, argv, NULL, NULL) != napi_ok || count < 2) {
-		throw_type(env, "expected 2 arguments");
-		return NULL;
-	}
-	if (!get_string(env, argv[0], request.netns, sizeof(request.netns)) ||
+	if (!addon_arguments(env, info, 2, argv) ||
+	    !get_string(env, argv[0], request.netns, sizeof(request.netns)) ||
 	    !get_string(env, argv[1], request.device, sizeof(request.device)))
 		return NULL;
-	if (!request.device[0]) {
-		throw_type(env, "expected a name");
-		return NULL;
-	}
+	if (!request.device[0])
+		return addon_fail(env, "expected a name");
 	run(&request);
 	return result_of(env, &request);
 }
 
 NAPI_MODULE_INIT(/* napi_env env, napi_value exports */)
 {
-	napi_property_descriptor functions[] = {
-		{"openSocket", NULL, open_socket_call, NULL, NULL, NULL, napi_default, NULL},
-		{"interfaceIndex", NULL, interface_index_call, NULL, NULL, NULL, napi_default, NULL},
+	static const struct addon_method functions[] = {
+		{"openSocket", open_socket_call},
+		{"interfaceIndex", interface_index_call},
 	};
 
-	if (napi_define_properties(env, exports, 2, functions) != napi_ok ||
+	if (!addon_define(env, exports, functions, sizeof(functions) / sizeof(functions[0])) ||
 	    !datagram_functions(env, exports) || !stream_functions(env, exports)) {
-		napi_throw_error(env, "SOCKETS_NAPI", "cannot define the addon's functions");
-		return NULL;
+		return addon_fail(env, "cannot define the addon's functions");
 	}
 	return exports;
 }

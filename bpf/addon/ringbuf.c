@@ -10,19 +10,28 @@
  *
  * Everything runs on the environment's thread. The records of a wake-up are copied into one slab and handed
  * over in one call: (slab, lengths as u32 of the machine's order, lost). A wake-up takes at most SLAB_LIMIT
- * bytes; the descriptor is level-triggered, so the rest comes in the next turn. Records that there is no
- * memory for are given up and counted in `lost`; those of the round that there was memory for still arrive.
+ * bytes, so that a full ring holds the loop up for a millisecond or two at a time; the descriptor is
+ * level-triggered, so the rest comes in the next turn. Records that there is no memory for are given up and
+ * counted in `lost`; those of the round that there was memory for still arrive.
+ *
+ * After a wake-up that read all there was nobody polls for PAUSE_MS: records that come one by one, thousands
+ * a second, cost a wake-up each otherwise, and whoever writes them an interrupt to make it; the kernel makes
+ * none while there is something unread.
  */
 #include "addon.h"
 
 #include <fcntl.h>
 #include <uv.h>
 
-#define SLAB_LIMIT (4u << 20)
+#define SLAB_LIMIT (32u << 10)
+#define PAUSE_MS   5
 
 struct reader {
 	napi_env env;
 	uv_poll_t poll;
+	uv_timer_t pause;
+	/* Handles of uv that have not ended. */
+	int handles;
 	struct ring_buffer *ring;
 	int map_fd;
 	napi_ref self, callback;
@@ -159,6 +168,20 @@ static void report(struct reader *reader, int err)
 	napi_close_handle_scope(env, scope);
 }
 
+static void on_readable(uv_poll_t *poll, int status, int events);
+
+static void on_pause_over(uv_timer_t *pause)
+{
+	struct reader *reader = pause->data;
+	int err;
+
+	if (!reader->polling)
+		return;
+	err = uv_poll_start(&reader->poll, UV_READABLE, on_readable);
+	if (err)
+		report(reader, err);
+}
+
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
 	struct reader *reader = poll->data;
@@ -169,6 +192,11 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 		status = read_round(reader);
 	if (status < 0)
 		report(reader, status);
+	/* The callback may have closed it. */
+	if (reader->polling && reader->round_bytes < SLAB_LIMIT) {
+		uv_poll_stop(&reader->poll);
+		uv_timer_start(&reader->pause, on_pause_over, PAUSE_MS, 0);
+	}
 }
 
 static void free_reader(struct reader *reader)
@@ -194,6 +222,8 @@ static void on_closed(uv_handle_t *handle)
 	napi_async_cleanup_hook_handle hook = reader->hook;
 	napi_handle_scope scope;
 
+	if (--reader->handles > 0)
+		return;
 	ring_buffer__free(reader->ring);
 	close(reader->map_fd);
 	if (napi_open_handle_scope(reader->env, &scope) == napi_ok) {
@@ -218,6 +248,7 @@ static void begin_close(struct reader *reader)
 	reader->closing = true;
 	uv_poll_stop(&reader->poll);
 	uv_close((uv_handle_t *)&reader->poll, on_closed);
+	uv_close((uv_handle_t *)&reader->pause, on_closed);
 }
 
 static void on_exit_hook(napi_async_cleanup_hook_handle hook, void *data)
@@ -243,12 +274,17 @@ static int start(struct reader *reader, int map_fd)
 	err = napi_get_uv_event_loop(reader->env, &loop) == napi_ok ? 0 : -EINVAL;
 	if (!err)
 		err = uv_poll_init(loop, &reader->poll, ring_buffer__epoll_fd(reader->ring));
+	/* Never fails, and needs no end before its first start. */
+	if (!err)
+		err = uv_timer_init(loop, &reader->pause);
 	if (err) {
 		ring_buffer__free(reader->ring);
 		close(reader->map_fd);
 		return err;
 	}
 	reader->poll.data = reader;
+	reader->pause.data = reader;
+	reader->handles = 2;
 	reader->polling = true;
 	return uv_poll_start(&reader->poll, UV_READABLE, on_readable);
 }
@@ -297,11 +333,13 @@ static napi_value ring_open(napi_env env, napi_callback_info info)
 	return self;
 }
 
-/* ringConsume(ring): records of this round | -errno; delivers like a wake-up */
+/* ringConsume(ring): records that were ready | -errno; delivers like wake-ups, as many as it takes */
 static napi_value ring_consume(napi_env env, napi_callback_info info)
 {
 	struct reader *reader;
 	napi_value argv[MAX_ARGS];
+	int64_t sum = 0;
+	int count;
 
 	if (!get_args(env, info, 1, argv) || !get_tagged(env, argv[0], &reader_tag, (void **)&reader))
 		return NULL;
@@ -309,7 +347,11 @@ static napi_value ring_consume(napi_env env, napi_callback_info info)
 		napi_throw_error(env, "BPF_CLOSED", "the ring buffer is closed");
 		return NULL;
 	}
-	return make_i64(env, read_round(reader));
+	do {
+		count = read_round(reader);
+		sum += count;
+	} while (count >= 0 && reader->polling && reader->round_bytes >= SLAB_LIMIT);
+	return make_i64(env, count < 0 ? count : sum);
 }
 
 /* ringClose(ring): void */

@@ -271,7 +271,8 @@ export interface Bpf {
   /** Ids of the programs on a hook, in order (BPF_PROG_QUERY). */
   queryTcx(ifindex: number, attachType: number, netns?: string): readonly number[];
   /**
-   * Calls back once a wake-up with every record that was ready; the buffers are copies. `lost` counts records that were
+   * Calls back once a wake-up with the records that were ready, 32 KiB at most; the rest comes in the next turn of the
+   * event loop. After a wake-up with less there is none for 5 ms. The buffers are copies. `lost` counts records that were
    * read since the last call but had no room in memory.
    */
   openRingBuffer(map: BpfMap, onRecords: (records: readonly Buffer[], lost: number) => void): RingBuffer;

@@ -67,6 +67,47 @@ describe('the ring buffer', { skip: rootOrSkip() }, () => {
     );
   });
 
+  it('gives what is more than 32 KiB in parts, with a turn of the event loop between them', async () => {
+    const rounds: number[] = [];
+    let turns = 0;
+    let told = (): void => undefined;
+    const arrived = new Promise<void>((resolve) => {
+      told = resolve;
+    });
+    const ring = open((records) => {
+      rounds.push(records.length);
+      if (rounds.length === 1) setImmediate(() => turns++);
+      else told();
+    });
+    send(9_999, 1);
+    send(1);
+    await arrived;
+    // Of 4 bytes each.
+    assert.deepEqual([rounds, turns], [[8_192, 1_808], 1]);
+    send(10_000, 1);
+    assert.equal(ring.consume(), 10_000, 'asked for, all of them come at once');
+    ring.close();
+  });
+
+  it('wakes up seldom when records come one by one, and reads all of them', async () => {
+    const COUNT = 2000;
+    let [seen, calls] = [0, 0];
+    const ring = open((records) => {
+      seen += records.length;
+      calls++;
+    });
+    const begun = performance.now();
+    for (let i = 0; i < COUNT; i++) {
+      send(1);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    while (seen < COUNT) await new Promise((resolve) => setImmediate(resolve));
+    const passedMs = performance.now() - begun;
+    // A pause is 5 ms, less what the loop's own clock lags behind.
+    assert.ok(calls <= 2 + passedMs / 2.5, `${calls} calls in ${passedMs} ms`);
+    ring.close();
+  });
+
   it('reads records sent without a wake-up when asked', () => {
     let seen = 0;
     const ring = open((records) => {

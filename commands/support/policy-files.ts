@@ -1,25 +1,33 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
+import { buffer } from 'node:stream/consumers';
 import { UsageError } from '../../src/base/errors.ts';
 import type { PolicyText } from '../../src/policy/validate.ts';
 
 const POLICY_FILE = /\.(?:ya?ml|json)$/;
 
+/** @throws UsageError NO_UTF8: a byte that is none would stand for another one in a label or a name */
+function decoded(file: string, bytes: Uint8Array): PolicyText {
+  try {
+    return { file, text: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes) };
+  } catch (cause) {
+    const hint = 'convert it: iconv -f WHAT-IT-IS -t utf-8';
+    throw new UsageError(`${file} is no text in UTF-8`, { code: 'NO_UTF8', hint, cause });
+  }
+}
+
 async function readOne(path: string): Promise<PolicyText[]> {
-  if (path === '-') return [{ file: 'stdin', text: await text(process.stdin) }];
-  if (!(await stat(path)).isDirectory()) return [{ file: path, text: await readFile(path, 'utf8') }];
+  if (path === '-') return [decoded('stdin', await buffer(process.stdin))];
+  if (!(await stat(path)).isDirectory()) return [decoded(path, await readFile(path))];
   const names = (await readdir(path)).filter((name) => POLICY_FILE.test(name)).sort();
   if (names.length === 0)
     throw new UsageError(`${path} holds no .yaml, .yml or .json file`, { code: 'NO_POLICY_FILE' });
-  return Promise.all(
-    names.map(async (name) => ({ file: join(path, name), text: await readFile(join(path, name), 'utf8') })),
-  );
+  return Promise.all(names.map(async (name) => decoded(join(path, name), await readFile(join(path, name)))));
 }
 
 /**
  * Reads policy files; a folder stands for the policy files in it, `-` for standard input.
- * @throws UsageError code POLICY_FILE, NO_POLICY_FILE
+ * @throws UsageError code POLICY_FILE, NO_POLICY_FILE, NO_UTF8
  */
 export async function readPolicyFiles(paths: readonly string[]): Promise<PolicyText[]> {
   if (paths.length === 0)

@@ -9,8 +9,9 @@ import {
   type Node,
   Parser,
 } from 'yaml';
-import { readJsonText } from './json-text.ts';
+import { jsonProblem, readJsonText } from './json-text.ts';
 import type { ProblemCode } from './problem.ts';
+import { syntaxText } from './syntax-text.ts';
 import type { DocumentLimits, Offset, TextEntry, TextNode } from './text-node.ts';
 
 export type { DocumentLimits, TextEntry, TextNode } from './text-node.ts';
@@ -78,6 +79,9 @@ function compose(text: string, lines: LineCounter, limits: DocumentLimits): Docu
   return [...composer.compose(tokens, true, text.length)] as Document.Parsed[];
 }
 
+/** Tags of values that have their JSON form whatever the tag says. */
+const CORE_TAG = /^(?:!|tag:yaml\.org,2002:(?:str|int|float|bool|null|map|seq))$/;
+
 class Converter {
   readonly #report: ReportAt;
   readonly #limits: DocumentLimits;
@@ -117,12 +121,20 @@ class Converter {
       throw new LimitReached(start, 'aliases nest without end', 'write the value out');
     if (node === null) return { kind: 'null', at: start };
     if (isAlias(node)) return this.#alias(node.source, start, depth);
+    this.#checkTag(node.tag, start);
     if (isMap(node)) return this.#map(node.items, start, depth);
     if (isSeq(node)) {
       const items = node.items.map((item) => this.#node(item as Node | null, start, depth + 1));
       return { kind: 'list', at: start, items };
     }
     return this.#scalar(isScalar(node) ? node.value : null, isScalar(node) ? (node.source ?? '') : '', start);
+  }
+
+  /** Types of other tags are no types of policies: what they make of a value would be guessed. */
+  #checkTag(tag: string | undefined, at: Offset): void {
+    if (tag === undefined || CORE_TAG.test(tag)) return;
+    const shown = tag.replace(/^tag:yaml\.org,2002:/, '!!');
+    this.#fail(at, `the tag ${shown} is not read`, 'write the value out, without the tag');
   }
 
   #alias(name: string, at: Offset, depth: number): TextNode {
@@ -198,19 +210,19 @@ export function treeOfValue(value: unknown): TextNode {
   return { kind: 'map', at, entries };
 }
 
-/** What the syntax error's first line says, without the place that follows it. */
-function syntaxReason(message: string): string {
-  return (message.split('\n')[0] ?? message).replace(/ at line \d+, column \d+:?$/, '').replace(/:$/, '');
-}
-
 function convert(text: string, report: ReportAt, lines: LineCounter, limits: DocumentLimits): TextNode[] {
   const converter = new Converter(report, limits);
   const documents: TextNode[] = [];
-  for (const document of compose(text, lines, limits)) {
+  const composed = compose(text, lines, limits);
+  const json = composed.some(({ errors }) => errors.length > 0) ? jsonProblem(text, limits) : undefined;
+  if (json !== undefined) {
+    report(json.at, 'SYNTAX', json.reason, json.hint);
+    return [];
+  }
+  for (const document of composed) {
     for (const error of document.errors) {
-      const duplicate = error.code === 'DUPLICATE_KEY';
-      const reason = duplicate ? 'the same key occurs twice' : syntaxReason(error.message);
-      report(error.pos[0], 'SYNTAX', reason, duplicate ? 'keep one of them' : undefined);
+      const { reason, hint } = syntaxText(error);
+      report(error.pos[0], 'SYNTAX', reason, hint);
     }
     if (document.errors.length > 0) continue;
     const root = converter.document(document);

@@ -1,12 +1,27 @@
-import type { DocumentLimits, TextEntry, TextNode } from './text-node.ts';
+import type { DocumentLimits, Offset, TextEntry, TextNode } from './text-node.ts';
 
 const SPACE = /[ \t\r\n]*/y;
 const STRING = /"(?:[^"\\\p{Cc}]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/uy;
 const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?/y;
 const WORD = /true|false|null/y;
 
-/** Thrown inside this file: the text is not JSON, or beyond the limits; the reader of YAML will say what is wrong. */
-class NotPlainJson extends Error {}
+/** Where a text stops to be JSON, and why. */
+export interface JsonProblem {
+  readonly at: Offset;
+  readonly reason: string;
+  readonly hint: string | undefined;
+}
+
+/** Thrown inside this file: the text is not JSON, or beyond the limits. */
+class NotPlainJson extends Error {
+  readonly problem: JsonProblem | undefined;
+  constructor(problem?: JsonProblem) {
+    super(problem?.reason);
+    this.problem = problem;
+  }
+}
+
+const AS_SHOWN = 20;
 
 /** Reads JSON (RFC 8259) with the place of each value, many times as fast as YAML is read. */
 class JsonReader {
@@ -23,9 +38,23 @@ class JsonReader {
   document(): TextNode {
     const root = this.#value(0);
     this.#space();
-    if (this.#at !== this.#text.length || (root.kind !== 'map' && root.kind !== 'list'))
-      throw new NotPlainJson();
+    if (this.#at !== this.#text.length)
+      throw this.#stops('nothing more', 'one text holds one object or list');
+    if (root.kind !== 'map' && root.kind !== 'list') throw new NotPlainJson();
     return root;
+  }
+
+  /** What was to come at this place, and what comes. */
+  #stops(wanted: string, hint?: string): NotPlainJson {
+    const line = /[^\r\n]*/y;
+    line.lastIndex = this.#at;
+    const rest = line.exec(this.#text)?.[0] ?? '';
+    const shown = rest.length > AS_SHOWN ? `${rest.slice(0, AS_SHOWN)}...` : rest;
+    // Escaped, since it may go to a terminal.
+    const plain = JSON.stringify(shown).slice(1, -1).replaceAll('\\"', '"');
+    const found =
+      this.#at === this.#text.length ? 'the text ends' : plain === '' ? 'the line ends' : `not ${plain}`;
+    return new NotPlainJson({ at: this.#at, reason: `no JSON: ${wanted} must come here, ${found}`, hint });
   }
 
   #match(pattern: RegExp): string | undefined {
@@ -47,8 +76,18 @@ class JsonReader {
 
   #string(): string {
     const source = this.#match(STRING);
-    if (source === undefined) throw new NotPlainJson();
+    if (source === undefined) throw this.#noString();
     return source.includes('\\') ? String(JSON.parse(source)) : source.slice(1, -1);
+  }
+
+  #noString(): NotPlainJson {
+    if (this.#text[this.#at] === '"')
+      return this.#stops(
+        'text up to a closing quote',
+        'close the quote in its line; \\ stands before one of "\\/bfnrtu only',
+      );
+    const isEnd = this.#text[this.#at] === '}';
+    return this.#stops('a key in double quotes', isEnd ? 'take the comma before } away' : undefined);
   }
 
   #value(depth: number): TextNode {
@@ -72,7 +111,10 @@ class JsonReader {
     if (word === 'null') return { kind: 'null', at };
     if (word !== undefined) return { kind: 'boolean', at, value: word === 'true' };
     const source = this.#match(NUMBER);
-    if (source === undefined) throw new NotPlainJson();
+    if (source === undefined) {
+      const isEnd = this.#text[at] === ']' || this.#text[at] === '}';
+      throw this.#stops('a value', isEnd ? 'write it, or take away what is before the bracket' : undefined);
+    }
     return { kind: 'number', at, value: Number(source), source };
   }
 
@@ -85,7 +127,7 @@ class JsonReader {
       item();
       this.#space();
       if (this.#take(close)) return;
-      if (!this.#take(',')) throw new NotPlainJson();
+      if (!this.#take(',')) throw this.#stops(`"," or ${JSON.stringify(close)}`);
     }
   }
 
@@ -103,7 +145,8 @@ class JsonReader {
       const keyAt = this.#at;
       const key = this.#string();
       this.#space();
-      if (keys.has(key) || !this.#take(':')) throw new NotPlainJson();
+      if (keys.has(key)) throw new NotPlainJson();
+      if (!this.#take(':')) throw this.#stops('":" behind the key');
       keys.add(key);
       entries.push({ key, keyAt, value: this.#value(depth + 1) });
     });
@@ -111,13 +154,28 @@ class JsonReader {
   }
 }
 
-/** The tree of a text that is one JSON object or list; undefined when it is not, or has a key twice or a limit met. */
-export function readJsonText(text: string, limits: DocumentLimits): TextNode | undefined {
-  if (!/^[ \t\r\n]*[[{]/.test(text)) return undefined;
+/** Begins as JSON does and as nobody writes YAML. */
+const MEANT_AS_JSON = /^[ \t\r\n]*(?:\{[ \t\r\n]*["}]|\[[ \t\r\n]*[[{"\]])/;
+
+function readJson(text: string, limits: DocumentLimits): TextNode | NotPlainJson {
   try {
     return new JsonReader(text, limits).document();
   } catch (error) {
-    if (error instanceof NotPlainJson) return undefined;
+    if (error instanceof NotPlainJson) return error;
     throw error;
   }
+}
+
+/** The tree of a text that is one JSON object or list; undefined when it is not, or has a key twice or a limit met. */
+export function readJsonText(text: string, limits: DocumentLimits): TextNode | undefined {
+  if (!/^[ \t\r\n]*[[{]/.test(text)) return undefined;
+  const read = readJson(text, limits);
+  return read instanceof NotPlainJson ? undefined : read;
+}
+
+/** Where and why a text that was meant as JSON is none; undefined for others, and where something else is wrong. */
+export function jsonProblem(text: string, limits: DocumentLimits): JsonProblem | undefined {
+  if (!MEANT_AS_JSON.test(text)) return undefined;
+  const read = readJson(text, limits);
+  return read instanceof NotPlainJson ? read.problem : undefined;
 }

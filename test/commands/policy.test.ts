@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { golden } from '../view/golden.ts';
 import { answerJson, cli, FakeNode, type Outcome, recordedHandler } from './cli.ts';
@@ -51,6 +54,28 @@ describe('policy delete', () => {
     const { code, stderr } = await run(['policy', 'delete', 'svc/web', 'k8s:a=b']);
     assert.equal(code, 2);
     assert.match(stderr, /labels or objects, not both/);
+  });
+});
+
+describe('policy files', () => {
+  it('are refused where they are no UTF-8, alone and in a folder', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'ciliate-policy-'));
+    try {
+      const latin = Buffer.from(
+        '- endpointSelector: {}\n  ingress: [{}]\n  description: caf\xe9\n',
+        'latin1',
+      );
+      writeFileSync(join(folder, 'latin.yaml'), latin);
+      for (const words of [[join(folder, 'latin.yaml')], [folder]]) {
+        const { code, stderr } = await run(['policy', 'validate', ...words]);
+        assert.equal(code, 2);
+        assert.match(stderr, /latin\.yaml is no text in UTF-8/);
+      }
+      writeFileSync(join(folder, 'latin.yaml'), latin.toString('latin1'));
+      assert.equal((await run(['policy', 'validate', folder])).code, 0);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 });
 

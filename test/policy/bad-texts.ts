@@ -21,6 +21,10 @@ export const port = (text: string): string => ingress(`    - ports:\n      - ${t
 export const peer = (text: string): string => `- endpointSelector: {}\n  ingress:\n  - ${text}\n`;
 export const selector = (text: string): string => `- endpointSelector: ${text}\n  ingress: [{}]\n`;
 
+type SyntaxRow = readonly [name: string, text: string, at: readonly [number, number], reason: RegExp];
+const syntax = (rows: readonly SyntaxRow[]): BadText[] =>
+  rows.map(([name, text, at, reason]) => ({ name, text, at, field: '', code: 'SYNTAX', reason }));
+
 export const BAD: readonly BadText[] = [
   // Syntax and size.
   { name: 'nothing', text: '', at: [1, 1], field: '', code: 'MISSING', reason: /no policy/ },
@@ -34,15 +38,38 @@ export const BAD: readonly BadText[] = [
     code: 'TYPE',
     reason: /found a number/,
   },
-  { name: 'an open bracket', text: '[{"a": 1}', at: [1, 10], field: '', code: 'SYNTAX', reason: /./ },
-  { name: 'an open quote', text: 'kind: "x', at: [1, 9], field: '', code: 'SYNTAX', reason: /quote/ },
+  ...syntax([
+    ['an open bracket', '[{"a": 1}', [1, 10], /no JSON: "," or "\]" must come here, the text ends/],
+    ['a comma that lacks', '{"a": 1\n "b": 2}', [2, 2], /no JSON: "," or "}" must come here, not "b": 2}$/],
+    ['a colon that lacks', '{"a" 1}', [1, 6], /no JSON: ":" behind the key must come here, not 1}$/],
+    ['a value that lacks', '{"a": [1,]x}', [1, 10], /no JSON: a value must come here, not \]x}$/],
+    ['a text without its end', '{"a": "x', [1, 7], /no JSON: text up to a closing quote must come here/],
+    ['a comment in JSON', '[{"a": 1} // why\n]', [1, 11], /no JSON: .* not \/\/ why$/],
+    ['two objects of JSON', '{"a":1}{"b":2}', [1, 8], /no JSON: nothing more must come here/],
+    ['control characters in JSON', '{"a": 1 \u001b[2J}', [1, 9], /not \\u001b\[2J}$/],
+    ['an open bracket in YAML', 'metadata: {name: a\nspec: b\n', [2, 1], /^a closing bracket is missing$/],
+    ['a comma that lacks in YAML', 'a: {b: 1 c: 2}', [1, 8], /^a comma or a closing bracket is missing$/],
+    ['two keys in one line', 'a: b: c', [1, 4], /^a second key in one line$/],
+    ['an open quote', 'kind: "x', [1, 9], /^a quote is not closed$/],
+    ['a value of another type', 'a: !!binary aGk=', [1, 13], /^the tag !!binary is not read$/],
+    ['a date', 'a: !!timestamp 2020-01-01', [1, 16], /^the tag !!timestamp is not read$/],
+    ['a set', 'a: !!set {b}', [1, 10], /^the tag !!set is not read$/],
+    ['a tag of its own', 'a: !secret {b: c}', [1, 12], /^the tag !secret is not read$/],
+    [
+      'a tag behind an alias',
+      'a: &x !!js/function y\nb: *x',
+      [1, 21],
+      /^the tag !!js\/function is not read$/,
+    ],
+  ]),
   {
     name: 'a tab as indentation',
     text: 'spec:\n\ta: 1',
     at: [2, 1],
     field: '',
     code: 'SYNTAX',
-    reason: /[Tt]ab/,
+    reason: /^a tab indents the line$/,
+    hint: /by spaces/,
   },
   {
     name: 'a key twice',

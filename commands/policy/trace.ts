@@ -24,10 +24,11 @@ export default class PolicyTrace extends BaseCommand<typeof PolicyTrace> {
   static override description =
     'Both ends are judged: egress of the source and ingress of the destination. Labels that one identity carries stand for it; others are taken as they are. With --policy no agent is needed. Exits 0 when the traffic is allowed, 1 when it is denied.';
   static override usage =
-    'policy trace --src LABEL | --src-... --dst LABEL | --dst-... [--dport PORT] [--http REQUEST | --dns NAME] [flags]';
+    'policy trace --src LABEL | --src-... --dst LABEL | --dst-... [--dport PORT] [--http REQUEST | --dns NAME | --server-name NAME] [flags]';
   static override examples = [
     '<%= config.bin %> policy trace --src class=xwing --dst class=deathstar --dport 80',
     "<%= config.bin %> policy trace --src-endpoint 12 --dst-k8s-pod default/deathstar --dport 80/tcp --http 'PUT /v1/exhaust-port'",
+    '<%= config.bin %> policy trace -s app=web --dst-fqdn api.example.org --dport 443 --server-name api.example.org',
     '<%= config.bin %> policy trace --policy rule1.yaml --src k8s:app=web --dst-ip 10.0.0.7 --dport icmp/8',
   ];
   static override flags = {
@@ -59,6 +60,11 @@ export default class PolicyTrace extends BaseCommand<typeof PolicyTrace> {
       dependsOn: ['http'],
     }),
     dns: Flags.string({ description: 'a name that is asked for', helpValue: 'NAME' }),
+    'server-name': Flags.string({
+      description: 'the server that TLS asks for (SNI)',
+      helpValue: 'NAME',
+      exclusive: ['http', 'dns'],
+    }),
     policy: Flags.string({
       description: 'trace these files instead of the rules of the agent, without an agent',
       helpValue: 'FILE|FOLDER|-',
@@ -75,7 +81,12 @@ export default class PolicyTrace extends BaseCommand<typeof PolicyTrace> {
   async run(): Promise<void> {
     const { flags } = this;
     const l4 = parseTraceL4(flags.dport);
-    const requestAllowed = traceRequest({ http: flags.http, headers: flags.header ?? [], dns: flags.dns });
+    const requestAllowed = traceRequest({
+      http: flags.http,
+      headers: flags.header ?? [],
+      dns: flags.dns,
+      serverName: flags['server-name'],
+    });
     const { l4Text, tracePolicy } = await import('../../src/policy/index.ts');
     const { rulesOfAgent, rulesOfTexts, settingsOf, withNamespace } = await import(
       '../support/trace-rules.ts'
@@ -88,7 +99,8 @@ export default class PolicyTrace extends BaseCommand<typeof PolicyTrace> {
     const settings = await settingsOf(agent);
     const named = (party: TraceParty): TraceParty => withNamespace(party, { rules, notes, ...flags });
     const query: TraceQuery = { source: named(source), destination: named(destination), l4 };
-    const result = tracePolicy(rules, query, { ...settings, inventory, requestAllowed });
+    const speaksTls = flags['server-name'] !== undefined;
+    const result = tracePolicy(rules, query, { ...settings, inventory, requestAllowed, speaksTls });
     if (result.verdict === 'denied') this.exitWith(ExitCode.finding);
     await this.#show(query, result, { notes, traffic: l4Text(l4) });
   }
@@ -127,11 +139,12 @@ export default class PolicyTrace extends BaseCommand<typeof PolicyTrace> {
     extra: { readonly notes: readonly string[]; readonly traffic: string },
   ): Promise<void> {
     const { traceView } = await import('../../src/policy/index.ts');
-    const { http, dns } = this.flags;
+    const { http, dns, 'server-name': serverName } = this.flags;
+    const named = dns === undefined ? undefined : `for the name ${dns}`;
     const view = {
       from: source.title,
       to: destination.title,
-      request: http ?? (dns === undefined ? undefined : `for the name ${dns}`),
+      request: http ?? named ?? (serverName === undefined ? undefined : `TLS to ${serverName}`),
       ...traceView(result),
       ...extra,
     };

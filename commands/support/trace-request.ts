@@ -1,8 +1,10 @@
 import { UsageError } from '../../src/base/errors.ts';
 import { compileDnsPattern, foldDnsName } from '../../src/model/dns-pattern.ts';
+import { serverNameMatcher } from '../../src/model/server-name.ts';
 import type { TraceL7 } from '../../src/policy/index.ts';
 import { readTarget } from '../../src/proxy/http/path.ts';
 import { HttpRuleSet, type JudgedRequest } from '../../src/proxy/http/rule-set.ts';
+import { isServerName } from '../../src/proxy/tls/client-hello.ts';
 
 export interface RequestWords {
   /** `PUT /v1/x`, or with `http://host/v1/x`. */
@@ -10,6 +12,8 @@ export interface RequestWords {
   /** `Name: value` each. */
   readonly headers: readonly string[];
   readonly dns: string | undefined;
+  /** That TLS asks for. */
+  readonly serverName: string | undefined;
 }
 
 const refuse = (message: string, hint: string): UsageError =>
@@ -49,13 +53,24 @@ function readRequest(text: string, headers: ReadonlyMap<string, string>): Judged
   return { method, hostText: host, understood, joined: (lower) => all.get(lower) };
 }
 
+function serverNameJudge(name: string): (l7: TraceL7) => boolean {
+  if (!isServerName(name))
+    throw refuse(
+      `the proxy resets TLS to ${JSON.stringify(name)}, whatever the rules say: it is no host name`,
+      'write it as clients do: letters, digits, -, _ and dots between them',
+    );
+  const lower = foldDnsName(name);
+  return (l7) => l7.kind === 'tls' && l7.rules.some((pattern) => serverNameMatcher(pattern)(lower));
+}
+
 /**
  * The judge of the request that a user describes, the proxy's own; undefined when none is described. Rules of another
  * protocol never allow it.
  * @throws UsageError TRACE_REQUEST
  */
 export function traceRequest(words: RequestWords): ((l7: TraceL7) => boolean) | undefined {
-  const { http, headers, dns } = words;
+  const { http, headers, dns, serverName } = words;
+  if (serverName !== undefined) return serverNameJudge(serverName);
   if (http !== undefined) {
     const request = readRequest(http, readHeaders(headers));
     return (l7) => {

@@ -36,6 +36,8 @@ export interface TraceOptions extends PeerContext {
   readonly clusterPorts?: readonly NamedPort[] | undefined;
   /** Whether L7 rules allow the request that is traced; undefined: none is. */
   readonly requestAllowed?: ((l7: TraceL7) => boolean) | undefined;
+  /** Whether the request is a connection by TLS, which nothing but names of servers lets pass. */
+  readonly speaksTls?: boolean | undefined;
 }
 
 export interface TraceQuery {
@@ -178,11 +180,21 @@ const hasMatch =
   ({ items }: TracedRule): boolean =>
     items.some((item) => item.matches && item.effect === effect);
 
-function decideAllowed(rules: readonly TracedRule[], openByDefault: boolean): Decision {
+function decideAllowed(
+  rules: readonly TracedRule[],
+  { openByDefault, speaksTls }: { readonly openByDefault: boolean; readonly speaksTls: boolean },
+): Decision {
   const by = hasMatch('allow');
   const allows = matching(rules, 'allow');
   if (allows.every(({ l7 }) => l7.length === 0))
     return { verdict: 'allowed', reason: 'a rule allows it', by };
+  const parser = allows.flatMap(({ l7 }) => l7).find(({ kind }) => kind !== 'tls');
+  if (speaksTls && parser !== undefined)
+    return {
+      verdict: 'denied',
+      reason: `connections there are of ${parser.kind}: the proxy refuses TLS`,
+      by,
+    };
   if (openByDefault || allows.some(({ requestAllowed }) => requestAllowed === true)) {
     return { verdict: 'redirected', reason: 'through the proxy, which lets the request pass', by };
   }
@@ -205,7 +217,8 @@ function decide(rules: readonly TracedRule[], enforced: boolean, judged: Judgeme
     const reason = 'the peer does not meet what a rule requires';
     return { verdict: 'denied', reason, by: (rule) => rule.requires !== undefined };
   }
-  if (matching(rules, 'allow').length > 0) return decideAllowed(rules, !enforced);
+  if (matching(rules, 'allow').length > 0)
+    return decideAllowed(rules, { openByDefault: !enforced, speaksTls: options.speaksTls === true });
   if (direction === 'ingress' && isReserved(peer, 'host') && options.allowLocalhost === 'always') {
     return { verdict: 'allowed', reason: "the node's own processes reach its endpoints", by: nobody };
   }

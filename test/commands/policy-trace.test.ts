@@ -160,6 +160,34 @@ describe('policy trace of files', () => {
     assert.match(tricky.stderr, /the proxy answers 400/);
   });
 
+  it('judges the server that TLS asks for as the proxy would', async () => {
+    const rules = join(folder, 'names.yaml');
+    writeFileSync(
+      rules,
+      RULES.replace(/rules: .*\n/, 'serverNames: [api.example.org, "*.example.net"]\n').replace(
+        '"80"',
+        '"443"',
+      ),
+    );
+    const https = `--policy ${rules} -s org=empire -d class=deathstar --dport 443`;
+    for (const name of ['api.example.org', 'API.Example.org', 'www.example.net']) {
+      const { stdout, code } = await trace(https, ['--server-name', name]);
+      assert.equal(code, 0, stdout);
+      assert.ok(stdout.includes(`\nRequest TLS to ${name}\n`), stdout);
+      assert.match(stdout, /the request matches one of:\n {10}tls: server api\.example\.org\n/);
+    }
+    for (const name of ['example.net', 'a.b.example.net', 'api.example.org.evil.net']) {
+      const { stdout, code } = await trace(https, ['--server-name', name]);
+      assert.equal(code, 1, stdout);
+      assert.match(stdout, /the request matches none of:/);
+    }
+    const http = await trace(https, ['--http', 'GET /']);
+    assert.equal(http.code, 1, 'no TLS at all');
+    const web = await trace(`--policy ${file} ${SHIPS}`, ['--server-name', 'api.example.org']);
+    assert.equal(web.code, 1);
+    assert.match(web.stdout, /connections there are of http: the proxy refuses TLS/);
+  });
+
   it('exits 1 and says what the peer lacks, or which port it is for', async () => {
     const other = await trace(`--policy ${file} -s org=alliance -d class=deathstar --dport 80`);
     assert.equal(other.code, 1);
@@ -200,6 +228,8 @@ describe('policy trace of files', () => {
     '--src-ip 1.2.3 -d a=b': /is not an IP address/,
     '-s nonsense:a=b -d a=b': /unknown label source/,
     '-s a=b -d a=b --http GET': /is no request/,
+    '-s a=b -d a=b --server-name a.b.': /the proxy resets TLS to "a\.b\."/,
+    '-s a=b -d a=b --server-name a.b --dns a.b': /--server-name/,
   };
   for (const [words, message] of Object.entries(WRONG)) {
     it(`refuses ${words} with 2`, async () => {

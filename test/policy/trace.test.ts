@@ -273,4 +273,19 @@ describe('tracePolicy with requests', () => {
     const open = { ingress: [withL7(HTTP)], enableDefaultDeny: { ingress: false } };
     assert.equal(trace([open], asked(false)).verdict, 'redirected');
   });
+
+  it('lets TLS pass by names of servers alone, and by none of them where another parser judges', () => {
+    const names = withL7({ kind: 'tls', rules: ['a.b'] });
+    const tls = (is: boolean) => ({
+      options: { requestAllowed: ({ kind }: L7Rules) => is && kind === 'tls', speaksTls: true },
+    });
+    assert.equal(trace([{ ingress: [names] }], tls(true)).verdict, 'redirected');
+    assert.equal(trace([{ ingress: [names] }], tls(false)).verdict, 'denied');
+    assert.equal(trace([{ ingress: [names, tcp(80)] }], tls(false)).verdict, 'redirected');
+    for (const beside of [[names], [tcp(80)], []]) {
+      const { verdict, ingress } = trace([{ ingress: [withL7(HTTP), ...beside] }], tls(true));
+      assert.equal(verdict, 'denied');
+      assert.match(ingress.reason, /connections there are of http: the proxy refuses TLS/);
+    }
+  });
 });

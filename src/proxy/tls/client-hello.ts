@@ -19,6 +19,11 @@ const U16_MAX = 0xffff;
 const NAME = /^[-A-Za-z0-9_]{1,63}(?:\.[-A-Za-z0-9_]{1,63})*$/;
 const LONGEST_NAME = 253;
 
+/** Whether a hello may ask for the name; another one is refused. */
+export function isServerName(name: string): boolean {
+  return name.length <= LONGEST_NAME && NAME.test(name);
+}
+
 /** What the first bytes of a connection turned out to be. */
 export type HelloReading =
   | { readonly kind: 'more' }
@@ -38,7 +43,7 @@ function readServerName(data: Buffer): string {
   if (type !== HOST_NAME) throw new ShapeError(`a server name of type ${type}`);
   const name = list.vector(2, { least: 1, most: U16_MAX }, 'server name').toString('latin1');
   if (!list.atEnd) throw new ShapeError('more than one server name');
-  if (name.length > LONGEST_NAME || !NAME.test(name)) throw new ShapeError('the server name is no host name');
+  if (!isServerName(name)) throw new ShapeError('the server name is no host name');
   return foldDnsName(name);
 }
 

@@ -121,8 +121,7 @@ export class HostPolicyPart {
   async #run(): Promise<void> {
     const { order, revision, mode, lost } = this.#deps.policy;
     const { sequence } = order;
-    // Rules that are lost select nobody, and take nothing off.
-    if (lost !== undefined) return;
+    if (lost !== undefined) return this.#showHeld(sequence);
     this.#seen = `${revision} ${mode}`;
     try {
       await (this.#isSelected() ? this.#enforce() : this.#release());
@@ -132,6 +131,18 @@ export class HostPolicyPart {
       order.failed(HOST_ENDPOINT_ID, sequence);
       throw error;
     }
+  }
+
+  /** Rules that are lost select nobody, and take nothing off: what an earlier agent left stays, and is shown. */
+  async #showHeld(sequence: number): Promise<void> {
+    const held = await this.#deps.datapath.readHostPolicy();
+    if (held === undefined) return;
+    const isNew = this.#endpoint === undefined;
+    const endpoint = isNew ? this.#begin() : this.#endpoint;
+    if (endpoint === undefined) return;
+    endpoint.kernelState = held.state;
+    if (isNew) this.#failed('the rules are lost: the policy in the datapath stays until rules are imported');
+    this.#deps.policy.order.written(HOST_ENDPOINT_ID, sequence);
   }
 
   #failed(text: string): void {

@@ -131,6 +131,43 @@ describe('the policy of the node itself', () => {
     await until('the new policy', () => ports().join() === '2222');
   });
 
+  it('is shown, and stays, while the rules are lost', async () => {
+    await node.start();
+    await node.client.putPolicy(hostRule('a'));
+    await active();
+    await node.stop();
+    node.corruptRules();
+    const before = node.kernel.calls.length;
+    await node.start();
+    await until('it is shown', async () =>
+      (await node.client.endpoints()).some(({ id }) => `${id}` === HOST),
+    );
+    const { status } = await node.client.endpoint(HOST);
+    assert.equal(status?.state, 'not-ready');
+    assert.match(JSON.stringify(status.log), /the rules are lost: the policy in the datapath stays/);
+    assert.equal(status.health?.overallHealth, 'Failure');
+    assert.deepEqual(
+      node.kernel.calls.slice(before).filter((call) => call.startsWith('host')),
+      [],
+    );
+    await node.client.putPolicy(hostRule('a', '2222'));
+    await until('it is ready', async () => (await node.client.endpoint(HOST)).status?.state === 'ready');
+    assert.ok([...(node.kernel.host?.state.values() ?? [])].some(({ key }) => key.port === 2222));
+    await node.client.deletePolicy([]);
+    await off();
+  });
+
+  it('is not shown while the rules are lost where nothing of it is in force', async () => {
+    await node.start();
+    await node.client.putPolicy(hostRule('b'));
+    await node.stop();
+    node.corruptRules();
+    await node.start();
+    assert.match(node.agent.policy.lost ?? '', /set aside/);
+    assert.deepEqual(await node.client.endpoints(), []);
+    assert.equal(node.kernel.host, undefined);
+  });
+
   it('is nobody else: no endpoint can have its number', async () => {
     await node.start();
     await assert.rejects(node.client.putEndpoint(HOST, request(node, [])), /is not from 1 to 65534/);

@@ -20,6 +20,8 @@ describe('a request target', () => {
     '/a?',
     '/%E2%82%AC',
     '/a%20b',
+    '/a.%20/b',
+    '/%20a/..b',
     '/{a}|"<>^`',
     '/100%25',
   ];
@@ -76,6 +78,7 @@ describe('a request target', () => {
       '%c0',
       '%ae',
       '%00',
+      '%20',
     );
     fc.assert(
       fc.property(fc.array(piece, { maxLength: 12 }), (pieces) => {
@@ -88,6 +91,8 @@ describe('a request target', () => {
             const url = new URL(`http://h${seen}`);
             assert.equal(url.pathname, seen, 'a URL parser changes nothing');
             seen = decodeURIComponent(seen.replace(/%(?![0-9A-Fa-f]{2})/g, '%25'));
+            const trimmed = seen.replace(/(?<=\/)[. ]+(?=\/|$)/g, (name) => name.replaceAll(' ', ''));
+            assert.ok(!/\/\.{1,2}(?:\/|$)/.test(trimmed), `${seen} is not seen otherwise by who trims names`);
             assert.ok(
               !/(?:^|\/)\.{1,2}(?:\/|$)/.test(seen) && !/[\\\0]/.test(seen) && !/\/\//.test(seen),
               seen,

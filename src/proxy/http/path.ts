@@ -10,6 +10,7 @@ import { CHARS, hexValue, PLAIN } from './chars.ts';
  * | `.` or `..` segment, also percent-encoded     | 400                                                              |
  * | empty segment (`//`), also of parameters only | 400                                                              |
  * | `.` or `..` with parameters (`..;x`)          | 400                                                              |
+ * | dots and encoded blanks (`..%20`, `...%20.`)  | 400: who trims names sees `..`                                   |
  * | `;x` parameters, also with `%3B`              | must be allowed both with and without them                       |
  * | `\`, `%5C`, `%2F`                             | 400                                                              |
  * | control characters, also encoded; `%7F`       | 400                                                              |
@@ -174,12 +175,16 @@ function utf8Length(raw: string, p: number): number {
 
 const PARAMETERS = /(?:;|%3B).*$/;
 
+/** File systems and servers that trim names make nothing, `.` or `..` of such. */
+const TRIMMED_AWAY = /^(?:\.|%20)*%20(?:\.|%20)*$/;
+
 function segmentsProblem(path: string): string | undefined {
   const segments = path.slice(1).split('/');
   for (const [i, segment] of segments.entries()) {
     if (segment === '' && i < segments.length - 1) return 'empty segment in the path';
     const name = segment.replace(PARAMETERS, '');
     if (name === '.' || name === '..') return 'dot segment in the path';
+    if (TRIMMED_AWAY.test(name)) return 'segment of dots and blanks in the path';
     if (name === '' && segment !== '') return 'segment of parameters only';
   }
   return undefined;

@@ -81,9 +81,9 @@ export class Mesh {
   follow(view: NodeView, watched: readonly string[]): void {
     this.#self = view.self ?? '';
     this.#directory.update(
-      view.nodes.map(({ name, zone, targets }) => {
+      view.nodes.map(({ name, targets }) => {
         const own = targets.filter(({ kind }) => kind === 'node');
-        return { name, zone, addresses: own.map(({ address }) => address) };
+        return { name, addresses: own.map(({ address }) => address) };
       }),
     );
     if (view.self === undefined) return;

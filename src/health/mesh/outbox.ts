@@ -1,12 +1,15 @@
 import { CELL_WIDTH, type RowPatch } from './row-store.ts';
 
 interface Pending {
-  patch: Omit<RowPatch, 'cells' | 'notes'>;
+  patch: Omit<RowPatch, 'cells'>;
   /** By peer. */
   readonly cells: Map<number, readonly number[]>;
 }
 
-/** News that wait to be pushed, what belongs together put together. Bounded: what has no room comes by pull. */
+/**
+ * News that wait to be pushed, what belongs together put together. Bounded: what has no room comes by pull. What does not
+ * go on whole claims no versions: who gets it asks for the rest.
+ */
 export class Outbox {
   readonly #bySlot = new Map<number, Pending>();
   #cells = 0;
@@ -17,7 +20,8 @@ export class Outbox {
 
   /** @param cells of the patch, those that are to go on */
   add(patch: RowPatch, cells: readonly number[]): void {
-    const pending = this.#pendingOf(patch);
+    const isWhole = cells.length === patch.cells.length;
+    const pending = this.#pendingOf(isWhole ? patch : { ...patch, base: patch.version });
     if (pending === undefined) return;
     for (let i = 0; i < cells.length; i += CELL_WIDTH) {
       const peer = cells[i] as number;
@@ -29,8 +33,8 @@ export class Outbox {
   }
 
   /** What is there of that row, with the versions that both span; undefined: the patch is of an older incarnation. */
-  #pendingOf({ slot, incarnation, base, version, atMs }: RowPatch): Pending | undefined {
-    const fresh = { slot, incarnation, base, version, atMs };
+  #pendingOf({ slot, incarnation, base, version, atMs, notes }: RowPatch): Pending | undefined {
+    const fresh = { slot, incarnation, base, version, atMs, notes };
     const pending = this.#bySlot.get(slot);
     if (pending === undefined || pending.patch.incarnation < incarnation) {
       this.#cells -= pending?.cells.size ?? 0;
@@ -43,7 +47,7 @@ export class Outbox {
     const [older, newer] = patch.version <= version ? [patch, fresh] : [fresh, patch];
     // Only what joins without a gap may claim the earlier base.
     const joined = newer.base <= older.version ? Math.min(older.base, newer.base) : newer.base;
-    pending.patch = { ...newer, base: joined };
+    pending.patch = { ...newer, base: joined, notes: newerNotes(patch.notes, notes) };
     return pending;
   }
 
@@ -61,10 +65,14 @@ export class Outbox {
   /** Empties it. */
   take(): RowPatch[] {
     const patches = [...this.#bySlot.values()].map(({ patch, cells }): RowPatch => {
-      return { ...patch, cells: [...cells.values()].flat(), notes: undefined };
+      return { ...patch, cells: [...cells.values()].flat() };
     });
     this.#bySlot.clear();
     this.#cells = 0;
     return patches;
   }
+}
+
+function newerNotes(a: RowPatch['notes'], b: RowPatch['notes']): RowPatch['notes'] {
+  return a !== undefined && (b === undefined || a.version > b.version) ? a : b;
 }

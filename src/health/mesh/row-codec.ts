@@ -133,7 +133,7 @@ function readPatch(directory: NodeDirectory, reader: ByteReader, found: Found): 
   const incarnation = reader.u48();
   const base = reader.varint();
   const version = reader.varint();
-  if (version === 0 || base >= version) {
+  if (version === 0 || base > version) {
     throw new RowFormatError(`a row of another node goes from version ${base} to ${version}`);
   }
   const atMs = reader.u48();

@@ -79,7 +79,7 @@ describe('messages of rows', () => {
   it('are refused when a cell is newer than its row, a version falls, or a note is none', () => {
     const bad = [
       patch({ cells: [1, 10, 0, 0, 0, 0, 0] }),
-      patch({ base: 9 }),
+      patch({ base: 10 }),
       patch({ version: 0, base: 0, cells: [] }),
       patch({ cells: [1, 7, 0, 0, 0, 65_536, 0] }),
       patch({ notes: { version: 10, notes: [] } }),
@@ -136,6 +136,29 @@ describe('the outbox', () => {
     const [apart] = outbox.take();
     assert.deepEqual([apart?.base, apart?.version, apart?.cells], [8, 9, cell(1, 9)]);
     assert.deepEqual([outbox.cells, outbox.take()], [0, []]);
+  });
+
+  it('claims no versions of a patch of which only a part goes on', () => {
+    const outbox = new Outbox();
+    const cells = [...cell(1, 4), ...cell(2, 4)];
+    outbox.add(patch({ base: 3, version: 4, cells }), cell(1, 4));
+    const [part] = outbox.take();
+    assert.deepEqual([part?.base, part?.version, part?.cells], [4, 4, cell(1, 4)]);
+    outbox.add(patch({ base: 3, version: 4, cells }), cell(1, 4));
+    outbox.add(patch({ base: 3, version: 4, cells }), cells);
+    assert.deepEqual(outbox.take(), [patch({ base: 3, version: 4, cells })]);
+  });
+
+  it('carries the newest notes, whichever patch they came with', () => {
+    const notes = (version: number): RowPatch['notes'] => ({ version, notes: [{ ...note, sinceMs: version }] });
+    const outbox = new Outbox();
+    outbox.add(patch({ base: 3, version: 4, notes: notes(4) }), cell(1, 4));
+    outbox.add(patch({ base: 4, version: 5 }), cell(1, 5));
+    assert.deepEqual(outbox.take()[0]?.notes, notes(4));
+    outbox.add(patch({ base: 5, version: 6, notes: notes(6) }), cell(1, 6));
+    outbox.add(patch({ base: 4, version: 5, notes: notes(5) }), cell(1, 5));
+    const [joined] = outbox.take();
+    assert.deepEqual([joined?.base, joined?.version, joined?.notes], [4, 6, notes(6)]);
   });
 
   it('keeps the newest incarnation, and nothing of nodes that left', () => {

@@ -1,5 +1,5 @@
 import { request } from 'node:http';
-import { isIPv6 } from 'node:net';
+import { isIPv6, type Socket } from 'node:net';
 import type { ResponderRoute } from '../../../probes/responder/index.ts';
 import type { LossFinder } from './loss-finder.ts';
 import {
@@ -22,11 +22,13 @@ export interface PeerQuestionOptions {
   /** Host order, of the other nodes' responders. */
   readonly port: number;
   readonly sources?: readonly string[] | undefined;
+  /** Connects otherwise than from this process's network namespace: many nodes in one process. */
+  readonly connect?: ((address: string, port: number) => Socket) | undefined;
 }
 
 /** Asks a node what it saw of a path. Undefined: it does not answer in time, or does not know the question. */
 export function askPeer(
-  { port, sources = [] }: PeerQuestionOptions,
+  { port, sources = [], connect }: PeerQuestionOptions,
   address: string,
   path: PathId,
 ): Promise<Sightings | undefined> {
@@ -34,9 +36,10 @@ export function askPeer(
   const body = encodeQuestion(path);
   return new Promise((resolve) => {
     const outgoing = request({
-      ...{ host: address, port, path: WAYPOINTS_PATH, method: 'POST', agent: false },
+      ...{ host: address, port, path: WAYPOINTS_PATH, method: 'POST' },
       headers: { 'content-length': body.length, connection: 'close' },
       ...(localAddress !== undefined && { localAddress }),
+      ...(connect === undefined ? { agent: false } : { createConnection: () => connect(address, port) }),
     });
     const timer = setTimeout(() => outgoing.destroy(), TIMEOUT_MS);
     // A peer that cannot be asked is an answer, too.

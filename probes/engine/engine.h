@@ -14,17 +14,19 @@
 #include <stdint.h>
 
 #include "../../bpf/lib/probe_structs.h"
+#include "../common/clock.h"
+#include "../common/message.h"
+#include "../common/packet.h"
+#include "../common/socket.h"
 
 #define ENGINE_BATCH	   128 /* messages a system call */
 #define ENGINE_ORIGINS_MAX 16
 #define ENGINE_FLOWS_MAX   64
 #define ENGINE_PACKET_MAX  9000u /* bytes of IP */
-#define ENGINE_KEY_BYTES   16
 #define ENGINE_EVENTS_MAX  65536u
 #define WHEEL_SLOTS	   1024u
 #define NONE		   0xffffffffu
 #define NS_PER_MS	   1000000ull
-#define NS_PER_SECOND	   1000000000ull
 
 enum engine_mode { MODE_BPF, MODE_RAW, MODE_DATAGRAM };
 enum engine_responder { RESPONDER_ICMP, RESPONDER_ECHO };
@@ -228,13 +230,10 @@ struct engine {
 };
 
 /* engine_clock.c */
-uint64_t engine_now_ns(void);
-int64_t engine_clock_offset_ns(uint64_t *width_ns);
 bool engine_check_clock(struct engine *engine);
 
 /* engine_cookie.c */
 uint64_t engine_nonce(const struct engine *engine, uint32_t path, uint32_t sequence, const uint8_t *address);
-uint16_t engine_checksum(const uint8_t *bytes, uint32_t length);
 uint32_t engine_packet_least(int family);
 struct packet_plan {
 	uint32_t path;
@@ -260,8 +259,6 @@ struct socket_request {
 int engine_open_sockets(struct engine *engine, const struct socket_request *request);
 void engine_close_sockets(struct engine *engine);
 int engine_reset_stamps(struct engine_socket *sock);
-int engine_take_error(struct engine_socket *sock);
-uint32_t engine_read_drops(const struct engine_socket *sock);
 
 /* engine_record.c */
 struct engine_answer {
@@ -312,7 +309,7 @@ void engine_begin_burst(struct engine *engine, uint32_t path, uint32_t count, ui
 
 /* engine_thread.c; called on JavaScript's thread, but for the event */
 int engine_create(struct engine *engine, const int32_t options[OPTION_COUNT],
-		  const uint8_t key[ENGINE_KEY_BYTES]);
+		  const uint8_t key[PROBE_KEY_BYTES]);
 int engine_start(struct engine *engine);
 void engine_stop(struct engine *engine);
 void engine_destroy(struct engine *engine);

@@ -24,7 +24,7 @@ int engine_pace_init(struct engine *engine)
 		engine->paths[i].next = engine->paths[i].slot = NONE;
 	for (uint32_t i = 0; i < WHEEL_SLOTS; i++)
 		engine->wheel[i] = NONE;
-	engine->tokens_ns = engine_now_ns();
+	engine->tokens_ns = probe_now_ns();
 	engine->wheel_turn = engine->tokens_ns / engine->turn_ns;
 	return 0;
 }
@@ -244,7 +244,7 @@ static void send_pending(struct engine *engine, uint64_t now_ns)
 			engine_flush(engine);
 			engine_drain(engine);
 			since_drain = 0;
-			now_ns = engine_now_ns();
+			now_ns = probe_now_ns();
 		}
 	}
 	engine_flush(engine);

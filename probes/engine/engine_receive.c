@@ -4,17 +4,13 @@
 
 #include <errno.h>
 #include <linux/errqueue.h>
-#include <linux/net_tstamp.h>
-#include <netinet/ip.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/uio.h>
-#include <time.h>
 
 #define SLOT_BYTES    512 /* of a message; a longer one is cut, its cookie stands in front */
 #define CONTROL_BYTES 256
-#define IP_TTL_OFFSET 8 /* RFC 791 §3.1 */
 #define READY_MAX     64
 #define ROUNDS_MAX    64 /* batches of one socket before the others get their turn */
 
@@ -59,40 +55,20 @@ static int read_batch(struct engine_socket *sock, struct receive_batch *batch, i
 /* Who sent a packet; of an error, where the quoted packet went. 16 bytes, or false. */
 static bool peer_address(const struct msghdr *header, int family, uint8_t *address)
 {
-	const struct sockaddr_in6 *v6 = header->msg_name;
-	const struct sockaddr_in *v4 = header->msg_name;
+	const void *peer = probe_peer(header, family);
 
 	memset(address, 0, 16);
-	if (family == 4 && header->msg_namelen >= sizeof(*v4) && v4->sin_family == AF_INET)
-		memcpy(address, &v4->sin_addr, 4);
-	else if (family == 6 && header->msg_namelen >= sizeof(*v6) && v6->sin6_family == AF_INET6)
-		memcpy(address, &v6->sin6_addr, 16);
-	else
-		return false;
-	return true;
+	if (peer)
+		memcpy(address, peer, family == 4 ? 4 : 16);
+	return peer != NULL;
 }
 
 /* The kernel's software stamp among the control messages, as monotonic time; 0: none. */
 static uint64_t stamp_of(const struct engine *engine, struct cmsghdr *control)
 {
-	struct timespec stamp;
+	int64_t real_ns = probe_stamp_ns(control);
 
-	if (control->cmsg_level != SOL_SOCKET || control->cmsg_type != SCM_TIMESTAMPING)
-		return 0;
-	memcpy(&stamp, CMSG_DATA(control), sizeof(stamp));
-	if (stamp.tv_sec == 0 && stamp.tv_nsec == 0)
-		return 0;
-	return (uint64_t)((int64_t)stamp.tv_sec * 1000000000ll + stamp.tv_nsec - engine->clock_offset_ns);
-}
-
-static uint32_t hop_limit_of(struct cmsghdr *control)
-{
-	int value = 0;
-
-	if ((control->cmsg_level == IPPROTO_IP && control->cmsg_type == IP_TTL) ||
-	    (control->cmsg_level == IPPROTO_IPV6 && control->cmsg_type == IPV6_HOPLIMIT))
-		memcpy(&value, CMSG_DATA(control), sizeof(value));
-	return (uint32_t)value;
+	return real_ns ? (uint64_t)(real_ns - engine->clock_offset_ns) : 0;
 }
 
 /* Cuts `length` bytes off the front, as far as there are. */
@@ -121,17 +97,18 @@ static void read_answer(struct engine *engine, const struct engine_socket *sock,
 		uint64_t stamp = stamp_of(engine, control);
 
 		answer.received_ns = stamp ? stamp : answer.received_ns;
-		if (hop_limit_of(control))
-			answer.hop_limit = hop_limit_of(control);
+		if (probe_hop_limit(control))
+			answer.hop_limit = probe_hop_limit(control);
 	}
 	if (sock->kind == SOCKET_ICMP && sock->raw && sock->family == 4) {
 		uint32_t ip_bytes = answer.length ? (answer.cookie[0] & 0xfu) * 4u : 0;
 
-		answer.hop_limit = answer.length > IP_TTL_OFFSET ? answer.cookie[IP_TTL_OFFSET] : 0;
+		answer.hop_limit =
+			answer.length > PROBE_IP_TTL_OFFSET ? answer.cookie[PROBE_IP_TTL_OFFSET] : 0;
 		skip(&answer, ip_bytes);
 		/* A raw IPv4 socket sees packets before the kernel has checked their sum; a cut one it cannot
 		 * check. */
-		if (!(header->msg_flags & MSG_TRUNC) && engine_checksum(answer.cookie, answer.length) != 0) {
+		if (!(header->msg_flags & MSG_TRUNC) && probe_checksum(answer.cookie, answer.length) != 0) {
 			engine_count(engine, SELF_CORRUPT, 1);
 			return;
 		}
@@ -167,8 +144,6 @@ static bool quoted_path(const struct engine *engine, const struct engine_socket 
 static void read_failure(struct engine *engine, const struct engine_socket *sock, struct mmsghdr *message,
 			 const struct sock_extended_err *error)
 {
-	const struct sockaddr_in6 *v6 = (const void *)SO_EE_OFFENDER(error);
-	const struct sockaddr_in *v4 = (const void *)SO_EE_OFFENDER(error);
 	struct engine_failure failure = {.error = error->ee_errno,
 					 .mtu = error->ee_errno == EMSGSIZE ? error->ee_info : 0};
 	uint32_t sequence;
@@ -177,13 +152,7 @@ static void read_failure(struct engine *engine, const struct engine_socket *sock
 		engine_count(engine, SELF_FOREIGN, 1);
 		return;
 	}
-	if (v4->sin_family == AF_INET) {
-		failure.offender_family = 4;
-		memcpy(failure.offender, &v4->sin_addr, 4);
-	} else if (v6->sin6_family == AF_INET6) {
-		failure.offender_family = 6;
-		memcpy(failure.offender, &v6->sin6_addr, 16);
-	}
+	failure.offender_family = probe_offender(error, failure.offender);
 	if (engine_claim(engine, failure.path, sequence))
 		engine_note_failure(engine, &failure);
 }
@@ -197,19 +166,17 @@ static void read_notice(struct engine *engine, struct engine_socket *sock, struc
 	uint32_t number = 0;
 
 	for (control = CMSG_FIRSTHDR(header); control; control = CMSG_NXTHDR(header, control)) {
-		struct sock_extended_err error;
+		const struct sock_extended_err *error = probe_error(control);
 		uint64_t found = stamp_of(engine, control);
 
 		stamp = found ? found : stamp;
-		if (!((control->cmsg_level == IPPROTO_IP && control->cmsg_type == IP_RECVERR) ||
-		      (control->cmsg_level == IPPROTO_IPV6 && control->cmsg_type == IPV6_RECVERR)))
+		if (!error)
 			continue;
-		memcpy(&error, CMSG_DATA(control), sizeof(error));
-		if (error.ee_origin == SO_EE_ORIGIN_TIMESTAMPING) {
+		if (error->ee_origin == SO_EE_ORIGIN_TIMESTAMPING) {
 			departed = true;
-			number = error.ee_data;
+			number = error->ee_data;
 		} else {
-			read_failure(engine, sock, message, (const void *)CMSG_DATA(control));
+			read_failure(engine, sock, message, error);
 		}
 	}
 	if (departed && stamp && sock->owners && sock->stamp_next - number <= STAMP_OWNERS)
@@ -254,7 +221,7 @@ static void drain_answers(struct engine *engine, struct engine_socket *sock)
 
 		/* A pending ICMP error refuses one read; the error itself lies in the error queue. */
 		if (got < 0 && got != -EAGAIN && got != -EINTR) {
-			engine_take_error(sock);
+			probe_take_error(sock->fd);
 			got = read_batch(sock, batch, 0);
 		}
 		if (got <= 0)
@@ -273,7 +240,7 @@ static void drain_answers(struct engine *engine, struct engine_socket *sock)
 
 static void note_drops(struct engine *engine, struct engine_socket *sock)
 {
-	uint32_t drops = engine_read_drops(sock);
+	uint32_t drops = probe_read_memory(sock->fd).drops;
 
 	engine_count(engine, SELF_OWN_DROPS, drops - sock->drops);
 	sock->drops = drops;

@@ -63,7 +63,7 @@ static void note_answer(struct engine *engine, const struct engine_answer *answe
 		return;
 	}
 	record->answered++;
-	record->answered_last_ns = answer->received_ns ? answer->received_ns : engine_now_ns();
+	record->answered_last_ns = answer->received_ns ? answer->received_ns : probe_now_ns();
 	record->hop_limit_last = answer->hop_limit;
 	if (timed)
 		note_round_trip(record, answer->received_ns - sent_ns);
@@ -138,7 +138,7 @@ static void tell_failure(struct engine *engine, const struct engine_failure *fai
 /* The probe was claimed by the caller: it is neither answered nor lost. */
 void engine_note_failure(struct engine *engine, const struct engine_failure *failure)
 {
-	uint64_t now_ns = engine_now_ns();
+	uint64_t now_ns = probe_now_ns();
 
 	engine->accounts[failure->path].failed++;
 	tell_failure(engine, failure, now_ns);

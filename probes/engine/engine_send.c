@@ -60,7 +60,7 @@ static bool pass_over(struct engine *engine, struct send_batch *batch, uint32_t 
 
 	/* An earlier probe's ICMP error refuses one send: once more before it is taken for this one's. */
 	if (!retried && refused(error)) {
-		engine_take_error(sock);
+		probe_take_error(sock->fd);
 		return false;
 	}
 	note_refused(engine, &batch->owners[from], error);
@@ -122,20 +122,14 @@ static uint32_t make_room(struct engine *engine, const struct packet_plan *plan)
 static void set_peer(struct send_batch *batch, uint32_t i, const struct path_state *path, bool raw)
 {
 	struct msghdr *header = &batch->messages[i].msg_hdr;
-	struct sockaddr_in6 *v6 = &batch->peers[i];
-	struct sockaddr_in *v4 = (struct sockaddr_in *)v6;
-	uint16_t port = path->responder == RESPONDER_ECHO && !raw ? htons(PROBE_PORT) : 0;
+	const struct socket_name name = {
+		.family = path->family,
+		.address = path->address,
+		.port = path->responder == RESPONDER_ECHO && !raw ? htons(PROBE_PORT) : 0,
+	};
 
-	header->msg_name = v6;
-	if (path->family == 4) {
-		*v4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = port};
-		memcpy(&v4->sin_addr, path->address, 4);
-		header->msg_namelen = sizeof(*v4);
-		return;
-	}
-	*v6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = port};
-	memcpy(&v6->sin6_addr, path->address, 16);
-	header->msg_namelen = sizeof(*v6);
+	header->msg_name = &batch->peers[i];
+	header->msg_namelen = probe_sockaddr(&batch->peers[i], &name);
 }
 
 /* The socket of the path's next probe, and its source port; NULL where the family has none. */

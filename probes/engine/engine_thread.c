@@ -42,19 +42,19 @@ static int make_flights(struct engine *engine)
 
 /* Takes memory and descriptors; sockets follow, then the start. Ends with engine_destroy in any case. */
 int engine_create(struct engine *engine, const int32_t options[OPTION_COUNT],
-		  const uint8_t key[ENGINE_KEY_BYTES])
+		  const uint8_t key[PROBE_KEY_BYTES])
 {
 	uint64_t width_ns;
 	int result;
 
 	memset(engine, 0, sizeof(*engine));
 	memcpy(engine->options, options, sizeof(engine->options));
-	memcpy(engine->key, key, ENGINE_KEY_BYTES);
+	memcpy(engine->key, key, PROBE_KEY_BYTES);
 	engine->timeout_ns = (uint64_t)options[OPTION_TIMEOUT_MS] * NS_PER_MS;
 	engine->turn_ns = (uint64_t)options[OPTION_TURN_MS] * NS_PER_MS;
 	engine->soft_ns = (uint64_t)options[OPTION_SOFT_TIMEOUT_MS] * NS_PER_MS;
 	engine->paths_max = (uint32_t)options[OPTION_PATHS_MAX];
-	engine->clock_offset_ns = engine_clock_offset_ns(&width_ns);
+	engine->clock_offset_ns = probe_clock_offset_ns(&width_ns);
 	pthread_mutex_init(&engine->mutex, NULL);
 	for (uint32_t i = 0; i < ENGINE_ORIGINS_MAX; i++) {
 		for (int family = 0; family < 2; family++) {
@@ -100,7 +100,7 @@ static void take_commands(struct engine *engine, uint64_t now_ns)
 static void sleep_until(struct engine *engine, uint64_t next_ns)
 {
 	struct pollfd wake = {.fd = engine->wake, .events = POLLIN};
-	uint64_t now_ns = engine_now_ns();
+	uint64_t now_ns = probe_now_ns();
 	uint64_t wait_ns = next_ns > now_ns ? next_ns - now_ns : 0;
 	struct timespec timeout = {.tv_sec = (time_t)(wait_ns / NS_PER_SECOND),
 				   .tv_nsec = (long)(wait_ns % NS_PER_SECOND)};
@@ -146,14 +146,14 @@ static void *run(void *argument)
 
 	prctl(PR_SET_NAME, "ciliate-prober");
 	while (!atomic_load(&engine->ending)) {
-		uint64_t now_ns = engine_now_ns();
+		uint64_t now_ns = probe_now_ns();
 
 		note_self(engine, planned_ns, now_ns);
 		take_commands(engine, now_ns);
 		engine_drain(engine);
-		engine_check_deadlines(engine, engine_now_ns());
-		engine_serve(engine, engine_now_ns());
-		planned_ns = engine_next_ns(engine, engine_now_ns());
+		engine_check_deadlines(engine, probe_now_ns());
+		engine_serve(engine, probe_now_ns());
+		planned_ns = engine_next_ns(engine, probe_now_ns());
 		/* Wake-ups cost: only what may soon be declared silent is kept to the ms. */
 		if (!engine->burst_count && !engine->suspects)
 			planned_ns = round_up(engine, planned_ns);

@@ -7,14 +7,13 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
-#include <pthread.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "../../bpf/lib/probe_structs.h"
+#include "../common/socket.h"
 
 #define LOOPBACK	       1 /* its index in every namespace */
 #define ANSWER_BYTES	       16384
@@ -24,12 +23,6 @@
 #ifndef RTM_F_FIB_MATCH
 #define RTM_F_FIB_MATCH 0x2000
 #endif
-
-struct opening {
-	struct routes *routes;
-	int netns_fd;
-	int result;
-};
 
 static int open_socket(uint32_t groups, bool blocking)
 {
@@ -46,8 +39,10 @@ static int open_socket(uint32_t groups, bool blocking)
 	return -errno;
 }
 
-static int open_both(struct routes *routes)
+static int open_both(void *data)
 {
+	struct routes *routes = data;
+
 	routes->ask = open_socket(0, true);
 	if (routes->ask < 0)
 		return routes->ask;
@@ -57,33 +52,15 @@ static int open_both(struct routes *routes)
 	return routes->listen < 0 ? routes->listen : 0;
 }
 
-static void *open_inside(void *argument)
-{
-	struct opening *opening = argument;
-
-	opening->result = setns(opening->netns_fd, CLONE_NEWNET) < 0 ? -errno : open_both(opening->routes);
-	return NULL;
-}
-
-/* A socket belongs to the namespace it was made in; only a thread of its own may enter another. */
 int routes_open(struct routes *routes, int netns_fd)
 {
-	struct opening opening = {routes, netns_fd, 0};
-	pthread_t thread;
-	int error;
+	int result;
 
 	*routes = (struct routes){.ask = -1, .listen = -1};
-	if (netns_fd < 0) {
-		opening.result = open_both(routes);
-	} else {
-		error = pthread_create(&thread, NULL, open_inside, &opening);
-		if (error)
-			return -error;
-		pthread_join(thread, NULL);
-	}
-	if (opening.result < 0)
+	result = probe_in_netns(netns_fd, open_both, routes);
+	if (result < 0)
 		routes_close(routes);
-	return opening.result;
+	return result;
 }
 
 /* May be called twice. */

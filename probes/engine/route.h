@@ -36,6 +36,7 @@ int routes_ask(struct routes *routes, const struct route_question *question,
 int routes_index(const struct routes *routes, const char *name);
 int routes_name(const struct routes *routes, uint32_t index, char *name);
 
-napi_status routes_define(napi_env env, napi_value exports);
+/* Adds the functions to the addon's exports; false with an exception when it cannot. */
+bool routes_define(napi_env env, napi_value exports);
 
 #endif

@@ -8,13 +8,17 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "../common/clock.h"
+#include "../common/message.h"
+#include "../common/packet.h"
+#include "../common/socket.h"
+
 /* Layouts and indices below are mirrored in constants.ts; test/probes/icmp-layout.test.ts compares them. */
 
 #define ICMP_BATCH_MAX	  64 /* messages a system call */
 #define ICMP_HEADER_BYTES 8
 #define ICMP_COOKIE_BYTES 24	      /* magic, path, sequence, zero, 64-bit MAC: all in network order */
 #define ICMP_MAGIC	  0x43694c31u /* "CiL1" */
-#define ICMP_KEY_BYTES	  16
 
 enum icmp_param {
 	PARAM_FAMILY,	      /* 4 or 6 */
@@ -102,16 +106,12 @@ struct icmp_socket {
 };
 
 /* icmp_socket.c: each returns 0 or more, or a negative errno. */
-int icmp_open(struct icmp_socket *sock, const int32_t params[PARAM_COUNT], const uint8_t key[ICMP_KEY_BYTES],
+int icmp_open(struct icmp_socket *sock, const int32_t params[PARAM_COUNT], const uint8_t key[PROBE_KEY_BYTES],
 	      const uint8_t *source);
 void icmp_close(struct icmp_socket *sock);
-int icmp_reset_stamps(struct icmp_socket *sock);
-int icmp_take_error(struct icmp_socket *sock);
 void icmp_read_counters(struct icmp_socket *sock, double counters[COUNTER_COUNT]);
 
 /* icmp_clock.c */
-uint64_t icmp_monotonic_ns(void);
-int64_t icmp_clock_offset_ns(void);
 bool icmp_check_clock(struct icmp_socket *sock);
 
 /* icmp_packet.c */

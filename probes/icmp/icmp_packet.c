@@ -9,60 +9,8 @@
 #include <arpa/inet.h>
 #include <string.h>
 
-#define ECHO_REQUEST_V4 8
-#define ECHO_REPLY_V4	0
-#define ECHO_REQUEST_V6 128
-#define ECHO_REPLY_V6	129
-#define MAC_OFFSET	16
-#define MAC_WORDS	3
-
-struct sip_state {
-	uint64_t v0, v1, v2, v3;
-};
-
-static uint64_t rotate_left(uint64_t value, int bits)
-{
-	return (value << bits) | (value >> (64 - bits));
-}
-
-static void sip_round(struct sip_state *s)
-{
-	s->v0 += s->v1;
-	s->v1 = rotate_left(s->v1, 13) ^ s->v0;
-	s->v0 = rotate_left(s->v0, 32);
-	s->v2 += s->v3;
-	s->v3 = rotate_left(s->v3, 16) ^ s->v2;
-	s->v0 += s->v3;
-	s->v3 = rotate_left(s->v3, 21) ^ s->v0;
-	s->v2 += s->v1;
-	s->v1 = rotate_left(s->v1, 17) ^ s->v2;
-	s->v2 = rotate_left(s->v2, 32);
-}
-
-/* SipHash-2-4 of whole 64-bit words (Aumasson and Bernstein 2012, section 2). */
-static uint64_t siphash(const uint64_t key[2], const uint64_t *words, int count)
-{
-	struct sip_state s = {
-		.v0 = key[0] ^ 0x736f6d6570736575ull,
-		.v1 = key[1] ^ 0x646f72616e646f6dull,
-		.v2 = key[0] ^ 0x6c7967656e657261ull,
-		.v3 = key[1] ^ 0x7465646279746573ull,
-	};
-	uint64_t last = (uint64_t)(count * 8) << 56;
-
-	for (int i = 0; i <= count; i++) {
-		uint64_t word = i < count ? words[i] : last;
-
-		s.v3 ^= word;
-		sip_round(&s);
-		sip_round(&s);
-		s.v0 ^= word;
-	}
-	s.v2 ^= 0xff;
-	for (int i = 0; i < 4; i++)
-		sip_round(&s);
-	return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
-}
+#define MAC_OFFSET 16
+#define MAC_WORDS  3
 
 static uint64_t cookie_mac(const struct icmp_socket *sock, uint32_t path, uint32_t sequence,
 			   const void *address)
@@ -70,37 +18,7 @@ static uint64_t cookie_mac(const struct icmp_socket *sock, uint32_t path, uint32
 	uint64_t words[MAC_WORDS] = {(uint64_t)path << 32 | sequence, 0, 0};
 
 	memcpy(&words[1], address, sock->family == 4 ? 4 : 16);
-	return siphash(sock->key, words, MAC_WORDS);
-}
-
-/* RFC 1071 §1: the ones' complement sum of 16-bit words, in the order they lie in memory. */
-static uint16_t checksum(const uint8_t *bytes, uint32_t length)
-{
-	uint64_t sum = 0;
-	uint32_t i = 0;
-
-	for (; i + 4 <= length; i += 4) {
-		uint32_t word;
-
-		memcpy(&word, bytes + i, 4);
-		sum += word;
-	}
-	for (; i + 2 <= length; i += 2) {
-		uint16_t word;
-
-		memcpy(&word, bytes + i, 2);
-		sum += word;
-	}
-	if (i < length) {
-		uint8_t tail[2] = {bytes[i], 0};
-		uint16_t word;
-
-		memcpy(&word, tail, 2);
-		sum += word;
-	}
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)~sum;
+	return probe_siphash(sock->key, words, MAC_WORDS);
 }
 
 static uint32_t load32(const uint8_t *at)
@@ -120,7 +38,7 @@ static void store32(uint8_t *at, uint32_t value)
 void icmp_template(const struct icmp_socket *sock, uint8_t *packet)
 {
 	memset(packet, 0, sock->packet_bytes);
-	packet[0] = sock->family == 4 ? ECHO_REQUEST_V4 : ECHO_REQUEST_V6;
+	packet[0] = sock->family == 4 ? ICMP_ECHO_REQUEST_V4 : ICMP_ECHO_REQUEST_V6;
 	memcpy(packet + 4, &sock->id, 2);
 	store32(packet + ICMP_HEADER_BYTES, ICMP_MAGIC);
 	for (uint32_t i = ICMP_COOKIE_BYTES; i < sock->payload_bytes; i++)
@@ -141,7 +59,7 @@ void icmp_fill(const struct icmp_socket *sock, uint8_t *packet, const struct icm
 	memcpy(payload + MAC_OFFSET, &mac, sizeof(mac));
 	if (sock->family == 6)
 		return; /* the kernel sums over the pseudo-header */
-	sum = checksum(packet, sock->packet_bytes);
+	sum = probe_checksum(packet, sock->packet_bytes);
 	memcpy(packet + 2, &sum, 2);
 }
 
@@ -162,7 +80,7 @@ void icmp_classify(const struct icmp_socket *sock, const struct icmp_origin *ori
 {
 	const uint8_t *payload = origin->packet + ICMP_HEADER_BYTES;
 	const uint8_t *sent = sock->send_buffer + ICMP_HEADER_BYTES;
-	uint8_t type = sock->family == 4 ? ECHO_REPLY_V4 : ECHO_REPLY_V6;
+	uint8_t type = sock->family == 4 ? ICMP_ECHO_REPLY_V4 : ICMP_ECHO_REPLY_V6;
 
 	reply->path = 0;
 	reply->sequence = 0;
@@ -172,7 +90,8 @@ void icmp_classify(const struct icmp_socket *sock, const struct icmp_origin *ori
 		return;
 	}
 	/* A raw IPv4 socket sees packets before the kernel has checked their sum. */
-	if (sock->family == 4 && sock->kind == KIND_RAW && checksum(origin->packet, origin->length) != 0) {
+	if (sock->family == 4 && sock->kind == KIND_RAW &&
+	    probe_checksum(origin->packet, origin->length) != 0) {
 		reply->class = REPLY_CORRUPT;
 		return;
 	}

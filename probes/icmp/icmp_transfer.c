@@ -3,15 +3,14 @@
 #include "icmp.h"
 
 #include <errno.h>
-#include <linux/errqueue.h>
-#include <linux/net_tstamp.h>
-#include <netinet/ip.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <time.h>
 
+/* Takes struct timespec as known. */
+#include <linux/errqueue.h>
+
 #define CONTROL_BYTES 256
-#define IP_TTL_OFFSET 8 /* RFC 791 §3.1 */
 
 struct batch {
 	struct mmsghdr messages[ICMP_BATCH_MAX];
@@ -20,21 +19,16 @@ struct batch {
 	uint8_t control[ICMP_BATCH_MAX][CONTROL_BYTES];
 };
 
-static void set_peer(const struct icmp_socket *sock, struct msghdr *header,
-		     const struct icmp_send_record *record)
+static socklen_t set_peer(const struct icmp_socket *sock, struct sockaddr_in6 *peer,
+			  const struct icmp_send_record *record)
 {
-	struct sockaddr_in6 *v6 = header->msg_name;
-	struct sockaddr_in *v4 = header->msg_name;
+	const struct socket_name name = {
+		.family = sock->family,
+		.address = record->address,
+		.scope_id = record->scope_id,
+	};
 
-	if (sock->family == 4) {
-		*v4 = (struct sockaddr_in){.sin_family = AF_INET};
-		memcpy(&v4->sin_addr, record->address, 4);
-		header->msg_namelen = sizeof(*v4);
-		return;
-	}
-	*v6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_scope_id = record->scope_id};
-	memcpy(&v6->sin6_addr, record->address, 16);
-	header->msg_namelen = sizeof(*v6);
+	return probe_sockaddr(peer, &name);
 }
 
 /* Returns how many of the records were handed to the kernel, or the errno of the first if none was. */
@@ -55,7 +49,7 @@ int icmp_send(struct icmp_socket *sock, const struct icmp_send_record *records, 
 		messages[i].msg_hdr.msg_iov = &vectors[i];
 		messages[i].msg_hdr.msg_iovlen = 1;
 		messages[i].msg_hdr.msg_name = &peers[i];
-		set_peer(sock, &messages[i].msg_hdr, &records[i]);
+		messages[i].msg_hdr.msg_namelen = set_peer(sock, &peers[i], &records[i]);
 	}
 	sent = sendmmsg(sock->fd, messages, count, MSG_DONTWAIT | MSG_NOSIGNAL);
 	return sent < 0 ? -errno : sent;
@@ -82,47 +76,21 @@ static int read_batch(struct icmp_socket *sock, struct batch *batch, uint32_t wa
 	return got < 0 ? -errno : got;
 }
 
-/* Who sent a packet; of an error, where the quoted packet went. NULL where the kernel does not say. */
-static const void *peer_address(const struct icmp_socket *sock, const struct msghdr *header)
-{
-	const struct sockaddr_in6 *v6 = header->msg_name;
-	const struct sockaddr_in *v4 = header->msg_name;
-
-	if (sock->family == 4)
-		return header->msg_namelen >= sizeof(*v4) && v4->sin_family == AF_INET ? &v4->sin_addr : NULL;
-	return header->msg_namelen >= sizeof(*v6) && v6->sin6_family == AF_INET6 ? &v6->sin6_addr : NULL;
-}
-
 /* The kernel's software stamp among the control messages, moved to the socket's monotonic time. */
 static bool stamp_of(const struct icmp_socket *sock, struct cmsghdr *control, double *stamp_ns)
 {
-	struct timespec stamp;
-	int64_t real;
+	int64_t real_ns = probe_stamp_ns(control);
 
-	if (control->cmsg_level != SOL_SOCKET || control->cmsg_type != SCM_TIMESTAMPING)
-		return false;
-	memcpy(&stamp, CMSG_DATA(control), sizeof(stamp));
-	if (stamp.tv_sec == 0 && stamp.tv_nsec == 0)
-		return false;
-	real = (int64_t)stamp.tv_sec * 1000000000ll + stamp.tv_nsec;
-	*stamp_ns = (double)(real - sock->clock_offset_ns - (int64_t)sock->base_ns);
-	return true;
-}
-
-static uint32_t hop_limit_of(struct cmsghdr *control)
-{
-	int value = 0;
-
-	if ((control->cmsg_level == IPPROTO_IP && control->cmsg_type == IP_TTL) ||
-	    (control->cmsg_level == IPPROTO_IPV6 && control->cmsg_type == IPV6_HOPLIMIT))
-		memcpy(&value, CMSG_DATA(control), sizeof(value));
-	return (uint32_t)value;
+	if (real_ns)
+		*stamp_ns = (double)(real_ns - sock->clock_offset_ns - (int64_t)sock->base_ns);
+	return real_ns != 0;
 }
 
 static void read_reply(struct icmp_socket *sock, struct mmsghdr *message, struct icmp_reply_record *reply)
 {
 	struct msghdr *header = &message->msg_hdr;
-	struct icmp_origin origin = {header->msg_iov->iov_base, message->msg_len, peer_address(sock, header)};
+	struct icmp_origin origin = {header->msg_iov->iov_base, message->msg_len,
+				     probe_peer(header, sock->family)};
 	struct cmsghdr *control;
 
 	reply->hop_limit = 0;
@@ -130,15 +98,16 @@ static void read_reply(struct icmp_socket *sock, struct mmsghdr *message, struct
 	for (control = CMSG_FIRSTHDR(header); control; control = CMSG_NXTHDR(header, control)) {
 		if (stamp_of(sock, control, &reply->received_ns))
 			reply->flags &= ~(uint32_t)FLAG_NO_STAMP;
-		if (hop_limit_of(control))
-			reply->hop_limit = hop_limit_of(control);
+		if (probe_hop_limit(control))
+			reply->hop_limit = probe_hop_limit(control);
 	}
 	if (reply->flags & FLAG_NO_STAMP)
-		reply->received_ns = (double)(icmp_monotonic_ns() - sock->base_ns);
+		reply->received_ns = (double)(probe_now_ns() - sock->base_ns);
 	if (sock->family == 4 && sock->kind == KIND_RAW) {
 		uint32_t skip = origin.length ? (origin.packet[0] & 0xfu) * 4u : 0;
 
-		reply->hop_limit = origin.length > IP_TTL_OFFSET ? origin.packet[IP_TTL_OFFSET] : 0;
+		reply->hop_limit =
+			origin.length > PROBE_IP_TTL_OFFSET ? origin.packet[PROBE_IP_TTL_OFFSET] : 0;
 		skip = skip < origin.length ? skip : origin.length;
 		origin.packet += skip;
 		origin.length -= skip;
@@ -146,51 +115,18 @@ static void read_reply(struct icmp_socket *sock, struct mmsghdr *message, struct
 	icmp_classify(sock, &origin, reply);
 }
 
-/* Returns how many packets were read; fewer than `capacity` means the queue is empty. */
-int icmp_receive(struct icmp_socket *sock, struct icmp_reply_record *records, uint32_t capacity)
-{
-	static __thread struct batch batch;
-	uint32_t total = 0;
-
-	while (total < capacity) {
-		int got = read_batch(sock, &batch, capacity - total, 0);
-		bool stepped;
-
-		/* A pending ICMP error refuses one read; the error itself lies in the error queue. */
-		if (got < 0 && got != -EAGAIN && got != -EINTR && icmp_take_error(sock) == 0)
-			got = read_batch(sock, &batch, capacity - total, 0);
-		if (got <= 0)
-			return total > 0 || got == -EAGAIN || got == -EINTR || got == 0 ? (int)total : got;
-		stepped = icmp_check_clock(sock);
-		for (int i = 0; i < got; i++) {
-			read_reply(sock, &batch.messages[i], &records[total + (uint32_t)i]);
-			if (stepped)
-				records[total + (uint32_t)i].flags |= FLAG_CLOCK_STEPPED;
-		}
-		total += (uint32_t)got;
-		if ((uint32_t)got < sock->slots)
-			break;
-	}
-	return (int)total;
-}
-
 static void read_error(struct icmp_socket *sock, struct mmsghdr *message,
 		       const struct sock_extended_err *error, struct icmp_notice_record *notice)
 {
 	struct icmp_origin origin = {message->msg_hdr.msg_iov->iov_base, message->msg_len,
-				     peer_address(sock, &message->msg_hdr)};
-	const struct sockaddr_in6 *v6 = (const void *)SO_EE_OFFENDER(error);
-	const struct sockaddr_in *v4 = (const void *)SO_EE_OFFENDER(error);
+				     probe_peer(&message->msg_hdr, sock->family)};
 
 	notice->error = error->ee_errno;
 	notice->origin = error->ee_origin;
 	notice->type = error->ee_type;
 	notice->code = error->ee_code;
 	notice->mtu = error->ee_errno == EMSGSIZE ? error->ee_info : 0;
-	if (v4->sin_family == AF_INET)
-		memcpy(notice->offender, &v4->sin_addr, 4);
-	else if (v6->sin6_family == AF_INET6)
-		memcpy(notice->offender, &v6->sin6_addr, 16);
+	probe_offender(error, notice->offender);
 	if (!icmp_quoted(sock, &origin, notice)) {
 		notice->kind = NOTICE_FOREIGN;
 		return;
@@ -207,45 +143,85 @@ static void read_notice(struct icmp_socket *sock, struct mmsghdr *message, struc
 	memset(notice, 0, sizeof(*notice));
 	notice->kind = NOTICE_FOREIGN;
 	for (control = CMSG_FIRSTHDR(header); control; control = CMSG_NXTHDR(header, control)) {
-		struct sock_extended_err error;
+		const struct sock_extended_err *error = probe_error(control);
 
 		stamped |= stamp_of(sock, control, &notice->stamp_ns);
-		if (!((control->cmsg_level == IPPROTO_IP && control->cmsg_type == IP_RECVERR) ||
-		      (control->cmsg_level == IPPROTO_IPV6 && control->cmsg_type == IPV6_RECVERR)))
+		if (!error)
 			continue;
-		memcpy(&error, CMSG_DATA(control), sizeof(error));
-		if (error.ee_origin != SO_EE_ORIGIN_TIMESTAMPING) {
-			read_error(sock, message, (const void *)CMSG_DATA(control), notice);
+		if (error->ee_origin != SO_EE_ORIGIN_TIMESTAMPING) {
+			read_error(sock, message, error, notice);
 			continue;
 		}
 		notice->kind = NOTICE_SENT;
-		notice->stamp_id = error.ee_data;
+		notice->stamp_id = error->ee_data;
 	}
 	if (notice->kind == NOTICE_SENT && !stamped)
 		notice->flags |= FLAG_NO_STAMP;
 }
 
-/* Empties the error queue: transmit stamps and ICMP errors. Returns how many were read. */
-int icmp_notices(struct icmp_socket *sock, struct icmp_notice_record *records, uint32_t capacity)
+/* One of the socket's two queues, and the records that are made of it. */
+struct queue {
+	int flags; /* MSG_ERRQUEUE, 0 */
+	void *records;
+	uint32_t capacity;
+	/* Fills the record at an index; returns its flags, to be added to. */
+	uint32_t *(*read)(struct icmp_socket *sock, struct mmsghdr *message, void *records, uint32_t index);
+};
+
+static uint32_t *reply_at(struct icmp_socket *sock, struct mmsghdr *message, void *records, uint32_t index)
+{
+	struct icmp_reply_record *reply = (struct icmp_reply_record *)records + index;
+
+	read_reply(sock, message, reply);
+	return &reply->flags;
+}
+
+static uint32_t *notice_at(struct icmp_socket *sock, struct mmsghdr *message, void *records, uint32_t index)
+{
+	struct icmp_notice_record *notice = (struct icmp_notice_record *)records + index;
+
+	read_notice(sock, message, notice);
+	return &notice->flags;
+}
+
+/* Returns how many messages were read; fewer than `capacity` means the queue is empty. */
+static int drain(struct icmp_socket *sock, const struct queue *queue)
 {
 	static __thread struct batch batch;
 	uint32_t total = 0;
 
-	while (total < capacity) {
-		int got = read_batch(sock, &batch, capacity - total, MSG_ERRQUEUE);
+	while (total < queue->capacity) {
+		int got = read_batch(sock, &batch, queue->capacity - total, queue->flags);
 		bool stepped;
 
+		/* A pending ICMP error refuses one read of packets; the error itself lies in the error queue.
+		 */
+		if (got < 0 && got != -EAGAIN && got != -EINTR && !queue->flags &&
+		    probe_take_error(sock->fd) == 0)
+			got = read_batch(sock, &batch, queue->capacity - total, 0);
 		if (got <= 0)
 			return total > 0 || got == -EAGAIN || got == -EINTR || got == 0 ? (int)total : got;
 		stepped = icmp_check_clock(sock);
 		for (int i = 0; i < got; i++) {
-			read_notice(sock, &batch.messages[i], &records[total + (uint32_t)i]);
+			uint32_t *flags = queue->read(sock, &batch.messages[i], queue->records, total++);
+
 			if (stepped)
-				records[total + (uint32_t)i].flags |= FLAG_CLOCK_STEPPED;
+				*flags |= FLAG_CLOCK_STEPPED;
 		}
-		total += (uint32_t)got;
 		if ((uint32_t)got < sock->slots)
 			break;
 	}
 	return (int)total;
+}
+
+/* Returns how many packets were read. */
+int icmp_receive(struct icmp_socket *sock, struct icmp_reply_record *records, uint32_t capacity)
+{
+	return drain(sock, &(const struct queue){0, records, capacity, reply_at});
+}
+
+/* Empties the error queue: transmit stamps and ICMP errors. Returns how many were read. */
+int icmp_notices(struct icmp_socket *sock, struct icmp_notice_record *records, uint32_t capacity)
+{
+	return drain(sock, &(const struct queue){MSG_ERRQUEUE, records, capacity, notice_at});
 }

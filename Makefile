@@ -46,8 +46,33 @@ build/%.bpf.o: bpf/%.bpf.c $(BPF_HEADERS) $(wildcard bpf/*.c) | build
 	llvm-strip -g $@.new 2>/dev/null || true
 	mv $@.new $@
 
-build:
-	mkdir -p build
+build build/sanitize:
+	mkdir -p $@
+
+# The addons once more, watched by the compiler's sanitizers; scripts/sanitize.ts runs tests on them.
+# `make sanitize SANITIZE=thread TESTS=test/probes/engine.test.ts` for others of both.
+SANITIZE := address,undefined
+TESTS :=
+SANITIZED := $(patsubst %,build/sanitize/%.node,bpf sockets icmp engine)
+SANITIZE_CFLAGS := $(filter-out -O2,$(CFLAGS)) -O1 -fsanitize=$(SANITIZE) -fno-sanitize-recover=undefined \
+                   -fno-omit-frame-pointer -pthread -shared
+
+build/sanitize/bpf.node: $(ADDON_BPF) $(wildcard bpf/addon/*.h)
+build/sanitize/sockets.node: $(ADDON_SOCKETS) $(wildcard src/base/sockets/*.h)
+build/sanitize/icmp.node: $(ADDON_ICMP) $(wildcard probes/icmp/*.h)
+build/sanitize/engine.node: $(ADDON_ENGINE) $(wildcard probes/engine/*.h) bpf/lib/probe_structs.h
+$(SANITIZED): build/sanitize/with-$(SANITIZE) | build/sanitize
+	$(CC) $(SANITIZE_CFLAGS) -o $@.new $(filter %.c,$^) $(if $(filter %/bpf.node,$@),-lbpf)
+	mv $@.new $@
+
+# Which sanitizers the addons were built with: others make them anew.
+build/sanitize/with-$(SANITIZE): | build/sanitize
+	rm -f build/sanitize/*
+	touch $@
+
+sanitize: all $(SANITIZED)
+	node_modules/.bin/node scripts/sanitize.ts $(SANITIZE) $(TESTS)
+
 
 # The command line as few files of JavaScript; `bin/ciliate` takes it unless a source is newer.
 bundle: dist/main.cjs
@@ -58,4 +83,4 @@ dist/main.cjs: package.json scripts/bundle.ts scripts/warm-bundle.ts $(shell fin
 clean:
 	rm -rf build dist
 
-.PHONY: all bundle clean
+.PHONY: all bundle clean sanitize

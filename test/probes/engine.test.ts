@@ -128,7 +128,10 @@ describe('probe engine between namespaces', { skip: rootOrSkip() }, () => {
     const noRoute = running.open({ address: '192.0.2.1', responder: 'icmp', origin: 0, periodMs: 100 });
     const closed = running.open({ address: '10.1.0.2', responder: 'echo', origin: 0, periodMs: 100 });
     await until(() => [noRoute, closed].every((path) => running.counts(path).failed >= 3));
-    const of = (path: number): EngineEvent | undefined => events.find((event) => event.path === path);
+    const of = (path: number): EngineEvent | undefined =>
+      events.find((event) => event.path === path && event.kind === 'error');
+    // Counts are there before the events are.
+    await until(() => [refused, noRoute, closed].every((path) => of(path) !== undefined));
     const { EHOSTUNREACH, ENETUNREACH, ECONNREFUSED } = constants.errno;
     assert.equal(of(refused)?.errno, EHOSTUNREACH);
     assert.equal(of(refused)?.offender, '10.1.0.2');
@@ -144,8 +147,8 @@ describe('probe engine between namespaces', { skip: rootOrSkip() }, () => {
     const open = (packetBytes: number): number =>
       running.open({ address: '10.4.0.2', responder: 'icmp', origin: 0, periodMs: 50, packetBytes });
     const large = open(1001);
-    await until(() => running.counts(large).failed >= 1);
-    const event = events.find(({ path }) => path === large);
+    await until(() => events.some(({ path, kind }) => path === large && kind === 'error'));
+    const event = events.find(({ path, kind }) => path === large && kind === 'error');
     assert.deepEqual([event?.errno, event?.mtu], [constants.errno.EMSGSIZE, 1000]);
   });
 

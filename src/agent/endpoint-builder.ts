@@ -282,10 +282,12 @@ export class EndpointBuilder {
       endpoint.redirects = eitherRedirects(redirectsIn(before), after);
       if (!order.mayOpen(endpoint.id, attempted)) throw closedMeanwhile(endpoint.id);
       endpoint.opened = true;
+      const { closings } = endpoint;
       await this.#deps.datapath.applyPolicy(endpoint.id, diff, { ...enforcement, identity: subject.id });
       endpoint.datapathIdentity = subject.id;
-      // It may have been closed since it was written.
-      if (!order.mayOpen(endpoint.id, attempted)) throw closedMeanwhile(endpoint.id);
+      // It may have been closed since it was written, also for a change that this holds.
+      if (endpoint.closings !== closings || !order.mayOpen(endpoint.id, attempted))
+        throw closedMeanwhile(endpoint.id);
     }
     endpoint.redirects = after;
     endpoint.kernelState = mapState;

@@ -112,6 +112,8 @@ export class EndpointManager {
   async close(id: number): Promise<void> {
     const endpoint = this.#endpoints.get(id);
     if (endpoint === undefined || endpoint.isEnding || !endpoint.attached) return;
+    endpoint.closings++;
+    endpoint.kernelEnforcement = undefined;
     try {
       await this.#deps.datapath.lockEndpoint(id);
     } catch (error) {

@@ -66,6 +66,8 @@ export class Endpoint {
   kernelState: MapState | undefined;
   /** The directions that the datapath enforces for it; undefined when that is not known. */
   kernelEnforcement: PolicyEnforcement | undefined;
+  /** How often it was closed for a change: what was written before the last time may be locked since. */
+  closings = 0;
   /** Which of its flows the datapath may send to the proxy; undefined when that is not known. */
   redirects: Redirects | undefined = NO_REDIRECTS;
   /** The identity that the datapath has for it; undefined before it is attached. */

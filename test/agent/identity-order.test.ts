@@ -33,6 +33,7 @@ describe('a new identity', () => {
   afterEach(async () => {
     release?.();
     node.kernel.beforePolicy = () => undefined;
+    node.kernel.afterPolicy = () => undefined;
     await cluster.dispose();
   });
 
@@ -107,6 +108,20 @@ describe('a new identity', () => {
       await until('it is open again', () => node.kernel.endpoints.get(10)?.locked === false);
       assert.equal(knowsOf(10), 1);
       await until('it is ready', () => stateOf(10) === 'ready');
+    });
+
+    it('leaves no endpoint closed for good that is closed in the moment in which its map was written', async () => {
+      await guarded();
+      let closings = 0;
+      node.kernel.afterPolicy = (id) => {
+        if (id === 10 && closings++ === 0) void node.agent.manager.close(10);
+      };
+      await add(other, 20, 'x');
+      await until('it was closed', () => at(/^lock 10$/) >= 0);
+      await until('it is open again', () => node.kernel.endpoints.get(10)?.locked === false);
+      await until('it is ready', () => stateOf(10) === 'ready');
+      assert.equal(knowsOf(10), 1);
+      assert.ok(closings > 1, calls());
     });
 
     it('that came while the agent was away is held until the restarted one has written every map', async () => {

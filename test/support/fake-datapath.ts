@@ -33,6 +33,8 @@ export class FakeKernel {
   readonly calls: string[] = [];
   /** Called before each write of a policy, for a test that fails or delays those of one endpoint. */
   beforePolicy: (id: number) => Promise<void> | void = () => undefined;
+  /** Called when a policy is in force, before whoever wrote it knows. */
+  afterPolicy: (id: number) => void = () => undefined;
 }
 
 /** A datapath in memory, that can be told to fail. */
@@ -105,6 +107,7 @@ export class FakeDatapath implements Datapath {
     this.kernel.calls.push(
       `policy ${id} +${diff.upserts.length} -${diff.deletes.length} ${directions || 'open'}`,
     );
+    this.kernel.afterPolicy(id);
   }
 
   async lockEndpoint(id: number): Promise<void> {

@@ -111,7 +111,7 @@ class GrowingBytes {
 
 /**
  * Finds the ClientHello at the beginning of a connection, however its bytes are cut into segments and records. What comes
- * behind its last record is not looked at.
+ * behind its last record is kept, and not looked at.
  */
 export class ClientHelloReader {
   readonly #taken = new GrowingBytes();
@@ -121,9 +121,18 @@ export class ClientHelloReader {
   readonly #message = new GrowingBytes();
   #done: HelloReading | undefined;
 
-  /** All bytes that were taken. */
+  get isEmpty(): boolean {
+    return this.#taken.length === 0;
+  }
+
+  /** The records that were read whole: those of the hello, once it is. */
   get bytes(): Buffer {
-    return this.#taken.bytes;
+    return this.#taken.bytes.subarray(0, this.#recordAt);
+  }
+
+  /** What was taken behind them. */
+  get rest(): Buffer {
+    return this.#taken.bytes.subarray(this.#recordAt);
   }
 
   /** What is not `more` stays so. */

@@ -8,6 +8,7 @@ import type { Accepted, Held } from '../tcp-acceptor.ts';
 import type { ByteSocket } from '../types.ts';
 import { ClientHelloReader, type HelloReading } from './client-hello.ts';
 import type { TlsJudge, TlsVerdict } from './judge.ts';
+import { RetryWatch, type Watched } from './retry-watch.ts';
 
 const TCP = 6;
 const HELLO_TIMEOUT_NS = 10e9;
@@ -24,8 +25,9 @@ interface ConnectionDeps {
  *
  * 1. If a rule without names allows it, bytes pass from the beginning on, whatever they are: the server may speak first.
  * 2. Else the client's hello is awaited and judged; its bytes go on only with the connection that is allowed.
- * 3. From there both sides' bytes pass unread, each as fast as the other takes them.
- * 4. Before bytes pass, and every second, it is judged again if policy or ends are others: it ends when it may no more.
+ * 3. If the server asks for another hello, that one is awaited and judged too.
+ * 4. From there both sides' bytes pass unread, each as fast as the other takes them.
+ * 5. Before bytes pass, and every second, it is judged again if policy or ends are others: it ends when it may no more.
  */
 export class TlsConnection implements Held {
   readonly #host: ProxyHost;
@@ -35,6 +37,8 @@ export class TlsConnection implements Held {
   readonly #client: ByteSocket;
   #hello: ClientHelloReader | undefined = new ClientHelloReader();
   #serverName: string | undefined;
+  /** Undefined when there is nothing to be looked for any more. */
+  #retry: RetryWatch | undefined;
   #upstream: ByteSocket | undefined;
   #connected = false;
   #clientEnded = false;
@@ -89,12 +93,44 @@ export class TlsConnection implements Held {
   #onClientData(chunk: Buffer): void {
     this.#activeNs = this.#host.clock.monotonicNs();
     if (this.#hello !== undefined) this.#onHello(this.#hello.take(chunk));
-    else if (this.#upstream?.writable === true && this.#mayGoOn()) this.#pass(chunk);
+    else if (this.#upstream?.writable === true && this.#mayGoOn()) {
+      if (this.#retry === undefined) this.#pass(chunk);
+      else this.#onWatched(this.#retry.fromClient(chunk));
+    }
+  }
+
+  #onWatched(watched: Watched): void {
+    if (watched.kind === 'wait') {
+      if (this.#retry?.awaitsServer === true) this.#client.pause();
+      else if (this.#clientEnded) this.#endedAmid();
+      else this.#client.resume();
+      return;
+    }
+    this.#retry = undefined;
+    if (watched.kind === 'judge' && !this.#mayRetry(watched.reading)) return;
+    this.#client.resume();
+    if (watched.bytes.length > 0) this.#pass(watched.bytes);
+    if (this.#clientEnded) this.#upstream?.end();
+  }
+
+  /** Whether the connection may go on with the second hello; ends it otherwise. */
+  #mayRetry(reading: HelloReading): boolean {
+    const serverName = reading.kind === 'hello' ? reading.serverName : undefined;
+    const isSame = reading.kind === 'hello' && serverName === this.#serverName;
+    this.#serverName = serverName;
+    const verdict = this.#verdict();
+    if (!verdict.allowed)
+      this.#refuse(reading.kind === 'bad' ? { ...verdict, reason: reading.reason } : verdict);
+    else if (!isSame) this.#record(verdict, 'forwarded');
+    return verdict.allowed;
   }
 
   #onHello(reading: HelloReading): void {
     if (reading.kind === 'more') return;
-    if (reading.kind === 'hello') this.#serverName = reading.serverName;
+    if (reading.kind === 'hello') {
+      this.#serverName = reading.serverName;
+      this.#retry = new RetryWatch();
+    }
     const verdict = this.#verdict();
     if (verdict.allowed) this.#begin(verdict);
     else this.#refuse(reading.kind === 'bad' ? { ...verdict, reason: reading.reason } : verdict);
@@ -103,7 +139,7 @@ export class TlsConnection implements Held {
   /** Opens the way to the server; what was read of the client goes first. */
   #begin(verdict: TlsVerdict): void {
     this.#record(verdict, 'forwarded');
-    const bytes = this.#hello?.bytes;
+    const hello = this.#hello;
     this.#hello = undefined;
     const upstream = this.#host.dial(this.#tracked.client, this.#tracked.server);
     this.#upstream = upstream;
@@ -123,8 +159,14 @@ export class TlsConnection implements Held {
     upstream.on('close', () => {
       if (!this.#client.writableEnded) reset(this.#client);
     });
-    if (bytes !== undefined && bytes.length > 0) this.#pass(bytes);
-    if (this.#clientEnded) upstream.end();
+    if (hello !== undefined && !hello.isEmpty) this.#passHello(hello);
+    if (this.#clientEnded && this.#retry === undefined) upstream.end();
+  }
+
+  #passHello({ bytes, rest }: ClientHelloReader): void {
+    if (bytes.length > 0) this.#pass(bytes);
+    if (this.#retry !== undefined) this.#onWatched(this.#retry.fromClient(rest));
+    else if (rest.length > 0) this.#pass(rest);
   }
 
   #pass(bytes: Buffer): void {
@@ -135,13 +177,20 @@ export class TlsConnection implements Held {
     this.#activeNs = this.#host.clock.monotonicNs();
     if (!this.#client.writable || !this.#mayGoOn()) return;
     if (!this.#client.write(chunk)) this.#upstream?.pause();
+    if (this.#retry !== undefined) this.#onWatched(this.#retry.fromServer(chunk));
   }
 
   #onClientEnd(): void {
     this.#clientEnded = true;
-    if (this.#upstream !== undefined) this.#upstream.end();
-    else if (this.#hello?.bytes.length === 0) this.#client.end();
-    else this.#refuse({ ...this.#verdict(), allowed: false, reason: 'the client ended amid its hello' });
+    if (this.#upstream !== undefined) {
+      if (this.#retry === undefined) this.#upstream.end();
+      else if (!this.#retry.awaitsServer) this.#endedAmid();
+    } else if (this.#hello?.isEmpty === true) this.#client.end();
+    else this.#endedAmid();
+  }
+
+  #endedAmid(): void {
+    this.#refuse({ ...this.#verdict(), allowed: false, reason: 'the client ended amid its hello' });
   }
 
   /** A client that went away without an end takes its server's connection with it by a reset. */

@@ -86,6 +86,6 @@ struct method {
 	napi_callback callback;
 };
 extern const struct method handle_methods[], object_methods[], map_methods[], program_methods[],
-	link_methods[], ringbuf_methods[], btf_methods[], system_methods[], log_methods[];
+	link_methods[], ringbuf_methods[], btf_methods[], system_methods[], walk_methods[], log_methods[];
 
 #endif

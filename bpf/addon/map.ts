@@ -9,7 +9,7 @@ import {
   type BpfProgram,
   type SharedValues,
 } from './types.ts';
-import { walkMap } from './walk.ts';
+import { type WalkOptions, walkMap, walkMapAsync } from './walk.ts';
 
 /** Of the values of an array map in the kernel's memory, bytes. */
 const VALUE_ALIGNMENT = 8;
@@ -91,15 +91,23 @@ export class KernelMap extends Owned implements BpfMap {
   }
 
   batches(entriesPerBatch?: number): IterableIterator<BpfBatch> {
+    return walkMap(this.#walk(entriesPerBatch));
+  }
+
+  batchesAsync(entriesPerBatch?: number): AsyncIterableIterator<BpfBatch> {
+    return walkMapAsync(this.#walk(entriesPerBatch));
+  }
+
+  #walk(entriesPerBatch: number | undefined): WalkOptions {
     if (entriesPerBatch !== undefined && !(Number.isInteger(entriesPerBatch) && entriesPerBatch > 0))
       throw argumentError(`walk map ${this.info.name}`, 'entriesPerBatch must be a positive integer');
-    return walkMap({
+    return {
       native: this.native,
       handle: () => this.handle,
       info: this.info,
       stride: this.valueStride,
       entriesPerBatch,
-    });
+    };
   }
 
   #batch(operation: string, count: number, buffers: readonly (readonly [Uint8Array, number])[]): void {

@@ -126,9 +126,9 @@ static bool add_methods(napi_env env, napi_value exports, const struct method *m
 
 NAPI_MODULE_INIT(/* napi_env env, napi_value exports */)
 {
-	const struct method *tables[] = {handle_methods,  object_methods, map_methods,
-					 program_methods, link_methods,	  ringbuf_methods,
-					 btf_methods,	  system_methods, log_methods};
+	const struct method *tables[] = {handle_methods, object_methods,  map_methods,	program_methods,
+					 link_methods,	 ringbuf_methods, walk_methods, btf_methods,
+					 system_methods, log_methods};
 
 	NAPI_OK(env, log_install(env));
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {

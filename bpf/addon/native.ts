@@ -59,6 +59,11 @@ export interface Native {
     values: Uint8Array,
     count: Uint8Array,
   ): Status;
+  mapLookupBatchAsync(
+    map: Handle,
+    cursor: Uint8Array | undefined,
+    entries: number,
+  ): Promise<readonly [status: Status, next: Buffer, keys: Buffer, values: Buffer]>;
   mapUpdateBatch(map: Handle, keys: Uint8Array, values: Uint8Array, count: Uint8Array): Status;
   mapDeleteBatch(map: Handle, keys: Uint8Array, count: Uint8Array): Status;
   programInfo(program: Handle): Result<readonly number[]>;

@@ -95,6 +95,11 @@ export interface BpfMap {
   nextKey(key: Uint8Array | undefined): Buffer | undefined;
   /** All entries, by the kernel's batch call where the map has one, else key by key. Bounded memory. */
   batches(entriesPerBatch?: number): IterableIterator<BpfBatch>;
+  /**
+   * The same, each batch read by a thread of the pool: the event loop goes on while the kernel looks through a big map.
+   * Tries, and maps without a batch call, are read as by `batches`.
+   */
+  batchesAsync(entriesPerBatch?: number): AsyncIterableIterator<BpfBatch>;
   /** `keys` and `values` hold `count` entries; returns how many were written before a failure was thrown. */
   updateBatch(keys: Uint8Array, values: Uint8Array, count: number): number;
   deleteBatch(keys: Uint8Array, count: number): number;

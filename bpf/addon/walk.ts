@@ -8,7 +8,7 @@ import { BpfMapType } from './types.ts';
 const BATCH_BYTES = 4 << 20;
 const MOST_RETRIES = 64;
 
-interface WalkOptions {
+export interface WalkOptions {
   readonly native: Native;
   readonly handle: () => Handle;
   readonly info: BpfMapInfo;
@@ -187,4 +187,45 @@ export function* walkMap(options: WalkOptions): IterableIterator<BpfBatch> {
   if (first.kind === 'unsupported') yield* walkKeys(options);
   else if (options.info.type === BpfMapType.lpmTrie) yield* walkTrie(options, first, cursor, size);
   else yield* walkBatches(options, first, cursor, size);
+}
+
+/** `readBatch` on a thread of the pool. @returns undefined: the map has no batch call */
+async function readBatchAsync(
+  options: WalkOptions,
+  cursor: Buffer | undefined,
+  size: { entries: number },
+): Promise<{ readonly batch: BpfBatch; readonly next: Buffer; readonly end: boolean } | undefined> {
+  const { native, info } = options;
+  for (let attempt = 0; attempt < MOST_RETRIES; attempt++) {
+    const [status, next, keys, values] = await native.mapLookupBatchAsync(
+      options.handle(),
+      cursor,
+      size.entries,
+    );
+    if (status === 0 || status === -Errno.ENOENT) {
+      return { batch: { keys, values, count: keys.length / info.keySize }, next, end: status !== 0 };
+    }
+    if (status === -Errno.ENOSPC) size.entries *= 2;
+    else if (cursor === undefined && UNSUPPORTED.includes(-status)) return undefined;
+    else if (status !== -Errno.EINTR && status !== -Errno.EAGAIN)
+      throw failed(`walk map ${info.name}`, status);
+  }
+  throw unstable(info);
+}
+
+/** `walkMap`, where the event loop goes on while the kernel reads a batch. @throws as `walkMap` does */
+export async function* walkMapAsync(options: WalkOptions): AsyncIterableIterator<BpfBatch> {
+  const size = { entries: entriesPerBatch(options) };
+  const isTrie = options.info.type === BpfMapType.lpmTrie;
+  let step = isTrie ? undefined : await readBatchAsync(options, undefined, size);
+  if (step === undefined) {
+    yield* walkMap(options);
+    return;
+  }
+  for (;;) {
+    if (step.batch.count > 0) yield step.batch;
+    if (step.end) return;
+    step = await readBatchAsync(options, step.next, size);
+    if (step === undefined) throw unstable(options.info);
+  }
 }

@@ -6,6 +6,8 @@ import { ct4KeyLayout, ct6KeyLayout, ctEntryLayout } from './map-layouts.ts';
 import { fieldsOf } from './struct-layout.ts';
 
 const BATCH = 4096;
+/** Of a collection, which has other work of the event loop beside it. */
+const COLLECTED_BATCH = 256;
 
 /** One end of a flow. */
 export interface FlowEnd {
@@ -90,19 +92,27 @@ function decodeFlow(key: Key, entry: Entry, clock: ConntrackClock): ConntrackFlo
   };
 }
 
-/** Removes what is past its lifetime, a batch a turn of the event loop. @returns how many went */
+function isPast(values: Buffer, offset: number, now: number): boolean {
+  const seen = values.readUInt32LE(offset);
+  return ticksLeft({ seen, lifetime: values.readUInt32LE(offset + 4) }, now) < 0;
+}
+
+/**
+ * Removes what is past its lifetime. The map is read on another thread, and a small batch judged in a turn of the event
+ * loop. Packets may have come since it was read, so that what seems past is looked at once more.
+ * @returns how many went
+ */
 export async function collectConntrack(map: BpfMap, nowTicks: () => number): Promise<number> {
   const keyBytes = map.info.keySize;
   let removed = 0;
-  for (const { keys, values, count } of map.batches(BATCH)) {
+  for await (const { keys, values, count } of map.batchesAsync(COLLECTED_BATCH)) {
     const now = nowTicks();
     for (let i = 0; i < count; i++) {
-      const seen = values.readUInt32LE(i * ctEntryLayout.bytes);
-      const lifetime = values.readUInt32LE(i * ctEntryLayout.bytes + 4);
-      if (ticksLeft({ seen, lifetime }, now) >= 0) continue;
-      if (map.delete(keys.subarray(i * keyBytes, (i + 1) * keyBytes))) removed++;
+      if (!isPast(values, i * ctEntryLayout.bytes, now)) continue;
+      const key = keys.subarray(i * keyBytes, (i + 1) * keyBytes);
+      const current = map.lookup(key);
+      if (current !== undefined && isPast(current, 0, now) && map.delete(key)) removed++;
     }
-    await new Promise((resolve) => setImmediate(resolve));
   }
   return removed;
 }

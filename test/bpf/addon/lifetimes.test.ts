@@ -230,6 +230,15 @@ const STAGES: Readonly<Record<string, string>> = {
     const { object } = loadSample(bpf, sample);
     const ring = bpf.openRingBuffer(object.map('events'), () => ring.close());
     object.program('emit').testRun({ data: PACKET, repeat: 2 });`,
+  'with a map read by another thread': `
+    const map = bpf.createMap({ type: 1, name: 'read', keySize: 4, valueSize: 4, maxEntries: 1 << 20, flags: 1 });
+    void map.batchesAsync().next();
+    setImmediate(() => { console.log('fine'); process.exit(0); });`,
+  'with a map closed while another thread reads it': `
+    const map = bpf.createMap({ type: 1, name: 'read', keySize: 4, valueSize: 4, maxEntries: 1 << 20, flags: 1 });
+    const read = map.batchesAsync().next();
+    map.close();
+    if ((await read).done !== true) throw new Error('it was empty');`,
   'after collecting everything that nobody holds': `
     for (let i = 0; i < 300; i++) bpf.createMap({ type: 1, name: 'gc', keySize: 4, valueSize: 4, maxEntries: 1 });
     loadSample(bpf, sample);

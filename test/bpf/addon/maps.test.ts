@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { BPF_MMAPABLE, type BpfMap, BpfMapType, loadBpf } from '../../../bpf/addon/index.ts';
 import { compareLpmKeys } from '../../../bpf/addon/lpm-order.ts';
 import { rootOrSkip } from '../../support/privilege.ts';
-import { codeOf, entriesOf, u32 } from './support.ts';
+import { codeOf, entriesOf, entriesOfAsync, u32 } from './support.ts';
 
 const NO_PREALLOC = 1;
 const skip = rootOrSkip();
@@ -33,7 +33,7 @@ function keyOf(kind: Case, i: number): Buffer {
 
 describe('maps', { skip }, () => {
   for (const kind of CASES) {
-    it(`${kind.name}: single entries and batches agree in both directions`, () => {
+    it(`${kind.name}: single entries and batches, here or on a thread, agree in both directions`, async () => {
       const bpf = loadBpf();
       const keySize = kind.name === 'lpmTrie' ? 8 : 4;
       // An LRU map spreads its entries over the CPUs and evicts before it is full.
@@ -55,6 +55,7 @@ describe('maps', { skip }, () => {
       assert.deepEqual(map.lookup(keyOf(kind, 7)), value(7));
       for (const size of [undefined, 7]) {
         const walked = entriesOf(map, size);
+        assert.deepEqual(await entriesOfAsync(map, size), walked);
         const present = [...walked.values()].filter((hex) => !/^0*$/.test(hex));
         assert.equal(present.length, ENTRIES);
         for (let i = 0; i < ENTRIES; i++)

@@ -59,6 +59,19 @@ export function entriesOf(map: BpfMap, entriesPerBatch?: number): Map<string, st
   return entries;
 }
 
+/** The same by batches that another thread reads. */
+export async function entriesOfAsync(map: BpfMap, entriesPerBatch?: number): Promise<Map<string, string>> {
+  const entries = new Map<string, string>();
+  for await (const { keys, values, count } of map.batchesAsync(entriesPerBatch)) {
+    for (let i = 0; i < count; i++) {
+      const key = keys.toString('hex', i * map.info.keySize, (i + 1) * map.info.keySize);
+      if (entries.has(key)) throw new Error(`key ${key} came twice`);
+      entries.set(key, values.toString('hex', i * map.valueStride, (i + 1) * map.valueStride));
+    }
+  }
+  return entries;
+}
+
 export function codeOf(action: () => unknown): string {
   try {
     action();

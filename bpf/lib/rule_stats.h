@@ -16,7 +16,8 @@ struct rule_stats {
 /*
  * Rule id -> new flows that it decided. Slow paths add a rule with its first flow and count; the agent reads,
  * and takes out the rules that are no more. Ids are never given again. Room is taken at once: memory for all
- * CPUs cannot be had for sure where a packet is judged.
+ * CPUs cannot be had for sure where a packet is judged. Under id 0, which the agent adds, the flows of rules
+ * that find no room.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
@@ -24,6 +25,9 @@ struct {
 	__type(key, __u32);
 	__type(value, struct rule_stats);
 } MAP_RULE_STATS SEC(".maps");
+
+/* No rule has this id. */
+static const __u32 uncounted_rules;
 
 /* What a rule begins with; not on a stack, of which the slow path has none to spare. */
 static const struct rule_stats no_rule_stats;
@@ -39,6 +43,8 @@ SUBPROGRAM int rule_stats_count(struct policy_request *request, int verdict)
 	if (!stats) {
 		bpf_map_update_elem(&MAP_RULE_STATS, &request->rule_id, &no_rule_stats, BPF_NOEXIST);
 		stats = bpf_map_lookup_elem(&MAP_RULE_STATS, &request->rule_id);
+		if (!stats)
+			stats = bpf_map_lookup_elem(&MAP_RULE_STATS, &uncounted_rules);
 		if (!stats)
 			return 0;
 	}

@@ -33,7 +33,9 @@ class Names<T> {
 /** The names of rules, by their numbers; a Cilium agent tells none. */
 export function ruleNames(agent: AgentClient): Names<string> {
   return new Names(async () =>
-    (await agent.policyRules()).map(({ id, name }) => [id, name === '' ? `rule ${id}` : name] as const),
+    (await agent.policyRules())
+      .filter(({ id }) => id !== 0)
+      .map(({ id, name }) => [id, name === '' ? `rule ${id}` : name] as const),
   );
 }
 

@@ -68,7 +68,8 @@ export async function rulesOfAgent(agent: AgentClient): Promise<TraceRules> {
     'default',
   );
   const rules = parsed?.rules ?? [];
-  const ids = numbered.length === rules.length ? numbered.map(({ id }) => id) : [];
+  const numbers = numbered.map(({ id }) => id).filter((id) => id !== 0);
+  const ids = numbers.length === rules.length ? numbers : [];
   return {
     rules: rules.map(({ rule }, i) => ({ rule, id: ids[i], place: `number ${i + 1} of policy get` })),
     inventory: named?.inventory ?? EMPTY_INVENTORY,

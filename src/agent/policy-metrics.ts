@@ -1,4 +1,4 @@
-import { type Datapath, NO_CONNECTIONS } from '../datapath/types.ts';
+import { type Datapath, NO_CONNECTIONS, UNCOUNTED_RULES } from '../datapath/types.ts';
 import type { MetricSet } from './metric-set.ts';
 import type { PolicyActivity } from './policy-activity.ts';
 import type { PolicyManager } from './policy-manager.ts';
@@ -39,6 +39,15 @@ export function addPolicyMetrics(set: MetricSet, { policy, activity, datapath }:
       for (const { id } of policy.rules([]))
         for (const [verdict, count] of Object.entries(connections.get(id) ?? NO_CONNECTIONS))
           made.inc({ rule_id: String(id), verdict }, count);
+    },
+  );
+  set.counter(
+    'ciliate_policy_rule_connections_uncounted_total',
+    'New flows of rules that found no room to be counted',
+    ['verdict'],
+    async (made) => {
+      const uncounted = (await datapath.readRuleConnections()).get(UNCOUNTED_RULES) ?? NO_CONNECTIONS;
+      for (const [verdict, count] of Object.entries(uncounted)) made.inc({ verdict }, count);
     },
   );
   set.counter(

@@ -23,7 +23,7 @@ import {
   readClocks,
   writeConfig,
 } from './programs.ts';
-import { readRuleStats, retainRuleStats } from './rule-stats.ts';
+import { countUncounted, readRuleStats, retainRuleStats } from './rule-stats.ts';
 import type { ConntrackDescriptors, Datapath, DatapathNode, DatapathStartResult, MapUsage } from './types.ts';
 
 export interface BpfDatapathOptions {
@@ -58,9 +58,9 @@ const COUNTED_MAPS = [
   'ruleStats',
 ] as const;
 
-function countEntries(map: BpfMap): number {
+async function countEntries(map: BpfMap): Promise<number> {
   let entries = 0;
-  for (const { count } of map.batches(4096)) entries += count;
+  for await (const { count } of map.batchesAsync(4096)) entries += count;
   return entries;
 }
 
@@ -105,6 +105,7 @@ class BpfDatapath implements Datapath {
     try {
       await writeConfig(loaded, this.#options.lifetimes ?? DEFAULT_LIFETIMES);
       showEpochs(loaded.maps);
+      countUncounted(loaded.maps.ruleStats);
       syncHostAddresses(loaded.maps, node.addresses);
       ipcache.start(node.podCidrs);
       const attached = links.adopt();
@@ -213,8 +214,8 @@ class BpfDatapath implements Datapath {
     return readRuleStats(this.#started().loaded.maps.ruleStats);
   }
 
-  retainRuleConnections(ids: ReadonlySet<number>): void {
-    if (this.#running !== undefined) retainRuleStats(this.#running.loaded.maps.ruleStats, ids);
+  async retainRuleConnections(ids: ReadonlySet<number>): Promise<void> {
+    if (this.#running !== undefined) await retainRuleStats(this.#running.loaded.maps.ruleStats, ids);
   }
 
   async readMapUsage(): Promise<readonly MapUsage[]> {
@@ -226,10 +227,11 @@ class BpfDatapath implements Datapath {
       maxEntries,
       errors: this.#errors.get(name) ?? 0,
     });
-    const rows = COUNTED_MAPS.map((key) => {
+    const rows: MapUsage[] = [];
+    for (const key of COUNTED_MAPS) {
       const map = loaded.maps[key];
-      return row(MapName[key], countEntries(map), map.info.maxEntries);
-    });
+      rows.push(row(MapName[key], await countEntries(map), map.info.maxEntries));
+    }
     rows.push(row(MapName.endpoints, endpoints.size, DatapathLimit.endpointSlots - 1));
     rows.push(row(MapName.policy, endpoints.size, DatapathLimit.endpointSlots - 1));
     for (const [id, entries] of endpoints.policySizes()) {

@@ -98,7 +98,7 @@ class NoDatapath implements Datapath {
     return new Map();
   }
 
-  retainRuleConnections(): void {
+  async retainRuleConnections(): Promise<void> {
     // No flow is judged, so none is counted.
   }
 

@@ -91,6 +91,9 @@ export interface RuleConnections {
   readonly redirected: number;
 }
 
+/** Stands for the rules for which there was no room to count, in the same table: no rule has this id. */
+export const UNCOUNTED_RULES = 0;
+
 /** Of a rule that decided nothing yet. */
 export const NO_CONNECTIONS: RuleConnections = { allowed: 0, denied: 0, redirected: 0 };
 
@@ -153,10 +156,13 @@ export interface Datapath {
   deleteIpcache(prefixes: readonly Cidr[]): Promise<void>;
   readIpcache(): Promise<readonly IpcacheEntry[]>;
   readCounters(): Promise<readonly DatapathCounter[]>;
-  /** By rule id; a rule that decided nothing yet is missing. Counted in the kernel: a restart forgets nothing. */
+  /**
+   * By rule id; a rule that decided nothing yet is missing. Counted in the kernel: a restart forgets nothing. Under
+   * UNCOUNTED_RULES what rules decided for which the table had no room.
+   */
   readRuleConnections(): Promise<ReadonlyMap<number, RuleConnections>>;
   /** Forgets what was counted for every rule but these. */
-  retainRuleConnections(ids: ReadonlySet<number>): void;
+  retainRuleConnections(ids: ReadonlySet<number>): Promise<void>;
   readMapUsage(): Promise<readonly MapUsage[]>;
   /** Events in batches, one call a wake-up; at most one listener. Lost ones arrive as `lost` events. */
   onEvents(listener: (events: readonly MonitorEvent[]) => void): void;

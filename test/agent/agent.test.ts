@@ -12,6 +12,7 @@ import {
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { createNoDatapath } from '../../src/datapath/index.ts';
+import { UNCOUNTED_RULES } from '../../src/datapath/types.ts';
 import { PolicyResolver } from '../../src/policy/index.ts';
 import { allowRule, ClusterFixture, type NodeFixture, request, until } from './agent-fixture.ts';
 
@@ -295,13 +296,21 @@ describe('a restarted agent', () => {
     assert.ok(rule);
     const connections = { allowed: 5, denied: 1, redirected: 2 };
     await node.stop();
-    node.kernel.ruleConnections.set(rule.id, connections).set(99, connections);
+    const uncounted = { allowed: 7, denied: 0, redirected: 0 };
+    node.kernel.ruleConnections
+      .set(rule.id, connections)
+      .set(99, connections)
+      .set(UNCOUNTED_RULES, uncounted);
     await node.start();
     assert.deepEqual((await node.client.policyRules())[0]?.connections, connections);
     const metric = `ciliate_policy_rule_connections_total{rule_id="${rule.id}",verdict="redirected"} 2`;
-    assert.ok((await node.client.metrics()).includes(metric));
+    const metrics = await node.client.metrics();
+    assert.ok(metrics.includes(metric));
+    assert.ok(metrics.includes('ciliate_policy_rule_connections_uncounted_total{verdict="allowed"} 7'));
+    const [, rest] = await node.client.policyRules();
+    assert.deepEqual([rest?.name, rest?.connections], ['(not counted)', uncounted]);
     await until('99 is forgotten', () => !node.kernel.ruleConnections.has(99));
-    assert.ok(node.kernel.ruleConnections.has(rule.id));
+    assert.deepEqual([...node.kernel.ruleConnections.keys()], [rule.id, UNCOUNTED_RULES]);
   });
 
   it('sets a corrupt state file aside, says so, and rebuilds the endpoint from the datapath', async () => {

@@ -1,16 +1,17 @@
 import { type Cidr, formatCidr } from '../../src/base/ip.ts';
 import { EndpointLockedError } from '../../src/datapath/errors.ts';
-import type {
-  Datapath,
-  DatapathEndpoint,
-  DatapathStartResult,
-  Enforcement,
-  HostPolicy,
-  HostSwitch,
-  IpcacheEntry,
-  MapUsage,
-  PolicySwitch,
-  RuleConnections,
+import {
+  type Datapath,
+  type DatapathEndpoint,
+  type DatapathStartResult,
+  type Enforcement,
+  type HostPolicy,
+  type HostSwitch,
+  type IpcacheEntry,
+  type MapUsage,
+  type PolicySwitch,
+  type RuleConnections,
+  UNCOUNTED_RULES,
 } from '../../src/datapath/types.ts';
 import { type MapState, type MapStateDiff, mapStateKeyText } from '../../src/model/map-state.ts';
 
@@ -168,9 +169,9 @@ export class FakeDatapath implements Datapath {
     return this.kernel.ruleConnections;
   }
 
-  retainRuleConnections(ids: ReadonlySet<number>): void {
+  async retainRuleConnections(ids: ReadonlySet<number>): Promise<void> {
     for (const id of this.kernel.ruleConnections.keys())
-      if (!ids.has(id)) this.kernel.ruleConnections.delete(id);
+      if (id !== UNCOUNTED_RULES && !ids.has(id)) this.kernel.ruleConnections.delete(id);
   }
 
   /** One map of maps, and in it a policy map for each endpoint, as the real one tells them. */

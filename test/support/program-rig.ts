@@ -14,7 +14,7 @@ import {
   loadPrograms,
   writeConfig,
 } from '../../src/datapath/programs.ts';
-import { readRuleStats, retainRuleStats } from '../../src/datapath/rule-stats.ts';
+import { countUncounted, readRuleStats, retainRuleStats } from '../../src/datapath/rule-stats.ts';
 import { indexKey } from '../../src/datapath/struct-layout.ts';
 import type {
   DatapathEndpoint,
@@ -102,6 +102,7 @@ export class ProgramRig {
 
   async start(nodeAddresses: readonly string[], podCidrs: readonly string[]): Promise<void> {
     await writeConfig(this.loaded, DEFAULT_LIFETIMES);
+    countUncounted(this.loaded.maps.ruleStats);
     syncHostAddresses(this.loaded.maps, nodeAddresses.map(parseIp));
     this.ipcache.start(podCidrs.map(parseCidr));
   }
@@ -178,13 +179,13 @@ export class ProgramRig {
     return Number(found?.packets ?? 0n);
   }
 
-  ruleConnections(): ReadonlyMap<number, RuleConnections> {
+  ruleConnections(): Promise<ReadonlyMap<number, RuleConnections>> {
     return readRuleStats(this.loaded.maps.ruleStats);
   }
 
   /** Forgets what the other rules decided. */
-  retainRuleConnections(ids: ReadonlySet<number>): void {
-    retainRuleStats(this.loaded.maps.ruleStats, ids);
+  retainRuleConnections(ids: ReadonlySet<number>): Promise<void> {
+    return retainRuleStats(this.loaded.maps.ruleStats, ids);
   }
 
   close(): void {

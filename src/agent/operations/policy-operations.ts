@@ -1,6 +1,7 @@
 import { type AgentOperations, ApiError } from '../../api/operations.ts';
 import type * as Api from '../../api/schema.ts';
-import { NO_CONNECTIONS } from '../../datapath/types.ts';
+import { NO_CONNECTIONS, type RuleConnections, UNCOUNTED_RULES } from '../../datapath/types.ts';
+import { DatapathLimit } from '../../model/constants.gen.ts';
 import { formatLabels, parseLabels } from '../../model/labels.ts';
 import {
   formatPolicyObject,
@@ -68,6 +69,19 @@ function refuseAbsent({ policy }: OperationsDeps, refs: readonly PolicyObjectRef
   const there = new Set([...ofRules, ...objectsOf(policy.inventory)].map(formatPolicyObject));
   const absent = refs.map(formatPolicyObject).filter((name) => !there.has(name));
   if (absent.length > 0) throw notFound(`there is no ${absent.join(', no ')}: nothing was deleted`);
+}
+
+/** What rules decided that found no room to be counted: of which of them is not known. */
+function uncountedRules(connections: RuleConnections): Api.PolicyRuleStatus {
+  return {
+    id: UNCOUNTED_RULES,
+    name: '(not counted)',
+    labels: [],
+    description: `connections of rules beyond the ${DatapathLimit.ruleStats - 1} that are counted`,
+    endpoints: [],
+    connections,
+    requests: { allowed: 0, denied: 0 },
+  };
 }
 
 /** Whether the rule is for the endpoint: those of nodes are for the node itself alone. */
@@ -158,7 +172,7 @@ export function policyOperations(deps: OperationsDeps): PolicyOperations {
       const { policy, manager, activity, datapath } = deps;
       const connections = await datapath.readRuleConnections();
       const endpoints = manager.listAll();
-      return policy.rules([]).map(({ id, rule }) => ({
+      const rules = policy.rules([]).map(({ id, rule }) => ({
         id,
         name: ruleName(rule.labels),
         labels: formatLabels(rule.labels),
@@ -167,6 +181,8 @@ export function policyOperations(deps: OperationsDeps): PolicyOperations {
         connections: connections.get(id) ?? NO_CONNECTIONS,
         requests: activity.requestsOf(id),
       }));
+      const uncounted = connections.get(UNCOUNTED_RULES);
+      return uncounted === undefined ? rules : [...rules, uncountedRules(uncounted)];
     },
 
     async listPolicyFlows(): Promise<Api.PolicyFlows> {

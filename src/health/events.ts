@@ -21,6 +21,7 @@ export interface EventFeedDeps {
   /** As it is told; undefined: nothing judges here. Its `at` alone is no news. */
   readonly diagnosis: () => { readonly at: string } | undefined;
   readonly changeAnswer: (change: PathChange) => object;
+  readonly backlogBytes?: number | undefined;
 }
 
 const TICK_MS = 500;
@@ -35,6 +36,13 @@ const BACKLOG_BYTES = 8 * 1024 * 1024;
 
 type Send = (event: string) => void;
 
+interface Follower {
+  /** Lets what was sent be read, and ends the stream then. */
+  readonly close: () => void;
+  /** Ends the connection, and with it what was not read. */
+  readonly cut: () => void;
+}
+
 function eventText(name: EventName, text: string): string {
   return `event: ${name}\ndata: ${text}\n\n`;
 }
@@ -42,7 +50,8 @@ function eventText(name: EventName, text: string): string {
 /** Tells all followers what changes; does nothing while there is none. */
 export class EventFeed {
   readonly #deps: EventFeedDeps;
-  readonly #followers = new Map<Send, () => void>();
+  readonly #followers = new Map<Send, Follower>();
+  #cut = 0;
   #changes: PathChange[] = [];
   #leftOut = 0;
   #diagnosis = '';
@@ -67,8 +76,16 @@ export class EventFeed {
     return this.#followers.size;
   }
 
-  /** A stream of events for one browser; undefined: there are too many already. */
-  stream(): ReadableStream<Uint8Array> | undefined {
+  /** Followers that did not read, since the start. */
+  get cut(): number {
+    return this.#cut;
+  }
+
+  /**
+   * A stream of events for one browser; undefined: there are too many already.
+   * @param disconnect ends its connection: a reader that does not read would never see the stream's end
+   */
+  stream(disconnect: () => void): ReadableStream<Uint8Array> | undefined {
     if (this.#followers.size >= FOLLOWERS_MAX) return undefined;
     const encoder = new TextEncoder();
     let send: Send = () => undefined;
@@ -77,18 +94,24 @@ export class EventFeed {
         start: (controller) => {
           send = (event) => {
             if ((controller.desiredSize ?? 0) > 0) controller.enqueue(encoder.encode(event));
-            else this.#drop(send);
+            else this.#cutOff(send);
           };
-          this.#follow(send, () => controller.close());
+          this.#follow(send, {
+            close: () => controller.close(),
+            cut: () => {
+              controller.close();
+              disconnect();
+            },
+          });
         },
-        cancel: () => this.#drop(send, false),
+        cancel: () => this.#drop(send),
       },
-      new ByteLengthQueuingStrategy({ highWaterMark: BACKLOG_BYTES }),
+      new ByteLengthQueuingStrategy({ highWaterMark: this.#deps.backlogBytes ?? BACKLOG_BYTES }),
     );
   }
 
-  #follow(send: Send, close: () => void): void {
-    this.#followers.set(send, close);
+  #follow(send: Send, follower: Follower): void {
+    this.#followers.set(send, follower);
     send(`retry: ${RETRY_MS}\n${eventText('hello', JSON.stringify({ 'rows-at-ms': this.#rowsAtMs }))}`);
     const diagnosis = this.#deps.diagnosis();
     if (diagnosis !== undefined) send(eventText('diagnosis', JSON.stringify(diagnosis)));
@@ -97,10 +120,16 @@ export class EventFeed {
     this.#scheduleTick();
   }
 
-  #drop(send: Send, close = true): void {
-    const end = this.#followers.get(send);
+  #cutOff(send: Send): void {
+    const follower = this.#followers.get(send);
+    if (follower === undefined) return;
+    this.#cut++;
+    this.#drop(send);
+    follower.cut();
+  }
+
+  #drop(send: Send): void {
     this.#followers.delete(send);
-    if (close) end?.();
     if (this.#followers.size > 0) return;
     this.#cancelTick?.();
     this.#cancelTick = undefined;
@@ -110,7 +139,10 @@ export class EventFeed {
 
   /** Ends all streams. May be called twice. */
   stop(): void {
-    for (const send of [...this.#followers.keys()]) this.#drop(send);
+    for (const [send, { close }] of [...this.#followers]) {
+      this.#drop(send);
+      close();
+    }
   }
 
   #scheduleTick(): void {

@@ -1,5 +1,6 @@
 export { createAgentNodes } from './agent-nodes.ts';
 export { createPeerPaths, pathRoute } from './api/peer-paths.ts';
+export type { HealthReader } from './api/routes.ts';
 export { type Clock, systemClock } from './clock.ts';
 export { loadDashboardAssets } from './dashboard/assets.ts';
 export { Dashboard } from './dashboard/dashboard.ts';

@@ -76,7 +76,7 @@ function oldestMs(matrix: MatrixView | undefined): number | undefined {
   return ages.reduce((max, age) => Math.max(max, age), 0) / 1000;
 }
 
-/** Who fares worst, by name; see `WorstPeers`. How much slower they are than usual is in the score only: 8 series. */
+/** Who fares worst, by name; see `WorstPeers`. How much slower they are than usual is in the score only: a series a place. */
 export function addWorst(registry: Registry, worst: () => readonly PeerScore[]): void {
   const gauge = (name: string, help: string, read: (peer: PeerScore) => number): void =>
     addFamily(registry, {

@@ -9,6 +9,8 @@ import { cumulative, type ProbeResultName, type ProbeTotal } from './probe-total
  * node's series are counted (test/health/metrics.test.ts), so each bound has its price.
  */
 const PACKET_BOUNDS = [0.000_01, 0.000_03, 0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.1];
+/** Of echoes by programs, and of packets to health endpoints: beside those of hosts. */
+const FEWER_BOUNDS = [0.000_01, 0.000_03, 0.000_1, 0.001, 0.01, 0.1];
 const REQUEST_BOUNDS = [0.000_3, 0.001, 0.005, 0.025, 0.25];
 
 const LATENCY = 'cilium_node_health_connectivity_latency_seconds';
@@ -62,13 +64,18 @@ function latencies(totals: readonly ProbeTotal[]): ReadonlyMap<string, Latency> 
     if (kind?.from !== 'host' || kind.expects !== 'answer' || !total.primary) continue;
     const type = kind.to === 'host' ? 'node' : 'endpoint';
     const labels = { type, protocol: kind.responder, address_type: 'primary' };
-    const bounds = kind.responder === 'http' ? REQUEST_BOUNDS : PACKET_BOUNDS;
+    const bounds = boundsOf(kind);
     const key = `${type} ${kind.responder}`;
     const one: Latency = found.get(key) ?? { labels, bounds, totals: [] };
     one.totals.push(total);
     found.set(key, one);
   }
   return found;
+}
+
+function boundsOf({ responder, to }: ProbeKind): readonly number[] {
+  if (responder === 'http') return REQUEST_BOUNDS;
+  return responder === 'icmp' && to === 'host' ? PACKET_BOUNDS : FEWER_BOUNDS;
 }
 
 function latencySeries({ labels, bounds, totals }: Latency): readonly Sample[] {

@@ -109,6 +109,16 @@ function neverFalling(read: () => number | undefined): () => number {
   };
 }
 
+/** Who followed the events and did not read them. */
+export function addFollowers(registry: Registry, followersCut: (() => number | undefined) | undefined): void {
+  addNumber(registry, {
+    name: 'ciliate_health_followers_cut_total',
+    help: 'Followers of /v1beta/events that were cut off because they did not read',
+    type: 'counter',
+    read: () => followersCut?.(),
+  });
+}
+
 /** The few numbers of the process itself that an operator looks at; prom-client's own would be 60 series more. */
 export function addProcess(registry: Registry): void {
   const startSeconds = (Date.now() - process.uptime() * 1000) / 1000;

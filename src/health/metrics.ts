@@ -7,7 +7,8 @@ import type { Health } from './health.ts';
 import { addCluster, addWorst } from './metrics-cluster.ts';
 import { addPeers } from './metrics-peers.ts';
 import { addLatency, addProbes } from './metrics-probes.ts';
-import { addEngine, addProcess, SlidingMax } from './metrics-self.ts';
+import { addRows } from './metrics-rows.ts';
+import { addEngine, addFollowers, addProcess, SlidingMax } from './metrics-self.ts';
 import { addStates, addStatus, countTypes, type TypeCounts } from './metrics-states.ts';
 import { peerScores } from './peer-scores.ts';
 import type { ProbeTotal } from './probe-totals.ts';
@@ -27,6 +28,8 @@ export interface HealthMetricsDeps {
   /** What the rows of all nodes come to; undefined where rows are not told. */
   readonly diagnosis?: (() => HealthDiagnosis | undefined) | undefined;
   readonly matrix?: (() => MatrixView | undefined) | undefined;
+  /** Followers of the events that were cut off because they did not read; undefined where events are not told. */
+  readonly followersCut?: (() => number | undefined) | undefined;
   readonly clock: Pick<Clock, 'nowMs' | 'wallMs'>;
 }
 
@@ -107,6 +110,8 @@ export function createHealthMetrics(
     () => moment?.diagnosis,
     () => moment?.matrix,
   );
+  addRows(registry, () => moment?.health?.rows.counters());
+  addFollowers(registry, deps.followersCut);
   addEngine(registry, () => moment?.self, { lagNs: () => moment?.lagNs, packetsPerSecond });
   if (processMetrics !== false) addProcess(registry);
   const text = (): Promise<string> => {

@@ -55,7 +55,9 @@ async function healthResponse(deps: HealthServerDeps): Promise<HealthResponse> {
 }
 
 /** What the routes of all servers read. */
-export function createHealthReader(deps: HealthServerDeps): HealthReader {
+export function createHealthReader(
+  deps: Pick<HealthServerDeps, 'health' | 'wallMs' | 'askPeer' | 'uptimeMs'>,
+): HealthReader {
   const { health, wallMs, askPeer, uptimeMs } = deps;
   const startedMs = wallMs() - uptimeMs();
   return new HealthReader({
@@ -101,7 +103,9 @@ export function createHealthApp(deps: HealthServerDeps): Hono {
  * @param requestsMax how many requests one connection may make; 0: any number
  */
 export function createAppServer(app: Hono, requestsMax = 0): Server {
-  const listener = getRequestListener((request) => app.fetch(request), { overrideGlobalObjects: false });
+  const listener = getRequestListener((request, env) => app.fetch(request, env), {
+    overrideGlobalObjects: false,
+  });
   const server = createServer(
     {
       requireHostHeader: false,

@@ -17,7 +17,7 @@ export interface WorstOptions {
   readonly leastScore: number;
 }
 
-const DEFAULTS: WorstOptions = { places: 8, holdMs: 300_000, leastScore: 3 };
+const DEFAULTS: WorstOptions = { places: 6, holdMs: 300_000, leastScore: 3 };
 
 interface Place {
   now: PeerScore;

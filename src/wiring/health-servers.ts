@@ -6,13 +6,11 @@ import {
   createAppServer,
   createDashboardApp,
   createHealthApp,
-  createHealthReader,
   createMetricsApp,
-  Dashboard,
+  type Dashboard,
+  type HealthReader,
   type HealthServerDeps,
-  loadDashboardAssets,
   METRICS_REQUESTS_A_CONNECTION,
-  systemClock,
 } from '../health/index.ts';
 import { listenOnTcp, type Releases } from './health-parts.ts';
 
@@ -33,12 +31,11 @@ const DASHBOARD_REQUESTS_A_CONNECTION = 1000;
 export async function serveHealth(
   socket: string,
   options: HealthServersOptions,
-  deps: HealthServerDeps,
+  deps: HealthServerDeps & { readonly reader: HealthReader; readonly dashboard: Dashboard },
   releases: Releases,
 ): Promise<string[]> {
-  const reader = createHealthReader(deps);
-  const dashboard = new Dashboard({ reader, clock: systemClock, assets: loadDashboardAssets });
-  const server = createAppServer(createHealthApp({ ...deps, reader, dashboard }));
+  const { reader, dashboard } = deps;
+  const server = createAppServer(createHealthApp(deps));
   await listenOnUnixSocket(server, { path: socket });
   releases.push(() => closeAppServer(server));
   releases.push(() => dashboard.stop());

@@ -12,13 +12,16 @@ import {
   createAgentNodes,
   createHealth,
   createHealthMetrics,
+  createHealthReader,
   createHttpTransport,
   createPeerPaths,
   createStaticNodes,
+  Dashboard,
   EngineProber,
   type Health,
   type HealthMetrics,
   LossFinder,
+  loadDashboardAssets,
   MtuWatch,
   type NodeProvider,
   ProbeDevices,
@@ -75,7 +78,7 @@ function makeNodes(options: HealthProcessOptions, agent: AgentClient): NodeProvi
 
 interface Parts {
   readonly health: Health;
-  readonly metrics: HealthMetrics;
+  readonly engine: ProbeEngine;
   readonly agent: AgentClient;
   readonly devices: ProbeDevices;
   readonly losses: LossFinder;
@@ -118,20 +121,6 @@ function makeParts(options: HealthProcessOptions, endpointFd: number | undefined
   const datapath = new WaypointTable(options.paths.bpfDir);
   const losses = makeLosses(options, engine, datapath);
   const origins = { host: 0, ...(endpointFd === undefined ? {} : { endpoint: 1 }) };
-  const metrics = createHealthMetrics(
-    {
-      health: () => health,
-      engine: () => engine.self(),
-      diagnosis: () => health.diagnosis?.(),
-      matrix: () => health.matrix(),
-      clock: systemClock,
-    },
-    {
-      names: options.metricsNames,
-      peersMax: options.metricsPeersMax,
-      packetsPerSecond: options.packetsPerSecond,
-    },
-  );
   const health: Health = createHealth(
     { interval: options.interval },
     {
@@ -144,21 +133,46 @@ function makeParts(options: HealthProcessOptions, endpointFd: number | undefined
     },
   );
   const mtu = new MtuWatch({ engine, origins, clock: systemClock, trackers: () => health.trackers() });
-  return { health, metrics, agent, devices, losses, datapath, mtu };
+  return { health, engine, agent, devices, losses, datapath, mtu };
+}
+
+function makeMetrics(
+  { metricsNames: names, metricsPeersMax: peersMax, packetsPerSecond }: HealthProcessOptions,
+  { health, engine }: Parts,
+  dashboard: Dashboard,
+): HealthMetrics {
+  return createHealthMetrics(
+    {
+      health: () => health,
+      engine: () => engine.self(),
+      diagnosis: () => health.diagnosis(),
+      matrix: () => health.matrix(),
+      followersCut: () => dashboard.followersCut,
+      clock: systemClock,
+    },
+    { names, peersMax, packetsPerSecond },
+  );
 }
 
 /** @returns where it listens on TCP, for the log */
 function serve(options: HealthProcessOptions, parts: Parts, releases: Releases): Promise<string[]> {
-  const { health, metrics, agent } = parts;
+  const { health, agent } = parts;
   const started = performance.now();
-  const deps = {
+  const read = {
     health,
-    metrics,
     askPeer: createPeerPaths({ port: options.port ?? HEALTH_PORT, sources: options.sources }),
-    agentStatus: options.nodesFile === undefined ? () => agent.healthz() : undefined,
-    log: options.log,
     wallMs: () => systemClock.wallMs(),
     uptimeMs: () => performance.now() - started,
+  };
+  const reader = createHealthReader(read);
+  const dashboard = new Dashboard({ reader, clock: systemClock, assets: loadDashboardAssets });
+  const deps = {
+    ...read,
+    reader,
+    dashboard,
+    metrics: makeMetrics(options, parts, dashboard),
+    agentStatus: options.nodesFile === undefined ? () => agent.healthz() : undefined,
+    log: options.log,
   };
   return serveHealth(options.paths.healthSocket, options, deps, releases);
 }

@@ -10,6 +10,7 @@ import {
   type Health,
   type HealthMetrics,
 } from '../../src/health/index.ts';
+import type { RowTransport } from '../../src/health/mesh/index.ts';
 import type { HealthMetricsOptions } from '../../src/health/metrics.ts';
 import type { HealthDiagnosis, HealthVerdict, MatrixView } from '../../src/model/health.ts';
 import { tool } from '../support/tools.ts';
@@ -54,6 +55,11 @@ const verdict: HealthVerdict = {
   evidence: { observers: 1, sent: 1, lost: 1, against: 0 },
 };
 
+const nobodyAnswers: RowTransport = {
+  send: () => Promise.reject(new Error('no answer')),
+  stop: () => Promise.resolve(),
+};
+
 function bench(count: number, options: HealthMetricsOptions = {}): Bench {
   const clock = new VirtualClock();
   const nodes = new FakeNodes(
@@ -63,7 +69,7 @@ function bench(count: number, options: HealthMetricsOptions = {}): Bench {
   const prober = new FakeProber();
   const health = createHealth(
     { interval: { kind: 'fixed', ms: 1000 } },
-    { nodes, probers: [prober], clock, log: silentLog },
+    { nodes, probers: [prober], clock, log: silentLog, rows: nobodyAnswers },
   );
   const diagnosis: HealthDiagnosis = {
     state: 'broken',
@@ -84,6 +90,7 @@ function bench(count: number, options: HealthMetricsOptions = {}): Bench {
       engine: () => one.engine,
       diagnosis: () => diagnosis,
       matrix: () => matrix,
+      followersCut: () => 0,
       clock,
     },
     { packetsPerSecond: 20_000, ...options },
@@ -131,9 +138,10 @@ describe('the metrics of the health agent', () => {
       one.prober.tell((path) => wantsAnswer(path) && path.peer !== 'c1/n1', 'silent');
       await second(one);
       const text = await one.metrics.text();
-      assert.equal(peers(text).length, Math.min(8, count - 1));
+      assert.equal(peers(text).length, Math.min(6, count - 1));
       const all = series(text);
       counts.push(all.filter((line) => !line.includes('worst_peer')).length);
+      assert.ok(all.some((line) => line.startsWith('ciliate_health_row_bytes_total')));
       assert.ok(all.length <= SERIES_MAX, `${all.length} series with ${count} nodes`);
       await one.health.stop();
     }

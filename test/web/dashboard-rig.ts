@@ -35,6 +35,7 @@ interface RigRow {
 /** A health agent whose knowledge a test makes up; all that serves it is real. */
 export class DashboardRig {
   names: readonly string[];
+  backlogBytes: number | undefined;
   zones: readonly (string | undefined)[] = [];
   diagnosis: HealthDiagnosis | undefined;
   reports: readonly PathReport[] = [];
@@ -64,6 +65,10 @@ export class DashboardRig {
 
   get port(): number {
     return this.#port;
+  }
+
+  get followersCut(): number {
+    return this.#dashboard?.followersCut ?? 0;
   }
 
   set(from: number, to: number, cell: RigCell): void {
@@ -130,8 +135,14 @@ export class DashboardRig {
     const wallMs = (): number => Date.now();
     const health = this.#health();
     const metrics: HealthMetrics = { contentType: 'text/plain', text: () => Promise.resolve('metrics 1\n') };
-    const reader = createHealthReader({ health, metrics, log: silentLog, wallMs, uptimeMs: () => 60_000 });
-    const dashboard = new Dashboard({ reader, clock: systemClock, assets: loadDashboardAssets });
+    const reader = createHealthReader({ health, wallMs, uptimeMs: () => 60_000 });
+    const { backlogBytes } = this;
+    const dashboard = new Dashboard({
+      reader,
+      clock: systemClock,
+      assets: loadDashboardAssets,
+      backlogBytes,
+    });
     const app = createDashboardApp({ dashboard, reader, hosts: ['n1.example'], metrics, log: silentLog });
     const server = createAppServer(app, 1000);
     await new Promise<void>((resolve, reject) => {

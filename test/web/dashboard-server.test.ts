@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { request } from 'node:http';
+import { connect } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { MatrixPacker } from '../../src/health/dashboard/matrix-packer.ts';
 import { systemClock } from '../../src/health/index.ts';
@@ -116,6 +118,56 @@ describe('the followers of the events', () => {
       await eventually('room for another', async () => ((await follow()) === 200 ? true : undefined));
     } finally {
       for (const end of ends) end.abort();
+      await rig.stop();
+    }
+  });
+});
+
+describe('a follower of the events that does not read', () => {
+  it('is cut off and counted, leaves nothing in memory, and holds up nobody else', async () => {
+    const count = 200;
+    const rig = new DashboardRig(nodeNames(count));
+    rig.backlogBytes = 1024 * 1024;
+    await rig.start();
+    const end = new AbortController();
+    const lazy = connect(rig.port, '127.0.0.1');
+    try {
+      lazy.write('GET /v1beta/events HTTP/1.1\r\nhost: localhost\r\n\r\n');
+      // It takes the beginning of the answer, and never anything again.
+      await once(lazy, 'readable');
+      lazy.on('error', () => undefined);
+      const answer = await fetch(`${rig.url}v1beta/events`, { signal: end.signal });
+      const reader = (answer.body ?? assert.fail('no stream')).getReader();
+      let read = 0;
+      const reading = (async () => {
+        for (;;) {
+          const { done, value } = await reader.read();
+          if (done) return 'ended';
+          read += value.length;
+        }
+      })().catch(() => 'aborted');
+      let bad = false;
+      await eventually(
+        'it is cut off',
+        () => {
+          bad = !bad;
+          for (let i = 0; i < count; i++)
+            for (let j = 0; j < count; j++) if (i !== j) rig.set(i, j, bad ? BAD : GOOD);
+          return rig.followersCut > 0 || undefined;
+        },
+        { timeoutMs: 60_000, everyMs: 500 },
+      );
+      assert.equal(rig.followersCut, 1);
+      const before = read;
+      await eventually('the other one goes on', () => read > before || undefined);
+      lazy.resume();
+      await once(lazy, 'close');
+      assert.ok(lazy.bytesRead < read, `${lazy.bytesRead} bytes of ${read}`);
+      end.abort();
+      assert.equal(await reading, 'aborted');
+    } finally {
+      end.abort();
+      lazy.destroy();
       await rig.stop();
     }
   });

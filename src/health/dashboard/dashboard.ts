@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import { gzip } from 'node:zlib';
 import type { Context, Hono } from 'hono';
 import { changeAnswer } from '../api/answers.ts';
@@ -14,6 +15,8 @@ export interface DashboardDeps {
   readonly clock: Clock;
   /** Asked for when the page is first wanted. */
   readonly assets: () => Promise<DashboardAssets>;
+  /** What a follower of the events may leave unread before it is cut off. Default 8 MiB. */
+  readonly backlogBytes?: number | undefined;
 }
 
 /** Of all answers: nobody may guess types, frame us, or learn where the reader came from. */
@@ -48,6 +51,16 @@ async function answerBytes(
   return context.body(await zipped(body), 200, { ...all, 'content-encoding': 'gzip' });
 }
 
+/** What @hono/node-server gives beside a request; a test asks without it. */
+interface NodeBindings {
+  readonly outgoing?: ServerResponse;
+}
+
+/** Ends a connection at once, whatever was written to it: its reader does not read. */
+function endOf(context: Context): void {
+  (context.env as NodeBindings | undefined)?.outgoing?.destroy();
+}
+
 /** The page, its files, and what it follows: read only. */
 export class Dashboard {
   readonly #deps: DashboardDeps;
@@ -75,12 +88,18 @@ export class Dashboard {
         return found === undefined ? undefined : diagnosisAnswer(reader.self, found, words);
       },
       changeAnswer,
+      backlogBytes: deps.backlogBytes,
     });
   }
 
   /** Begins to keep the series of paths; it begins by itself when they are first asked for. */
   record(): void {
     this.#series.start();
+  }
+
+  /** Followers of the events that were cut off because they did not read. */
+  get followersCut(): number {
+    return this.#feed.cut;
   }
 
   /** Ends the streams. May be called twice. */
@@ -136,7 +155,7 @@ export class Dashboard {
   }
 
   #events(context: Context): Response {
-    const stream = this.#feed.stream();
+    const stream = this.#feed.stream(() => endOf(context));
     if (stream === undefined) {
       return context.json('too many follow already', 503, { ...SECURITY_HEADERS, 'retry-after': '10' });
     }

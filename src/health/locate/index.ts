@@ -1,1 +1,1 @@
-export { Diagnoser, type DiagnoserOptions } from './diagnoser.ts';
+export { Diagnoser, type OwnPaths } from './diagnoser.ts';

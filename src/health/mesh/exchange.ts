@@ -1,8 +1,7 @@
 import { errorText } from '../../base/errors.ts';
-import type { Clock } from '../clock.ts';
-import { observedPeers } from '../plan/observers.ts';
-import type { NodeDirectory } from './node-directory.ts';
+import { type ExchangeCounters, noExchange } from './exchange-counters.ts';
 import { Outbox } from './outbox.ts';
+import { Partners, type PartnersDeps } from './partners.ts';
 import { type DecodedPatches, decodeHave, decodePatches, encodeHave, PatchWriter } from './row-codec.ts';
 import { CELL_WIDTH, type RowPatch, type RowStore, type StoredRow } from './row-store.ts';
 import { Strangers } from './strangers.ts';
@@ -18,37 +17,15 @@ export interface RowTransport {
   stop(): Promise<void>;
 }
 
-export interface ExchangeDeps {
-  readonly clock: Clock;
-  readonly directory: NodeDirectory;
+export interface ExchangeDeps extends PartnersDeps {
   readonly store: RowStore;
   readonly transport: RowTransport;
-  /** 0 to below 1. */
-  readonly random: () => number;
-  /** Slot of our node, once it is known. */
-  readonly own: () => number | undefined;
+  /** A message told of faults that came or went, or of notes on them: once a message. */
+  readonly onFault?: (() => void) | undefined;
   /** A node did not answer, or refused; called once a minute at most. */
   readonly onFailure?: ((node: string, reason: string) => void) | undefined;
 }
 
-export interface ExchangeCounters {
-  /** Pulls that were answered, and those that were not. */
-  pulls: number;
-  pullsFailed: number;
-  /** Messages of news that went out, and those that nobody took. */
-  pushes: number;
-  pushesFailed: number;
-  /** Cells of news that had no room: they come by pull. */
-  cellsNotPushed: number;
-  rowsTaken: number;
-  /** Rows that were refused: of a time to come, or of our own node. */
-  rowsRefused: number;
-  /** Messages that were none of ours. */
-  malformed: number;
-}
-
-/** Rings of which each node has one successor as a partner. */
-const PARTNERS = 4;
 const PULL_MS = 1000;
 /** A have costs 15 bytes a node: in larger clusters pulls are rarer, so that it costs no more. */
 const PULL_MS_A_NODE = 1;
@@ -61,8 +38,6 @@ const PUSH_CELLS_A_SECOND = 4096;
 /** A pull that brings more changes is one after a long time. */
 const PASS_ON_CELLS = 64;
 const ANSWER_BYTES = 256 * 1024;
-/** A partner that did not answer is left alone for so long; another node takes its place. */
-const REST_MS = 10_000;
 const SAY_MS = 60_000;
 
 /**
@@ -78,20 +53,8 @@ export class Exchange {
   readonly #deps: ExchangeDeps;
   readonly #strangers: Strangers;
   readonly #outbox = new Outbox();
-  readonly #restingUntil = new Map<string, number>();
-  readonly #counters: ExchangeCounters = {
-    pulls: 0,
-    pullsFailed: 0,
-    pushes: 0,
-    pushesFailed: 0,
-    cellsNotPushed: 0,
-    rowsTaken: 0,
-    rowsRefused: 0,
-    malformed: 0,
-  };
-  #partners: readonly string[] = [];
-  #turn = 0;
-  #attempt = 0;
+  readonly #partners: Partners;
+  readonly #counters = noExchange();
   #pushRoom = PUSH_CELLS_A_SECOND;
   #roomMs = Number.NEGATIVE_INFINITY;
   #pushedMs = Number.NEGATIVE_INFINITY;
@@ -102,15 +65,13 @@ export class Exchange {
 
   constructor(deps: ExchangeDeps) {
     this.#deps = deps;
+    this.#partners = new Partners(deps);
     this.#strangers = new Strangers(deps.directory, deps.store);
     deps.directory.onLeave((slots) => this.#outbox.forget(slots));
   }
 
   follow(self: string, names: readonly string[]): void {
-    this.#partners = [...observedPeers(self, names, PARTNERS)];
-    for (const name of this.#restingUntil.keys()) {
-      if (this.#deps.directory.slotOf(name) === undefined) this.#restingUntil.delete(name);
-    }
+    this.#partners.follow(self, names);
   }
 
   /** Pulls begin at a random time of the first period, lest all nodes do so together. */
@@ -140,33 +101,10 @@ export class Exchange {
   }
 
   async #pull(): Promise<void> {
-    const name = this.#nextToPull();
+    const name = this.#partners.next();
     let more = false;
     if (name !== undefined) more = await this.#pullFrom(name);
     this.#pullAfter(more ? MORE_MS : this.#periodMs());
-  }
-
-  /** The partners in turn, then a node by chance; one that rests gives its turn to chance too. */
-  #nextToPull(): string | undefined {
-    this.#turn = (this.#turn + 1) % (this.#partners.length + 1);
-    const partner = this.#partners[this.#turn];
-    return partner !== undefined && !this.#rests(partner) ? partner : this.#anyNode();
-  }
-
-  #rests(name: string): boolean {
-    return (this.#restingUntil.get(name) ?? Number.NEGATIVE_INFINITY) > this.#deps.clock.nowMs();
-  }
-
-  #anyNode(): string | undefined {
-    const { directory, random, own } = this.#deps;
-    const nodes = directory.sorted();
-    for (let tries = 0; tries < 4; tries++) {
-      const picked = nodes[Math.floor(random() * nodes.length)];
-      if (picked !== undefined && picked.slot !== own() && !this.#rests(picked.node.name)) {
-        return picked.node.name;
-      }
-    }
-    return undefined;
   }
 
   /** @returns whether that node has more for us */
@@ -187,8 +125,7 @@ export class Exchange {
   }
 
   #failed(name: string, error: unknown): void {
-    this.#restingUntil.set(name, this.#deps.clock.nowMs() + REST_MS);
-    this.#attempt++;
+    this.#partners.failed(name);
     const { clock, onFailure } = this.#deps;
     if (clock.nowMs() - this.#saidMs < SAY_MS) return;
     this.#saidMs = clock.nowMs();
@@ -203,13 +140,13 @@ export class Exchange {
     yield* this.#strangers.versions();
   }
 
-  /** A node with several addresses is tried at the next one after a failure. */
-  #send(name: string, request: RowRequest, body: Uint8Array): Promise<Uint8Array> {
-    const { directory, transport } = this.#deps;
-    const addresses = directory.node(directory.slotOf(name) ?? -1)?.addresses ?? [];
-    const address = addresses[this.#attempt % Math.max(1, addresses.length)];
-    if (address === undefined) return Promise.reject(new Error('the node has no address'));
-    return transport.send(address, request, body);
+  async #send(name: string, request: RowRequest, body: Uint8Array): Promise<Uint8Array> {
+    const address = this.#partners.addressOf(name);
+    if (address === undefined) throw new Error('the node has no address');
+    this.#counters.bytesSent += body.length;
+    const answer = await this.#deps.transport.send(address, request, body);
+    this.#counters.bytesReceived += answer.length;
+    return answer;
   }
 
   /** Takes what came in, and passes on what others must have at once. @returns whether anything in it was news */
@@ -218,16 +155,18 @@ export class Exchange {
     this.#strangers.take(decoded);
     const context = { nowMs: clock.nowMs(), wallMs: clock.wallMs(), fromSlot };
     const news: { readonly patch: RowPatch; readonly changed: readonly number[] }[] = [];
-    let [taken, cells] = [0, 0];
+    let [taken, cells, hasFault] = [0, 0, false];
     for (const patch of decoded.patches) {
       const { kind, changed } = store.take(patch, own(), context);
       if (kind === 'taken') taken++;
       else if (kind === 'future' || kind === 'ours') this.#counters.rowsRefused++;
+      hasFault ||= changed.length > 0 || (kind === 'taken' && patch.notes !== undefined);
       if (changed.length === 0) continue;
       news.push({ patch, changed });
       cells += changed.length / CELL_WIDTH;
     }
     this.#counters.rowsTaken += taken;
+    if (hasFault) this.#deps.onFault?.();
     // What a pull brings in masses is no news to the others either.
     if (isPush || cells <= PASS_ON_CELLS) this.#passOn(news);
     return taken > 0;
@@ -271,14 +210,7 @@ export class Exchange {
     const writer = new PatchWriter(directory, ANSWER_BYTES);
     for (const patch of patches) writer.add(patch);
     const body = writer.take(false);
-    for (const name of this.#pushTargets()) void this.#pushTo(name, body);
-  }
-
-  #pushTargets(): ReadonlySet<string> {
-    const targets = [...this.#partners, undefined].map((name) => {
-      return name === undefined || this.#rests(name) ? this.#anyNode() : name;
-    });
-    return new Set(targets.filter((name) => name !== undefined));
+    for (const name of this.#partners.all()) void this.#pushTo(name, body);
   }
 
   async #pushTo(name: string, body: Uint8Array): Promise<void> {
@@ -293,13 +225,20 @@ export class Exchange {
 
   /** Answers a node that asks for what it has not. @throws RowFormatError */
   differences(body: Uint8Array): Uint8Array {
-    const { clock, directory, store, own, random } = this.#deps;
-    const have = this.#counted(() => decodeHave(directory, body));
+    const { clock, directory, store, own } = this.#deps;
+    const have = this.#received(body, () => decodeHave(directory, body));
     const ours = own();
     const theirs = ours === undefined ? undefined : have.get(ours);
     if (ours !== undefined && theirs !== undefined) {
       store.heardOfOwn(ours, theirs.incarnation, theirs.version, clock.wallMs());
     }
+    const answer = this.#lacking(have);
+    this.#counters.bytesSent += answer.length;
+    return answer;
+  }
+
+  #lacking(have: ReturnType<typeof decodeHave>): Uint8Array {
+    const { directory, store, random } = this.#deps;
     const nodes = directory.sorted();
     const first = Math.floor(random() * nodes.length);
     const writer = new PatchWriter(directory, ANSWER_BYTES);
@@ -315,13 +254,14 @@ export class Exchange {
   /** Takes news of the node at that address. @throws RowFormatError */
   news(fromSlot: number, body: Uint8Array): void {
     this.#take(
-      this.#counted(() => decodePatches(this.#deps.directory, body)),
+      this.#received(body, () => decodePatches(this.#deps.directory, body)),
       fromSlot,
       true,
     );
   }
 
-  #counted<T>(decode: () => T): T {
+  #received<T>(body: Uint8Array, decode: () => T): T {
+    this.#counters.bytesReceived += body.length;
     try {
       return decode();
     } catch (error) {

@@ -1,7 +1,8 @@
 import type { HealthCell, RowNote } from '../../model/health.ts';
 import type { Clock } from '../clock.ts';
 import type { NodeView } from '../node-view.ts';
-import { Exchange, type ExchangeCounters, type RowRequest, type RowTransport } from './exchange.ts';
+import { Exchange, type RowRequest, type RowTransport } from './exchange.ts';
+import type { ExchangeCounters } from './exchange-counters.ts';
 import { matrixView, type PackedMatrix } from './matrix.ts';
 import { NodeDirectory } from './node-directory.ts';
 import { OwnRow } from './own-row.ts';
@@ -16,6 +17,8 @@ export interface MeshDeps {
   readonly notes: () => readonly RowNote[];
   /** How other nodes are reached; undefined: our node keeps its row to itself. */
   readonly transport?: RowTransport | undefined;
+  /** Another node told of a fault that came or went. */
+  readonly onFault?: (() => void) | undefined;
   /** A node did not answer, or refused; called once a minute at most. */
   readonly onFailure?: ((node: string, reason: string) => void) | undefined;
   /** Many nodes in one process, with the same list, have one directory in common. */
@@ -54,11 +57,17 @@ export class Mesh {
     this.#exchange = this.#makeExchange(deps);
   }
 
-  #makeExchange({ clock, transport, random = Math.random, onFailure }: MeshDeps): Exchange | undefined {
+  #makeExchange({
+    clock,
+    transport,
+    random = Math.random,
+    onFault,
+    onFailure,
+  }: MeshDeps): Exchange | undefined {
     if (transport === undefined) return undefined;
     const [directory, store] = [this.#directory, this.#store];
     const own = (): number | undefined => this.#own.row?.slot;
-    return new Exchange({ clock, directory, store, transport, random, own, onFailure });
+    return new Exchange({ clock, directory, store, transport, random, own, onFault, onFailure });
   }
 
   start(): void {

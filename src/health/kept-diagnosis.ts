@@ -1,0 +1,33 @@
+import type { HealthDiagnosis, MatrixView } from '../model/health.ts';
+import { Diagnoser, type OwnPaths } from './locate/index.ts';
+import type { Instant } from './state/path-tracker.ts';
+
+/** How long one holds, if nothing changes: rows grow old, and counts add up. */
+const HOLDS_MS = 1000;
+
+/** The diagnosis of now: made when it is asked for, and kept for a second or until a fault comes or goes. */
+export class KeptDiagnosis {
+  readonly #matrix: () => MatrixView;
+  readonly #own: OwnPaths;
+  readonly #diagnoser = new Diagnoser();
+  #kept: { readonly diagnosis: HealthDiagnosis; readonly nowMs: number } | undefined;
+
+  /** @param own the paths of this node to a peer */
+  constructor(matrix: () => MatrixView, own: OwnPaths) {
+    this.#matrix = matrix;
+    this.#own = own;
+  }
+
+  /** A fault came or went, here or in the row of another node: the next one is made anew. */
+  changed(): void {
+    this.#kept = undefined;
+  }
+
+  at(now: Instant): HealthDiagnosis {
+    if (this.#kept === undefined || now.nowMs - this.#kept.nowMs >= HOLDS_MS) {
+      const diagnosis = this.#diagnoser.diagnose(this.#matrix(), this.#own, now);
+      this.#kept = { diagnosis, nowMs: now.nowMs };
+    }
+    return this.#kept.diagnosis;
+  }
+}

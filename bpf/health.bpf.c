@@ -20,6 +20,7 @@
 #define ECHO_REPLY_V4	0
 #define ECHO_REPLY_V6	129
 #define L4_HEADER_BYTES 8 /* of ICMP echo, and of UDP */
+#define SUMMED_WORDS	((L4_HEADER_BYTES + sizeof(struct probe_cookie)) / 4)
 #define HOP_LIMIT	64
 #define MARK_MASK	0xf00
 #define WINDOW_NS	1000000000ull
@@ -98,12 +99,22 @@ struct probe_packet {
 	__u32 l4_offset; /* from the IP header */
 	__u32 l4_bytes;	 /* as the IP header says, from the L4 header on */
 	__u32 hop_limit;
-	__u8 protocol;
-	__u8 icmp_type;
-	__be16 source_port;
-	__be16 destination_port;
-	__be16 udp_bytes;
-	struct probe_cookie cookie;
+	__u32 protocol;
+	union {
+		__u32 words[SUMMED_WORDS]; /* as they lie in the packet */
+		struct {
+			union {
+				__u8 icmp_type;
+				struct {
+					__be16 source_port;
+					__be16 destination_port;
+					__be16 udp_bytes;
+					__be16 udp_sum;
+				};
+			};
+			struct probe_cookie cookie;
+		};
+	};
 };
 
 static __always_inline struct probe_counters *counters_get(void)
@@ -164,29 +175,49 @@ static __always_inline bool parse_ip(struct __sk_buff *ctx, struct probe_packet 
 /* Reads the L4 header and the cookie. False: not a probe. */
 static __always_inline bool parse_probe(struct __sk_buff *ctx, struct probe_packet *packet)
 {
-	__u8 header[L4_HEADER_BYTES];
-
 	if (!parse_ip(ctx, packet))
 		return false;
 	if (packet->protocol != IPPROTO_UDP && packet->protocol != IPPROTO_ICMP &&
 	    packet->protocol != IPPROTO_ICMPV6)
 		return false;
-	if (packet->l4_bytes < L4_HEADER_BYTES + sizeof(struct probe_cookie) ||
-	    load(ctx, packet->l4_offset, header, sizeof(header)) < 0)
+	if (packet->l4_bytes < sizeof(packet->words) ||
+	    load(ctx, packet->l4_offset, packet->words, sizeof(packet->words)) < 0)
 		return false;
-	if (packet->protocol == IPPROTO_UDP) {
-		__builtin_memcpy(&packet->source_port, header, 2);
-		__builtin_memcpy(&packet->destination_port, header + 2, 2);
-		__builtin_memcpy(&packet->udp_bytes, header + 4, 2);
-		if (packet->source_port != bpf_htons(PROBE_PORT) &&
-		    packet->destination_port != bpf_htons(PROBE_PORT))
-			return false;
-	} else {
-		packet->icmp_type = header[0];
-	}
-	if (load(ctx, packet->l4_offset + L4_HEADER_BYTES, &packet->cookie, sizeof(packet->cookie)) < 0)
+	if (packet->protocol == IPPROTO_UDP && packet->source_port != bpf_htons(PROBE_PORT) &&
+	    packet->destination_port != bpf_htons(PROBE_PORT))
 		return false;
 	return packet->cookie.magic == bpf_htonl(PROBE_MAGIC) && packet->cookie.version == 1;
+}
+
+/*
+ * Whether the packet's checksum is right (RFC 1071), which no stack has looked at yet. A longer probe is
+ * filled with zeros, which add nothing. An answer with another filling does not fit: the stack judges it.
+ */
+static __always_inline bool sum_fits(const struct probe_packet *packet)
+{
+	const __u32 *source = (const __u32 *)packet->source.bytes;
+	const __u32 *destination = (const __u32 *)packet->destination.bytes;
+	bool v4 = packet->source.family == 4;
+	__u64 sum = 0;
+
+	if (v4 && packet->protocol == IPPROTO_UDP && !packet->udp_sum)
+		return true;
+#pragma unroll
+	for (__u32 i = 0; i < SUMMED_WORDS; i++)
+		sum += packet->words[i];
+	if (packet->protocol != IPPROTO_ICMP) {
+		/* The pseudo-header; an IPv4 address is filled with zeros. */
+#pragma unroll
+		for (__u32 i = 0; i < 4; i++)
+			sum += (__u64)source[i] + destination[i];
+		sum += (__u64)(__force __u32)bpf_htonl(packet->l4_bytes) +
+		       (__force __u32)bpf_htonl(packet->protocol);
+	}
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return sum == 0xffff;
 }
 
 /* The record that a cookie of ours names, or NULL. */
@@ -239,6 +270,14 @@ static __always_inline void note_round_trip(struct probe_path *record, __u64 rtt
 		__sync_fetch_and_add(&record->histogram[bucket], 1);
 }
 
+/* What the responder tells of itself is believed as far as it can be true. */
+static __always_inline void note_echo(struct probe_path *record, __u32 residence_ns, __u64 rtt_ns)
+{
+	__sync_fetch_and_add(&record->echoed, 1);
+	if (residence_ns <= rtt_ns)
+		__sync_fetch_and_add(&record->residence_sum_ns, residence_ns);
+}
+
 static __always_inline void note_answer(struct probe_path *record, const struct probe_packet *packet,
 					__u64 now_ns)
 {
@@ -257,10 +296,8 @@ static __always_inline void note_answer(struct probe_path *record, const struct 
 		note_round_trip(record, now_ns - sent_ns);
 	else
 		__sync_fetch_and_add(&record->unstamped, 1);
-	if (packet->cookie.flags & PROBE_ECHOED) {
-		__sync_fetch_and_add(&record->echoed, 1);
-		__sync_fetch_and_add(&record->residence_sum_ns, bpf_ntohl(packet->cookie.residence_ns));
-	}
+	if (packet->cookie.flags & PROBE_ECHOED)
+		note_echo(record, bpf_ntohl(packet->cookie.residence_ns), sent_ns ? now_ns - sent_ns : 0);
 	if ((__s32)(sequence - record->sequence_last) < 0)
 		__sync_fetch_and_add(&record->reordered, 1);
 	else
@@ -278,7 +315,7 @@ static __always_inline int take_answer(const struct probe_packet *packet, __u64 
 	if (!record)
 		return NEXT;
 	if (!nonce || !same_address(record, &packet->source) ||
-	    record->answered_sequence[place] != ~bpf_ntohl(packet->cookie.sequence) ||
+	    record->answered_sequence[place] != ~bpf_ntohl(packet->cookie.sequence) || !sum_fits(packet) ||
 	    __sync_val_compare_and_swap(&record->nonce[place], nonce, 0) != nonce) {
 		COUNT(passed_up);
 		return NEXT;

@@ -29,7 +29,7 @@ struct probe_cookie {
 	__be16 reserved;
 	__be32 prober;	     /* random, of one start of a prober */
 	__be32 path;	     /* index of the record */
-	__be32 sequence;     /* from 1, of the path */
+	__be32 sequence;     /* of the path's probes, from 1; after 2^32 - 1 comes 0 */
 	__be32 residence_ns; /* by the responder: from its ingress to its egress; 0: not told */
 	__be64 nonce;	     /* keyed digest of prober, path and sequence: nobody else can make it */
 };
@@ -63,7 +63,7 @@ struct probe_path {
 	__u64 rtt_max_ns; /* since the reader last put 0 here */
 	__u64 rtt_last_ns;
 	__u64 answered_last_ns;
-	__u64 residence_sum_ns; /* of echoed answers */
+	__u64 residence_sum_ns; /* of echoed answers, where it is no longer than the round trip */
 	__u32 sequence_last;	/* highest that was answered */
 	__u32 hop_limit_last;
 	__u32 histogram[PROBE_BUCKETS]; /* see probe_bucket */
@@ -99,10 +99,10 @@ struct probe_address {
 struct probe_counters {
 	__u64 stamped;
 	__u64 consumed;
-	__u64 passed_up; /* our magic and prober, no nonce of ours: for the thread */
+	__u64 passed_up; /* our magic and prober, no nonce of ours or a wrong sum: for the thread */
 	__u64 echoed;
 	__u64 refused_address; /* echoes asked for by an address that is no node's */
-	__u64 refused_form;    /* wrong length, version, flags or checksum */
+	__u64 refused_form;    /* wrong length or flags */
 	__u64 refused_rate;
 };
 

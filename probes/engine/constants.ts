@@ -18,7 +18,8 @@ export const Option = {
   dscp: 10,
   receiveBuffer: 11,
   recordsFd: 12,
-  count: 13,
+  firstSequence: 13,
+  count: 14,
 } as const;
 
 export const CommandKind = { open: 1, close: 2, pace: 3, burst: 4 } as const;

@@ -46,6 +46,7 @@ enum engine_option {
 	OPTION_DSCP,
 	OPTION_RECEIVE_BUFFER, /* bytes asked for */
 	OPTION_RECORDS_FD,     /* map of records to share with programs; -1: plain memory */
+	OPTION_FIRST_SEQUENCE, /* of every path */
 	OPTION_COUNT,
 };
 
@@ -155,7 +156,7 @@ struct path_state {
 	uint16_t packet_bytes;
 	uint16_t flow; /* next source port */
 	uint32_t generation;
-	uint32_t sequence; /* last sent, from 1; never begins anew */
+	uint32_t sequence; /* last sent; never begins anew, goes on from 0 at its end */
 	uint32_t next;	   /* in its wheel slot */
 	uint32_t slot;	   /* of the wheel; NONE: in none */
 	uint32_t turns;	   /* of the wheel that pass before it is due */

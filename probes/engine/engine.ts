@@ -408,5 +408,6 @@ function nativeOptions(options: EngineOptions, { programs, prober }: EngineParts
   values[Option.dscp] = options.dscp ?? 0;
   values[Option.receiveBuffer] = DEFAULT_RECEIVE_BUFFER_BYTES;
   values[Option.recordsFd] = programs instanceof ProbePrograms ? programs.recordsFd : -1;
+  values[Option.firstSequence] = options.firstSequence ?? 1;
   return values;
 }

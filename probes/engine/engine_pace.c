@@ -20,8 +20,10 @@ int engine_pace_init(struct engine *engine)
 	engine->bursts = calloc(count, sizeof(*engine->bursts));
 	if (!engine->paths || !engine->pending || !engine->bursts)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < count; i++)
+	for (uint32_t i = 0; i < count; i++) {
 		engine->paths[i].next = engine->paths[i].slot = NONE;
+		engine->paths[i].sequence = (uint32_t)engine->options[OPTION_FIRST_SEQUENCE] - 1;
+	}
 	for (uint32_t i = 0; i < WHEEL_SLOTS; i++)
 		engine->wheel[i] = NONE;
 	engine->tokens_ns = probe_now_ns();

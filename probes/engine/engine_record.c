@@ -48,6 +48,14 @@ static void note_round_trip(struct probe_path *record, uint64_t rtt_ns)
 	record->histogram[probe_bucket(rtt_ns)]++;
 }
 
+/* What the responder tells of itself is believed as far as it can be true. */
+static void note_echo(struct probe_path *record, uint32_t residence_ns, uint64_t rtt_ns)
+{
+	record->echoed++;
+	if (residence_ns <= rtt_ns)
+		record->residence_sum_ns += residence_ns;
+}
+
 static void note_answer(struct engine *engine, const struct engine_answer *answer,
 			const struct probe_cookie *cookie)
 {
@@ -69,10 +77,8 @@ static void note_answer(struct engine *engine, const struct engine_answer *answe
 		note_round_trip(record, answer->received_ns - sent_ns);
 	else
 		record->unstamped++;
-	if (cookie->flags & PROBE_ECHOED) {
-		record->echoed++;
-		record->residence_sum_ns += ntohl(cookie->residence_ns);
-	}
+	if (cookie->flags & PROBE_ECHOED)
+		note_echo(record, ntohl(cookie->residence_ns), timed ? answer->received_ns - sent_ns : 0);
 	if ((int32_t)(sequence - record->sequence_last) < 0)
 		record->reordered++;
 	else

@@ -72,6 +72,8 @@ export interface EngineOptions {
   readonly dscp?: number | undefined;
   /** Paths at most; memory of records is taken for all of them at start. Default 65,536. */
   readonly pathsMax?: number | undefined;
+  /** Number of each path's first probe, 32 bits, for tests of what happens at their end. Default 1. */
+  readonly firstSequence?: number | undefined;
 }
 
 /** Counts of one path since it was opened. */

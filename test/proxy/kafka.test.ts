@@ -322,6 +322,24 @@ describe('the Kafka proxy', () => {
     });
   }
 
+  it('judges nothing that comes behind a request that ends the connection', async () => {
+    const { rig, client } = await set();
+    const silentDenial = framed(produce(['bad'], 0));
+    client.send(Buffer.concat([silentDenial, framed(produce(['good']))]));
+    await client.end();
+    const other = await rig.client();
+    other.send(Buffer.concat([framed(produce(['good']).subarray(0, 30)), framed(produce(['good']))]));
+    await other.end();
+    assert.equal(rig.server.text, '');
+    assert.deepEqual(
+      rig.records.map(({ verdict }) => verdict),
+      ['denied', 'error'],
+    );
+    client.destroy();
+    other.destroy();
+    await rig.stop();
+  });
+
   it('ends a connection whose broker answers without a request', async () => {
     const { rig, client } = await set();
     rig.server.answer = (socket) => socket.write(Buffer.from(OK + OK, 'latin1'));

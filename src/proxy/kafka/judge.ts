@@ -1,5 +1,6 @@
 import type { KafkaRule, L7Filter } from '../../model/l7.ts';
 import type { Direction } from '../../model/map-state.ts';
+import type { Verdict } from '../judged-flow.ts';
 import type { DirectionView } from '../policy-table.ts';
 import type { KafkaRequest } from './request.ts';
 
@@ -25,13 +26,6 @@ const ROLES: Readonly<Record<'produce' | 'consume', ReadonlySet<number>>> = {
   produce: new Set([0, 3, 18]),
   consume: new Set([1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 18]),
 };
-
-export interface KafkaVerdict {
-  readonly allowed: boolean;
-  readonly direction: Direction;
-  readonly rules: readonly string[];
-  readonly reason: string;
-}
 
 /** Whether the rule is about the request, its topics aside. */
 function isAbout(rule: KafkaRule, { apiKey, apiVersion, clientId }: KafkaRequest): boolean {
@@ -69,7 +63,7 @@ export function judgeKafka(
   views: readonly DirectionView[],
   request: KafkaRequest,
   fallback: Direction,
-): KafkaVerdict {
+): Verdict {
   let direction = fallback;
   const rules: string[] = [];
   for (const view of views) {

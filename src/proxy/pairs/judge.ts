@@ -2,6 +2,7 @@ import { errorText } from '../../base/errors.ts';
 import type { L7Filter, PairKind, PairRule } from '../../model/l7.ts';
 import type { Direction } from '../../model/map-state.ts';
 import { pairProblem } from '../../model/pair-rules.ts';
+import type { Verdict } from '../judged-flow.ts';
 import type { DirectionView } from '../policy-table.ts';
 
 /** Whether a rule allows a request. */
@@ -17,14 +18,6 @@ export interface PairProtocol<R> {
   compile(rule: PairRule): PairMatcher<R>;
   /** The request in the words of rules, for log records; undefined: only its denial is logged. */
   fields(request: R): Readonly<Record<string, string>> | undefined;
-}
-
-export interface PairVerdict {
-  readonly allowed: boolean;
-  readonly direction: Direction;
-  /** Names of the rules that allowed it. */
-  readonly rules: readonly string[];
-  readonly reason: string;
 }
 
 interface CompiledRule<R> {
@@ -54,7 +47,7 @@ export class PairJudge<R> {
    * Requests that belong together pass if each direction that judges them allows every one.
    * @param fallback direction of the listener, for records of requests that no direction judges
    */
-  judge(views: readonly DirectionView[], requests: readonly R[], fallback: Direction): PairVerdict {
+  judge(views: readonly DirectionView[], requests: readonly R[], fallback: Direction): Verdict {
     let direction = fallback;
     const names = new Set<string>();
     for (const view of views) {

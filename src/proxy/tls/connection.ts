@@ -1,16 +1,13 @@
 import type { AccessLogRecord } from '../../model/l7.ts';
-import type { Direction } from '../../model/map-state.ts';
+import { JudgedFlow, type Verdict } from '../judged-flow.ts';
 import type { ProxyHost } from '../part.ts';
-import { TrackedFlow } from '../policy-holder.ts';
-import type { Flow, PolicyTable } from '../policy-table.ts';
 import { reset } from '../reset.ts';
 import type { Accepted, Held } from '../tcp-acceptor.ts';
 import type { ByteSocket } from '../types.ts';
 import { ClientHelloReader, type HelloReading } from './client-hello.ts';
-import type { TlsJudge, TlsVerdict } from './judge.ts';
+import type { TlsJudge } from './judge.ts';
 import { RetryWatch, type Watched } from './retry-watch.ts';
 
-const TCP = 6;
 const HELLO_TIMEOUT_NS = 10e9;
 const CONNECT_TIMEOUT_NS = 5e9;
 const IDLE_TIMEOUT_NS = 3600e9;
@@ -32,8 +29,7 @@ interface ConnectionDeps {
 export class TlsConnection implements Held {
   readonly #host: ProxyHost;
   readonly #judge: TlsJudge;
-  readonly #tracked: TrackedFlow;
-  readonly #direction: Direction;
+  readonly #flow: JudgedFlow;
   readonly #client: ByteSocket;
   #hello: ClientHelloReader | undefined = new ClientHelloReader();
   #serverName: string | undefined;
@@ -42,19 +38,16 @@ export class TlsConnection implements Held {
   #upstream: ByteSocket | undefined;
   #connected = false;
   #clientEnded = false;
-  /** Under which it was allowed. */
-  #flow: Flow | undefined;
-  #table: PolicyTable | undefined;
   #activeNs: number;
   readonly #sinceNs: number;
   #dialedNs = 0;
 
-  constructor({ socket, client, server, direction }: Accepted, { host, judge }: ConnectionDeps) {
+  constructor(accepted: Accepted, { host, judge }: ConnectionDeps) {
+    const { socket } = accepted;
     this.#host = host;
     this.#judge = judge;
     this.#client = socket;
-    this.#direction = direction;
-    this.#tracked = new TrackedFlow({ ...host, holder: host.policy }, { client, server, protocol: TCP });
+    this.#flow = new JudgedFlow(host, accepted);
     this.#sinceNs = host.clock.monotonicNs();
     this.#activeNs = this.#sinceNs;
     socket.on('data', (chunk: Buffer) => this.#onClientData(chunk));
@@ -67,24 +60,13 @@ export class TlsConnection implements Held {
     if (open.allowed) this.#begin(open);
   }
 
-  #verdict(): TlsVerdict {
-    const denied = (reason: string): TlsVerdict => ({
-      ...{ allowed: false, direction: this.#direction, rules: [], reason },
-    });
-    const flow = this.#tracked.current();
-    const { table } = this.#host.policy;
-    if (table === undefined) return denied('no policy yet');
-    if (flow === undefined) return denied('unknown flow');
-    const views = table.views(flow, TCP);
-    if (views === undefined) return denied('neither end is an endpoint of this node');
-    this.#flow = flow;
-    this.#table = table;
-    return this.#judge.judge(views, this.#serverName, this.#direction);
+  #verdict(): Verdict {
+    return this.#flow.judge((views, fallback) => this.#judge.judge(views, this.#serverName, fallback));
   }
 
   /** Whether bytes may pass still; ends the connection otherwise. */
   #mayGoOn(): boolean {
-    if (this.#tracked.current() === this.#flow && this.#host.policy.table === this.#table) return true;
+    if (this.#flow.isAsJudged) return true;
     const verdict = this.#verdict();
     if (!verdict.allowed) this.#refuse(verdict);
     return verdict.allowed;
@@ -137,11 +119,11 @@ export class TlsConnection implements Held {
   }
 
   /** Opens the way to the server; what was read of the client goes first. */
-  #begin(verdict: TlsVerdict): void {
+  #begin(verdict: Verdict): void {
     this.#record(verdict, 'forwarded');
     const hello = this.#hello;
     this.#hello = undefined;
-    const upstream = this.#host.dial(this.#tracked.client, this.#tracked.server);
+    const upstream = this.#host.dial(this.#flow.client, this.#flow.server);
     this.#upstream = upstream;
     this.#dialedNs = this.#host.clock.monotonicNs();
     upstream.on('connect', () => {
@@ -201,29 +183,17 @@ export class TlsConnection implements Held {
     else upstream.destroy();
   }
 
-  #record(verdict: TlsVerdict, kind: AccessLogRecord['verdict']): void {
-    const ends = this.#tracked.ends();
-    this.#host.record({
-      ...{ kind: 'l7', type: 'request', verdict: kind, direction: verdict.direction, rules: verdict.rules },
-      time: new Date(this.#host.clock.realtimeMs()).toISOString(),
-      source: ends.client,
-      destination: ends.server,
-      reason: verdict.reason,
-      latencyNs: 0,
-      l7: { kind: 'tls', serverName: this.#serverName ?? '' },
-    });
+  #record(verdict: Verdict, kind: AccessLogRecord['verdict']): void {
+    this.#flow.record(verdict, kind, { kind: 'tls', serverName: this.#serverName ?? '' });
   }
 
-  #refuse(verdict: TlsVerdict): void {
+  #refuse(verdict: Verdict): void {
     this.#record(verdict, 'denied');
     this.#resetBoth();
   }
 
   #unreachable(reason: string): void {
-    this.#record(
-      { ...{ allowed: false, direction: this.#direction, rules: [] }, reason: `server: ${reason}` },
-      'error',
-    );
+    this.#record(this.#flow.denied(`server: ${reason}`), 'error');
     this.#resetBoth();
   }
 

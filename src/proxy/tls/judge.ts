@@ -1,16 +1,7 @@
 import type { Direction } from '../../model/map-state.ts';
 import { serverNameMatcher } from '../../model/server-name.ts';
+import type { Verdict } from '../judged-flow.ts';
 import type { DirectionView } from '../policy-table.ts';
-
-/** The verdict on a connection, of all directions that judge it. */
-export interface TlsVerdict {
-  readonly allowed: boolean;
-  /** Whose policy denied, or allowed last. */
-  readonly direction: Direction;
-  /** Names of the rules that allowed it. */
-  readonly rules: readonly string[];
-  readonly reason: string;
-}
 
 interface CompiledRule {
   readonly matches: (name: string) => boolean;
@@ -42,7 +33,7 @@ export class TlsJudge {
    * @param serverName undefined when it has none, or is not known to be TLS
    * @param fallback direction of the listener, for records of connections that no direction judges
    */
-  judge(views: readonly DirectionView[], serverName: string | undefined, fallback: Direction): TlsVerdict {
+  judge(views: readonly DirectionView[], serverName: string | undefined, fallback: Direction): Verdict {
     let direction = fallback;
     const rules: string[] = [];
     for (const view of views) {

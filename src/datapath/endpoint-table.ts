@@ -8,6 +8,7 @@ import type { Links } from './links.ts';
 import { addressEntryLayout, endpointLayout } from './map-layouts.ts';
 import { PolicyMaps } from './policy-maps.ts';
 import { PolicyPair } from './policy-pair.ts';
+import { PolicySwitches } from './policy-switches.ts';
 import type { DatapathMaps } from './programs.ts';
 import { indexKey, readIndex } from './struct-layout.ts';
 import type { DatapathEndpoint, Enforcement, PolicySwitch } from './types.ts';
@@ -36,6 +37,7 @@ export class EndpointTable {
   readonly #maps: DatapathMaps;
   readonly #links: Pick<Links, 'attach' | 'attachAsync' | 'release'>;
   readonly #policies: PolicyMaps;
+  readonly #switches: PolicySwitches;
   readonly #byId = new Map<number, Slot>();
   readonly #slots = new Set<number>();
   readonly #wishes = new Set<Wish>();
@@ -45,6 +47,7 @@ export class EndpointTable {
     this.#maps = maps;
     this.#links = links;
     this.#policies = new PolicyMaps(bpf, maps.policy, maps.policyStats);
+    this.#switches = new PolicySwitches(maps);
   }
 
   /**
@@ -148,6 +151,7 @@ export class EndpointTable {
   /** The record first, locked, then what leads to it, the programs last: nothing passes before a policy is there. */
   async #attach(endpoint: DatapathEndpoint, wish: Wish): Promise<void> {
     await this.#policies.settled(this.#slots);
+    await this.#switches.settled();
     if (wish.gone) throw new UnknownEndpointError(endpoint.id);
     const old = this.#byId.get(endpoint.id);
     if (old !== undefined) this.#remove(old);
@@ -193,6 +197,7 @@ export class EndpointTable {
   /** Locked before anything goes, so that no packet meets half an endpoint; the programs outlive it on its device. */
   #remove(entry: Slot): void {
     const { endpoint } = entry.record;
+    this.#switches.forget(entry.policy);
     this.#write(entry, { ...entry.record, locked: true });
     for (const address of [endpoint.ipv4, endpoint.ipv6]) {
       if (address !== undefined) this.#deleteIfOurs(encodeAddressKey(address), entry.slot);
@@ -230,13 +235,22 @@ export class EndpointTable {
       this.#lock(entry);
       throw new PolicyWriteError(id, cause);
     }
-    if (this.#byId.get(id) !== entry) throw new UnknownEndpointError(id);
-    if (entry.locks !== locks) throw new EndpointLockedError(id);
     const policySide = switched === undefined ? policy.side : policy.otherSide;
-    const { identity = entry.record.endpoint.identity, ...enforcement } = wanted;
-    const endpoint = { ...entry.record.endpoint, identity };
-    this.#write(entry, { endpoint, locked: false, enforcement, policySide });
-    switched?.();
+    await this.#switches.add({
+      slot: entry.slot,
+      policy,
+      record: () => {
+        if (this.#byId.get(id) !== entry) throw new UnknownEndpointError(id);
+        if (entry.locks !== locks) throw new EndpointLockedError(id);
+        const { identity = entry.record.endpoint.identity, ...enforcement } = wanted;
+        const endpoint = { ...entry.record.endpoint, identity };
+        return { endpoint, locked: false, enforcement, policySide };
+      },
+      done: (record) => {
+        entry.record = record;
+        switched?.();
+      },
+    });
     this.#policies.refill(this.#slots);
   }
 
@@ -266,6 +280,7 @@ export class EndpointTable {
   }
 
   close(): void {
+    this.#switches.close();
     this.#policies.close();
   }
 }

@@ -1,4 +1,4 @@
-import type { BpfMap } from '../../bpf/addon/index.ts';
+import type { BpfMap, SharedValues } from '../../bpf/addon/index.ts';
 import { indexKey, readIndex } from './struct-layout.ts';
 
 /** The slot that stands for everything that is not an endpoint of this node. */
@@ -20,6 +20,17 @@ export function moveEpoch({ epochs, shownEpochs }: EpochMaps, slot: number): voi
   const next = indexKey(((value === undefined ? 0 : readIndex(value)) + 1) >>> 0);
   shownEpochs.update(key, next);
   epochs.update(key, next);
+}
+
+/** The epochs as the proxy sees them, read without a system call. */
+export type ShownEpochs = SharedValues;
+
+/** `moveEpoch` for several slots at once. */
+export function moveEpochs(maps: EpochMaps, shown: ShownEpochs, slots: readonly number[]): void {
+  const keys = Buffer.concat(slots.map(indexKey));
+  const next = Buffer.concat(slots.map((slot) => indexKey((shown.u32(slot) + 1) >>> 0)));
+  maps.shownEpochs.updateBatch(keys, next, slots.length);
+  maps.epochs.updateBatch(keys, next, slots.length);
 }
 
 /** Shows the epochs that pinned maps have. */

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { BpfError } from '../../bpf/addon/index.ts';
 import type { MapState, MapStateDiff } from '../model/map-state.ts';
 import { mapStateKeyText } from '../model/map-state.ts';
 import type { PolicyMaps, PolicySide } from './policy-maps.ts';
@@ -9,6 +10,8 @@ import { countChange, mergeDiffs, readPolicyMap, writePolicyDiff } from './polic
  * microseconds with softirqs off; the rest is for a virtual CPU that is not scheduled meanwhile.
  */
 const GRACE_MS = 3;
+
+const NOTHING: MapStateDiff = { upserts: [], deletes: [] };
 
 /**
  * The two policy maps of one slot (docs/adr/0010). A change is written to the one that is not in force; whoever owns the
@@ -22,6 +25,10 @@ export class PolicyPair {
   #behind: MapStateDiff | undefined;
   #entries: number;
   #switchedMs = 0;
+  /** The other map is brought up to date. */
+  #catchingUp: Promise<void> = Promise.resolve();
+  /** The other map is for a change that is not in force yet, and nothing else may write it. */
+  #preparing = false;
 
   /** @param side the map in force */
   constructor(maps: PolicyMaps, slot: number, side: PolicySide) {
@@ -68,8 +75,9 @@ export class PolicyPair {
    * @throws BpfError (E2BIG, ENOSPC, ENOMEM); the map in force is as it was
    */
   async prepare(diff: MapStateDiff): Promise<() => void> {
-    const graceMs = this.#switchedMs + GRACE_MS - performance.now();
-    if (graceMs > 0) await delay(graceMs);
+    this.#preparing = true;
+    await this.#catchingUp;
+    await this.#grace();
     const side = this.otherSide;
     const other = await this.#maps.ensure(this.#slot, side);
     const entries = this.#entries + countChange(this.#maps.get(this.#slot, this.#side), diff);
@@ -82,7 +90,36 @@ export class PolicyPair {
       this.#behind = diff;
       this.#entries = entries;
       this.#switchedMs = performance.now();
+      this.#preparing = false;
     };
+  }
+
+  /**
+   * Brings the other map to what the one in force holds, so that the next change has only itself to write. Where that fails
+   * the next change writes it whole.
+   */
+  catchUp(): Promise<void> {
+    this.#catchingUp = this.#catchingUp.then(() => this.#catchUp());
+    return this.#catchingUp;
+  }
+
+  async #catchUp(): Promise<void> {
+    await this.#grace();
+    const behind = this.#behind;
+    if (this.#preparing || behind === undefined || behind === NOTHING) return;
+    let left: MapStateDiff | undefined = NOTHING;
+    try {
+      await writePolicyDiff(this.#maps.get(this.#slot, this.otherSide), behind);
+    } catch (error) {
+      if (!(error instanceof BpfError)) throw error;
+      left = undefined;
+    }
+    if (this.#behind === behind) this.#behind = left;
+  }
+
+  async #grace(): Promise<void> {
+    const graceMs = this.#switchedMs + GRACE_MS - performance.now();
+    if (graceMs > 0) await delay(graceMs);
   }
 
   /** What turns `other` into the map in force after `diff`. */

@@ -27,8 +27,9 @@ function holds(map: BpfMap, key: MapStateKey): boolean {
   return policyEntryLayout.decode(value).l4Bits === (key.protocol === 0 ? 0 : 8 + key.portPrefixLength);
 }
 
-/** By how much a difference changes the number of the map's entries. */
+/** By how much a difference to what the map holds changes the number of its entries. */
 export function countChange(map: BpfMap, diff: MapStateDiff): number {
+  if (diff.growth !== undefined) return diff.growth;
   const added = diff.upserts.filter(({ key }) => !holds(map, key)).length;
   return added - diff.deletes.filter((key) => holds(map, key)).length;
 }
@@ -66,12 +67,9 @@ async function inBatches<T>(items: readonly T[], write: (part: readonly T[]) => 
  * @throws BpfError (E2BIG, ENOSPC, ENOMEM) with part of the difference written
  */
 export async function writePolicyDiff(map: BpfMap, { upserts, deletes }: MapStateDiff): Promise<void> {
-  await inBatches(
-    deletes.filter((key) => holds(map, key)),
-    (part) => {
-      map.deleteBatch(Buffer.concat(part.map(encodePolicyKey)), part.length);
-    },
-  );
+  await inBatches(deletes, (part) => {
+    map.deleteBatch(Buffer.concat(part.map(encodePolicyKey)), part.length);
+  });
   await inBatches(upserts, (part) => {
     const keys = Buffer.concat(part.map(({ key }) => encodePolicyKey(key)));
     const values = Buffer.concat(part.map(({ key, entry }) => encodePolicyEntry(key, entry)));

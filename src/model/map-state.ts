@@ -40,6 +40,8 @@ export type MapState = ReadonlyMap<string, { readonly key: MapStateKey; readonly
 export interface MapStateDiff {
   readonly upserts: readonly { readonly key: MapStateKey; readonly entry: MapStateEntry }[];
   readonly deletes: readonly MapStateKey[];
+  /** By how many entries the state grows; undefined where nobody counted. */
+  readonly growth?: number;
 }
 
 /** A string that two keys share exactly when they are the same key: `ingress/1234/6/80/16`. */

@@ -114,7 +114,7 @@ export function diffMapState(old: MapState, next: MapState): MapStateDiff {
     if (before === undefined || !sameEntry(before.entry, item.entry)) upserts.push(item);
   }
   for (const [text, item] of old) if (!next.has(text)) deletes.push(item.key);
-  return { upserts, deletes };
+  return { upserts, deletes, growth: next.size - old.size };
 }
 
 /** Whether a difference changes nothing. */

@@ -13,7 +13,7 @@ import { createResponder } from '../probes/responder/index.ts';
 import { loadSockets } from '../src/base/sockets/index.ts';
 import { NetnsLab } from '../test/support/netns.ts';
 import { whyNoRoot } from '../test/support/privilege.ts';
-import { report } from './support/measure.ts';
+import { percentile, report } from './support/measure.ts';
 
 const PROBES = 1000;
 const LOOPS = 4;
@@ -32,11 +32,6 @@ function gaps(text: string): number[] {
     else found.push(Number(ns - (syn.get(Number(to)) ?? ns)));
   }
   return found;
-}
-
-function percentile(values: readonly number[], share: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
 }
 
 async function measure(lab: NetnsLab): Promise<void> {

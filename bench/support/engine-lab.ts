@@ -6,9 +6,12 @@ import { join } from 'node:path';
 import { SystemError } from '../../src/base/errors.ts';
 import { runChecked } from '../../src/base/run.ts';
 import type { EngineOutcome, EngineTask } from './engine-child.ts';
+import type { MemoryOutcome, MemoryTask } from './memory-child.ts';
 
 const CHILD = join(import.meta.dirname, 'engine-child.ts');
+const MEMORY_CHILD = join(import.meta.dirname, 'memory-child.ts');
 const LIMIT_MS = 120_000;
+const MEMORY_LIMIT_MS = 3_600_000;
 const ip = (...words: readonly string[]): Promise<string> => runChecked(['ip', ...words]);
 
 /** Two namespaces with a veth between them: the second one's stack answers for 10.77/16, its programs for `echoAt`. */
@@ -64,7 +67,7 @@ export class EngineLab {
     if (this.#responder.stdout !== null) await once(this.#responder.stdout, 'data');
   }
 
-  #taskFile(task: EngineTask): string {
+  #taskFile(task: EngineTask | MemoryTask): string {
     const file = join(this.#folder, `task-${Math.round(performance.now() * 1000)}.json`);
     writeFileSync(file, JSON.stringify(task));
     return `@${file}`;
@@ -77,6 +80,15 @@ export class EngineLab {
       timeoutMs: LIMIT_MS,
     });
     return JSON.parse(text) as EngineOutcome;
+  }
+
+  /** Keeps paths in the first namespace, with programs. */
+  async memory(task: Omit<MemoryTask, 'device'>): Promise<MemoryOutcome> {
+    const file = this.#taskFile({ ...task, device: this.device });
+    const argv = [`--net=${this.here}`, process.execPath, '--expose-gc', MEMORY_CHILD, file];
+    return JSON.parse(
+      await runChecked(['nsenter', ...argv], { timeoutMs: MEMORY_LIMIT_MS }),
+    ) as MemoryOutcome;
   }
 
   /** Seconds of CPU of `argv` in the first namespace, told by bash, which waits for it. */

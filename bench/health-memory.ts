@@ -1,0 +1,156 @@
+/**
+ * What a path takes (H12): the maps, JavaScript's heap and resident memory of a node's paths, beside what a target takes
+ * in fping; and how resident memory grows along a long run of probes, beside `ping -f`. What is probed is extrapolated to
+ * 10^8 probes by a straight line. `--probes N` runs so many instead of 10^7.
+ *
+ * Aims: <= 1 KiB a path in maps; <= 1 % of growth.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { missingForNamespaces } from '../src/lab/requirements.ts';
+import { benchTargets, EngineLab } from './support/engine-lab.ts';
+import { median, report } from './support/measure.ts';
+import type { MemoryOutcome } from './support/memory-child.ts';
+
+const SIZES = [1000, 10_000, 32_000];
+/** As the health agent has it. */
+const PATHS_MAX = 32_768;
+const ROUNDS = 3;
+const STEP = 500_000;
+const PROBES = probesAsked() ?? 10_000_000;
+const PROBED = 1000;
+const ALL_PROBES = 1e8;
+const PING_LOOK_MS = 500;
+const PING_PROBES = 2_000_000;
+
+const lab = new EngineLab();
+
+function probesAsked(): number | undefined {
+  const at = process.argv.indexOf('--probes');
+  return at < 0 ? undefined : Number(process.argv[at + 1]);
+}
+
+function residentBytes(pid: number): number {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024;
+}
+
+/** Resident memory of fping once it has asked all. */
+async function fpingBytes(count: number): Promise<number> {
+  const words = ['fping', '-q', '-l', '-i', '0.01', '-p', '10000', ...benchTargets(count)];
+  const child = spawn('nsenter', [`--net=${lab.here}`, ...words], { stdio: 'ignore' });
+  try {
+    await delay(2500);
+    return residentBytes(child.pid ?? 0);
+  } finally {
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  }
+}
+
+async function footprints(): Promise<void> {
+  const ours = new Map<number, MemoryOutcome[]>(SIZES.map((size) => [size, []]));
+  const fpings = new Map<number, number[]>([0, ...SIZES].map((size) => [size, []]));
+  for (let round = 0; round < ROUNDS; round++) {
+    fpings.get(0)?.push(await fpingBytes(1));
+    for (const size of SIZES) {
+      const task = { pathsMax: PATHS_MAX, targets: benchTargets(size), probes: 0, step: 1 };
+      ours.get(size)?.push(await lab.memory(task));
+      fpings.get(size)?.push(await fpingBytes(size));
+    }
+  }
+  const fpingOf = (size: number): number =>
+    (median(fpings.get(size) ?? []) - median(fpings.get(0) ?? [])) / size;
+  const of = (size: number, pick: (outcome: MemoryOutcome) => number): number =>
+    median((ours.get(size) ?? []).map(pick));
+  const [first = 0] = SIZES;
+  report(`Memory of paths, medians of ${ROUNDS} rounds`, [
+    {
+      what: 'record of a path in the map',
+      value: of(first, ({ recordsBytes }) => recordsBytes) / PATHS_MAX,
+      unit: 'B',
+      aim: '<= 1024',
+    },
+    {
+      what: `all maps, with room for ${PATHS_MAX} paths, however many there are`,
+      value: of(first, ({ mapsBytes }) => mapsBytes) / 2 ** 20,
+      unit: 'MiB',
+    },
+    ...SIZES.flatMap((size) => {
+      const residentOf = of(size, (outcome) => outcome.residentBytes) / size;
+      return [
+        { what: `${size} paths: answering`, value: of(size, ({ reachable }) => reachable), unit: '' },
+        {
+          what: `${size} paths: heap`,
+          value: of(size, ({ heapBytes }) => heapBytes) / size,
+          unit: 'B a path',
+        },
+        { what: `${size} paths: resident`, value: residentOf, unit: 'B a path' },
+        { what: `${size} targets of fping: resident`, value: fpingOf(size), unit: 'B a target' },
+        { what: `${size}: ours / fping`, value: residentOf / fpingOf(size), unit: 'x' },
+      ];
+    }),
+  ]);
+}
+
+interface Sample {
+  readonly probes: number;
+  readonly residentBytes: number;
+}
+
+/** Slope of the straight line that lies least far from all, bytes a probe. */
+function slope(samples: readonly Sample[]): number {
+  const mean = (pick: (sample: Sample) => number): number =>
+    samples.reduce((sum, sample) => sum + pick(sample), 0) / samples.length;
+  const [x, y] = [mean(({ probes }) => probes), mean((sample) => sample.residentBytes)];
+  const covariance = mean((sample) => (sample.probes - x) * (sample.residentBytes - y));
+  return covariance / mean((sample) => (sample.probes - x) ** 2);
+}
+
+/** Resident memory of `ping -f` by the packets that it has sent, which only its time tells. */
+async function pingSamples(): Promise<Sample[]> {
+  const words = ['ping', '-q', '-f', '-c', String(PING_PROBES), '10.99.0.2'];
+  const child = spawn('nsenter', [`--net=${lab.here}`, ...words], { stdio: 'ignore' });
+  const seen: number[] = [];
+  let ended = false;
+  const exit = once(child, 'exit').then(() => (ended = true));
+  while (!ended) {
+    await Promise.race([exit, delay(PING_LOOK_MS)]);
+    if (!ended) seen.push(residentBytes(child.pid ?? 0));
+  }
+  return seen.map((bytes, i) => ({ probes: ((i + 1) / seen.length) * PING_PROBES, residentBytes: bytes }));
+}
+
+async function growth(): Promise<void> {
+  const targets = benchTargets(PROBED);
+  const { samples } = await lab.memory({ pathsMax: PATHS_MAX, targets, probes: PROBES, step: STEP });
+  // The first fifth is the warm-up of the heap.
+  const settled = samples.slice(Math.ceil(samples.length / 5));
+  const ping = await pingSamples();
+  const percent = (all: readonly Sample[]): number =>
+    (slope(all) * ALL_PROBES * 100) / (all[0]?.residentBytes ?? Number.NaN);
+  const seen = ((settled.at(-1)?.residentBytes ?? 0) / (settled[0]?.residentBytes ?? 1) - 1) * 100;
+  report(`Growth of resident memory along ${PROBES} probes`, [
+    { what: 'resident after the warm-up', value: (settled[0]?.residentBytes ?? 0) / 2 ** 20, unit: 'MiB' },
+    { what: 'grown from then to the end', value: seen, unit: '%', aim: '<= 1' },
+    { what: 'by a straight line to 10^8 probes', value: percent(settled), unit: '%', aim: '<= 1' },
+    { what: 'ping -f, by a straight line to 10^8', value: percent(ping.slice(1)), unit: '%' },
+  ]);
+}
+
+const needed = [
+  ...missingForNamespaces(),
+  ...['fping', 'ping'].filter((name) => !existsSync(`/usr/bin/${name}`)).map((name) => `${name} (Debian)`),
+];
+if (needed.length > 0) {
+  console.error(`bench health-memory skipped: needs ${needed.join(', ')}`);
+} else {
+  try {
+    await lab.setUp([]);
+    await footprints();
+    await growth();
+  } finally {
+    await lab.cleanUp();
+  }
+}

@@ -1,0 +1,134 @@
+/**
+ * `memory-child.ts @FILE`: the paths of a node as the health agent keeps them, a probe engine and a book of paths, in the
+ * namespace it was started in. Prints one line of JSON: what so many paths take, or resident memory along a long run of
+ * probes. Wants `--expose-gc`.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { createProbeEngine, type ProbeEngine } from '../../probes/engine/index.ts';
+import { EngineProber, systemClock } from '../../src/health/index.ts';
+import { PathBook } from '../../src/health/path-book.ts';
+import type { PlannedPath } from '../../src/health/plan/planner.ts';
+import type { Instant } from '../../src/health/state/path-tracker.ts';
+import { PROBE_KINDS, probePathKey } from '../../src/model/health.ts';
+
+export interface MemoryTask {
+  /** Index of the device that programs stand on. */
+  readonly device: number;
+  readonly pathsMax: number;
+  readonly targets: readonly string[];
+  /** Probes of all targets together, in steps of so many; 0: only what the paths take. */
+  readonly probes: number;
+  readonly step: number;
+}
+
+export interface MemoryOutcome {
+  /** Bytes of the map of records, and of all maps of the engine, as the kernel counts them. */
+  readonly recordsBytes: number;
+  readonly mapsBytes: number;
+  /** By opening the paths and probing them: JavaScript's heap with its buffers, and resident memory. */
+  readonly heapBytes: number;
+  readonly residentBytes: number;
+  readonly reachable: number;
+  /** Resident memory after so many probes. */
+  readonly samples: readonly { readonly probes: number; readonly residentBytes: number }[];
+}
+
+const KIND = PROBE_KINDS.findIndex(({ name }) => name === 'host-host/icmp');
+const PERIOD_MS = 1000;
+const SETTLE_MS = 3500;
+/** More than windows reach back. */
+const WINDOWS_S = 80;
+const LOOK_MS = 50;
+
+function collectGarbage(): void {
+  const { gc } = globalThis as { gc?: () => void };
+  if (gc === undefined) throw new Error('--expose-gc is missing');
+  gc();
+}
+
+function residentBytes(): number {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]) * 1024;
+}
+
+function heapBytes(): number {
+  const { heapUsed, arrayBuffers } = process.memoryUsage();
+  return heapUsed + arrayBuffers;
+}
+
+/** Bytes of our BPF maps, by their entries at most. */
+function maps(): { readonly entries: number; readonly bytes: number }[] {
+  return readdirSync('/proc/self/fdinfo').flatMap((fd) => {
+    let text = '';
+    try {
+      text = readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8');
+    } catch (error) {
+      // The descriptor that the list itself was read by.
+      if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+    }
+    const number = (field: string): number =>
+      Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(text)?.[1] ?? 0);
+    return text.includes('map_type:') ? [{ entries: number('max_entries'), bytes: number('memlock') }] : [];
+  });
+}
+
+const now = (): Instant => ({ nowMs: systemClock.nowMs(), wallMs: systemClock.wallMs() });
+
+function plan(targets: readonly string[]): ReadonlyMap<string, PlannedPath> {
+  const paths = targets.map((address, i) => {
+    const path = { peer: `node-${i}`, kind: KIND, family: 4, address, primary: true } as const;
+    return [probePathKey(path), { path, periodMs: PERIOD_MS }] as const;
+  });
+  return new Map(paths);
+}
+
+async function paths(engine: ProbeEngine, book: PathBook, task: MemoryTask): Promise<MemoryOutcome> {
+  const planned = plan(task.targets);
+  collectGarbage();
+  const before = { heap: heapBytes(), resident: residentBytes() };
+  book.follow(planned, now());
+  await delay(SETTLE_MS);
+  // Windows fill up; the clock of the book need not wait for them.
+  const { nowMs, wallMs } = now();
+  for (let s = 0; s < WINDOWS_S; s++) book.tick({ nowMs: nowMs + s * 1000, wallMs: wallMs + s * 1000 });
+  collectGarbage();
+  const all = maps();
+  const samples = [];
+  for (let probes = 0; probes < task.probes; probes += task.step) {
+    await probeAll(engine, book, task);
+    collectGarbage();
+    samples.push({ probes: probes + task.step, residentBytes: residentBytes() });
+  }
+  return {
+    recordsBytes: all.find(({ entries }) => entries === task.pathsMax)?.bytes ?? 0,
+    mapsBytes: all.reduce((sum, { bytes }) => sum + bytes, 0),
+    heapBytes: heapBytes() - before.heap,
+    residentBytes: residentBytes() - before.resident,
+    reachable: book.trackers().filter(({ state }) => state === 'reachable').length,
+    samples,
+  };
+}
+
+/** One step, with a look at all counts as often as the agent has it. */
+async function probeAll(engine: ProbeEngine, book: PathBook, task: MemoryTask): Promise<void> {
+  const { sent } = engine.self();
+  book.burst(book.trackers(), task.step / task.targets.length, 1);
+  for (let looks = 0; engine.self().sent - sent < task.step; looks++) {
+    await delay(LOOK_MS);
+    if ((looks * LOOK_MS) % 1000 === 0) book.tick(now());
+  }
+}
+
+const word = process.argv[2] ?? '';
+const task = JSON.parse(readFileSync(word.slice(1), 'utf8')) as MemoryTask;
+const engine = createProbeEngine({
+  origins: [{ devices: [task.device] }],
+  mode: 'bpf',
+  pathsMax: task.pathsMax,
+  packetsPerSecond: 1_000_000,
+});
+const prober = new EngineProber(engine, { host: 0 });
+await prober.start();
+const book = new PathBook([prober], now, () => undefined);
+console.log(JSON.stringify(await paths(engine, book, task)));
+await prober.stop();

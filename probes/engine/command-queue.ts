@@ -26,15 +26,24 @@ export class CommandQueue {
     return this.#words.subarray(at, at + Command.words).fill(0);
   }
 
+  /** Wakes the thread, though there may be nothing to hand over. @throws SystemError code ENGINE_COMMAND */
+  wake(): void {
+    this.#handOver();
+  }
+
   /** What was not handed over is forgotten. */
   close(): void {
     this.#closed = true;
   }
 
   #flush(): void {
+    if (this.#count > 0) this.#handOver();
+  }
+
+  #handOver(): void {
     const count = this.#count;
     this.#count = 0;
-    if (count === 0 || this.#closed) return;
+    if (this.#closed) return;
     const result = this.#native.command(this.#handle, this.#words, count);
     if (result < 0) {
       throw new SystemError(`the probe engine takes no command: ${getSystemErrorName(result)}`, {

@@ -238,6 +238,10 @@ export class NativeProbeEngine implements ProbeEngine {
     return this.#memory.read(index, this.#open[index] === 1 ? (this.#generations[index] ?? 0) : 0);
   }
 
+  wake(): void {
+    this.#commands.wake();
+  }
+
   takeMax(index: number): number {
     return this.#memory.takeMax(index);
   }

@@ -205,6 +205,8 @@ export interface ProbeEngine {
   /** Sends `count` probes `spacingMs` apart, besides the period's. */
   burst(index: number, count: number, spacingMs: number): void;
   counts(index: number): PathCounts;
+  /** Lets the thread read what has come in now, and not with its next turn: for who looks more often than that. */
+  wake(): void;
   /** Puts the path's longest round trip back to 0. */
   takeMax(index: number): number;
   /** Addresses of nodes that our echo responder answers, and ours at which it does; all others get nothing. */

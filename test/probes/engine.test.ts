@@ -208,6 +208,19 @@ describe('probe engine between namespaces', { skip: rootOrSkip() }, () => {
     await running.stop();
   });
 
+  it('reads what has come in when it is woken, and not at the next deadline only', async () => {
+    const softTimeoutMs = 10_000;
+    const running = await start({ timeoutMs: softTimeoutMs, softTimeoutMs });
+    const path = running.open({ address: '10.1.0.2', responder: 'icmp', origin: 0, periodMs: 0 });
+    running.burst(path, 1, 1);
+    const begin = performance.now();
+    await until(() => {
+      running.wake();
+      return running.counts(path).answered === 1;
+    });
+    assert.ok(performance.now() - begin < softTimeoutMs / 2);
+  });
+
   it('is stopped twice, and with events under way', async () => {
     const running = await start();
     for (let i = 0; i < 200; i++) {

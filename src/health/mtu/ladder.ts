@@ -9,7 +9,7 @@ import type { IpFamily } from '../../base/ip.ts';
 import type { Clock } from '../clock.ts';
 
 /** What of the engine a ladder uses. */
-export type LadderEngine = Pick<ProbeEngine, 'open' | 'close' | 'burst' | 'counts'>;
+export type LadderEngine = Pick<ProbeEngine, 'open' | 'close' | 'burst' | 'counts' | 'wake'>;
 
 export interface LadderDeps {
   readonly engine: LadderEngine;
@@ -63,9 +63,9 @@ const USUAL = [1400, 1420, 1450, 1480, 1492, 1500, 8950];
 const TRIES = 2;
 const TRY_SPACING_MS = 1;
 const TIMEOUT_MS = 1000;
-const LOOK_MS = 5;
+const LOOK_MS = 3;
 /** A size that is not answered when its control is, and so many times as long has passed, is not answered at all. */
-const PATIENCE = 8;
+const PATIENCE = 4;
 const PATIENCE_LEAST_MS = 50;
 
 /**
@@ -191,6 +191,8 @@ export class MtuLadder {
     let endMs = beginMs + timeoutMs;
     let seenMs: number | undefined;
     while (clock.nowMs() < endMs && rungs.some((rung) => !this.#isDecided(rung))) {
+      // Two round trips are less than a few turns of the engine.
+      engine.wake();
       await new Promise<void>((resolve) => void clock.after(LOOK_MS, resolve));
       const control = rungs[0];
       if (seenMs !== undefined || control === undefined || engine.counts(control.path).answered === 0)

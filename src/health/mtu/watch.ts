@@ -7,7 +7,7 @@ import type { PathTracker } from '../state/path-tracker.ts';
 import { MtuLadder, type PathMtu } from './ladder.ts';
 
 export interface MtuWatchDeps {
-  readonly engine: Pick<ProbeEngine, 'open' | 'close' | 'burst' | 'counts' | 'pace' | 'onEvents'>;
+  readonly engine: Pick<ProbeEngine, 'open' | 'close' | 'burst' | 'counts' | 'wake' | 'pace' | 'onEvents'>;
   readonly origins: OriginOf;
   readonly clock: Pick<Clock, 'after' | 'nowMs'>;
   /** The node's paths; what is found is written into them. */

@@ -86,7 +86,11 @@ async function footprints(): Promise<void> {
           value: of(size, ({ heapBytes }) => heapBytes) / size,
           unit: 'B a path',
         },
-        { what: `${size} paths: resident`, value: residentOf, unit: 'B a path' },
+        {
+          what: `${size} paths: resident, with what waits for a collection`,
+          value: residentOf,
+          unit: 'B a path',
+        },
         { what: `${size} targets of fping: resident`, value: fpingOf(size), unit: 'B a target' },
         { what: `${size}: ours / fping`, value: residentOf / fpingOf(size), unit: 'x' },
       ];

@@ -36,10 +36,13 @@ export interface MemoryOutcome {
 
 const KIND = PROBE_KINDS.findIndex(({ name }) => name === 'host-host/icmp');
 const PERIOD_MS = 1000;
-const SETTLE_MS = 3500;
+const SETTLE_MS = 4000;
 /** More than windows reach back. */
 const WINDOWS_S = 80;
+const PAUSE_MS = 10;
 const LOOK_MS = 50;
+/** Beyond what a core sends; memory of probes under way is taken for so many. */
+const PACKETS_PER_SECOND = 250_000;
 
 function collectGarbage(): void {
   const { gc } = globalThis as { gc?: () => void };
@@ -56,9 +59,10 @@ function heapBytes(): number {
   return heapUsed + arrayBuffers;
 }
 
-/** Bytes of our BPF maps, by their entries at most. */
+/** Bytes of our BPF maps, by their entries at most; a map may have several descriptors. */
 function maps(): { readonly entries: number; readonly bytes: number }[] {
-  return readdirSync('/proc/self/fdinfo').flatMap((fd) => {
+  const found = new Map<number, { readonly entries: number; readonly bytes: number }>();
+  for (const fd of readdirSync('/proc/self/fdinfo')) {
     let text = '';
     try {
       text = readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8');
@@ -68,8 +72,10 @@ function maps(): { readonly entries: number; readonly bytes: number }[] {
     }
     const number = (field: string): number =>
       Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(text)?.[1] ?? 0);
-    return text.includes('map_type:') ? [{ entries: number('max_entries'), bytes: number('memlock') }] : [];
-  });
+    if (text.includes('map_type:'))
+      found.set(number('map_id'), { entries: number('max_entries'), bytes: number('memlock') });
+  }
+  return [...found.values()];
 }
 
 const now = (): Instant => ({ nowMs: systemClock.nowMs(), wallMs: systemClock.wallMs() });
@@ -88,9 +94,14 @@ async function paths(engine: ProbeEngine, book: PathBook, task: MemoryTask): Pro
   const before = { heap: heapBytes(), resident: residentBytes() };
   book.follow(planned, now());
   await delay(SETTLE_MS);
+  book.tick(now());
+  const reachable = book.trackers().filter(({ state }) => state === 'reachable').length;
   // Windows fill up; the clock of the book need not wait for them.
   const { nowMs, wallMs } = now();
-  for (let s = 0; s < WINDOWS_S; s++) book.tick({ nowMs: nowMs + s * 1000, wallMs: wallMs + s * 1000 });
+  for (let s = 0; s < WINDOWS_S; s++) {
+    book.tick({ nowMs: nowMs + s * 1000, wallMs: wallMs + s * 1000 });
+    await delay(PAUSE_MS);
+  }
   collectGarbage();
   const all = maps();
   const samples = [];
@@ -104,7 +115,7 @@ async function paths(engine: ProbeEngine, book: PathBook, task: MemoryTask): Pro
     mapsBytes: all.reduce((sum, { bytes }) => sum + bytes, 0),
     heapBytes: heapBytes() - before.heap,
     residentBytes: residentBytes() - before.resident,
-    reachable: book.trackers().filter(({ state }) => state === 'reachable').length,
+    reachable,
     samples,
   };
 }
@@ -125,7 +136,7 @@ const engine = createProbeEngine({
   origins: [{ devices: [task.device] }],
   mode: 'bpf',
   pathsMax: task.pathsMax,
-  packetsPerSecond: 1_000_000,
+  packetsPerSecond: PACKETS_PER_SECOND,
 });
 const prober = new EngineProber(engine, { host: 0 });
 await prober.start();

@@ -90,9 +90,9 @@ export class Mesh {
   follow(view: NodeView, watched: readonly string[]): void {
     this.#self = view.self ?? '';
     this.#directory.update(
-      view.nodes.map(({ name, targets }) => {
+      view.nodes.map(({ name, zone, targets }) => {
         const own = targets.filter(({ kind }) => kind === 'node');
-        return { name, addresses: own.map(({ address }) => address) };
+        return { name, zone, addresses: own.map(({ address }) => address) };
       }),
     );
     if (view.self === undefined) return;

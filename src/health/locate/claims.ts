@@ -53,7 +53,7 @@ const LONE_PAIR = 0.5;
 /** @param symptom index in `SYMPTOMS`, or `LOSS` */
 export function claimOf(finding: Finding, symptom: number, context: ClaimContext): Claim {
   const notes = notesOn(finding, context);
-  const noted = commonFault(notes, finding);
+  const noted = commonFault(notes, finding) ?? faultAtNode(notes, finding.suspect, context);
   const place = placeOf(finding.suspect, context, directionOf(finding.suspect, notes, context));
   const shown = countShown(finding, symptom, context);
   const lone = finding.suspect.kind === 'pair' && context.observersOf(finding.suspect.to) < 2;
@@ -156,6 +156,17 @@ function commonFault(notes: readonly EdgeNote[], { edges, observers }: Finding):
   const rows = new Set([...best[1]].map((edge) => edge.split(' ')[0]));
   const enough = best[1].size >= NOTED_SHARE * (edges.length / 2) || rows.size >= NOTED_SHARE * observers;
   return enough ? (best[0] as FaultKind) : undefined;
+}
+
+/** A node that drops packets itself, and says why: few have asked it yet, and that is enough. */
+function faultAtNode(
+  notes: readonly EdgeNote[],
+  suspect: Suspect,
+  { names }: ClaimContext,
+): FaultKind | undefined {
+  if (suspect.kind !== 'node' && suspect.kind !== 'observed') return undefined;
+  const node = names[suspect.node];
+  return notes.find(({ lossPoint }) => lossPoint?.node === node && lossPoint?.reason !== undefined)?.fault;
 }
 
 function commonest(points: readonly (LossPoint | undefined)[]): LossPoint | undefined {

@@ -133,7 +133,8 @@ const WIDTH: Readonly<Record<FaultPlace['kind'], number>> = {
   pair: 0,
 };
 
-function wide(place: FaultPlace): number {
+/** How much of the cluster a place takes: a greater number is more. */
+export function wide(place: FaultPlace): number {
   return WIDTH[place.kind];
 }
 

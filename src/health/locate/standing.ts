@@ -1,6 +1,7 @@
+import type { FaultKind } from '../../model/health.ts';
 import type { Instant } from '../state/path-tracker.ts';
 import type { Claim } from './claims.ts';
-import { claimKey, placeKey } from './merge.ts';
+import { claimKey, placeKey, wide } from './merge.ts';
 
 interface Stood {
   claim: Claim;
@@ -15,12 +16,30 @@ export interface Told {
   readonly sinceMs: number;
 }
 
+/** Whether a claim is a consequence of another one. */
+type Follows = (claim: Claim, from: Claim) => boolean;
+
 /** A claim that rests on counts, or on one pair, is told after so long: others may confirm it, or say what it really is. */
 const CONFIRM_MS = 1500;
+/** Of what is seen path by path, pairs with a node in common may be that node's: all of its paths are seen by then. */
+const SPREAD_MS = 8000;
 /** A verdict of counts stays so long after it was found last. */
 const HOLD_MS = 5000;
+/** What is left of a node's or a zone's fault, as pairs, is of that fault while it heals: for so long at most. */
+const REST_MS = 12_000;
 
-/** Verdicts over time: they do not come and go with chance. */
+/** Faults that each path shows in its own time. */
+const SPREADING: ReadonlySet<FaultKind> = new Set([
+  'loss',
+  'slow',
+  'mtu-black-hole',
+  'icmp-filtered',
+  'http-filtered',
+]);
+
+/**
+ * Verdicts over time: they do not come and go with chance, nor does one that begins or heals path by path fall into many.
+ */
 export class Standing {
   readonly #stood = new Map<string, Stood>();
 
@@ -34,25 +53,33 @@ export class Standing {
    * @param follows whether a claim is a consequence of another one
    * @returns what is told now
    */
-  take(
-    claims: readonly Claim[],
-    { nowMs, wallMs }: Instant,
-    follows: (claim: Claim, from: Claim) => boolean,
-  ): Told[] {
+  take(claims: readonly Claim[], { nowMs, wallMs }: Instant, follows: Follows): Told[] {
+    const healing = this.#healing(claims, nowMs, follows);
     for (const claim of claims) {
+      if (healing.some((entry) => isRestOf(claim, entry.claim, follows))) continue;
       const key = claimKey(claim);
       const entry = this.#stood.get(key) ?? this.#begin(claim, nowMs, wallMs);
       entry.claim = claim;
       entry.lastMs = nowMs;
-      entry.told ||= nowMs - entry.firstMs >= confirmMs(claim);
+      entry.told ||= nowMs - entry.firstMs >= confirmMs(claim, claims);
       this.#stood.set(key, entry);
     }
-    for (const [key, { claim, lastMs, told }] of this.#stood) {
+    for (const [key, entry] of this.#stood) {
+      const { claim, lastMs, told } = entry;
       if (lastMs === nowMs) continue;
-      const isOver = nowMs - lastMs > (told ? holdMs(claim) : 0);
+      const isOver = !healing.includes(entry) && nowMs - lastMs > (told ? holdMs(claim) : 0);
       if (isOver || claims.some((other) => follows(claim, other))) this.#stood.delete(key);
     }
     return [...this.#stood.values()].filter(({ told }) => told);
+  }
+
+  /** Verdicts that are not found any more, but narrower ones of the same fault within their places. */
+  #healing(claims: readonly Claim[], nowMs: number, follows: Follows): Stood[] {
+    const found = new Set(claims.map(claimKey));
+    return [...this.#stood].flatMap(([key, entry]) => {
+      const isLate = found.has(key) || !entry.told || nowMs - entry.lastMs > REST_MS;
+      return !isLate && claims.some((claim) => isRestOf(claim, entry.claim, follows)) ? [entry] : [];
+    });
   }
 
   /** What turns out to be another fault of the same place than was thought has stood as long. */
@@ -69,10 +96,23 @@ export class Standing {
   }
 }
 
-function confirmMs({ fault, place }: Claim): number {
+function isRestOf(claim: Claim, from: Claim, follows: Follows): boolean {
+  return claim.fault === from.fault && wide(claim.place) < wide(from.place) && follows(claim, from);
+}
+
+function confirmMs(claim: Claim, claims: readonly Claim[]): number {
+  const { fault, place } = claim;
+  if (SPREADING.has(fault) && claims.some((other) => isBeside(claim, other))) return SPREAD_MS;
   return fault === 'loss' || fault === 'slow' || place.kind === 'pair' || place.kind === 'observer'
     ? CONFIRM_MS
     : 0;
+}
+
+/** Whether two pairs with the same fault have a node in common. */
+function isBeside(claim: Claim, other: Claim): boolean {
+  const [a, b] = [claim.place, other.place];
+  if (claim === other || claim.fault !== other.fault || a.kind !== 'pair' || b.kind !== 'pair') return false;
+  return [a.from, a.to].some((node) => node === b.from || node === b.to);
 }
 
 /** States have their own hysteresis: when they are well, they are. */

@@ -1,0 +1,92 @@
+import assert from 'node:assert/strict';
+import { beforeEach, describe, it } from 'node:test';
+import { Diagnoser } from '../../src/health/locate/index.ts';
+import type { FaultKind, HealthVerdict, RowNote } from '../../src/model/health.ts';
+import { names, World } from './locate-world.ts';
+
+const WALL_MS = Date.UTC(2026, 0, 1);
+const ICMP = 1;
+const NODES = 12;
+
+const brief = ({ fault, place }: HealthVerdict): string => `${fault} ${Object.values(place).join(' ')}`;
+
+/** Of the path of one node to a peer. */
+function note(peer: string, fault: FaultKind, lossPoint?: RowNote['lossPoint']): RowNote {
+  return { peer, kind: ICMP, family: 4, fault, lossPoint, sinceMs: WALL_MS };
+}
+
+describe('verdicts over time', () => {
+  let world: World;
+  let diagnoser: Diagnoser;
+  let nowMs: number;
+
+  beforeEach(() => {
+    world = new World(names(NODES));
+    diagnoser = new Diagnoser();
+    nowMs = 0;
+  });
+
+  /** All that is told in so many seconds, each once. */
+  function toldFor(seconds: number): string[] {
+    const told = new Set<string>();
+    for (let i = 0; i < seconds; i++) {
+      nowMs += 1000;
+      const at = { nowMs, wallMs: WALL_MS + nowMs };
+      for (const verdict of diagnoser.diagnose(world.changed(), () => [], at).verdicts)
+        told.add(brief(verdict));
+    }
+    return [...told];
+  }
+
+  /** So many nodes, the first ones, and the last node do not pass long packets to each other. */
+  const hole = (observers: number): void => {
+    const [last = '', ...others] = names(NODES).reverse();
+    const seeing = others.reverse().slice(0, observers);
+    world.notes = (from) => {
+      if (from === last) return seeing.map((peer) => note(peer, 'mtu-black-hole'));
+      return seeing.includes(from) ? [note(last, 'mtu-black-hole')] : [];
+    };
+  };
+
+  it('are one from its beginning, when the paths of a node show its fault one after the other', () => {
+    hole(3);
+    assert.deepEqual(toldFor(5), []);
+    hole(11);
+    assert.deepEqual(toldFor(3), ['mtu-black-hole node n12 both']);
+  });
+
+  it('are of pairs when those stay the only ones', () => {
+    hole(2);
+    const told = ['mtu-black-hole pair n01 n12', 'mtu-black-hole pair n02 n12'];
+    assert.deepEqual(toldFor(12).sort(), told);
+  });
+
+  it('are one until its end, when the paths of a node heal one after the other', () => {
+    hole(11);
+    assert.deepEqual(toldFor(3), ['mtu-black-hole node n12 both']);
+    hole(2);
+    assert.deepEqual(toldFor(8), ['mtu-black-hole node n12 both']);
+    hole(0);
+    assert.deepEqual(toldFor(3), []);
+  });
+
+  it('are of the pairs in the end, when these do not heal', () => {
+    hole(11);
+    toldFor(3);
+    hole(1);
+    toldFor(20);
+    assert.deepEqual(toldFor(2), ['mtu-black-hole pair n01 n12']);
+  });
+
+  it('have the reason of a node that says of itself what it drops, when one has asked it', () => {
+    const dead = { 'host-endpoint': 'unreachable' } as const;
+    world.see = (_, to) => (to === 'n03' ? { states: dead } : {});
+    const point = { node: 'n03', hook: 'from_netdev', leg: 'request', reason: 'Policy denied' } as const;
+    world.notes = (from) => (from === 'n01' ? [note('n03', 'policy-drop', point)] : []);
+    assert.deepEqual(toldFor(3), ['policy-drop node n03 receive']);
+    const elsewhere = { ...point, node: 'n01', hook: 'stamp', reason: 'never came' };
+    world.notes = (from) => (from === 'n01' ? [note('n03', 'nic-drop', elsewhere)] : []);
+    diagnoser = new Diagnoser();
+    assert.ok(toldFor(1).includes('drop node n03 receive'));
+  });
+});

@@ -92,6 +92,25 @@ describe('states of paths, on a virtual clock', () => {
     assert.match(changes[1]?.reason ?? '', /^\d+ % of probes lost$/);
   });
 
+  it('recover from a loss of 30 % within 45 s of its end, and from one of 10 % when the minute is over', () => {
+    for (const [loss, withinMs] of [
+      [0.3, 45_000],
+      [0.1, 75_000],
+    ] as const) {
+      const share = { loss: 0 };
+      const { clock, changes } = watch(1, (random) => () => (random() < share.loss ? undefined : RTT_MS), 7);
+      clock.pass(10_000);
+      share.loss = loss;
+      clock.pass(180_000);
+      const endMs = clock.wallMs();
+      share.loss = 0;
+      clock.pass(withinMs);
+      const last = changes.at(-1);
+      assert.equal(last?.to, 'reachable');
+      assert.ok(last.atMs > endMs, 'it was degraded until the end');
+    }
+  });
+
   it('are degraded by slowness against what is usual for the path', () => {
     const rtt = { ms: 1 };
     const { clock, changes } = watch(1, () => () => rtt.ms);

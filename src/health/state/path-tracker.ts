@@ -29,6 +29,13 @@ const LOSS_LEAST = 5;
 const LOSS_SHARE = 0.08;
 /** Below it, it is over. */
 const LOSS_OVER_SHARE = 0.04;
+/**
+ * It is over sooner when so many answers in a row are no chance at the loss before them: e^-11.5, once in 100,000 (at 30 %
+ * these are 32), over so long a time.
+ */
+const LOSS_OVER_NATS = 11.5;
+const LOSS_OVER_MS = 20_000;
+const LOSS_SHARE_MOST = 0.9;
 /** Slow: so many times the path's own usual median, and at least so much more. */
 const SLOW_FACTOR = 4;
 const SLOW_OVER_FACTOR = 2;
@@ -82,6 +89,9 @@ export class PathTracker {
   /** When the last outage of the peer was over, monotonic ms. */
   #outageEndMs: number | undefined;
   #periodMs: number;
+  /** When a probe was last seen to be lost, monotonic ms, and how many were answered by then. */
+  #missedNowMs = 0;
+  #answeredAtMiss = 0;
 
   constructor(path: ProbePath, periodMs: number, at: Instant, isTwinAnswering: () => boolean = () => true) {
     this.path = path;
@@ -206,7 +216,11 @@ export class PathTracker {
     const isAnswered = counts.answered > (before?.answered ?? 0);
     const isMissed = before !== undefined && counts.lost + counts.failed > before.lost + before.failed;
     if (counts.sent > (before?.sent ?? 0)) this.#sentMs = at.wallMs;
-    if (isMissed) this.#missedMs = at.wallMs;
+    if (isMissed) {
+      this.#missedMs = at.wallMs;
+      this.#missedNowMs = at.nowMs;
+      this.#answeredAtMiss = counts.answered;
+    }
     if (isAnswered) {
       this.#answeredMs = at.wallMs;
       this.#answeredNowMs = at.nowMs;
@@ -246,6 +260,7 @@ export class PathTracker {
   }
 
   #judge(counts: PathCounts, at: Instant): PathChange | undefined {
+    if (this.#isLossOver(counts, at)) this.#ring.restart(counts, at.nowMs);
     const { sent, lost, answered, rttNs } = this.#ring.read(counts, at.nowMs);
     const share = sent === 0 ? 0 : lost / sent;
     const p50 = rttNs?.p50;
@@ -259,6 +274,14 @@ export class PathTracker {
     if (slow) return this.#degrade('latency', `median ${ms(p50)} ms, usual ${ms(this.#usualNs ?? 0)} ms`, at);
     this.#degradedBy = undefined;
     return this.#become('reachable', undefined, at);
+  }
+
+  #isLossOver(counts: PathCounts, { nowMs }: Instant): boolean {
+    const { sent, lost } = this.#ring.read(counts, nowMs);
+    const inARow = counts.answered - this.#answeredAtMiss;
+    if (lost < LOSS_LEAST || nowMs - this.#missedNowMs < LOSS_OVER_MS || inARow >= sent) return false;
+    const share = Math.min(LOSS_SHARE_MOST, lost / (sent - inARow));
+    return -inARow * Math.log(1 - share) >= LOSS_OVER_NATS;
   }
 
   #isSlow(p50: number): boolean {

@@ -80,6 +80,16 @@ describe("a node's own row", () => {
     await mesh.stop();
   });
 
+  it('tells soon that nothing is lost any more where much was', async () => {
+    cells.set('n2', cell('n2', { lost: 20 }));
+    await clock.pass(5000);
+    assert.equal(told('n2')?.lost, 20);
+    cells.set('n2', cell('n2', { lost: 0 }));
+    await clock.pass(5000);
+    assert.equal(told('n2')?.lost, 0);
+    await mesh.stop();
+  });
+
   it('takes back what it told of peers that it does not watch any more', async () => {
     await clock.pass(5000);
     mesh.follow(viewOf('n1', 'n2', 'n3'), ['n1', 'n2']);

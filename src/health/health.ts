@@ -180,10 +180,17 @@ class HealthAgent implements Health {
     if (at.wallMs - this.#roundMs >= this.intervalMs() || at.wallMs < this.#roundMs)
       this.#roundMs = at.wallMs;
     this.#book.tick(at);
+    this.#tellDead();
     this.#losses.tick();
     this.#filterLog.look(this.#book.trackers());
     this.diagnosis();
     this.#cancelTick = this.#deps.clock.after(TICK_MS, () => this.#tick());
+  }
+
+  /** Of a peer with a path that died is told what its other paths say since then, as soon as they say it. */
+  #tellDead(): void {
+    const dead = this.#book.trackers().filter(({ deadMs }) => deadMs !== undefined);
+    for (const peer of new Set(dead.map(({ path }) => path.peer))) this.rows.pathChanged(peer);
   }
 
   #lossFound(): void {

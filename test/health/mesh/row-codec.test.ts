@@ -150,7 +150,10 @@ describe('the outbox', () => {
   });
 
   it('carries the newest notes, whichever patch they came with', () => {
-    const notes = (version: number): RowPatch['notes'] => ({ version, notes: [{ ...note, sinceMs: version }] });
+    const notes = (version: number): RowPatch['notes'] => ({
+      version,
+      notes: [{ ...note, sinceMs: version }],
+    });
     const outbox = new Outbox();
     outbox.add(patch({ base: 3, version: 4, notes: notes(4) }), cell(1, 4));
     outbox.add(patch({ base: 4, version: 5 }), cell(1, 5));

@@ -1,6 +1,7 @@
 import type { AgentClient } from '../../src/api/client.ts';
 import { SourceError } from '../../src/api/source-error.ts';
 import type { MonitorEvent } from '../../src/model/event.ts';
+import { GENERATED_RULE_NAMES } from '../../src/model/generated-rules.ts';
 
 /** How often at most an agent is asked again for names that it did not know. */
 const ASK_AGAIN_MS = 1000;
@@ -8,11 +9,18 @@ const ASK_AGAIN_MS = 1000;
 /** Names by number, asked of the agent when a number turns up that is not known yet; one that is away knows none. */
 class Names<T> {
   readonly #fetch: () => Promise<Iterable<readonly [number, T]>>;
-  #known = new Map<number, T>();
+  /** Known without asking, whatever the agent tells. */
+  readonly #fixed: ReadonlyMap<number, T>;
+  #known: ReadonlyMap<number, T>;
   #askedMs = Number.NEGATIVE_INFINITY;
 
-  constructor(fetch: () => Promise<Iterable<readonly [number, T]>>) {
+  constructor(
+    fetch: () => Promise<Iterable<readonly [number, T]>>,
+    fixed: ReadonlyMap<number, T> = new Map(),
+  ) {
     this.#fetch = fetch;
+    this.#fixed = fixed;
+    this.#known = fixed;
   }
 
   of = (id: number): T | undefined => this.#known.get(id);
@@ -23,7 +31,7 @@ class Names<T> {
     if (nowMs - this.#askedMs < ASK_AGAIN_MS) return;
     this.#askedMs = nowMs;
     try {
-      this.#known = new Map(await this.#fetch());
+      this.#known = new Map([...this.#fixed, ...(await this.#fetch())]);
     } catch (error) {
       if (!(error instanceof SourceError)) throw error;
     }
@@ -32,10 +40,12 @@ class Names<T> {
 
 /** The names of rules, by their numbers; a Cilium agent tells none. */
 export function ruleNames(agent: AgentClient): Names<string> {
-  return new Names(async () =>
-    (await agent.policyRules())
-      .filter(({ id }) => id !== 0)
-      .map(({ id, name }) => [id, name === '' ? `rule ${id}` : name] as const),
+  return new Names(
+    async () =>
+      (await agent.policyRules())
+        .filter(({ id }) => id !== 0)
+        .map(({ id, name }) => [id, name === '' ? `rule ${id}` : name] as const),
+    GENERATED_RULE_NAMES,
   );
 }
 

@@ -1,8 +1,7 @@
+import { FIRST_GENERATED_RULE } from '../model/generated-rules.ts';
 import { healthEndpointPorts } from '../model/health-ports.ts';
 import { parsePolicy, type StoredRule } from '../policy/index.ts';
 
-/** Ids of generated rules lie above all that a repository ever gives. */
-const FIRST_ID = 0xffff_fff0;
 const PROBERS = ['host', 'remote-node', 'health'];
 const ECHO = [
   { family: 'IPv4', type: 8 },
@@ -39,5 +38,5 @@ export function healthRules(port: number): readonly StoredRule[] {
   const { rules, errors } = parsePolicy(text, { file: 'health-policy' });
   const [first] = errors;
   if (first !== undefined) throw new Error(`the policy of health endpoints: ${JSON.stringify(first)}`);
-  return rules.map(({ rule }, i) => ({ id: FIRST_ID + i, rule }));
+  return rules.map(({ rule }, i) => ({ id: FIRST_GENERATED_RULE + i, rule }));
 }

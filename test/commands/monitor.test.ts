@@ -42,7 +42,9 @@ const VERDICT = {
   destinationPort: 80,
   ruleId: 42,
 };
-const EVENTS = [VERDICT, request(5, '/v1/exhaust-port'), request(6, '/\u001b]0;x\u0007')];
+/** By the rule that the agent makes for health endpoints; it lists no such rule. */
+const GENERATED = { ...VERDICT, verdict: -133, ruleId: 0xffff_fff0 };
+const EVENTS = [VERDICT, GENERATED, request(5, '/v1/exhaust-port'), request(6, '/\u001b]0;x\u0007')];
 
 const ANSWERS: Readonly<Record<string, unknown>> = {
   '/v1/policy/rules': [{ id: 42, name: 'default/rule1' }],
@@ -85,6 +87,7 @@ describe('monitor', () => {
   it('names the rule of a verdict', async () => {
     const { stdout } = await monitor('-t', 'policy-verdict');
     assert.match(stdout, /action redirect to proxy port 10000, match L3-L4, rule #42 default\/rule1, /);
+    assert.match(stdout, /action deny, match L3-L4, rule #4294967280 reserved:health-paths, /);
   });
 
   it('sends nothing of a path to the terminal that it would obey', async () => {

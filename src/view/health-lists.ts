@@ -5,7 +5,7 @@ import type {
   HealthProbeResult,
   HealthReadiness,
 } from '../api/schema.ts';
-import { lossPointText, pathTitle } from './health-path.ts';
+import { lossPointText, pathTitle, stateText } from './health-path.ts';
 import { counted, firstOf, shortPercent, timeText } from './health-words.ts';
 import { printableField } from './printable.ts';
 import { row, tableText } from './tabwriter.ts';
@@ -27,7 +27,7 @@ export function historyText(history: HealthHistory, options: ViewOptions = {}): 
       change.peer,
       pathTitle(change),
       change.address,
-      `${change.from} -> ${change.to}`,
+      [change.from, change.to].map((state) => stateText({ state, expects: change.expects })).join(' -> '),
       why.filter((text) => text !== undefined).join('; '),
     ]);
   });

@@ -21,7 +21,7 @@ function lossText({ window }: HealthPathReport): string {
 }
 
 /** A canary is well when it is silent. */
-function stateText({ state, expects }: HealthPathReport): string {
+export function stateText({ state, expects }: Pick<HealthPathReport, 'state' | 'expects'>): string {
   if (expects === 'answer') return state;
   if (state === 'reachable') return 'denied, as it must be';
   return state === 'unreachable' ? 'OPEN' : state;

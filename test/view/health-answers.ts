@@ -201,6 +201,13 @@ export const history: HealthHistory = {
       reason: 'no answer',
       'loss-point': { node: 'n1', hook: 'to_netdev', leg: 'request' },
     },
+    {
+      ...path('policy-denied/http', { expects: 'silence' }),
+      from: 'reachable',
+      to: 'unreachable',
+      at: '2026-01-01T11:58:00.500Z',
+      reason: 'answered',
+    },
   ],
 };
 

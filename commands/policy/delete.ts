@@ -1,7 +1,7 @@
 import * as Flags from '@oclif/core/flags';
 import { UsageError } from '../../src/base/errors.ts';
-import { parsePolicyObject } from '../../src/model/policy-object.ts';
 import { BaseCommand } from '../base.ts';
+import { policyChoice } from '../support/policy-choice.ts';
 
 export default class PolicyDelete extends BaseCommand<typeof PolicyDelete> {
   static override summary =
@@ -24,13 +24,12 @@ export default class PolicyDelete extends BaseCommand<typeof PolicyDelete> {
         code: 'POLICY_CHOICE',
       });
     }
-    const objects = this.words.filter((word) => parsePolicyObject(word) !== undefined);
-    if (objects.length > 0 && objects.length < this.words.length) {
-      throw new UsageError('give labels or objects, not both', { code: 'POLICY_CHOICE' });
-    }
+    const choice = policyChoice(this.words);
     const { agent } = await this.clients();
     const policy =
-      objects.length > 0 ? await agent.deletePolicyObjects(objects) : await agent.deletePolicy(this.words);
+      choice.kind === 'objects'
+        ? await agent.deletePolicyObjects(choice.words)
+        : await agent.deletePolicy(choice.words);
     await this.print(policy, () => `Revision: ${policy.revision ?? 0}\n`);
   }
 }

@@ -1,26 +1,26 @@
 import * as Flags from '@oclif/core/flags';
 import { ExitCode, UsageError } from '../../src/base/errors.ts';
-import { parseLabels } from '../../src/model/labels.ts';
 import { EMPTY_INVENTORY } from '../../src/model/policy-inventory.ts';
 import { impactText } from '../../src/view/impact.ts';
 import { BaseCommand } from '../base.ts';
+import { policyChoice } from '../support/policy-choice.ts';
 import { readPolicyFiles } from '../support/policy-files.ts';
 
 export default class PolicyImpact extends BaseCommand<typeof PolicyImpact> {
   static override summary =
     'Say what would change if policy files were imported, or rules deleted: endpoints of this node, and flows it saw';
   static override description =
-    'Nothing is changed. Flows are those that the agent saw begin of late (up to 4,096 kinds of them), so one that did not happen is not told. Exits 1 when something that passes now would be cut off, else 0.';
-  static override usage = 'policy impact FILE|FOLDER|-... [--delete LABEL...] [flags]';
+    'Nothing is changed. --delete takes what `policy delete` takes. Flows are those that the agent saw begin of late (up to 4,096 kinds of them), so one that did not happen is not told. Exits 1 when something that passes now would be cut off, else 0.';
+  static override usage = 'policy impact FILE|FOLDER|-... [--delete LABEL|KIND/NAME...] [flags]';
   static override examples = [
     '<%= config.bin %> policy impact rule1.yaml',
-    '<%= config.bin %> policy impact --delete k8s:io.cilium.k8s.policy.name=rule1',
+    '<%= config.bin %> policy impact --delete cnp/default/rule1',
   ];
   static override strict = false;
   static override flags = {
     delete: Flags.string({
-      description: 'as if the rules with all of these labels were deleted first',
-      helpValue: 'LABEL',
+      description: 'as if the rules with all of these labels, or these objects, were deleted first',
+      helpValue: 'LABEL|KIND/NAME',
       multiple: true,
       multipleNonGreedy: true,
     }),
@@ -28,13 +28,13 @@ export default class PolicyImpact extends BaseCommand<typeof PolicyImpact> {
   };
 
   async run(): Promise<void> {
-    const { delete: labels, namespace } = this.flags;
-    if (this.words.length === 0 && labels === undefined) {
-      throw new UsageError('name policy files, or rules by their labels with --delete', {
+    const { delete: words, namespace } = this.flags;
+    if (this.words.length === 0 && words === undefined) {
+      throw new UsageError('name policy files, or rules by labels or object with --delete', {
         code: 'POLICY_CHOICE',
       });
     }
-    const deleted = labels === undefined ? undefined : parseLabels(labels, 'any', 'any');
+    const deleted = words === undefined ? undefined : policyChoice(words);
     const texts = this.words.length === 0 ? [] : await readPolicyFiles(this.words);
     const [{ l4Text, policyImpact }, { rulesOfTexts }, { impactInput }, { agent }] = await Promise.all([
       import('../../src/policy/index.ts'),

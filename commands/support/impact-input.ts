@@ -1,9 +1,16 @@
 import type { AgentClient } from '../../src/api/client.ts';
 import type * as Api from '../../src/api/schema.ts';
+import { UsageError } from '../../src/base/errors.ts';
 import { parseCidr } from '../../src/base/ip.ts';
 import { type Identity, isLocalIdentity, ReservedIdentity } from '../../src/model/identity.ts';
-import { formatLabels, type Label, labelSet, parseLabels } from '../../src/model/labels.ts';
-import { mergeInventory } from '../../src/model/policy-inventory.ts';
+import { formatLabels, labelSet, parseLabels } from '../../src/model/labels.ts';
+import { mergeInventory, type PolicyInventory } from '../../src/model/policy-inventory.ts';
+import {
+  formatPolicyObject,
+  objectOfRule,
+  objectsOf,
+  withoutObjects,
+} from '../../src/model/policy-object.ts';
 import {
   type ImpactFlow,
   type ImpactInput,
@@ -12,6 +19,7 @@ import {
   type TraceL4,
   type TraceParty,
 } from '../../src/policy/index.ts';
+import type { PolicyChoice } from './policy-choice.ts';
 import { namedPort } from './trace-party.ts';
 import { rulesOfAgent, settingsOf, type TraceRules } from './trace-rules.ts';
 
@@ -19,8 +27,8 @@ import { rulesOfAgent, settingsOf, type TraceRules } from './trace-rules.ts';
 export interface PolicyChange {
   /** Rules that would be imported, each in the place of those with the same labels. */
   readonly added: TraceRules;
-  /** Rules with all of these labels would be deleted; undefined: none. */
-  readonly deleted: readonly Label[] | undefined;
+  /** What would be deleted first; undefined: nothing. */
+  readonly deleted: PolicyChoice | undefined;
 }
 
 function identityOf(view: Api.Identity | undefined): Identity | undefined {
@@ -83,11 +91,33 @@ function flowsOf(
   });
 }
 
+/** Takes what is chosen out of the rules. @throws UsageError code POLICY_ABSENT when there is nothing of it */
+function deleteFrom(repository: Repository, choice: PolicyChoice, inventory: PolicyInventory): void {
+  if (choice.kind === 'labels') {
+    const { removed } = repository.delete(parseLabels(choice.words, 'any', 'any'));
+    if (removed.length > 0) return;
+    throw new UsageError(`no rule has the labels ${choice.words.join(', ')}`, {
+      code: 'POLICY_ABSENT',
+      hint: '`ciliate policy rules -o json` lists those that there are',
+    });
+  }
+  const has = new Set(objectsOf(inventory).map(formatPolicyObject));
+  for (const name of choice.refs.map(formatPolicyObject)) {
+    const ids = repository.snapshot().rules.flatMap(({ id, rule }) => {
+      const object = objectOfRule(rule.labels);
+      return object !== undefined && formatPolicyObject(object) === name ? [id] : [];
+    });
+    if (ids.length === 0 && !has.has(name))
+      throw new UsageError(`there is no ${name}`, { code: 'POLICY_ABSENT' });
+    repository.remove(new Set(ids));
+  }
+}
+
 function snapshots(before: TraceRules, change: PolicyChange): readonly [PolicySnapshot, PolicySnapshot] {
   const repository = Repository.empty();
   repository.add(before.rules.map(({ rule }) => rule));
   const now = repository.snapshot();
-  if (change.deleted !== undefined) repository.delete(change.deleted);
+  if (change.deleted !== undefined) deleteFrom(repository, change.deleted, before.inventory);
   repository.upsert(change.added.rules.map(({ rule }) => rule));
   return [now, repository.snapshot()];
 }
@@ -116,9 +146,11 @@ export async function impactInput(agent: AgentClient, change: PolicyChange): Pro
     ]),
   );
   const [now, then] = snapshots(rules, change);
+  const { deleted, added } = change;
+  const kept = deleted?.kind === 'objects' ? withoutObjects(rules.inventory, deleted.refs) : rules.inventory;
   return {
     before: { snapshot: now, inventory: rules.inventory },
-    after: { snapshot: then, inventory: mergeInventory(rules.inventory, change.added.inventory) },
+    after: { snapshot: then, inventory: mergeInventory(kept, added.inventory) },
     endpoints,
     identities: [...identities.values()],
     flows: flowsOf(flows.flows ?? [], parties, identities),

@@ -303,6 +303,24 @@ describe('policy impact', () => {
     assert.match(stdout, /^Nothing that passes now is cut off$/m);
   });
 
+  it('takes objects as policy delete does', async () => {
+    const byLabel = await impact('--delete', 'io.cilium.k8s.policy.name=rule1');
+    assert.deepEqual(await impact('--delete', 'cnp/default/rule1'), byLabel);
+    assert.equal((await impact('--delete', 'cnp/default/rule1', '--delete', 'a=b')).code, 2);
+  });
+
+  it('refuses to work out a deletion of nothing', async () => {
+    for (const [words, message] of [
+      ['cnp/default/rule7', 'there is no CiliumNetworkPolicy/default/rule7'],
+      ['name=other', 'no rule has the labels name=other'],
+    ] as const) {
+      const { stdout, stderr, code } = await impact('--delete', words);
+      assert.equal(code, 2);
+      assert.equal(stdout, '');
+      assert.ok(stderr.startsWith(`Error: ${message}`), stderr);
+    }
+  });
+
   it('exits 1 when something that passes now would be cut off', async () => {
     const text = RULES.replace('{name: rule1,', '{name: rule2,').replace(
       / {2}ingress:[\s\S]*$/,

@@ -5,7 +5,7 @@ import { wantsMachineErrors } from '../commands/support/output.ts';
 import { errorReport, wantsDebug, writeError } from '../commands/support/report-error.ts';
 import pjson from '../package.json' with { type: 'json' };
 import { closestName } from '../src/base/did-you-mean.ts';
-import { UsageError } from '../src/base/errors.ts';
+import { ExitCode, SystemError, UsageError } from '../src/base/errors.ts';
 import { loadCommand } from './load-command.ts';
 import { loadRegistry, type Registry } from './registry.ts';
 
@@ -127,11 +127,30 @@ async function dispatch(written: readonly string[]): Promise<void> {
   await runCommand(id, rest, registry);
 }
 
-/** A reader that closed its end (`| head`) wants no more: stop at once, quietly, unless the command must tidy up first. */
-function stopWhenClosed(stream: NodeJS.WriteStream): void {
+/** Says on stderr that standard output takes no more: a full disk below a redirection. @returns how to exit */
+function tellUnwritable(cause: NodeJS.ErrnoException, argv: readonly string[]): ExitCode {
+  const full = cause.code === 'ENOSPC' || cause.code === 'EDQUOT';
+  const hint = full ? 'free space where the output goes; what was written is cut off' : undefined;
+  const error = new SystemError('cannot write to standard output', { code: 'OUTPUT_FAILED', hint, cause });
+  writeError(errorReport(error), { json: wantsMachineErrors(argv), debug: wantsDebug(argv) });
+  return error.exitCode;
+}
+
+/**
+ * Ends the process when its output takes no more, unless the command must tidy up first. A reader that closed its end
+ * (`| head`) wants no more: that ends it quietly.
+ */
+function stopWhenUnwritable(stream: NodeJS.WriteStream, argv: readonly string[]): void {
+  let seen = false;
   stream.prependListener('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE' || tellOutputClosed()) return;
-    process.exit(process.exitCode ?? 0);
+    if (seen) return;
+    seen = true;
+    if (error.code !== 'EPIPE') {
+      process.exitCode = stream === process.stdout ? tellUnwritable(error, argv) : ExitCode.systemFailed;
+      // oclif's listener, which comes next, throws whatever else it is, and nobody could tidy up.
+      error.code = 'EPIPE';
+    }
+    if (!tellOutputClosed()) process.exit(process.exitCode ?? 0);
   });
 }
 
@@ -141,8 +160,8 @@ export async function runCli(argv: readonly string[]): Promise<void> {
     process.stdout.write(`ciliate ${pjson.version}\n`);
     return;
   }
-  stopWhenClosed(process.stdout);
-  stopWhenClosed(process.stderr);
+  stopWhenUnwritable(process.stdout, argv);
+  stopWhenUnwritable(process.stderr, argv);
   try {
     await dispatch(argv);
   } catch (error) {

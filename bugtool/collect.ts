@@ -1,6 +1,6 @@
 import { open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errorText } from '../src/base/errors.ts';
+import { errnoOf, errorText } from '../src/base/errors.ts';
 import { runArgv } from './argv-runner.ts';
 import type {
   ApiCollector,
@@ -23,10 +23,6 @@ export interface CollectDeps {
 
 const CHUNK_BYTES = 256 * 1024;
 const FULL: CollectEnd = { outcome: 'truncated', reason: 'its output is longer than the cap' };
-
-function errnoOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : '';
-}
 
 /** Rejects as soon as the signal is raised, whatever becomes of the work. */
 function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {

@@ -2,7 +2,7 @@ import { constants, createWriteStream } from 'node:fs';
 import { type FileHandle, link, lstat, open, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Writable } from 'node:stream';
-import { NotPermittedError, SystemError } from '../src/base/errors.ts';
+import { errnoOf, NotPermittedError, SystemError } from '../src/base/errors.ts';
 
 /** A place for the archive that becomes visible under its name only when it is whole. */
 export interface Output {
@@ -15,17 +15,24 @@ export interface Output {
   discard(): Promise<void>;
 }
 
-function errnoOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : '';
-}
+const ELSEWHERE = 'name another file with -o, or - for standard output';
 
 /** An error of writing the archive, sorted by what the user can do about it. */
 export function writeError(name: string, cause: unknown): Error {
   if (cause instanceof SystemError || cause instanceof NotPermittedError) return cause;
   const errno = errnoOf(cause);
   if (errno === 'EACCES' || errno === 'EPERM' || errno === 'EROFS')
-    return new NotPermittedError(`cannot write ${name}`, { code: 'OUTPUT_NOT_PERMITTED', cause });
-  const hint = errno === 'ENOSPC' ? 'free some space, or write to standard output with -o -' : undefined;
+    return new NotPermittedError(`not permitted to write ${name}`, {
+      code: 'OUTPUT_NOT_PERMITTED',
+      hint: ELSEWHERE,
+      cause,
+    });
+  const hint =
+    errno === 'ENOSPC' || errno === 'EDQUOT'
+      ? `free some space, or ${ELSEWHERE}`
+      : errno === 'ENOENT' || errno === 'ENOTDIR'
+        ? 'make its folder first'
+        : undefined;
   return new SystemError(`cannot write ${name}`, { code: 'OUTPUT_FAILED', hint, cause });
 }
 
@@ -49,12 +56,12 @@ async function isThere(path: string): Promise<boolean> {
 }
 
 /** Beside its final name, readable by the owner alone; an existing file or link is never opened. */
-async function openPart(path: string): Promise<FileHandle> {
+async function openPart(path: string, name: string): Promise<FileHandle> {
   const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = constants;
   try {
     return await open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
   } catch (error) {
-    throw errnoOf(error) === 'EEXIST' ? exists(path, error) : writeError(path, error);
+    throw errnoOf(error) === 'EEXIST' ? exists(path, error) : writeError(name, error);
   }
 }
 
@@ -63,7 +70,7 @@ export async function openOutputFile(file: string): Promise<Output> {
   const name = resolve(file);
   if (await isThere(name)) throw exists(name);
   const part = join(dirname(name), `.${basename(name)}.${process.pid}.partial`);
-  const handle = await openPart(part);
+  const handle = await openPart(part, name);
   return {
     name,
     stream: createWriteStream(part, { fd: handle }),

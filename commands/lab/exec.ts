@@ -40,7 +40,7 @@ export default class LabExec extends BaseCommand<typeof LabExec> {
       });
     }
     const node = lab.layout.nodes.find((candidate) => candidate.name === where);
-    const netns = node === undefined ? lab.workload(where).netns : node.netns;
+    const netns = node === undefined ? lab.place(where).netns : node.netns;
     const [program = '', ...rest] = inNetns(netns, words);
     const env = {
       ...process.env,

@@ -1,7 +1,7 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
-import { UsageError } from '../../src/base/errors.ts';
+import { errnoOf, NotPermittedError, UsageError } from '../../src/base/errors.ts';
 import type { PolicyText } from '../../src/policy/validate.ts';
 
 const POLICY_FILE = /\.(?:ya?ml|json)$/;
@@ -25,9 +25,24 @@ async function readOne(path: string): Promise<PolicyText[]> {
   return Promise.all(names.map(async (name) => decoded(join(path, name), await readFile(join(path, name)))));
 }
 
+function unreadable(path: string, cause: unknown): Error {
+  const errno = errnoOf(cause);
+  if (errno === 'EACCES' || errno === 'EPERM')
+    return new NotPermittedError(`not permitted to read the policy file ${path}`, {
+      code: 'POLICY_FILE_NOT_PERMITTED',
+      hint: 'run as a user who may read it, or give it on standard input: `... - < FILE`',
+      cause,
+    });
+  return new UsageError(`cannot read the policy file ${path}`, {
+    code: 'POLICY_FILE',
+    hint: errno === 'ENOENT' ? 'name a policy file, a folder with some, or - for standard input' : undefined,
+    cause,
+  });
+}
+
 /**
  * Reads policy files; a folder stands for the policy files in it, `-` for standard input.
- * @throws UsageError code POLICY_FILE, NO_POLICY_FILE, NO_UTF8
+ * @throws UsageError code POLICY_FILE, NO_POLICY_FILE, NO_UTF8 · NotPermittedError code POLICY_FILE_NOT_PERMITTED
  */
 export async function readPolicyFiles(paths: readonly string[]): Promise<PolicyText[]> {
   if (paths.length === 0)
@@ -38,7 +53,7 @@ export async function readPolicyFiles(paths: readonly string[]): Promise<PolicyT
       texts.push(...(await readOne(path)));
     } catch (cause) {
       if (cause instanceof UsageError) throw cause;
-      throw new UsageError(`cannot read the policy file ${path}`, { code: 'POLICY_FILE', cause });
+      throw unreadable(path, cause);
     }
   }
   return texts;

@@ -3,18 +3,31 @@ import { join } from 'node:path';
 import { type BtfType, decodeBtf, loadBpf } from '../../bpf/addon/index.ts';
 import type { DecodedMapEntry } from '../../src/api/source.ts';
 import { closestName } from '../../src/base/did-you-mean.ts';
-import { SystemError } from '../../src/base/errors.ts';
+import { errnoOf, NotPermittedError, SystemError } from '../../src/base/errors.ts';
 
 /**
  * Names of the maps pinned under `<bpfDir>/maps`, sorted.
- * @throws SystemError code DATAPATH_MISSING
+ * @throws SystemError code DATAPATH_MISSING · NotPermittedError code MAPS_NOT_PERMITTED
  */
 export async function pinnedMapNames(bpfDir: string): Promise<readonly string[]> {
   const folder = join(bpfDir, 'maps');
   try {
     return (await readdir(folder)).sort();
   } catch (cause) {
-    throw new SystemError(`cannot list the maps pinned in ${folder}`, { code: 'DATAPATH_MISSING', cause });
+    const errno = errnoOf(cause);
+    if (errno === 'EACCES' || errno === 'EPERM')
+      throw new NotPermittedError(`not permitted to read the maps in ${bpfDir}`, {
+        code: 'MAPS_NOT_PERMITTED',
+        hint: 'run as root (reading BPF maps needs CAP_BPF and access to the bpffs)',
+        cause,
+      });
+    const missing = errno === 'ENOENT';
+    const what = missing ? 'no maps of a datapath are pinned in' : 'cannot list the maps pinned in';
+    throw new SystemError(`${what} ${folder}`, {
+      code: 'DATAPATH_MISSING',
+      hint: 'is the agent running with --datapath bpf, and is this its --bpf-dir?',
+      cause: missing ? undefined : cause,
+    });
   }
 }
 

@@ -28,12 +28,28 @@ function plain(message: string): string {
   return message.replace(/^Parsing (--\S+) \n\t/, '').replace(/\n?See more help with --help/g, '');
 }
 
+/** The messages of oclif's parser that take several lines, in one. */
+function oneLine(message: string): string {
+  const flags = [...message.matchAll(/^ *Missing required flag (\S+)$/gm)].map(([, name]) => `--${name}`);
+  if (flags.length > 0) return `missing ${flags.join(', ')}`;
+  const [, list] = /^Missing \d+ required args?:\n([\s\S]+)$/.exec(message) ?? [];
+  if (list === undefined) return message;
+  const names = list.split('\n').map((line) => {
+    const [, name = line.trim(), options] = /^(\S+)(?: +\(([^)]*)\))?/.exec(line.trim()) ?? [];
+    return options === undefined
+      ? name.toUpperCase()
+      : `${name.toUpperCase()} (${options.replaceAll('|', ', ')})`;
+  });
+  return `missing ${names.join(', ')}`;
+}
+
 function isParseError(error: unknown): error is ParseError {
   return error instanceof Error && ('parse' in error || (error as ParseError).oclif?.exit === ExitCode.usage);
 }
 
 function parseReport(error: ParseError, flagNames: readonly string[]): ErrorReport {
-  const [first = ''] = plain(error.message).split('\n\n');
+  const [head = ''] = plain(error.message).split('\n\n');
+  const first = oneLine(head);
   const unknown = (error.flags ?? []).filter((flag) => typeof flag === 'string' && flag.startsWith('-'));
   const close = unknown
     .map((flag) => closestName(flag.replace(/^-+/, ''), flagNames))

@@ -36,11 +36,13 @@ export class Parties {
     const given = Object.entries(single).filter(([, text]) => text !== undefined);
     const all = given.length + ((labels ?? []).length > 0 ? 1 : 0);
     if (all !== 1) {
+      const kinds = ['identity', 'endpoint', 'k8s-pod', 'ip', ...(end === 'dst' ? ['fqdn'] : [])];
+      const ways = [`--${end} LABEL...`, ...kinds.map((kind) => `--${end}-${kind}`)];
       throw new UsageError(
         all === 0 ? `say whose traffic it is: --${end}` : `say only one way who --${end} is`,
         {
           code: 'TRACE_PARTY',
-          hint: `--${end} LABEL..., --${end}-identity, --${end}-endpoint, --${end}-k8s-pod, --${end}-ip or --dst-fqdn`,
+          hint: `${ways.slice(0, -1).join(', ')} or ${ways.at(-1)}`,
         },
       );
     }

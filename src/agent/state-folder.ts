@@ -1,7 +1,7 @@
 import { accessSync, constants, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeFileAtomically } from '../base/atomic-file.ts';
-import { SystemError } from '../base/errors.ts';
+import { errnoOf, NotPermittedError, SystemError } from '../base/errors.ts';
 import { makeFolder } from '../base/make-folder.ts';
 import type { NodePaths } from '../base/paths.ts';
 import { lockState } from './state-lock.ts';
@@ -27,7 +27,7 @@ function refuseForeign(folder: string): void {
 /**
  * Makes the folders of a node, proves that files can be written there, and locks them for this agent.
  * @returns a function that gives the lock back
- * @throws SystemError code STATE_UNWRITABLE, STATE_FOREIGN, STATE_IN_USE
+ * @throws SystemError code STATE_UNWRITABLE, STATE_FOREIGN, STATE_IN_USE · NotPermittedError code STATE_UNWRITABLE
  */
 export function openStateFolder(paths: NodePaths): () => void {
   try {
@@ -36,9 +36,11 @@ export function openStateFolder(paths: NodePaths): () => void {
       accessSync(folder, constants.W_OK | constants.X_OK);
     }
   } catch (cause) {
-    throw new SystemError(`cannot use the state folder ${paths.stateDir}`, {
+    const errno = errnoOf(cause);
+    const Refused = errno === 'EACCES' || errno === 'EPERM' ? NotPermittedError : SystemError;
+    throw new Refused(`cannot use the state folder ${paths.stateDir}`, {
       code: 'STATE_UNWRITABLE',
-      hint: 'make it writable for the agent, or name another one with --state-dir',
+      hint: 'run as its owner, who may write there, or name another one with --state-dir',
       cause,
     });
   }

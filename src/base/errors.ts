@@ -73,6 +73,11 @@ export class SystemError extends CiliateError {
   }
 }
 
+/** The errno of a thrown value, `ENOENT`; empty for one that has none. */
+export function errnoOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
+}
+
 /** The text of an unknown thrown value, with those of its causes: `a: b: c`. */
 export function errorText(error: unknown): string {
   if (!(error instanceof Error)) return String(error);

@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { parse as parseYaml } from 'yaml';
 import type { NodeElement } from '../api/schema.ts';
-import { errorText, UsageError } from '../base/errors.ts';
+import { type CiliateError, errnoOf, errorText, NotPermittedError, UsageError } from '../base/errors.ts';
 import { formatIp, parseIp } from '../base/ip.ts';
 import type { Logger } from '../base/log.ts';
 import type { Clock } from './clock.ts';
@@ -30,6 +30,15 @@ function invalid(where: string, why: string, cause?: unknown): UsageError {
     hint: 'a list of `{name, zone, ipv4, ipv6, ipv4HealthIp, ipv6HealthIp}`, or the output of `ciliate node list -o json`',
     cause,
   });
+}
+
+/** What cannot be read at all: no word on the form of a list helps. */
+function unreadable(file: string, cause: unknown): CiliateError {
+  const errno = errnoOf(cause);
+  const Refused = errno === 'EACCES' || errno === 'EPERM' ? NotPermittedError : UsageError;
+  const hint =
+    errno === 'ENOENT' ? '--nodes names a file of JSON or YAML: docs/health.md shows one' : undefined;
+  return new Refused(`cannot read the node list ${file}`, { code: 'NODE_LIST_UNREADABLE', hint, cause });
 }
 
 function element(ip: unknown, where: string): { enabled: boolean; ip: string } | undefined {
@@ -195,7 +204,7 @@ class StaticNodes implements NodeProvider {
       return true;
     } catch (cause) {
       if (cause instanceof UsageError) throw cause;
-      throw invalid(this.#file, errorText(cause), cause);
+      throw unreadable(this.#file, cause);
     }
   }
 }

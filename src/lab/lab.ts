@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir, rm, rmdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { SystemError, UsageError } from '../base/errors.ts';
+import { NotPermittedError, SystemError, UsageError } from '../base/errors.ts';
 import { makeFolder } from '../base/make-folder.ts';
 import type { RunResult } from '../base/run.ts';
 import { type AgentOptions, agentReady, startAgent } from './agent-process.ts';
@@ -104,10 +104,23 @@ export class Lab {
     return ref;
   }
 
+  /**
+   * A node or a workload by its name.
+   * @throws UsageError code LAB_PLACE
+   */
+  place(name: string): NodeLayout | WorkloadRecord {
+    const places = [...this.layout.nodes, ...this.workloads];
+    const found = places.find((candidate) => candidate.name === name);
+    if (found !== undefined) return found;
+    throw new UsageError(`no node or workload ${JSON.stringify(name)} in the lab ${this.layout.name}`, {
+      code: 'LAB_PLACE',
+      hint: `there are ${places.map((candidate) => candidate.name).join(', ')}`,
+    });
+  }
+
   /** Runs a command inside a workload or on a node and waits for its end. */
   exec(name: string, argv: readonly string[], timeoutMs?: number): Promise<RunResult> {
-    const isNode = this.layout.nodes.some((node) => node.name === name);
-    return execIn(isNode ? this.node(name).netns : this.workload(name).netns, argv, timeoutMs);
+    return execIn(this.place(name).netns, argv, timeoutMs);
   }
 
   /** Says that the lab is whole: from now on it belongs to nobody and stays when its builder ends. */
@@ -187,9 +200,11 @@ export function openLab(name: string, labsDir?: string): Lab {
   const probe = labLayout({ name, nodes: 1, labsDir, isolation: 'namespaces' });
   const record = readRecord(probe.recordFile);
   if (record === undefined) {
-    throw new UsageError(`there is no lab ${name}`, {
+    const roots = labLayout({ name, nodes: 1, isolation: 'namespaces' });
+    const ofRoot = roots.dir !== probe.dir && existsSync(roots.recordFile);
+    throw new UsageError(`there is no lab ${name}${ofRoot ? ' of this user' : ''}`, {
       code: 'LAB_MISSING',
-      hint: '`ciliate lab up` makes one',
+      hint: ofRoot ? `root has one in ${roots.dir}: run as root` : '`ciliate lab up` makes one',
     });
   }
   return new Lab(labLayout(record.options), record);
@@ -203,9 +218,18 @@ export function isAbandoned(record: LabRecord): boolean {
 /**
  * Removes a lab in whatever state it is: processes, namespaces with their links, bpffs with its pins, folder.
  * May be called again. @returns whether there was anything
+ * @throws NotPermittedError code LAB_FOREIGN for a lab of root's
  */
 export async function takeDown(layout: LabLayout): Promise<boolean> {
-  const netnses = listNetns(netnsPrefix(layout.name));
+  const there = listNetns(netnsPrefix(layout.name));
+  const isRoot = process.getuid?.() === 0;
+  if (!isRoot && there.length > 0 && !existsSync(layout.dir))
+    throw new NotPermittedError(`the lab ${layout.name} is root's`, {
+      code: 'LAB_FOREIGN',
+      hint: 'run as root',
+    });
+  // Another user's lab has none: those are of root's lab of the same name.
+  const netnses = isRoot ? there : [];
   const found = netnses.length > 0 || existsSync(layout.dir);
   await stopProcesses(processesOf(layout.dir), STOP_GRACE_MS);
   await stopNamespaces(netnses, STOP_GRACE_MS);

@@ -210,6 +210,10 @@ export function treeOfValue(value: unknown): TextNode {
   return { kind: 'map', at, entries };
 }
 
+/** Of YAML 1.2 §5.1: control characters that no text holds, so each is the mark of another kind of file. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+const NOT_TEXT = /[\0-\x08\x0b\x0c\x0e-\x1f]/;
+
 function convert(text: string, report: ReportAt, lines: LineCounter, limits: DocumentLimits): TextNode[] {
   const converter = new Converter(report, limits);
   const documents: TextNode[] = [];
@@ -217,6 +221,13 @@ function convert(text: string, report: ReportAt, lines: LineCounter, limits: Doc
   const json = composed.some(({ errors }) => errors.length > 0) ? jsonProblem(text, limits) : undefined;
   if (json !== undefined) {
     report(json.at, 'SYNTAX', json.reason, json.hint);
+    return [];
+  }
+  const control = NOT_TEXT.exec(text);
+  if (control !== null) {
+    const code = control[0].charCodeAt(0).toString(16).padStart(2, '0');
+    const reason = `the text holds the control character 0x${code}, which YAML does not allow`;
+    report(control.index, 'SYNTAX', reason, 'is this a policy file?');
     return [];
   }
   for (const document of composed) {

@@ -5,6 +5,9 @@ interface SyntaxText {
   readonly hint?: string;
 }
 
+/** Longer lines quote the text itself. */
+const MAX_LINE = 160;
+
 const IN_BRACKETS: SyntaxText = {
   reason: 'a comma or a closing bracket is missing',
   hint: 'inside of {} and [] commas stand between what belongs together',
@@ -30,5 +33,5 @@ export function syntaxText({ code, message }: YAMLParseError): SyntaxText {
   if (code === 'MISSING_CHAR' && /quote$/.test(line))
     return { reason: 'a quote is not closed', hint: 'close it, or take the first one away' };
   if (/^Flow (?:map|sequence)/.test(line)) return { ...IN_BRACKETS, reason: 'a closing bracket is missing' };
-  return SYNTAX_TEXTS[code] ?? { reason: line };
+  return SYNTAX_TEXTS[code] ?? { reason: line.length > MAX_LINE ? `${line.slice(0, MAX_LINE)}...` : line };
 }

@@ -60,13 +60,27 @@ function lacks({ answered, lost }: HealthProbeResult, count: number): boolean {
   return answered + lost < count;
 }
 
-function probeRow(path: HealthProbeResult, count: number): string {
+/** Silence of a canary says something only beside an answer from the same address to what the policy allows. */
+function canaryText(
+  { answered, peer, address }: HealthProbeResult,
+  paths: readonly HealthProbeResult[],
+): string {
+  if (answered > 0) return 'OPEN: a policy denies it';
+  const allowed = paths.find(
+    (path) => path['path-class'] === 'policy-allowed' && path.peer === peer && path.address === address,
+  );
+  return allowed !== undefined && allowed.answered > 0
+    ? 'denied, as it must be'
+    : 'unknown: silent, but so is the path that the policy allows';
+}
+
+function probeRow(path: HealthProbeResult, { count, paths }: HealthProbeReport): string {
   const { sent, answered, lost, pending } = path;
   const done = sent - pending;
   const rtt = path['rtt-ns'];
   const silence = path.expects === 'silence';
   const words = [
-    silence ? (answered > 0 ? 'OPEN: a policy denies it' : 'denied, as it must be') : path.reason,
+    silence ? canaryText(path, paths ?? []) : path.reason,
     lacks(path, count) ? `${pending} without an outcome yet` : undefined,
   ];
   return row([
@@ -90,7 +104,7 @@ export function probeText(report: HealthProbeReport, options: ViewOptions = {}):
       ? ''
       : table(
           head,
-          paths.map((path) => probeRow(path, report.count)),
+          paths.map((path) => probeRow(path, report)),
           options,
         );
   const missing = without.length === 0 ? '' : `No path is probed to ${firstOf(without, 5)}.\n`;

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { chmodSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -46,7 +46,9 @@ describe('usage errors', () => {
     const { stdout, stderr, code } = await cli(['endpoint', 'log']);
     assert.equal(code, 2);
     assert.equal(stdout, '');
-    assert.match(stderr, /^Error: missing 1 required arg:\nid /);
+    assert.equal(stderr, 'Error: missing ID\nHint: add --help to see what the command takes\n');
+    assert.match((await cli(['completion'])).stderr, /^Error: missing SHELL \(bash, zsh, fish\)\n/);
+    assert.match((await cli(['proxy'])).stderr, /^Error: missing --listener\n/);
   });
 
   it('a wrong value of a flag exits 2 and says what is right', async () => {
@@ -160,6 +162,75 @@ describe('an agent that is not well', () => {
       await failing.close();
     }
   });
+});
+
+describe('a file or folder that cannot be used', () => {
+  const nobody = (folder: string) => {
+    chmodSync(folder, 0o755);
+    return process.getuid?.() === 0 ? { as: asNobody, cwd: '/' } : {};
+  };
+  const CASES = {
+    'a policy file': ['policy', 'validate', '@'],
+    'the maps': ['bpf', 'map', 'list', '--bpf-dir', '@'],
+    'a place for the archive': ['bugtool', '-o', '@/x.tgz', '--state-dir', '/nonexistent'],
+    'a state folder': ['cleanup', '--force', '--state-dir', '@'],
+  } as const;
+  for (const [what, words] of Object.entries(CASES)) {
+    it(`exits 3 for ${what} that may not be used`, async () => {
+      const folder = join(node.stateDir, 'closed');
+      mkdirSync(folder, { mode: 0o700 });
+      try {
+        const how = nobody(node.stateDir);
+        chmodSync(folder, 0o000);
+        const { stdout, stderr, code } = await cli(
+          words.map((word) => word.replace('@', folder)),
+          how,
+        );
+        assert.equal(code, 3, stderr);
+        assert.equal(stdout, '');
+        assert.match(stderr, /^Error: .*closed/);
+        assert.doesNotMatch(stderr, /\.partial/);
+      } finally {
+        chmodSync(folder, 0o700);
+        rmSync(folder, { recursive: true });
+      }
+    });
+  }
+
+  it('says once what is missing, and what to name', async () => {
+    const { stderr, code } = await cli(['health', '--nodes', '/nonexistent/nodes.yaml']);
+    assert.equal(code, 2);
+    assert.equal(stderr.match(/ENOENT/g)?.length, 1, stderr);
+    const maps = await cli(['bpf', 'map', 'list', '--bpf-dir', '/nonexistent']);
+    assert.equal(maps.code, 4);
+    assert.match(
+      maps.stderr,
+      /^Error: no maps of a datapath are pinned in \/nonexistent\/maps\nHint: is the/,
+    );
+  });
+
+  it('tells a file that is no text in one line', async () => {
+    const file = join(node.stateDir, 'binary.yaml');
+    writeFileSync(file, Buffer.from([0x7f, 0x45, 0x4c, 0x46, 0, 1, 0x20, 0x0a, 0x3a, 0x3a, 0x7b]));
+    const { stdout, code } = await cli(['policy', 'validate', file]);
+    assert.equal(code, 1);
+    assert.match(
+      stdout,
+      /^[^\n]*:1:5: the text holds the control character 0x00, [^\n]*\n[^\n]*: invalid, 1 error\n$/,
+    );
+  });
+});
+
+describe('a full disk behind standard output', () => {
+  for (const words of [['--help'], ['endpoint', 'list', ...state()], ['policy', 'validate', '/dev/null']]) {
+    it(`ends ${words.slice(0, 2).join(' ')} with 4 and the reason, not with a stack`, async () => {
+      const { stderr, code } = await cli(words, {
+        as: (argv) => ['sh', '-c', 'exec "$@" >/dev/full', 'sh', ...argv],
+      });
+      assert.equal(code, 4, stderr);
+      assert.match(stderr, /^Error: cannot write to standard output: ENOSPC[^\n]*\nHint: [^\n]*\n$/);
+    });
+  }
 });
 
 describe('a reader that has enough', () => {

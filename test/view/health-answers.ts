@@ -249,6 +249,15 @@ export const probed: HealthProbeReport = {
       reason: 'no reply',
     },
     { ...path('policy-denied/http'), sent: 5, answered: 0, lost: 5, pending: 0, reason: 'no reply' },
+    { ...path('policy-allowed/http'), sent: 5, answered: 5, lost: 0, pending: 0 },
+    ...(['policy-allowed/http', 'policy-denied/http'] as const).map((kind) => ({
+      ...path(kind, { peer: 'n4', address: '10.0.0.4' }),
+      sent: 5,
+      answered: 0,
+      lost: 5,
+      pending: 0,
+      reason: 'no reply',
+    })),
   ],
   'without-path': ['n9'],
 };

@@ -1,12 +1,10 @@
-import { isDeepStrictEqual } from 'node:util';
-import type { StagedFiles } from '../base/atomic-file.ts';
 import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { type Identity, isAllocatedIdentity, type NumericIdentity } from '../model/identity.ts';
 import type { L7Policy, ProxyPorts } from '../model/l7.ts';
 import { formatLabels, type Label } from '../model/labels.ts';
 import type { NamedPort } from '../model/named-port.ts';
-import { EMPTY_INVENTORY, mergeInventory, type PolicyInventory } from '../model/policy-inventory.ts';
+import { mergeInventory, type PolicyInventory } from '../model/policy-inventory.ts';
 import {
   formatPolicyObject,
   objectOfRule,
@@ -25,29 +23,20 @@ import {
   type PolicyUpdate,
   type PrefixChanges,
   parsePolicy,
-  Repository,
   type RepositoryChange,
   type SelectorUse,
   type StoredRule,
 } from '../policy/index.ts';
 import type { EndpointPolicy } from './endpoint.ts';
 import { AgentEventType, agentEvent, type EmitEvent } from './events.ts';
+import { KeptRules } from './kept-rules.ts';
 import { type OrderedChange, PolicyOrder } from './policy-order.ts';
 import { isEmptyChange, type PrefixWriter } from './prefix-writer.ts';
 import { needsProxy } from './redirects.ts';
-import { RuleFiles } from './rule-files.ts';
 
 interface BeginOptions extends Partial<Pick<OrderedChange, 'endpoints' | 'identities' | 'barrier'>> {
   /** Tell of it also when it touches nobody: the revision moved. */
   readonly always?: boolean;
-}
-
-/** What a change that cannot be kept goes back to. */
-interface Held {
-  readonly repository: Repository;
-  readonly inventory: PolicyInventory;
-  readonly lost: string | undefined;
-  readonly damage: string | undefined;
 }
 
 export interface PolicyManagerOptions {
@@ -94,20 +83,13 @@ export interface PolicyManagerDeps {
  */
 export class PolicyManager {
   readonly #deps: PolicyManagerDeps;
-  readonly #files: RuleFiles;
+  readonly #kept: KeptRules;
   readonly #options: PolicyManagerOptions;
   readonly #order: PolicyOrder;
   #engine: PolicyEngine;
   #mode: EnforcementMode;
-  #repository = Repository.empty();
-  #inventory: PolicyInventory = EMPTY_INVENTORY;
   #needsProxy = false;
-  #lost: string | undefined;
-  #damage: string | undefined;
   #importErrors = 0;
-  #changes = 0;
-  /** The change under way. */
-  #changing: Promise<unknown> = Promise.resolve();
   /** Identities that the cluster gave up, and policies hold as long as somebody has them here. */
   readonly #leaving = new Set<NumericIdentity>();
   /** Changes of the ipcache that wait: until the endpoints of the last run are found, or their numbers are on disk. */
@@ -120,13 +102,17 @@ export class PolicyManager {
     this.#deps = deps;
     this.#options = options;
     this.#mode = options.mode;
-    this.#files = new RuleFiles(options.stateDir, deps);
+    this.#kept = new KeptRules(options.stateDir, deps, {
+      follow: () => this.#followAndKeep(),
+      enforce: (...change) => this.#enforce(...change),
+      takeBack: () => this.#begin(this.#follow(), `policy revision ${this.revision}`, { always: true }),
+    });
     this.#order = new PolicyOrder(deps);
     this.#engine = new PolicyResolver(options);
   }
 
   get revision(): number {
-    return this.#repository.revision;
+    return this.#kept.revision;
   }
 
   get mode(): EnforcementMode {
@@ -134,12 +120,12 @@ export class PolicyManager {
   }
 
   get ruleCount(): number {
-    return this.#repository.snapshot().rules.length;
+    return this.#kept.snapshot().rules.length;
   }
 
   /** Changes of the rules that were taken, since the start. */
   get changes(): number {
-    return this.#changes;
+    return this.#kept.changes;
   }
 
   get importErrors(): number {
@@ -148,24 +134,25 @@ export class PolicyManager {
 
   /** Why the rules of the last run are unknown; undefined when they are not. Until the next import nothing is opened. */
   get lost(): string | undefined {
-    return this.#lost;
+    return this.#kept.lost;
   }
 
   /** Whether the rules, or the endpoints that they are for, are not known. */
   get isUnknown(): boolean {
-    return this.#starting || this.#lost !== undefined;
+    return this.#starting || this.lost !== undefined;
   }
 
   /** Which file of the rules was corrupt when the other one was taken, until the next import; or that of the local identities. */
   get damage(): string | undefined {
-    const rules = this.#damage === undefined ? undefined : `${this.#damage}: the other copy was taken`;
+    const { damage } = this.#kept;
+    const rules = damage === undefined ? undefined : `${damage}: the other copy was taken`;
     const damages = [rules, this.#deps.prefixes.damage].filter((text) => text !== undefined);
     return damages.length === 0 ? undefined : damages.join('; ');
   }
 
   /** Settles when the rules are known and in force: until then what an earlier agent wrote rests on rules that nobody knows. */
   rulesKnown(): Promise<void> {
-    if (this.#lost === undefined) return Promise.resolve();
+    if (this.lost === undefined) return Promise.resolve();
     return new Promise((resolve) => this.#onKnown.push(resolve));
   }
 
@@ -182,11 +169,7 @@ export class PolicyManager {
   /** Reads the rules of the last run, and the numbers of its prefixes and names. The ipcache waits for `endpointsFound`. */
   load(): void {
     this.#engine = new PolicyResolver({ ...this.#options, localIdentities: this.#deps.prefixes.load() });
-    const { repository, inventory, lost, damage } = this.#files.load();
-    this.#repository = repository;
-    this.#inventory = inventory;
-    this.#lost = lost;
-    this.#damage = damage;
+    this.#kept.load();
     this.#begin(this.#follow(), 'rules of the last run');
   }
 
@@ -213,7 +196,7 @@ export class PolicyManager {
    * @returns undefined when the rules are lost
    */
   resolve(identity: Identity, namedPorts: readonly NamedPort[] = []): EndpointPolicy | undefined {
-    if (this.#lost !== undefined) return undefined;
+    if (this.lost !== undefined) return undefined;
     return { revision: this.revision, policy: this.#engine.resolve(identity, namedPorts) };
   }
 
@@ -231,7 +214,7 @@ export class PolicyManager {
     try {
       const { rules, inventory, errors } = parsePolicy(text, { file, nodeLabels: this.#options.nodeLabels });
       if (errors.length > 0) throw new PolicyInvalidError(errors);
-      const change = await this.#change(
+      const change = await this.#kept.change(
         (repository) => repository.upsert(rules.map(({ rule }) => rule)),
         (old) => mergeInventory(old, inventory),
       );
@@ -245,7 +228,7 @@ export class PolicyManager {
 
   /** Removes every rule with all of `labels`; all rules when it is empty. @rejects as `import` does */
   async delete(labels: readonly Label[]): Promise<RepositoryChange> {
-    const change = await this.#change((repository) => repository.delete(labels));
+    const change = await this.#kept.change((repository) => repository.delete(labels));
     this.#announce(AgentEventType.policyDeleted, change, change.removed);
     return change;
   }
@@ -260,7 +243,7 @@ export class PolicyManager {
       const ref = objectOfRule(rule.labels);
       return ref !== undefined && names.has(formatPolicyObject(ref));
     };
-    const change = await this.#change(
+    const change = await this.#kept.change(
       (repository) =>
         repository.remove(
           new Set(
@@ -278,11 +261,11 @@ export class PolicyManager {
 
   /** The groups and services that rules may name. */
   get inventory(): PolicyInventory {
-    return this.#inventory;
+    return this.#kept.inventory;
   }
 
   rules(labels: readonly Label[]): readonly StoredRule[] {
-    return this.#repository.get(labels);
+    return this.#kept.rules(labels);
   }
 
   setMode(mode: EnforcementMode): void {
@@ -365,63 +348,15 @@ export class PolicyManager {
     this.#order.stop();
   }
 
-  /** One change after the other: each is on disk, or taken back, before the next one begins. */
-  #change(
-    apply: (repository: Repository) => RepositoryChange,
-    merge: (inventory: PolicyInventory) => PolicyInventory = (inventory) => inventory,
-  ): Promise<RepositoryChange> {
-    const changed = this.#changing.then(() => this.#changeNow(apply, merge));
-    this.#changing = changed.catch(() => undefined);
-    return changed;
+  #followAndKeep(): readonly PolicyUpdate[] {
+    const updates = this.#follow();
+    this.#deps.prefixes.keep(this.#engine.localIdentities());
+    return updates;
   }
 
-  /**
-   * 1. The rules are written, so that a full disk shows before anything else; 2. worked out, and enforced from then on;
-   * 3. meanwhile made safe from a power cut. Where that fails they are taken back, and the former ones enforced again.
-   */
-  async #changeNow(
-    apply: (repository: Repository) => RepositoryChange,
-    merge: (inventory: PolicyInventory) => PolicyInventory,
-  ): Promise<RepositoryChange> {
-    const before: Held = {
-      repository: this.#repository.fork(),
-      inventory: this.#inventory,
-      lost: this.#lost,
-      damage: this.#damage,
-    };
-    const change = apply(this.#repository);
-    const inventory = merge(before.inventory);
-    const same = isDeepStrictEqual(inventory, before.inventory);
-    if (change.added.length === 0 && change.removed.length === 0 && same && before.lost === undefined)
-      return change;
-    this.#inventory = inventory;
-    let staged: StagedFiles | undefined;
-    let saved: Promise<void> | undefined;
-    try {
-      staged = this.#files.stage(this.#repository, inventory);
-      const updates = this.#follow();
-      this.#deps.prefixes.keep(this.#engine.localIdentities());
-      saved = staged.commit();
-      // What was enforced under rules that are lost cannot be brought back.
-      if (before.lost !== undefined) await saved;
-      this.#enforce(updates, change.revision);
-      await saved;
-    } catch (error) {
-      if (saved === undefined) staged?.discard();
-      await saved?.catch(() => undefined);
-      this.#takeBack(before, saved !== undefined);
-      throw error;
-    }
-    this.#changes++;
-    return change;
-  }
-
-  #enforce(updates: readonly PolicyUpdate[], revision: number): void {
+  #enforce(updates: readonly PolicyUpdate[], revision: number, wasLost: boolean): void {
     // Nothing followed the rules that were lost: nobody knows whose map they touch, nor which identities it lacks.
-    const wasLost = this.#lost !== undefined;
     const all = wasLost ? { endpoints: this.#deps.allEndpoints(), barrier: true } : {};
-    this.#lost = undefined;
-    this.#damage = undefined;
     const begun = performance.now();
     const done = this.#begin(updates, `policy revision ${revision}`, { ...all, always: true });
     if (wasLost) void done.then(() => this.#tellKnown());
@@ -432,22 +367,13 @@ export class PolicyManager {
     for (const tell of this.#onKnown.splice(0)) tell();
   }
 
-  #takeBack(before: Held, isOnDisk: boolean): void {
-    this.#repository = before.repository;
-    this.#inventory = before.inventory;
-    this.#lost = before.lost;
-    this.#damage = before.damage;
-    if (isOnDisk) this.#files.takeBack(before.repository, before.inventory);
-    this.#begin(this.#follow(), `policy revision ${this.revision}`, { always: true });
-  }
-
   /** Makes the engine follow the repository, and names follow the engine. */
   #follow(): readonly PolicyUpdate[] {
-    const snapshot = this.#repository.snapshot();
+    const snapshot = this.#kept.snapshot();
     this.#needsProxy = snapshot.rules.some(({ rule }) => needsProxy(rule));
     const rules = [...(this.#options.generated ?? []), ...snapshot.rules];
     const updates = [
-      ...this.#engine.setInventory(this.#inventory),
+      ...this.#engine.setInventory(this.#kept.inventory),
       ...this.#engine.setRules({ ...snapshot, rules }),
     ];
     this.#deps.onApiServers(this.#engine.apiServers());

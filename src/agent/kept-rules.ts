@@ -1,0 +1,136 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { StagedFiles } from '../base/atomic-file.ts';
+import type { Label } from '../model/labels.ts';
+import { EMPTY_INVENTORY, type PolicyInventory } from '../model/policy-inventory.ts';
+import {
+  type PolicySnapshot,
+  type PolicyUpdate,
+  Repository,
+  type RepositoryChange,
+  type StoredRule,
+} from '../policy/index.ts';
+import { RuleFiles, type SavedRules } from './rule-files.ts';
+import type { StateFileDeps } from './state-file.ts';
+
+/** What a change of the rules does to those who live by them. */
+export interface RuleFollower {
+  /** Works out what the rules mean now. */
+  follow(): readonly PolicyUpdate[];
+  /**
+   * Puts it in force.
+   * @param wasLost nobody knew the rules before
+   */
+  enforce(updates: readonly PolicyUpdate[], revision: number, wasLost: boolean): void;
+  /** The former rules are there again: works them out, and puts them in force. */
+  takeBack(): void;
+}
+
+/** The rules of this node, with the groups and services that they may name: in memory and on disk, changed as one. */
+export class KeptRules {
+  readonly #files: RuleFiles;
+  readonly #follower: RuleFollower;
+  #now: SavedRules = {
+    ...{ repository: Repository.empty(), inventory: EMPTY_INVENTORY, lost: undefined, damage: undefined },
+  };
+  #changes = 0;
+  /** The change under way. */
+  #changing: Promise<unknown> = Promise.resolve();
+
+  constructor(stateDir: string, deps: StateFileDeps, follower: RuleFollower) {
+    this.#files = new RuleFiles(stateDir, deps);
+    this.#follower = follower;
+  }
+
+  get revision(): number {
+    return this.#now.repository.revision;
+  }
+
+  /** Changes that were taken, since the start. */
+  get changes(): number {
+    return this.#changes;
+  }
+
+  /** Why the rules of the last run are unknown; undefined when they are not. */
+  get lost(): string | undefined {
+    return this.#now.lost;
+  }
+
+  /** Which file was corrupt when the other one was taken, until the next change. */
+  get damage(): string | undefined {
+    return this.#now.damage;
+  }
+
+  /** The groups and services that rules may name. */
+  get inventory(): PolicyInventory {
+    return this.#now.inventory;
+  }
+
+  rules(labels: readonly Label[]): readonly StoredRule[] {
+    return this.#now.repository.get(labels);
+  }
+
+  snapshot(): PolicySnapshot {
+    return this.#now.repository.snapshot();
+  }
+
+  /** Reads the rules of the last run; nobody follows them yet. */
+  load(): void {
+    this.#now = this.#files.load();
+  }
+
+  /**
+   * One change after the other: each is on disk, or taken back, before the next one begins.
+   * @rejects SystemError STATE_UNWRITABLE, and whatever `apply` or the follower throws: what was enforced meanwhile is
+   * taken back
+   */
+  change(
+    apply: (repository: Repository) => RepositoryChange,
+    merge: (inventory: PolicyInventory) => PolicyInventory = (inventory) => inventory,
+  ): Promise<RepositoryChange> {
+    const changed = this.#changing.then(() => this.#changeNow(apply, merge));
+    this.#changing = changed.catch(() => undefined);
+    return changed;
+  }
+
+  /**
+   * 1. The rules are written, so that a full disk shows before anything else; 2. worked out, and enforced from then on;
+   * 3. meanwhile made safe from a power cut. Where that fails they are taken back, and the former ones enforced again.
+   */
+  async #changeNow(
+    apply: (repository: Repository) => RepositoryChange,
+    merge: (inventory: PolicyInventory) => PolicyInventory,
+  ): Promise<RepositoryChange> {
+    const before: SavedRules = { ...this.#now, repository: this.#now.repository.fork() };
+    const wasLost = before.lost !== undefined;
+    const change = apply(this.#now.repository);
+    const inventory = merge(before.inventory);
+    const same = isDeepStrictEqual(inventory, before.inventory);
+    if (change.added.length === 0 && change.removed.length === 0 && same && !wasLost) return change;
+    this.#now = { ...this.#now, inventory };
+    let staged: StagedFiles | undefined;
+    let saved: Promise<void> | undefined;
+    try {
+      staged = this.#files.stage(this.#now.repository, inventory);
+      const updates = this.#follower.follow();
+      saved = staged.commit();
+      // What was enforced under rules that are lost cannot be brought back.
+      if (wasLost) await saved;
+      this.#now = { ...this.#now, lost: undefined, damage: undefined };
+      this.#follower.enforce(updates, change.revision, wasLost);
+      await saved;
+    } catch (error) {
+      if (saved === undefined) staged?.discard();
+      await saved?.catch(() => undefined);
+      this.#takeBack(before, saved !== undefined);
+      throw error;
+    }
+    this.#changes++;
+    return change;
+  }
+
+  #takeBack(before: SavedRules, isOnDisk: boolean): void {
+    this.#now = before;
+    if (isOnDisk) this.#files.takeBack(before.repository, before.inventory);
+    this.#follower.takeBack();
+  }
+}

@@ -524,6 +524,14 @@ const L7: readonly Row[] = [
     /RE2/,
   ],
   [
+    'a regex that becomes too large',
+    l7('{http: [{path: "/(.?){1000}"}]}'),
+    '"/(.',
+    `${P0}.rules.http[0].path`,
+    'VALUE',
+    /becomes \d+ instructions, at most 2000 are allowed/,
+  ],
+  [
     'look-behind',
     l7('{http: [{path: "(?<=a)b"}]}'),
     '"(?',

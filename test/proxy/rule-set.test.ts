@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { RE2JS } from 're2js';
+import { MatchBudget } from '../../src/proxy/http/match-budget.ts';
 import { readTarget } from '../../src/proxy/http/path.ts';
 import { PathIndex } from '../../src/proxy/http/path-index.ts';
 import { compileMatcher } from '../../src/proxy/http/pattern.ts';
@@ -122,7 +123,7 @@ describe('the index of paths', () => {
           const wanted = sources.flatMap((one, place) => (RE2JS.compile(one).matches(text) ? [place] : []));
           assert.deepEqual(index.match(text), wanted);
           for (const one of sources)
-            assert.equal(compileMatcher(one)(text), RE2JS.compile(one).matches(text), one);
+            assert.equal(compileMatcher(one, new MatchBudget())(text), RE2JS.compile(one).matches(text), one);
         }
       }),
       { numRuns: 300 },

@@ -1,5 +1,6 @@
 import type { Direction } from '../../model/map-state.ts';
 import type { DirectionView, Flow, PolicyTable } from '../policy-table.ts';
+import { MatchBudget } from './match-budget.ts';
 import type { HeaderEdit } from './rewrite.ts';
 import { HttpRuleSet, type JudgedRequest } from './rule-set.ts';
 
@@ -20,16 +21,22 @@ export const TCP = 6;
 export class HttpJudge {
   readonly #sets = new WeakMap<DirectionView, HttpRuleSet>();
   readonly #onProblem: (problem: string) => void;
+  /** One for all: they share the thread. */
+  readonly #budget: MatchBudget;
 
-  /** @param onProblem told of rules that cannot be used */
-  constructor(onProblem: (problem: string) => void) {
+  /**
+   * @param onProblem told of rules that cannot be used
+   * @param nowNs monotonic clock, nanoseconds
+   */
+  constructor(onProblem: (problem: string) => void, nowNs?: () => number) {
     this.#onProblem = onProblem;
+    this.#budget = new MatchBudget(nowNs);
   }
 
   #setOf(view: DirectionView): HttpRuleSet {
     const known = this.#sets.get(view);
     if (known !== undefined) return known;
-    const set = new HttpRuleSet(view.filters);
+    const set = new HttpRuleSet(view.filters, this.#budget);
     set.problems.forEach(this.#onProblem);
     this.#sets.set(view, set);
     return set;
@@ -59,7 +66,7 @@ export function judgeRequest(
   let all: HttpVerdict | undefined;
   for (const judge of judges) {
     const { allowed, rules, edits, remark } = judge.rules.judge(request);
-    if (!allowed) return denied(judge.direction, 'no rule allows it');
+    if (!allowed) return denied(judge.direction, remark === '' ? 'no rule allows it' : remark);
     const reasons = [all?.reason ?? '', remark].filter((text) => text !== '');
     all = {
       allowed,

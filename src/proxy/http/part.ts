@@ -49,7 +49,10 @@ export function createHttpPart({ limits, maxConnections }: HttpPartOptions, host
     answers: new Answers(clock),
     records: new HttpRecords(clock, host.record),
   };
-  const judge = new HttpJudge((problem) => log.error({ problem }, 'rule that cannot be used allows nothing'));
+  const judge = new HttpJudge(
+    (problem) => log.error({ problem }, 'rule that cannot be used allows nothing'),
+    () => clock.monotonicNs(),
+  );
   const flowDeps = { ...host, holder: host.policy, judge };
   const acceptor = new TcpAcceptor({
     ...{ maxConnections, clock, log, listenOn: listenByStreams(new Streams()) },

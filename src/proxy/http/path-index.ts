@@ -1,10 +1,13 @@
 import { RE2JS, RE2Set } from 're2js';
+import { MatchBudget } from './match-budget.ts';
 import { readPattern } from './pattern.ts';
 
 /** Paths remembered with what they match; the older half goes when it is full. */
 const REMEMBERED = 1024;
 /** Longer paths are not worth remembering, and would let clients fill memory. */
 const LONGEST_REMEMBERED = 512;
+/** Most instructions of all expressions together: they become one automaton, in a second at the longest. */
+const LARGEST_SET = 200_000;
 
 /**
  * Many path patterns, asked at once: literal ones by one look-up, prefixes by one for each length there is, and all
@@ -17,11 +20,19 @@ export class PathIndex {
   readonly #regexes = new RE2Set(RE2Set.ANCHOR_BOTH);
   /** Places by the number of the expression in the set. */
   readonly #regexPlaces: number[][] = [];
-  readonly #known = new Map<string, number>();
+  #size = 0;
+  /** Places by expression. */
+  readonly #known = new Map<string, number[]>();
+  readonly #budget: MatchBudget;
   #recent = new Map<string, readonly number[]>();
   #older = new Map<string, readonly number[]>();
 
-  /** @throws RE2JSSyntaxException; nothing was added then */
+  /** @param budget what expressions may take; paths that take longer match none of them */
+  constructor(budget: MatchBudget = new MatchBudget()) {
+    this.#budget = budget;
+  }
+
+  /** @throws RE2JSSyntaxException, RangeError when there are too many; nothing was added then */
   add(source: string | undefined, place: number): void {
     const pattern = source === undefined ? ({ kind: 'any' } as const) : readPattern(source);
     if (pattern.kind === 'any') this.#everywhere.push(place);
@@ -37,13 +48,21 @@ export class PathIndex {
   #addRegex(source: string, place: number): void {
     const known = this.#known.get(source);
     if (known !== undefined) {
-      this.#regexPlaces[known]?.push(place);
+      known.push(place);
       return;
     }
-    RE2JS.compile(source);
-    const number = this.#regexes.add(source);
-    this.#known.set(source, number);
-    this.#regexPlaces[number] = [place];
+    const size = RE2JS.compile(source).programSize();
+    if (this.#size + size > LARGEST_SET)
+      throw new RangeError(`the paths of its rules become more than ${LARGEST_SET} instructions`);
+    this.#size += size;
+    const places = [place];
+    this.#regexPlaces[this.#regexes.add(source)] = places;
+    this.#known.set(source, places);
+  }
+
+  /** Makes the automaton of the expressions, which takes time, before the first path is looked for. Nothing can be added then. */
+  compile(): void {
+    if (this.#regexPlaces.length > 0) this.#regexes.compile();
   }
 
   /** Places of the patterns that match the path, ascending. */
@@ -51,7 +70,7 @@ export class PathIndex {
     const recent = this.#recent.get(path) ?? this.#older.get(path);
     if (recent !== undefined) return recent;
     const places = this.#search(path);
-    if (path.length > LONGEST_REMEMBERED) return places;
+    if (path.length > LONGEST_REMEMBERED || this.#budget.isOver) return places;
     if (this.#recent.size >= REMEMBERED / 2) {
       this.#older = this.#recent;
       this.#recent = new Map();
@@ -69,7 +88,8 @@ export class PathIndex {
       }
     }
     if (this.#regexPlaces.length > 0) {
-      for (const number of this.#regexes.match(path)) places.push(...(this.#regexPlaces[number] ?? []));
+      const numbers = this.#budget.match(path, (text) => this.#regexes.match(text)) ?? [];
+      for (const number of numbers) places.push(...(this.#regexPlaces[number] ?? []));
     }
     return places.length > 1 ? [...new Set(places)].sort((a, b) => a - b) : places;
   }

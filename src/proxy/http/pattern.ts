@@ -1,4 +1,5 @@
 import { RE2JS } from 're2js';
+import type { MatchBudget } from './match-budget.ts';
 
 /** A regular expression over a whole value, in the form that is cheapest to ask. */
 export type Pattern =
@@ -32,9 +33,10 @@ export type Matcher = (value: string) => boolean;
 
 /**
  * Compiles a regular expression (RE2) that is held against whole values; time is linear in the value's length.
+ * A value that takes more time than there is does not match.
  * @throws RE2JSSyntaxException
  */
-export function compileMatcher(source: string): Matcher {
+export function compileMatcher(source: string, budget: MatchBudget): Matcher {
   const pattern = readPattern(source);
   switch (pattern.kind) {
     case 'any':
@@ -49,7 +51,7 @@ export function compileMatcher(source: string): Matcher {
       return (value) => value.length >= pattern.text.length + pattern.more && value.startsWith(pattern.text);
     case 'regex': {
       const regex = RE2JS.compile(source);
-      return (value) => regex.testExact(value);
+      return (value) => budget.match(value, (text) => regex.testExact(text)) === true;
     }
   }
 }

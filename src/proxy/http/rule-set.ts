@@ -1,6 +1,7 @@
 import { errorText } from '../../base/errors.ts';
 import type { HeaderMatch, HttpRule, L7Filter } from '../../model/l7.ts';
 import { CHARS, TOKEN, VALUE } from './chars.ts';
+import { MatchBudget } from './match-budget.ts';
 import type { Target } from './path.ts';
 import { PathIndex } from './path-index.ts';
 import { compileMatcher, type Matcher } from './pattern.ts';
@@ -21,12 +22,15 @@ export interface RuleVerdict {
   /** Names of the rules that allowed it. */
   readonly rules: readonly string[];
   readonly edits: readonly HeaderEdit[];
-  /** What a rule that allowed it wants logged all the same. */
+  /** What a rule that allowed it wants logged all the same; or why it is denied, where it is not that no rule allows it. */
   readonly remark: string;
 }
 
 const NO_EDITS: readonly HeaderEdit[] = [];
 const DENIED: RuleVerdict = { allowed: false, rules: [], edits: NO_EDITS, remark: '' };
+
+/** What was asked of its rules' expressions takes more time than they have. */
+const TOO_LONG: RuleVerdict = { ...DENIED, remark: 'the expressions of the rules take too long' };
 
 interface HeaderCondition {
   readonly lower: string;
@@ -58,24 +62,29 @@ const UNTOUCHABLE = new Set([
 
 /** The HTTP rules of the filters that match one peer and port; an empty set allows nothing. */
 export class HttpRuleSet {
-  readonly #paths = new PathIndex();
+  readonly #paths: PathIndex;
+  readonly #budget: MatchBudget;
   readonly #rules: CompiledRule[] = [];
   /** Set when a filter without L7 rules lets every request pass. */
   readonly #open: RuleVerdict | undefined;
   /** Rules that cannot be used, which allow nothing, and why. */
   readonly problems: string[] = [];
 
-  constructor(filters: readonly L7Filter[]) {
+  /** @param budget what the rules' expressions may take */
+  constructor(filters: readonly L7Filter[], budget: MatchBudget = new MatchBudget()) {
+    this.#budget = budget;
+    this.#paths = new PathIndex(budget);
     const open = filters.filter(({ l7 }) => l7 === undefined);
     if (open.length > 0) this.#open = allowedBy([...new Set(open.map(({ ruleName }) => ruleName))]);
     else for (const filter of filters) this.#addFilter(filter);
+    this.#paths.compile();
   }
 
   #addFilter({ l7, ruleName }: L7Filter): void {
     if (l7?.kind !== 'http') return;
     for (const rule of l7.rules) {
       try {
-        const compiled = compileRule(rule, ruleName);
+        const compiled = compileRule(rule, ruleName, this.#budget);
         this.#paths.add(rule.path, this.#rules.length);
         this.#rules.push(compiled);
       } catch (error) {
@@ -86,6 +95,11 @@ export class HttpRuleSet {
 
   judge(request: JudgedRequest): RuleVerdict {
     if (this.#open !== undefined) return this.#open;
+    const verdict = this.#budget.judge(() => this.#judgeTarget(request));
+    return verdict.allowed || !this.#budget.isOver ? verdict : TOO_LONG;
+  }
+
+  #judgeTarget(request: JudgedRequest): RuleVerdict {
     const { path, bare } = request.understood;
     const verdict = this.#judgePath(request, path);
     if (bare === undefined || !verdict.allowed) return verdict;
@@ -113,10 +127,10 @@ function allowedBy(rules: readonly string[]): RuleVerdict {
 }
 
 /** @throws RE2JSSyntaxException, RangeError for headers that cannot be written */
-function compileRule(rule: HttpRule, ruleName: string): CompiledRule {
+function compileRule(rule: HttpRule, ruleName: string, budget: MatchBudget): CompiledRule {
   return {
-    method: rule.method === undefined ? undefined : compileMatcher(rule.method),
-    host: rule.host === undefined ? undefined : compileMatcher(rule.host),
+    method: rule.method === undefined ? undefined : compileMatcher(rule.method, budget),
+    host: rule.host === undefined ? undefined : compileMatcher(rule.host, budget),
     conditions: [...rule.headers.map(readHeader), ...rule.headerMatches].map(compileCondition),
     allows: allowedBy([ruleName]),
   };

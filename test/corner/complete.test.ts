@@ -78,6 +78,13 @@ describe('the corner cases of policy', () => {
     }
   });
 
+  it('are all shown by tests that npm test runs: those of test/e2e are more of them', () => {
+    for (const { number, kinds } of CORNER_CASES) {
+      const own = FOUND.filter((test) => test.number === number && !test.file.startsWith('test/e2e/'));
+      assert.deepEqual([...new Set(own.map(({ kind }) => kind))].sort(), [...kinds].sort(), `case ${number}`);
+    }
+  });
+
   it('are tested by tests that say what they expect', () => {
     assert.ok(FOUND.length >= CASES);
     for (const { number, file, text } of FOUND) assert.match(text, /\bassert/, `case ${number} in ${file}`);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { CLIENT, httpFilter, httpRule, ingressPolicy, type RawClient, Rig, SERVER, until } from './rig.ts';
+import { helloFor } from './tls/hello-bytes.ts';
 
 /** Everything below /v1/ may be asked for, by these methods. */
 const POLICY = ingressPolicy([httpFilter([httpRule({ method: 'GET|POST|OPTIONS|HEAD', path: '/v1/.*' })])]);
@@ -169,6 +170,7 @@ const REQUEST_LINES: readonly Hostile[] = [
   { what: 'http/1.1 in lower case', bytes: 'GET /v1/a http/1.1\r\nHost: h\r\n\r\n', status: 505 },
   { what: 'bytes behind the version', bytes: 'GET /v1/a HTTP/1.1 x\r\nHost: h\r\n\r\n', status: 505 },
   { what: 'a bracket in the method', bytes: 'G(T /v1/a HTTP/1.1\r\nHost: h\r\n\r\n', status: 400 },
+  { what: 'a whole TLS hello', bytes: helloFor('h').toString('latin1'), status: 400 },
   { what: 'a TLS hello', bytes: '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n', status: 400 },
   { what: 'CONNECT', bytes: `CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n${SMUGGLED}`, status: 405 },
   { what: 'CONNECT with a path', bytes: `CONNECT /v1/a HTTP/1.1\r\nHost: h\r\n\r\n${SMUGGLED}`, status: 405 },

@@ -54,13 +54,14 @@ build build/sanitize:
 SANITIZE := address,undefined
 TESTS :=
 SANITIZED := $(patsubst %,build/sanitize/%.node,bpf sockets icmp engine)
-SANITIZE_CFLAGS := $(filter-out -O2,$(CFLAGS)) -O1 -fsanitize=$(SANITIZE) -fno-sanitize-recover=undefined \
-                   -fno-omit-frame-pointer -pthread -shared
+SANITIZE_CFLAGS := $(filter-out -O2,$(ADDON_CFLAGS)) -O1 -fsanitize=$(SANITIZE) -fno-sanitize-recover=undefined \
+                   -fno-omit-frame-pointer
 
 build/sanitize/bpf.node: $(ADDON_BPF) $(wildcard bpf/addon/*.h)
-build/sanitize/sockets.node: $(ADDON_SOCKETS) $(wildcard src/base/sockets/*.h)
-build/sanitize/icmp.node: $(ADDON_ICMP) $(wildcard probes/icmp/*.h)
-build/sanitize/engine.node: $(ADDON_ENGINE) $(wildcard probes/engine/*.h) bpf/lib/probe_structs.h
+build/sanitize/sockets.node: $(ADDON_SOCKETS) $(NATIVE) $(wildcard src/base/sockets/*.h) $(NATIVE_HEADERS)
+build/sanitize/icmp.node: $(ADDON_ICMP) $(PROBES_COMMON) $(wildcard probes/icmp/*.h) $(PROBES_HEADERS)
+build/sanitize/engine.node: $(ADDON_ENGINE) $(PROBES_COMMON) $(wildcard probes/engine/*.h) $(PROBES_HEADERS) \
+                            bpf/lib/probe_structs.h
 $(SANITIZED): build/sanitize/with-$(SANITIZE) | build/sanitize
 	$(CC) $(SANITIZE_CFLAGS) -o $@.new $(filter %.c,$^) $(if $(filter %/bpf.node,$@),-lbpf)
 	mv $@.new $@

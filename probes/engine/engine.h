@@ -196,6 +196,8 @@ struct engine {
 	int epoll;
 	int wake;		 /* eventfd */
 	int64_t clock_offset_ns; /* CLOCK_REALTIME - CLOCK_MONOTONIC */
+	uint64_t clock_checked_ns;
+	bool clock_doubt; /* the wall clock was stepped while packets were queued: no stamp counts */
 
 	/* The thread's own. */
 	pthread_t thread;
@@ -231,7 +233,7 @@ struct engine {
 };
 
 /* engine_clock.c */
-bool engine_check_clock(struct engine *engine);
+void engine_check_clock(struct engine *engine);
 
 /* engine_cookie.c */
 uint64_t engine_nonce(const struct engine *engine, uint32_t path, uint32_t sequence, const uint8_t *address);

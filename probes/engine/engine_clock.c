@@ -3,22 +3,27 @@
 #include "engine.h"
 
 #define STEP_NS	   1000000 /* less is the slewing of a clock that is kept right */
+#define SLEW_SHARE 1000	   /* which moves at most this part of the time: adjtimex(2), and adjtime(3) on top */
 #define TRUSTED_NS 5000	   /* width of a bracket that is worth following */
 
-/* Whether the wall clock was stepped since the last call; what is read now may have been stamped before it.
+/*
+ * Follows the wall clock. When it was stepped since the last call, no stamp of what is queued can be
+ * believed: it may be of either side. Called after each read, before its stamps are used; engine_drain ends
+ * the doubt.
  */
-bool engine_check_clock(struct engine *engine)
+void engine_check_clock(struct engine *engine)
 {
-	uint64_t width_ns;
+	uint64_t width_ns, now_ns = probe_now_ns();
 	int64_t offset = probe_clock_offset_ns(&width_ns);
 	int64_t moved = offset - engine->clock_offset_ns;
+	int64_t most = (int64_t)(STEP_NS + width_ns + (now_ns - engine->clock_checked_ns) / SLEW_SHARE);
 
-	if (moved >= (int64_t)(STEP_NS + width_ns) || moved <= -(int64_t)(STEP_NS + width_ns)) {
+	engine->clock_checked_ns = now_ns;
+	if (moved >= most || moved <= -most) {
 		engine->clock_offset_ns = offset;
+		engine->clock_doubt = true;
 		engine_count(engine, SELF_CLOCK_STEPS, 1);
-		return true;
-	}
-	if (width_ns <= TRUSTED_NS)
+	} else if (width_ns <= TRUSTED_NS) {
 		engine->clock_offset_ns = offset;
-	return false;
+	}
 }

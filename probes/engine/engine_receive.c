@@ -35,7 +35,8 @@ void engine_receive_free(struct engine *engine)
 	engine->received = NULL;
 }
 
-static int read_batch(struct engine_socket *sock, struct receive_batch *batch, int flags)
+static int read_batch(struct engine *engine, struct engine_socket *sock, struct receive_batch *batch,
+		      int flags)
 {
 	int got;
 
@@ -49,6 +50,8 @@ static int read_batch(struct engine_socket *sock, struct receive_batch *batch, i
 							     .msg_controllen = CONTROL_BYTES};
 	}
 	got = recvmmsg(sock->fd, batch->messages, ENGINE_BATCH, flags | MSG_DONTWAIT, NULL);
+	if (got > 0 && sock->stamps)
+		engine_check_clock(engine);
 	return got < 0 ? -errno : got;
 }
 
@@ -63,12 +66,12 @@ static bool peer_address(const struct msghdr *header, int family, uint8_t *addre
 	return peer != NULL;
 }
 
-/* The kernel's software stamp among the control messages, as monotonic time; 0: none. */
+/* The kernel's software stamp among the control messages, as monotonic time; 0: none, or none to believe. */
 static uint64_t stamp_of(const struct engine *engine, struct cmsghdr *control)
 {
 	int64_t real_ns = probe_stamp_ns(control);
 
-	return real_ns ? (uint64_t)(real_ns - engine->clock_offset_ns) : 0;
+	return real_ns && !engine->clock_doubt ? (uint64_t)(real_ns - engine->clock_offset_ns) : 0;
 }
 
 /* Cuts `length` bytes off the front, as far as there are. */
@@ -190,7 +193,7 @@ static void drain_notices(struct engine *engine, struct engine_socket *sock)
 	if (sock->fd < 0)
 		return;
 	for (int round = 0; round < ROUNDS_MAX; round++) {
-		int got = read_batch(sock, batch, MSG_ERRQUEUE);
+		int got = read_batch(engine, sock, batch, MSG_ERRQUEUE);
 
 		for (int i = 0; i < got; i++)
 			read_notice(engine, sock, &batch->messages[i]);
@@ -217,17 +220,16 @@ static void drain_answers(struct engine *engine, struct engine_socket *sock)
 	struct receive_batch *batch = &engine->received[0];
 
 	for (int round = 0; round < ROUNDS_MAX; round++) {
-		int got = read_batch(sock, batch, 0);
+		int got = read_batch(engine, sock, batch, 0);
 
 		/* A pending ICMP error refuses one read; the error itself lies in the error queue. */
 		if (got < 0 && got != -EAGAIN && got != -EINTR) {
 			probe_take_error(sock->fd);
-			got = read_batch(sock, batch, 0);
+			got = read_batch(engine, sock, batch, 0);
 		}
 		if (got <= 0)
 			return;
 		if (sock->stamps) {
-			engine_check_clock(engine);
 			drain_departures(engine, sock);
 			drain_notices(engine, sock);
 		}
@@ -264,7 +266,9 @@ void engine_drain(struct engine *engine)
 				note_drops(engine, sock);
 			}
 		}
-		if (count < READY_MAX)
+		if (count < READY_MAX) {
+			engine->clock_doubt = false;
 			return;
+		}
 	}
 }

@@ -55,6 +55,7 @@ int engine_create(struct engine *engine, const int32_t options[OPTION_COUNT],
 	engine->soft_ns = (uint64_t)options[OPTION_SOFT_TIMEOUT_MS] * NS_PER_MS;
 	engine->paths_max = (uint32_t)options[OPTION_PATHS_MAX];
 	engine->clock_offset_ns = probe_clock_offset_ns(&width_ns);
+	engine->clock_checked_ns = probe_now_ns();
 	pthread_mutex_init(&engine->mutex, NULL);
 	for (uint32_t i = 0; i < ENGINE_ORIGINS_MAX; i++) {
 		for (int family = 0; family < 2; family++) {

@@ -23,6 +23,7 @@ interface Watched {
   measuredMs: number;
   /** The canary has no answer: why is being found out, or is known. */
   silent: boolean;
+  underWay: boolean;
 }
 
 /** Bytes of large packets that a node sends in a second, to all peers together. */
@@ -31,6 +32,8 @@ const CANARY_LEAST_MS = 1000;
 const TICK_MS = 1000;
 /** Between measurements that nothing has called for. */
 const PAUSE_MS = 100;
+/** Paths whose canary was silent that are measured at once: a link that became narrow has many. */
+const URGENT_AT_ONCE = 8;
 /** A path may have become wider, which no canary tells. */
 const AGAIN_MS = 3_600_000;
 const AGAIN_UNANSWERED_MS = 30_000;
@@ -58,7 +61,8 @@ export class MtuWatch {
   readonly #waiting = new Set<Watched>();
   #periodMs = CANARY_LEAST_MS;
   #alarmMs = Number.NEGATIVE_INFINITY;
-  #measuring: Promise<void> | undefined;
+  /** By slot: the first one also measures what nothing has called for, all others only what is urgent. */
+  readonly #measuring = new Map<number, Promise<void>>();
   #cancel: (() => void) | undefined;
   #stopped = false;
 
@@ -79,13 +83,13 @@ export class MtuWatch {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#cancel?.();
-    await this.#measuring;
+    await Promise.all(this.#measuring.values());
   }
 
   #tick(): void {
     this.#follow();
     this.#keepPace();
-    this.#measuring ??= this.#measureAll().finally(() => (this.#measuring = undefined));
+    this.#work();
     this.#cancel = this.#deps.clock.after(TICK_MS, () => this.#tick());
   }
 
@@ -103,6 +107,7 @@ export class MtuWatch {
         canaryBytes: 0,
         measuredMs: Number.NEGATIVE_INFINITY,
         silent: false,
+        underWay: false,
       });
     }
     const nowMs = this.#deps.clock.nowMs();
@@ -145,17 +150,31 @@ export class MtuWatch {
     else if (event.kind === 'answer' && watched.silent) watched.silent = false;
     else if (event.kind !== 'error' || event.errno !== EMSGSIZE) return;
     this.#urgent.add(watched);
-    this.#measuring ??= this.#measureAll().finally(() => (this.#measuring = undefined));
+    this.#work();
   }
 
-  async #measureAll(): Promise<void> {
+  /** As many at once as there is urgent work for. */
+  #work(): void {
+    for (let slot = 0; slot < URGENT_AT_ONCE; slot++) {
+      if (this.#measuring.has(slot)) continue;
+      if (slot > 0 && firstIdle(this.#urgent) === undefined) return;
+      this.#measuring.set(
+        slot,
+        this.#measureAll(slot).finally(() => this.#measuring.delete(slot)),
+      );
+    }
+  }
+
+  async #measureAll(slot: number): Promise<void> {
     for (;;) {
-      const urgent = this.#urgent.values().next().value;
-      const watched = urgent ?? this.#waiting.values().next().value;
+      const urgent = firstIdle(this.#urgent);
+      const watched = urgent ?? (slot === 0 ? firstIdle(this.#waiting) : undefined);
       if (watched === undefined || this.#stopped) return;
       this.#urgent.delete(watched);
       this.#waiting.delete(watched);
+      watched.underWay = true;
       const found = await this.#measure(watched);
+      watched.underWay = false;
       if (this.#stopped || !this.#watched.has(watched.tracker)) continue;
       this.#note(watched, found);
       if (urgent === undefined && this.#urgent.size === 0)
@@ -222,4 +241,10 @@ export class MtuWatch {
     for (const [handle, watched] of this.#byCanary)
       if (watched !== found) this.#deps.engine.burst(handle, 1, 1);
   }
+}
+
+/** One that was called for again while it is measured waits until that is over. */
+function firstIdle(all: ReadonlySet<Watched>): Watched | undefined {
+  for (const watched of all) if (!watched.underWay) return watched;
+  return undefined;
 }

@@ -31,6 +31,19 @@ export interface EndpointSpec {
   readonly namedPorts: readonly NamedPort[];
 }
 
+/** Of an endpoint whose container is not known, or that has none. */
+export const NO_CONTAINER = {
+  containerId: undefined,
+  containerName: undefined,
+  containerInterfaceName: undefined,
+  netnsPath: undefined,
+  dockerEndpointId: undefined,
+  dockerNetworkId: undefined,
+  k8sPodName: undefined,
+  k8sNamespace: undefined,
+  namedPorts: [],
+} satisfies Partial<EndpointSpec>;
+
 /** A policy as it was computed for, or is enforced at, an endpoint. */
 export interface EndpointPolicy {
   /** Of the rule set. */

@@ -7,7 +7,7 @@ import { type Label, labelSet } from '../model/labels.ts';
 import { matchesSelector } from '../model/selector.ts';
 import { diffMapState, isEmptyDiff } from '../policy/index.ts';
 import type { Controllers } from './controllers.ts';
-import { Endpoint, type EndpointSpec } from './endpoint.ts';
+import { Endpoint, type EndpointSpec, NO_CONTAINER } from './endpoint.ts';
 import { HOST_ENDPOINT_ID, HOST_OPTIONS, normaliseOptions } from './endpoint-request.ts';
 import type { PolicyManager } from './policy-manager.ts';
 
@@ -42,15 +42,7 @@ const SPEC: EndpointSpec = {
   hostMac: '',
   ipv4: undefined,
   ipv6: undefined,
-  containerId: undefined,
-  containerName: undefined,
-  containerInterfaceName: undefined,
-  netnsPath: undefined,
-  dockerEndpointId: undefined,
-  dockerNetworkId: undefined,
-  k8sPodName: undefined,
-  k8sNamespace: undefined,
-  namedPorts: [],
+  ...NO_CONTAINER,
 };
 
 /**

@@ -4,7 +4,7 @@ import type { Logger } from '../base/log.ts';
 import type { Datapath, DatapathEndpoint } from '../datapath/types.ts';
 import { type Identity, RESERVED_IDENTITIES } from '../model/identity.ts';
 import type { Store } from '../store/types.ts';
-import { Endpoint, type EndpointSpec } from './endpoint.ts';
+import { Endpoint, type EndpointSpec, NO_CONTAINER } from './endpoint.ts';
 import type { CorruptRecord, EndpointDirectory } from './endpoint-directory.ts';
 import type { EndpointManager } from './endpoint-manager.ts';
 import type { EndpointRecord } from './endpoint-record.ts';
@@ -152,15 +152,7 @@ async function recordFromDatapath(endpoint: DatapathEndpoint, store: Store): Pro
     hostMac: formatMac(endpoint.hostMac),
     ipv4: text(endpoint.ipv4),
     ipv6: text(endpoint.ipv6),
-    containerId: undefined,
-    containerName: undefined,
-    containerInterfaceName: undefined,
-    netnsPath: undefined,
-    dockerEndpointId: undefined,
-    dockerNetworkId: undefined,
-    k8sPodName: undefined,
-    k8sNamespace: undefined,
-    namedPorts: [],
+    ...NO_CONTAINER,
   };
   return { spec, labels: identity?.labels ?? [], options: {}, identity };
 }

@@ -9,6 +9,7 @@ import {
 } from '../model/identity.ts';
 import { type Label, labelSet } from '../model/labels.ts';
 import { IdentityNumbers, type NumberedEntry } from './identity-numbers.ts';
+import { NamedPrefixes } from './named-prefixes.ts';
 import { checkNodeIdentities, type NodeIdentitiesJson } from './node-identities.ts';
 import type { PrefixChanges, PrefixIdentity } from './prefix-changes.ts';
 import { hostPrefix, PrefixSet } from './prefix-set.ts';
@@ -73,9 +74,8 @@ export class LocalIdentities {
   readonly #addresses = new Map<string, { readonly prefix: Cidr; readonly fqdns: readonly string[] }>();
   /** Text of the host prefix -> it, of the addresses that the API server of the cluster has. */
   #apiServers: ReadonlyMap<string, Cidr> = new Map();
-  /** Text of a prefix or host prefix -> what the ipcache must say of it. */
-  readonly #named = new Map<string, { readonly prefix: Cidr; readonly entry: Entry }>();
-  readonly #changed = new Map<string, Cidr>();
+  /** What the ipcache must say of prefixes and host prefixes. */
+  readonly #named = new NamedPrefixes<Meaning>();
 
   /** @param saved numbers of the last run: they stay in force until they are found unused and forgotten */
   constructor(saved?: LocalIdentitiesJson) {
@@ -140,20 +140,12 @@ export class LocalIdentities {
   }
 
   prefixes(): readonly PrefixIdentity[] {
-    return [...this.#named.values()].map(({ prefix, entry }) => ({ prefix, identity: entry.identity }));
+    return this.#named.all();
   }
 
   /** What changed of `prefixes()` since the last call. */
   takeChanges(): PrefixChanges {
-    const upserts: PrefixIdentity[] = [];
-    const deletes: Cidr[] = [];
-    for (const [text, prefix] of this.#changed) {
-      const named = this.#named.get(text);
-      if (named === undefined) deletes.push(prefix);
-      else upserts.push({ prefix, identity: named.entry.identity });
-    }
-    this.#changed.clear();
-    return { upserts, deletes };
+    return this.#named.takeChanges();
   }
 
   /** The numbers that `prefixes()` does not name, ascending. */
@@ -182,17 +174,7 @@ export class LocalIdentities {
 
   /** Brings what the ipcache must say of one prefix up to date. */
   #settle(text: string, prefix: Cidr): void {
-    const before = this.#named.get(text);
-    const wanted = this.#wanted(text, prefix);
-    if (before?.entry === wanted) return;
-    this.#changed.set(text, prefix);
-    if (before !== undefined) before.entry.users--;
-    if (wanted === undefined) {
-      this.#named.delete(text);
-      return;
-    }
-    wanted.users++;
-    this.#named.set(text, { prefix, entry: wanted });
+    this.#named.set(text, prefix, this.#wanted(text, prefix));
   }
 
   #wanted(text: string, prefix: Cidr): Entry | undefined {

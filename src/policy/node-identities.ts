@@ -8,6 +8,7 @@ import {
 } from '../model/identity.ts';
 import { formatLabels, type Label, labelSet, labelSetText, parseLabels } from '../model/labels.ts';
 import { IdentityNumbers, type NumberedEntry } from './identity-numbers.ts';
+import { NamedPrefixes } from './named-prefixes.ts';
 import type { NodeChanges, PrefixIdentity } from './prefix-changes.ts';
 import { hostPrefix } from './prefix-set.ts';
 
@@ -42,9 +43,8 @@ export class NodeIdentities {
   #apiServers: ReadonlySet<string> = new Set();
   #host: readonly Label[] = [reserved('host')];
   #hostChanged = false;
-  /** Text of the host prefix -> it, and its number. */
-  #named: ReadonlyMap<string, { readonly prefix: Cidr; readonly entry: Entry }> = new Map();
-  readonly #changed = new Map<string, Cidr>();
+  /** Of host prefixes. */
+  readonly #named = new NamedPrefixes<readonly string[]>();
 
   /** @param saved numbers of the last run: they stay in force until they are found unused and forgotten */
   constructor(saved?: NodeIdentitiesJson) {
@@ -78,20 +78,12 @@ export class NodeIdentities {
   }
 
   prefixes(): readonly PrefixIdentity[] {
-    return [...this.#named.values()].map(({ prefix, entry }) => ({ prefix, identity: entry.identity }));
+    return this.#named.all();
   }
 
   /** What changed of `prefixes()` since the last call. */
   takeChanges(): NodeChanges {
-    const upserts: PrefixIdentity[] = [];
-    const deletes: Cidr[] = [];
-    for (const [text, prefix] of this.#changed) {
-      const named = this.#named.get(text);
-      if (named === undefined) deletes.push(prefix);
-      else upserts.push({ prefix, identity: named.entry.identity });
-    }
-    this.#changed.clear();
-    return { upserts, deletes };
+    return this.#named.takeChanges();
   }
 
   /** The numbers that `prefixes()` does not name, ascending. */
@@ -120,12 +112,8 @@ export class NodeIdentities {
         named.set(text, { prefix, entry: this.#entryOf(text, labels) });
       }
     }
-    for (const { entry } of named.values()) entry.users++;
-    for (const { entry } of this.#named.values()) entry.users--;
-    for (const [text, { prefix, entry }] of [...this.#named, ...named])
-      if (named.get(text)?.entry !== entry || this.#named.get(text)?.entry !== entry)
-        this.#changed.set(text, prefix);
-    this.#named = named;
+    this.#named.keepOnly(new Set(named.keys()));
+    for (const [text, { prefix, entry }] of named) this.#named.set(text, prefix, entry);
   }
 
   /** It is one identity, whichever address of the node is meant: the labels of all of them are its. */

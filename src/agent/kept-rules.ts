@@ -12,6 +12,24 @@ import {
 import { RuleFiles, type SavedRules } from './rule-files.ts';
 import type { StateFileDeps } from './state-file.ts';
 
+/** How long a change waits for the disk before it is enforced: much longer than writing takes when nobody else writes. */
+const STAGE_MS = 2;
+
+/** Waits for a promise, but not for long. @rejects as it does, if it does in time */
+async function inTime(promise: Promise<unknown>, limitMs: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise((resolve) => {
+    timer = setTimeout(resolve, limitMs);
+  });
+  await Promise.race([promise, limit]).finally(() => clearTimeout(timer));
+}
+
+/** Leaves the files as they were, also when writing them fails only now. */
+async function discard(staging: Promise<StagedFiles>): Promise<void> {
+  const staged = await staging.catch(() => undefined);
+  await staged?.discard();
+}
+
 /** What a change of the rules does to those who live by them. */
 export interface RuleFollower {
   /** Works out what the rules mean now. */
@@ -93,33 +111,35 @@ export class KeptRules {
   }
 
   /**
-   * 1. The rules are written, so that a full disk shows before anything else; 2. worked out, and enforced from then on;
-   * 3. meanwhile made safe from a power cut. Where that fails they are taken back, and the former ones enforced again.
+   * 1. The rules are written, so that a full disk shows before anything else; a disk that is busy is not waited for;
+   * 2. worked out, and enforced from then on; 3. meanwhile made safe from a power cut. Where that fails they are taken
+   * back, and the former ones enforced again.
    */
   async #changeNow(
     apply: (repository: Repository) => RepositoryChange,
     merge: (inventory: PolicyInventory) => PolicyInventory,
   ): Promise<RepositoryChange> {
-    const before: SavedRules = { ...this.#now, repository: this.#now.repository.fork() };
+    const before = this.#now;
     const wasLost = before.lost !== undefined;
-    const change = apply(this.#now.repository);
+    const repository = before.repository.fork();
+    const change = apply(repository);
     const inventory = merge(before.inventory);
     const same = isDeepStrictEqual(inventory, before.inventory);
     if (change.added.length === 0 && change.removed.length === 0 && same && !wasLost) return change;
-    this.#now = { ...this.#now, inventory };
-    let staged: StagedFiles | undefined;
+    const staging = this.#files.stage(repository, inventory);
+    await inTime(staging, STAGE_MS);
+    this.#now = { ...before, repository, inventory };
     let saved: Promise<void> | undefined;
     try {
-      staged = this.#files.stage(this.#now.repository, inventory);
       const updates = this.#follower.follow();
-      saved = staged.commit();
+      saved = staging.then((staged) => staged.commit());
       // What was enforced under rules that are lost cannot be brought back.
       if (wasLost) await saved;
       this.#now = { ...this.#now, lost: undefined, damage: undefined };
       this.#follower.enforce(updates, change.revision, wasLost);
       await saved;
     } catch (error) {
-      if (saved === undefined) staged?.discard();
+      if (saved === undefined) await discard(staging);
       await saved?.catch(() => undefined);
       this.#takeBack(before, saved !== undefined);
       throw error;

@@ -58,8 +58,8 @@ export class RuleFiles {
     return { repository: Repository.empty(), inventory: EMPTY_INVENTORY, lost, damage: undefined };
   }
 
-  /** Begins to write the rules. @throws SystemError STATE_UNWRITABLE, with the files as they were */
-  stage(rules: Repository, inventory: PolicyInventory): StagedFiles {
+  /** Begins to write the rules. @rejects SystemError STATE_UNWRITABLE, with the files as they were */
+  stage(rules: Repository, inventory: PolicyInventory): Promise<StagedFiles> {
     return stageFiles(this.#files, fileText(rules, inventory), OWNER_ONLY);
   }
 

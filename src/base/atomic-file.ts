@@ -1,9 +1,26 @@
-import { closeSync, constants, fsync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import {
+  close,
+  closeSync,
+  constants,
+  fsync,
+  fsyncSync,
+  open,
+  openSync,
+  rename,
+  renameSync,
+  rmSync,
+  write,
+  writeSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { SystemError } from './errors.ts';
 
 const fsyncAsync = promisify(fsync);
+const openAsync = promisify(open);
+const writeAsync = promisify(write);
+const closeAsync = promisify(close);
+const renameAsync = promisify(rename);
 
 /** Never through a link: beside a file in a folder of others it could lead anywhere. */
 const WRITE = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
@@ -30,11 +47,11 @@ function syncFolder(folder: string): void {
 }
 
 async function syncFolderAsync(folder: string): Promise<void> {
-  const fd = openSync(folder, 'r');
+  const fd = await openAsync(folder, 'r');
   try {
     await fsyncAsync(fd);
   } finally {
-    closeSync(fd);
+    await closeAsync(fd);
   }
 }
 
@@ -75,50 +92,64 @@ export interface StagedFiles {
    */
   commit(): Promise<void>;
   /** Leaves everything as it was. */
-  discard(): void;
+  discard(): Promise<void>;
 }
 
 /**
- * Begins to replace files of one folder by the same `content`, each as `writeFileAtomically` does. A full disk shows here.
- * @throws SystemError code STATE_UNWRITABLE, with the files unchanged and nothing left beside them
+ * Begins to replace files of one folder by the same `content`, each as `writeFileAtomically` does; the event loop goes on
+ * meanwhile. A full disk shows here.
+ * @rejects SystemError code STATE_UNWRITABLE, with the files unchanged and nothing left beside them
  */
-export function stageFiles(
+export async function stageFiles(
   paths: readonly [string, ...string[]],
   content: string | Buffer,
   mode = 0o640,
-): StagedFiles {
-  const staged: { readonly path: string; readonly fd: number }[] = [];
+): Promise<StagedFiles> {
   const bytes = Buffer.from(content);
-  const end = (isGiven: boolean): void => {
+  const written = await Promise.allSettled(paths.map((path) => stageFile(path, bytes, mode)));
+  const staged = written.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+  const end = async (isGiven: boolean): Promise<void> => {
     for (const { path, fd } of staged.splice(0)) {
-      closeSync(fd);
+      await closeAsync(fd);
       if (!isGiven) rmSync(`${path}.new`, { force: true });
     }
   };
-  for (const path of paths) {
-    try {
-      const fd = openSync(`${path}.new`, WRITE, mode);
-      staged.push({ path, fd });
-      writeAll(fd, bytes);
-    } catch (cause) {
-      end(false);
-      throw unwritable(path, cause);
-    }
+  for (const one of written) {
+    if (one.status === 'fulfilled') continue;
+    await end(false);
+    throw one.reason;
   }
   return {
     commit: async () => {
       try {
         await Promise.all(staged.map(({ fd }) => fsyncAsync(fd)));
-        for (const { path } of staged) renameSync(`${path}.new`, path);
-        end(true);
+        for (const { path } of staged) await renameAsync(`${path}.new`, path);
+        await end(true);
         await syncFolderAsync(dirname(paths[0]));
       } catch (cause) {
-        end(false);
+        await end(false);
         throw unwritable(paths[0], cause);
       }
     },
     discard: () => end(false),
   };
+}
+
+/** @rejects SystemError code STATE_UNWRITABLE, with nothing left of it */
+async function stageFile(path: string, bytes: Buffer, mode: number): Promise<{ path: string; fd: number }> {
+  let fd: number | undefined;
+  try {
+    fd = await openAsync(`${path}.new`, WRITE, mode);
+    for (let offset = 0; offset < bytes.length; )
+      offset += (await writeAsync(fd, bytes, offset)).bytesWritten;
+    return { path, fd };
+  } catch (cause) {
+    if (fd !== undefined) {
+      await closeAsync(fd);
+      rmSync(`${path}.new`, { force: true });
+    }
+    throw unwritable(path, cause);
+  }
 }
 
 /** Renames a file that cannot be understood to `<path>.corrupt-<time>`, so that it can be looked at. @returns the new name */

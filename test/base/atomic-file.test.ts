@@ -19,22 +19,25 @@ describe('files that are replaced together', () => {
   const contents = (): string[] => paths.map((path) => readFileSync(path, 'utf8'));
 
   it('are as they were until they are committed, and then the new ones, with nothing beside them', async () => {
-    const staged = stageFiles(paths, 'new');
+    const staged = await stageFiles(paths, 'new');
     assert.deepEqual(contents(), ['old', 'old']);
     await staged.commit();
     assert.deepEqual(contents(), ['new', 'new']);
     assert.deepEqual(readdirSync(folder).sort(), ['a', 'b']);
   });
 
-  it('stay as they were when the change is given up', () => {
-    stageFiles(paths, 'new').discard();
+  it('stay as they were when the change is given up', async () => {
+    await (await stageFiles(paths, 'new')).discard();
     assert.deepEqual(contents(), ['old', 'old']);
     assert.deepEqual(readdirSync(folder).sort(), ['a', 'b']);
   });
 
-  it('stay as they were when one of them cannot be written, and the reason is told', () => {
+  it('stay as they were when one of them cannot be written, and the reason is told', async () => {
     mkdirSync(join(folder, 'b.new'));
-    assert.throws(() => stageFiles(paths, 'new'), { code: 'STATE_UNWRITABLE', message: /cannot write .*b/ });
+    await assert.rejects(stageFiles(paths, 'new'), {
+      code: 'STATE_UNWRITABLE',
+      message: /cannot write .*b/,
+    });
     assert.deepEqual(contents(), ['old', 'old']);
     assert.deepEqual(readdirSync(folder).sort(), ['a', 'b', 'b.new']);
   });
@@ -42,7 +45,8 @@ describe('files that are replaced together', () => {
   it('leave nothing beside them when one cannot be put in its place', async () => {
     rmSync(paths[1]);
     mkdirSync(join(paths[1], 'in-the-way'), { recursive: true });
-    await assert.rejects(stageFiles(paths, 'new').commit(), { code: 'STATE_UNWRITABLE' });
+    const staged = await stageFiles(paths, 'new');
+    await assert.rejects(staged.commit(), { code: 'STATE_UNWRITABLE' });
     assert.deepEqual(readdirSync(folder).sort(), ['a', 'b']);
   });
 });

@@ -11,13 +11,13 @@ export interface RegeneratorDeps {
 }
 
 export interface RegeneratorOptions {
-  /** Endpoints that are built at the same time. Default 4. */
+  /** Endpoints that are built at the same time. Default 16. */
   readonly concurrency?: number;
   /** First pause after a failure; doubles up to 60 s. Default 1 s. */
   readonly retryBaseMs?: number;
 }
 
-const CONCURRENCY = 4;
+const CONCURRENCY = 16;
 const RETRY_BASE_MS = 1_000;
 const LONGEST_RETRY_MS = 60_000;
 

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { BpfError } from '../../bpf/addon/index.ts';
+import { BpfError, type BpfMap } from '../../bpf/addon/index.ts';
 import type { MapState, MapStateDiff } from '../model/map-state.ts';
 import { mapStateKeyText } from '../model/map-state.ts';
 import type { PolicyMaps, PolicySide } from './policy-maps.ts';
@@ -81,8 +81,7 @@ export class PolicyPair {
     const side = this.otherSide;
     const other = await this.#maps.ensure(this.#slot, side);
     const entries = this.#entries + countChange(this.#maps.get(this.#slot, this.#side), diff);
-    const change =
-      this.#behind === undefined ? this.#rebuild(readPolicyMap(other), diff) : mergeDiffs(this.#behind, diff);
+    const change = this.#changeOf(other, diff);
     this.#behind = undefined;
     await writePolicyDiff(other, change);
     return () => {
@@ -120,6 +119,14 @@ export class PolicyPair {
   async #grace(): Promise<void> {
     const graceMs = this.#switchedMs + GRACE_MS - performance.now();
     if (graceMs > 0) await delay(graceMs);
+  }
+
+  /** What `other` lacks of the one in force after `diff`. */
+  #changeOf(other: BpfMap, diff: MapStateDiff): MapStateDiff {
+    if (this.#behind === NOTHING) return diff;
+    return this.#behind === undefined
+      ? this.#rebuild(readPolicyMap(other), diff)
+      : mergeDiffs(this.#behind, diff);
   }
 
   /** What turns `other` into the map in force after `diff`. */

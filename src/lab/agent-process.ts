@@ -18,6 +18,8 @@ export interface AgentOptions {
   readonly datapath: 'bpf' | 'none';
   /** More words for `ciliate agent`. */
   readonly extra?: readonly string[] | undefined;
+  /** More labels of each node, `KEY=VALUE`. */
+  readonly labels?: readonly string[] | undefined;
 }
 
 /** `argv` that runs one of our own commands. */
@@ -39,7 +41,7 @@ export function agentWords(layout: LabLayout, node: NodeLayout, options: AgentOp
     'ipv4-range': node.ipv4AllocRange,
     'ipv6-range': node.ipv6AllocRange,
     'cluster-cidrs': layout.clusterRanges.join(','),
-    'node-own-labels': `kubernetes.io/hostname=${node.name}`,
+    'node-own-labels': [`kubernetes.io/hostname=${node.name}`, ...(options.labels ?? [])].join(','),
     devices: isolated ? 'eth0' : undefined,
     'metrics-address': `${node.ipv4}:${AGENT_METRICS_PORT}`,
     'liveness-address': `${node.ipv4}:9879`,

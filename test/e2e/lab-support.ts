@@ -14,8 +14,16 @@ export interface TestLab {
   tearDown(): Promise<void>;
 }
 
-/** A lab of its own name in a folder of its own, with BPF. @param extra more words for each `ciliate agent` */
-export async function startTestLab(nodes: number, extra: readonly string[] = []): Promise<TestLab> {
+/**
+ * A lab of its own name in a folder of its own, with BPF.
+ * @param extra more words for each `ciliate agent`
+ * @param labels more labels of each node, `KEY=VALUE`
+ */
+export async function startTestLab(
+  nodes: number,
+  extra: readonly string[] = [],
+  labels: readonly string[] = [],
+): Promise<TestLab> {
   const before: Leftovers = snapshot();
   const labsDir = mkdtempSync(join(tmpdir(), 'ciliate-e2e-'));
   const name = `e${randomBytes(3).toString('hex')}`;
@@ -31,7 +39,7 @@ export async function startTestLab(nodes: number, extra: readonly string[] = [])
       nodes,
       labsDir,
       isolation: 'namespaces',
-      agent: { datapath: 'bpf', extra },
+      agent: { datapath: 'bpf', extra, labels },
     });
     return { lab, tearDown };
   } catch (error) {

@@ -177,6 +177,13 @@ struct flight {
 	uint32_t sequence;
 };
 
+/* When sockets of one family and responder had no room for what arrived, and how many answers that may have
+ * been. */
+struct own_drops {
+	uint64_t from_ns, to_ns;
+	uint64_t left; /* of those not yet set against a probe */
+};
+
 struct engine {
 	int32_t options[OPTION_COUNT];
 	uint64_t key[2];
@@ -214,7 +221,9 @@ struct engine {
 	uint32_t suspects;	/* paths in PHASE_SUSPECT: their deadlines are kept to the ms */
 	struct flight *flights; /* ring */
 	uint64_t flight_mask, flight_tail, flight_soft, flight_hard;
-	struct flight *slow; /* beyond the soft deadline of all, not yet of their own */
+	struct own_drops dropped[2][2]; /* family, responder */
+	uint64_t drained_ns;		/* sockets were empty last */
+	struct flight *slow;		/* beyond the soft deadline of all, not yet of their own */
 	uint32_t slow_count, slow_capacity;
 	double tokens;
 	uint64_t tokens_ns;
@@ -307,6 +316,8 @@ uint64_t engine_next_ns(const struct engine *engine, uint64_t now_ns);
 void engine_set_phase(struct engine *engine, uint32_t path, enum path_phase phase);
 void engine_note_missed(struct engine *engine, uint32_t path, uint64_t now_ns);
 void engine_check_deadlines(struct engine *engine, uint64_t now_ns);
+void engine_note_drops(struct engine *engine, const struct engine_socket *sock, uint32_t drops);
+void engine_note_lost(struct engine *engine, uint32_t path, uint64_t sent_ns);
 void engine_begin_burst(struct engine *engine, uint32_t path, uint32_t count, uint32_t spacing_us,
 			uint64_t now_ns);
 

@@ -5,7 +5,9 @@
  * 1. At the soft deadline of a path (its last round trip fourfold, at least the engine's), a probe that still
  *    waits makes the path suspect, and a burst follows at once. So does an ICMP error, or a refused send.
  * 2. When the burst's last probe has passed its soft deadline too, and nothing was answered, it is silent.
- * 3. Any answer ends both. At the hard deadline a waiting probe is lost.
+ * 3. Any answer ends both. At the hard deadline a waiting probe is lost,
+ * 4. unless our own sockets overflowed while it waited: as many probes as answers were dropped have no
+ * outcome, and count as not sent.
  */
 #include "engine.h"
 
@@ -136,6 +138,38 @@ static void check_slow(struct engine *engine, uint64_t now_ns)
 	engine->slow_count = kept;
 }
 
+static struct own_drops *dropped_of(struct engine *engine, int family, enum engine_responder responder)
+{
+	return &engine->dropped[family == 4 ? 0 : 1][responder];
+}
+
+/* The socket had no room for some of what came since it was last drained. */
+void engine_note_drops(struct engine *engine, const struct engine_socket *sock, uint32_t drops)
+{
+	struct own_drops *dropped =
+		dropped_of(engine, sock->family, sock->kind == SOCKET_ICMP ? RESPONDER_ICMP : RESPONDER_ECHO);
+
+	engine_count(engine, SELF_OWN_DROPS, drops);
+	if (dropped->to_ns + engine->timeout_ns < engine->drained_ns)
+		*dropped = (struct own_drops){.from_ns = engine->drained_ns};
+	dropped->to_ns = probe_now_ns();
+	dropped->left += drops;
+}
+
+/* A probe that the caller has claimed was not answered. */
+void engine_note_lost(struct engine *engine, uint32_t index, uint64_t sent_ns)
+{
+	const struct path_state *path = &engine->paths[index];
+	struct own_drops *dropped = dropped_of(engine, path->family, path->responder);
+
+	if (dropped->left && sent_ns <= dropped->to_ns && sent_ns + engine->timeout_ns >= dropped->from_ns) {
+		dropped->left--;
+		engine->accounts[index].sent--;
+	} else {
+		engine->accounts[index].lost++;
+	}
+}
+
 void engine_check_deadlines(struct engine *engine, uint64_t now_ns)
 {
 	check_slow(engine, now_ns);
@@ -155,6 +189,6 @@ void engine_check_deadlines(struct engine *engine, uint64_t now_ns)
 			break;
 		if (engine->paths[flight->path].active &&
 		    engine_claim(engine, flight->path, flight->sequence))
-			engine->accounts[flight->path].lost++;
+			engine_note_lost(engine, flight->path, flight->sent_ns);
 	}
 }

@@ -244,7 +244,8 @@ static void note_drops(struct engine *engine, struct engine_socket *sock)
 {
 	uint32_t drops = probe_read_memory(sock->fd).drops;
 
-	engine_count(engine, SELF_OWN_DROPS, drops - sock->drops);
+	if (drops != sock->drops)
+		engine_note_drops(engine, sock, drops - sock->drops);
 	sock->drops = drops;
 }
 
@@ -252,6 +253,7 @@ static void note_drops(struct engine *engine, struct engine_socket *sock)
 void engine_drain(struct engine *engine)
 {
 	struct epoll_event ready[READY_MAX];
+	uint64_t now_ns = probe_now_ns();
 
 	for (int round = 0; round < ROUNDS_MAX; round++) {
 		int count = epoll_wait(engine->epoll, ready, READY_MAX, 0);
@@ -268,6 +270,7 @@ void engine_drain(struct engine *engine)
 		}
 		if (count < READY_MAX) {
 			engine->clock_doubt = false;
+			engine->drained_ns = now_ns;
 			return;
 		}
 	}

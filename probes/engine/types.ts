@@ -78,6 +78,7 @@ export interface EngineOptions {
 
 /** Counts of one path since it was opened. */
 export interface PathCounts {
+  /** But those whose answers our own buffers may have dropped: nobody knows what became of them. */
   readonly sent: number;
   readonly answered: number;
   readonly lost: number;

@@ -254,4 +254,27 @@ describe('probe engine before a peer that lies', { skip: rootOrSkip() }, () => {
       assert.deepEqual([answered, lost, duplicate, late], [1, 0, 0, 0]);
     });
   }
+
+  it('takes what its own buffer had no room for as its own fault, not as loss of the path', async () => {
+    // It reads once a second, and has room for some 20,000 answers.
+    await start('raw', 'icmp4', { timeoutMs: 3000, turnMs: 1000 });
+    const rounds = 5;
+    for (let i = 0; i < rounds; i++) {
+      const request = await probe();
+      const { sequence } = frames.field;
+      const flood = frames.answer(request, (frame) => frame.writeUInt32BE(1 << 20, sequence));
+      await wire.send(flood, 60_000, sequence);
+      await wire.send(frames.answer(request));
+    }
+    await until(() => engine.counts(path).sent === engine.counts(path).answered);
+    const { sent, lost, failed } = engine.counts(path);
+    assert.ok(sent < rounds, 'no answer of its own was dropped');
+    assert.deepEqual([lost, failed], [0, 0]);
+    assert.ok(engine.self().ownDrops > 10_000);
+    // It is over: what is lost from now on is lost.
+    await until(() => {
+      engine.burst(path, 1, 1);
+      return engine.counts(path).lost > 0;
+    });
+  });
 });

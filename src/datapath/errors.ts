@@ -20,7 +20,10 @@ export class EndpointLockedError extends SystemError {
 
 export class UnknownEndpointError extends SystemError {
   constructor(endpointId: number) {
-    super(`endpoint ${endpointId} is not in the datapath`, { code: 'DATAPATH_NO_ENDPOINT' });
+    super(`endpoint ${endpointId} is not in the datapath`, {
+      code: 'DATAPATH_NO_ENDPOINT',
+      hint: '`ciliate bpf endpoint list` shows those that are',
+    });
   }
 }
 

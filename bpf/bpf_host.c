@@ -96,10 +96,7 @@ static __always_inline int host_ip(struct __sk_buff *ctx, struct judgement *judg
 		return result;
 	if (is_exempt(flow))
 		return 0;
-	result = side_of_address(&judgement->destination, &flow->destination, flow->v6);
-	if (result)
-		return result;
-	result = side_of_address(&judgement->source, &flow->source, flow->v6);
+	result = sides_of_flow(judgement);
 	if (result)
 		return result;
 	/* An endpoint's address from outside is nobody's. */
@@ -130,19 +127,10 @@ static __always_inline bool host_usable(struct ct_entry *entry, __u32 side)
 {
 	__u32 initiator = entry->flags & CTF_INIT_B ? 1 : 0;
 	__u32 needed = CTF_HOST | (side == initiator ? CTF_ESTABLISHED : CTF_SEEN_REPLY);
-	__u32 now;
 
 	if ((entry->flags & (CTF_SLOW | needed)) != needed || entry->slot[0] || entry->slot[1])
 		return false;
-	if (!ct_fresh(entry))
-		return false;
-	now = ct_now();
-	if (entry->seen != now) {
-		if (ct_expired(entry, now))
-			return false;
-		entry->seen = now;
-	}
-	return true;
+	return ct_fresh(entry) && ct_see(entry);
 }
 
 static __always_inline bool host_tracked4(struct __sk_buff *ctx, __u32 hook)

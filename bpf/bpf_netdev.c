@@ -26,10 +26,7 @@ static __always_inline int from_netdev_ip(struct __sk_buff *ctx, struct judgemen
 
 	if (result)
 		return result;
-	result = side_of_address(&judgement->destination, &flow->destination, flow->v6);
-	if (result)
-		return result;
-	result = side_of_address(&judgement->source, &flow->source, flow->v6);
+	result = sides_of_flow(judgement);
 	if (result)
 		return result;
 	if (judgement->source.slot)

@@ -44,6 +44,19 @@ static __always_inline bool ct_expired(const struct ct_entry *entry, __u32 now)
 	return (__s32)(now - entry->seen) > (__s32)entry->lifetime;
 }
 
+/* Notes that the flow lives; false: it does not any more. */
+static __always_inline bool ct_see(struct ct_entry *entry)
+{
+	__u32 now = ct_now();
+
+	if (entry->seen == now)
+		return true;
+	if (ct_expired(entry, now))
+		return false;
+	entry->seen = now;
+	return true;
+}
+
 /* Fills the canonical key. Returns the side of the packet's source: 0 is a, 1 is b. */
 static __always_inline __u32 ct4_key_fill(struct ct4_key *key, __be32 source, __be32 destination,
 					  __be16 source_port, __be16 destination_port, __u8 protocol)

@@ -87,19 +87,10 @@ static __always_inline bool fast_usable(const struct __sk_buff *ctx, struct ct_e
 {
 	__u32 initiator = entry->flags & CTF_INIT_B ? 1 : 0;
 	__u32 needed = side == initiator ? CTF_ESTABLISHED : CTF_SEEN_REPLY;
-	__u32 now;
 
 	if ((entry->flags & (CTF_SLOW | needed)) != needed)
 		return false;
-	if (!fast_binds(ctx, entry, side, hook) || !ct_fresh(entry))
-		return false;
-	now = ct_now();
-	if (entry->seen != now) {
-		if (ct_expired(entry, now))
-			return false;
-		entry->seen = now;
-	}
-	return true;
+	return fast_binds(ctx, entry, side, hook) && ct_fresh(entry) && ct_see(entry);
 }
 
 /* Where a packet goes, from conntrack or from the flow cache. */

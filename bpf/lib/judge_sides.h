@@ -42,6 +42,15 @@ static __always_inline int side_of_address(struct side *side, const union addres
 	return side_of_slot(side, entry->slot);
 }
 
+/* Both ends of the packet, where neither is known from elsewhere. */
+static __always_inline int sides_of_flow(struct judgement *judgement)
+{
+	const struct flow *flow = &judgement->flow;
+	int result = side_of_address(&judgement->destination, &flow->destination, flow->v6);
+
+	return result ? result : side_of_address(&judgement->source, &flow->source, flow->v6);
+}
+
 /*
  * Identity of a side that is no endpoint here. Whether the source is this node is known from where the packet
  * came from, never from its address: an address of ours on a packet from outside says nothing, it is the

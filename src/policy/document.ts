@@ -24,6 +24,9 @@ export const DEFAULT_DOCUMENT_LIMITS: DocumentLimits = {
   maxJsonNodes: 2_000_000,
 };
 
+/** Each costs the reader of YAML far more than its text. */
+const MAX_DOCUMENTS = 5000;
+
 export type ReportAt = (at: Offset, code: ProblemCode, reason: string, hint?: string) => void;
 
 export interface ParsedText {
@@ -74,8 +77,17 @@ function checkDepth(root: Token, maxDepth: number): void {
 
 function compose(text: string, lines: LineCounter, limits: DocumentLimits): Document.Parsed[] {
   const tokens = [...new Parser(lines.addNewLine).parse(text)];
+  const begins = tokens.filter(({ type }) => type === 'document');
+  const beyond = begins[MAX_DOCUMENTS];
+  if (beyond !== undefined)
+    throw new LimitReached(
+      'offset' in beyond ? beyond.offset : 0,
+      `the text holds more than ${MAX_DOCUMENTS} documents`,
+      'split it into several files',
+    );
   for (const token of tokens) checkDepth(token as Token, limits.maxDepth);
-  const composer = new Composer({ uniqueKeys: true, strict: true, version: '1.2', schema: 'core' });
+  // Keys that come twice are found here: the composer compares each with each.
+  const composer = new Composer({ uniqueKeys: false, strict: true, version: '1.2', schema: 'core' });
   return [...composer.compose(tokens, true, text.length)] as Document.Parsed[];
 }
 
@@ -138,8 +150,7 @@ class Converter {
   }
 
   #alias(name: string, at: Offset, depth: number): TextNode {
-    let anchored: Node | undefined;
-    for (const [anchor, node] of this.#anchors()) if (anchor === name) anchored = node;
+    const anchored = this.#anchors().get(name);
     if (anchored === undefined) {
       this.#fail(at, `the alias *${name} has no anchor`);
       return { kind: 'null', at };
@@ -179,7 +190,7 @@ class Converter {
       }
       const name = typeof key.value === 'string' ? key.value : (key.source ?? String(key.value));
       if (seen.has(name)) {
-        this.#fail(keyAt, `the key ${JSON.stringify(name)} occurs twice`, 'keep one of them');
+        this.#fail(keyAt, `the same key occurs twice: ${JSON.stringify(name)}`, 'keep one of them');
         continue;
       }
       seen.add(name);

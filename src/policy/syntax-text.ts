@@ -15,7 +15,6 @@ const IN_BRACKETS: SyntaxText = {
 
 /** What people are told of the mistakes that they make most, by the reader's code. */
 const SYNTAX_TEXTS: Readonly<Partial<Record<ErrorCode, SyntaxText>>> = {
-  DUPLICATE_KEY: { reason: 'the same key occurs twice', hint: 'keep one of them' },
   TAB_AS_INDENT: { reason: 'a tab indents the line', hint: 'indent by spaces' },
   BLOCK_AS_IMPLICIT_KEY: {
     reason: 'a second key in one line',

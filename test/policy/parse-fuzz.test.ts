@@ -134,6 +134,33 @@ describe('parsePolicy on hostile texts', () => {
     assert.equal(errors[19_999]?.field, '[0].egress[0].toEntities[19999]');
   });
 
+  const HUGE: readonly (readonly [what: string, text: string, errors: number])[] = [
+    ['keys', Array.from({ length: 40_000 }, (_, i) => `k${i}: 1`).join('\n'), 40_001],
+    [
+      'anchors and aliases',
+      Array.from({ length: 20_000 }, (_, i) => `- &a${i} x\n- *a${i}`).join('\n'),
+      40_000,
+    ],
+    ['documents', '---\n'.repeat(100_000), 1],
+  ];
+  for (const [what, text, count] of HUGE) {
+    it(`takes time in proportion for tens of thousands of ${what} in YAML`, () => {
+      const before = process.cpuUsage();
+      assert.equal(parsePolicy(text, { file: 'huge' }).errors.length, count);
+      // Each compared with each they take minutes.
+      assert.ok(process.cpuUsage(before).user < 20e6);
+    });
+  }
+
+  it('finds keys that come twice at any depth', () => {
+    const text =
+      '- endpointSelector: {}\n  ingress:\n  - {}\n  - {fromEntities: [all], "fromEntities": [host]}\n';
+    const [error, ...others] = parsePolicy(text, { file: 'x' }).errors;
+    assert.deepEqual(others, []);
+    assert.deepEqual([error?.line, error?.column, error?.code], [4, 27, 'SYNTAX']);
+    assert.match(error?.reason ?? '', /the same key occurs twice: "fromEntities"/);
+  });
+
   it('takes no key for one of its own that only every object has', () => {
     const keys = ['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'valueOf'];
     const places: readonly ((key: string) => string)[] = [

@@ -94,6 +94,13 @@ describe('the r2d2 proxy', () => {
       assert.equal(rig.records.at(-1)?.verdict, 'error');
     });
 
+  it('finds no expression in a name that is longer than such names are', async () => {
+    await using rig = await droid(filter([{ cmd: 'READ', file: 'a' }]));
+    const client = await rig.client();
+    client.send(`READ ${'a'.repeat(513)}\r\nREAD ${'a'.repeat(512)}\r\n`);
+    await until('answers', () => client.text === `ERROR\r\nOK data of ${'a'.repeat(512)}\r\n`);
+  });
+
   it('reads requests and answers byte by byte', async () => {
     await using rig = await droid(filter([{ cmd: 'READ' }]));
     const client = await rig.client();

@@ -5,6 +5,7 @@ import { CassandraAnswers } from './cassandra-answers.ts';
 import { BodyReader, ErrorCode, errorFrame, Flag, HEADER_BYTES, Opcode } from './cassandra-frames.ts';
 import { type CqlStatement, readCql } from './cassandra-query.ts';
 import type { Dialect, Exchange, SpokenProtocol } from './connection.ts';
+import { isFound } from './find.ts';
 
 /** What rules look at; without an action it is a request that only opens or closes a session, as `use` is. */
 export interface CassandraRequest {
@@ -223,7 +224,7 @@ export const cassandra: SpokenProtocol<CassandraRequest> = {
     return ({ action, table }) =>
       action === '' ||
       ((query_action === '' || query_action === action) &&
-        (table === '' || regex === undefined || regex.matcher(table).find()));
+        (table === '' || regex === undefined || isFound(regex, table)));
   },
   fields: ({ action, table }) => (action === '' ? undefined : { query_action: action, query_table: table }),
   open: (exchange) => new CassandraDialect(exchange),

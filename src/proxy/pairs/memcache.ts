@@ -3,6 +3,7 @@ import type { PairRule } from '../../model/l7.ts';
 import { MEMCACHE_COMMANDS } from '../../model/memcache-commands.ts';
 import { memcacheCommandOf } from '../../model/pair-rules.ts';
 import type { Dialect, Exchange, SpokenProtocol } from './connection.ts';
+import { isFound } from './find.ts';
 import type { PairMatcher } from './judge.ts';
 import { BinaryDialect } from './memcache-binary-dialect.ts';
 import type { MemcacheRequest } from './memcache-request.ts';
@@ -18,7 +19,7 @@ function keyMatcher({ keyExact = '', keyPrefix = '', keyRegex = '' }: PairRule):
   const regex = keyRegex === '' ? undefined : RE2JS.compile(keyRegex);
   if (exact !== '') return (key) => key === exact;
   if (prefix !== '') return (key) => key.startsWith(prefix);
-  return regex === undefined ? () => true : (key) => regex.matcher(textOf(key)).find();
+  return regex === undefined ? () => true : (key) => isFound(regex, textOf(key));
 }
 
 function compile(rule: PairRule): PairMatcher<MemcacheRequest> {

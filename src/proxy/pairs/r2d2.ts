@@ -1,6 +1,7 @@
 import { RE2JS } from 're2js';
 import type { PairRule } from '../../model/l7.ts';
 import type { Dialect, Exchange, SpokenProtocol } from './connection.ts';
+import { isFound } from './find.ts';
 import { LineReader } from './line-reader.ts';
 import { type AnswerRelay, OrderedAnswers } from './ordered-answers.ts';
 
@@ -88,7 +89,7 @@ export const r2d2: SpokenProtocol<R2d2Request> = {
   compile({ cmd = '', file = '' }: PairRule) {
     const regex = file === '' ? undefined : RE2JS.compile(file);
     return (request) =>
-      (cmd === '' || cmd === request.cmd) && (regex === undefined || regex.matcher(request.file).find());
+      (cmd === '' || cmd === request.cmd) && (regex === undefined || isFound(regex, request.file));
   },
   fields: ({ cmd, file }) => ({ cmd, file }),
   open: (exchange) => new R2d2Dialect(exchange),

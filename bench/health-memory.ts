@@ -1,7 +1,7 @@
 /**
  * What a path takes (H12): the maps, JavaScript's heap and resident memory of a node's paths, beside what a target takes
  * in fping; and how resident memory grows along a long run of probes, beside `ping -f`. The second half of it is extrapolated
- * to 10^8 probes by a straight line. `--probes N` runs so many instead of 10^7.
+ * to 10^8 probes by a straight line. `--probes=N` runs so many instead of 10^7.
  *
  * Aims: <= 1 KiB a path in maps; <= 1 % of growth.
  */
@@ -28,8 +28,8 @@ const PING_PROBES = 2_000_000;
 const lab = new EngineLab();
 
 function probesAsked(): number | undefined {
-  const at = process.argv.indexOf('--probes');
-  return at < 0 ? undefined : Number(process.argv[at + 1]);
+  const word = process.argv.find((one) => one.startsWith('--probes='));
+  return word === undefined ? undefined : Number(word.slice('--probes='.length));
 }
 
 function residentBytes(pid: number): number {

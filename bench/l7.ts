@@ -3,13 +3,14 @@
  * beside redirected to the proxy beside nginx as a plain reverse proxy, in one interleaved run; a pipe made of Node's
  * sockets shows what a proxy that does nothing costs. Each has core 0 for itself; wrk, the server and the agent that
  * takes the log records share core 1. For latency the proxies are moved to core 1 as well, since waking up another
- * virtual core takes longer than a proxy. And what 1,000 rules cost a request, without any network. Needs root.
+ * virtual core takes longer than a proxy. Then the same with 1,000 rules. And what 1,000 rules cost a request, without any network. Needs root.
  */
 import { setPriority } from 'node:os';
 import { SystemError } from '../src/base/errors.ts';
 import { runChecked } from '../src/base/run.ts';
+import type { HttpRule } from '../src/model/l7.ts';
 import { L7Lab, missingPrograms, OTHER_CORE, PROXY_CORE, WAYS, type Way } from './support/l7-lab.ts';
-import { measureRules } from './support/l7-rules.ts';
+import { measureRules, RULES, ruleAt } from './support/l7-rules.ts';
 import { NICE } from './support/load.ts';
 import { type BenchRow, interleave, median, report } from './support/measure.ts';
 
@@ -25,6 +26,11 @@ const LOADS = [
   { connections: 1, core: PROXY_CORE },
   { connections: 1, core: OTHER_CORE },
 ] as const;
+/** The same with many rules, of which the last one allows the request. */
+const MANY_RULES_LOADS = [
+  { connections: 64, core: PROXY_CORE },
+  { connections: 1, core: OTHER_CORE },
+] as const;
 type Load = (typeof LOADS)[number];
 
 const NAMES: Readonly<Record<Way, string>> = {
@@ -32,6 +38,10 @@ const NAMES: Readonly<Record<Way, string>> = {
   proxy: 'through the proxy',
   pipe: 'through a pipe in Node',
   nginx: 'through nginx',
+};
+
+const LAST_RULE: HttpRule = {
+  ...{ path: '/v1/.*', method: 'GET', host: undefined, headers: [], headerMatches: [] },
 };
 
 interface Figures {
@@ -64,7 +74,7 @@ async function wrk(lab: L7Lab, way: Way, connections: number, seconds = SECONDS)
   };
 }
 
-async function measure(lab: L7Lab, load: Load): Promise<void> {
+async function measure(lab: L7Lab, load: Load, rules = 1): Promise<void> {
   const seen = new Map<Way, Figures[]>(WAYS.map((way) => [way, []]));
   const variants = WAYS.map((name) => ({
     name,
@@ -90,25 +100,28 @@ async function measure(lab: L7Lab, load: Load): Promise<void> {
       ),
     );
   const where = load.core === PROXY_CORE ? 'the proxies on a core of their own' : 'everything on one core';
-  report(`HTTP by wrk, connections: ${load.connections}, ${where}; medians of ${ROUNDS} rounds`, [
-    ...WAYS.map((way) => ({ what: NAMES[way], value: of(way, 'perSecond'), unit: 'req/s' })),
-    {
-      what: 'proxy / nginx',
-      value: over('proxy', 'nginx'),
-      unit: 'x',
-      ...(load.connections > 1 ? { aim: '>= 0.5' } : {}),
-    },
-    { what: 'proxy / pipe', value: over('proxy', 'pipe'), unit: 'x' },
-    { what: 'proxy / direct', value: over('proxy', 'direct'), unit: 'x' },
-    { what: 'p50, direct', value: of('direct', 'p50Us'), unit: 'us' },
-    ...added('p50Us', of, load.connections === 1),
-    ...added('p99Us', of, false),
-    ...(['proxy', 'pipe', 'nginx'] as const).map((way) => ({
-      what: `CPU a request, ${way}`,
-      value: of(way, 'cpuUs'),
-      unit: 'us',
-    })),
-  ]);
+  report(
+    `HTTP by wrk, rules: ${rules}, connections: ${load.connections}, ${where}; medians of ${ROUNDS} rounds`,
+    [
+      ...WAYS.map((way) => ({ what: NAMES[way], value: of(way, 'perSecond'), unit: 'req/s' })),
+      {
+        what: 'proxy / nginx',
+        value: over('proxy', 'nginx'),
+        unit: 'x',
+        ...(load.connections > 1 ? { aim: '>= 0.5' } : {}),
+      },
+      { what: 'proxy / pipe', value: over('proxy', 'pipe'), unit: 'x' },
+      { what: 'proxy / direct', value: over('proxy', 'direct'), unit: 'x' },
+      { what: 'p50, direct', value: of('direct', 'p50Us'), unit: 'us' },
+      ...added('p50Us', of, load.connections === 1),
+      ...added('p99Us', of, false),
+      ...(['proxy', 'pipe', 'nginx'] as const).map((way) => ({
+        what: `CPU a request, ${way}`,
+        value: of(way, 'cpuUs'),
+        unit: 'us',
+      })),
+    ],
+  );
 }
 
 function added(
@@ -134,6 +147,11 @@ async function measureWrk(): Promise<void> {
     for (const load of LOADS) {
       await lab.moveProxies(load.core);
       await measure(lab, load);
+    }
+    await lab.setRules([...Array.from({ length: RULES - 1 }, (_, i) => ruleAt(i)), LAST_RULE]);
+    for (const load of MANY_RULES_LOADS) {
+      await lab.moveProxies(load.core);
+      await measure(lab, load, RULES);
     }
     if (lab.records === 0) throw new SystemError('the proxy logged nothing');
   } finally {

@@ -14,7 +14,7 @@ import { nodePaths } from '../../src/base/paths.ts';
 import { run, runChecked } from '../../src/base/run.ts';
 import { loadSockets } from '../../src/base/sockets/index.ts';
 import { ReservedIdentity } from '../../src/model/identity.ts';
-import type { L7Filter } from '../../src/model/l7.ts';
+import type { HttpRule, L7Filter } from '../../src/model/l7.ts';
 import { PROXY_MARK } from '../../src/model/proxy-protocol.ts';
 import { allow, DatapathLab, NODE4, type Pod, redirect } from '../../test/support/datapath-lab.ts';
 import { cpuMs, NICELY } from './load.ts';
@@ -159,6 +159,15 @@ export class L7Lab {
     await this.#agent.push(
       { revision: 1, subjects: [{ subject: SERVER, ingress: [FILTER], egress: undefined }] },
       [{ endpoint: 11, identity: SERVER, addresses: [ipv4] }],
+    );
+  }
+
+  /** Has the proxy judge by these rules from now on. */
+  async setRules(rules: readonly HttpRule[]): Promise<void> {
+    const filter: L7Filter = { ...FILTER, l7: { kind: 'http', rules } };
+    await this.#agent?.push(
+      { revision: 2, subjects: [{ subject: SERVER, ingress: [filter], egress: undefined }] },
+      [{ endpoint: 11, identity: SERVER, addresses: [this.#server.ipv4] }],
     );
   }
 

@@ -2,12 +2,12 @@ import type { HttpRule, L7Filter } from '../../src/model/l7.ts';
 import { HttpRuleSet, type JudgedRequest } from '../../src/proxy/http/rule-set.ts';
 import { report } from './measure.ts';
 
-const RULES = 1000;
+export const RULES = 1000;
 const REQUESTS = 20_000;
 const ROUNDS = 7;
 
 /** A quarter literal paths, a quarter prefixes, half expressions. */
-function ruleAt(i: number): HttpRule {
+export function ruleAt(i: number): HttpRule {
   const shapes = [
     `/api/v1/service${i}/status`,
     `/api/v1/service${i}/.*`,

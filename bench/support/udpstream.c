@@ -2,7 +2,8 @@
 /*
  * A datagram every 200 us from one network namespace to an echo in another. Whenever answers stop or begin,
  * one line: "on NS" with the time at which the first datagram that was answered went out, "off NS" with that
- * of the last one. Times are of CLOCK_MONOTONIC. Ends when its standard input does.
+ * of the last one. Times are of CLOCK_MONOTONIC. Ends when its standard input does. Runs on the last CPU,
+ * before everything that has no real-time priority: what measures must not wait for what is measured.
  *
  * udpstream SERVER-NETNS CLIENT-NETNS IPV4 PORT
  */
@@ -22,6 +23,7 @@
 #include <unistd.h>
 
 #define PERIOD_NS 200000
+#define PRIORITY  50
 /* Without an answer for so long the stream counts as stopped. */
 #define SILENCE_NS 20000000
 
@@ -62,6 +64,8 @@ static void echo(const struct sockaddr_in *address)
 int main(int argc, char **argv)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET};
+	cpu_set_t cpus;
+	struct sched_param priority = {.sched_priority = PRIORITY};
 	struct pollfd input = {.fd = 0, .events = POLLIN};
 	int64_t next, sent, last = 0;
 	int fd, on = 0;
@@ -69,6 +73,12 @@ int main(int argc, char **argv)
 	if (argc != 5 || inet_pton(AF_INET, argv[3], &address.sin_addr) != 1)
 		errx(2, "udpstream SERVER-NETNS CLIENT-NETNS IPV4 PORT");
 	address.sin_port = htons((unsigned short)atoi(argv[4]));
+	CPU_ZERO(&cpus);
+	CPU_SET((size_t)sysconf(_SC_NPROCESSORS_ONLN) - 1, &cpus);
+	if (sched_setaffinity(0, sizeof(cpus), &cpus) < 0)
+		warn("not on one CPU");
+	if (sched_setscheduler(0, SCHED_FIFO, &priority) < 0)
+		warn("no real-time priority");
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (fork() == 0) {
 		enter(argv[1]);

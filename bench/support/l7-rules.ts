@@ -38,13 +38,14 @@ function request(path: string): JudgedRequest {
   };
 }
 
-/** Microseconds a request, the best round. */
+/** Microseconds of the thread's processor time a request, the best round. */
 function timed(set: HttpRuleSet, requests: readonly JudgedRequest[]): number {
   let best = Number.POSITIVE_INFINITY;
   for (let round = 0; round < ROUNDS; round++) {
-    const start = performance.now();
+    const start = process.threadCpuUsage();
     for (const one of requests) set.judge(one);
-    best = Math.min(best, ((performance.now() - start) * 1000) / requests.length);
+    const { user, system } = process.threadCpuUsage(start);
+    best = Math.min(best, (user + system) / requests.length);
   }
   return best;
 }

@@ -29,6 +29,7 @@ import {
   Responder,
   Self,
 } from './constants.ts';
+import { IndexPool } from './index-pool.ts';
 import { type NativeEngine, type NativeHandle, nativeEngine } from './native.ts';
 import { PathMemory } from './path-memory.ts';
 import { ProbePrograms } from './programs.ts';
@@ -76,7 +77,7 @@ export class NativeProbeEngine implements ProbeEngine {
   /** Of each use of an index: what an old use wrote is not read as the new one's. */
   readonly #generations: Uint32Array;
   readonly #open: Uint8Array;
-  readonly #free: number[] = [];
+  readonly #indices: IndexPool;
   readonly #families: Uint8Array;
   readonly #commands: CommandQueue;
   readonly #events = new Uint32Array(EVENTS_AT_ONCE * Event.words);
@@ -84,7 +85,6 @@ export class NativeProbeEngine implements ProbeEngine {
   readonly #self = new Float64Array(Self.count);
   readonly #listeners: ((events: readonly EngineEvent[]) => void)[] = [];
   readonly #devices: Map<number, string | undefined>[];
-  #used = 0;
   #count = 0;
   #refused = 0;
   #stopped = false;
@@ -96,6 +96,7 @@ export class NativeProbeEngine implements ProbeEngine {
     this.#pathsMax = options.pathsMax ?? DEFAULT_PATHS_MAX;
     this.#generations = new Uint32Array(this.#pathsMax);
     this.#open = new Uint8Array(this.#pathsMax);
+    this.#indices = new IndexPool(this.#pathsMax);
     this.#families = new Uint8Array(this.#pathsMax);
     this.#native = nativeEngine();
     const handle = this.#native.create(nativeOptions(options, parts), randomBytes(KEY_BYTES));
@@ -178,9 +179,8 @@ export class NativeProbeEngine implements ProbeEngine {
     const bytes = parseIp(path.address);
     const family = ipFamily(bytes);
     checkPath(path, family, this.#options.origins.length);
-    const index = this.#free.shift() ?? this.#used++;
-    if (index >= this.#pathsMax) {
-      this.#used--;
+    const index = this.#indices.take();
+    if (index === undefined) {
       this.#refused++;
       throw new EngineFullError(this.#pathsMax);
     }
@@ -207,7 +207,7 @@ export class NativeProbeEngine implements ProbeEngine {
     this.#send(CommandKind.close, index);
     this.#open[index] = 0;
     this.#count--;
-    this.#free.push(index);
+    this.#indices.give(index);
   }
 
   pace(index: number, periodMs: number): void {

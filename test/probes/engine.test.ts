@@ -221,6 +221,35 @@ describe('probe engine between namespaces', { skip: rootOrSkip() }, () => {
     assert.ok(performance.now() - begin < softTimeoutMs / 2);
   });
 
+  it('loses nothing of a path beside 10,000 that are opened and closed all the time', async () => {
+    const running = await start({ pathsMax: 16_384, timeoutMs: 5000, softTimeoutMs: 4000, burst: 0 });
+    const steady = running.open({ address: '10.1.0.2', responder: 'icmp', origin: 0, periodMs: 20 });
+    const open = (i: number): number =>
+      running.open({
+        address: `10.2.${(i >> 8) & 63}.${i & 255}`,
+        responder: 'icmp',
+        origin: 0,
+        periodMs: 1000,
+      });
+    const paths = Array.from({ length: 10_000 }, (_, i) => open(i));
+    for (let round = 0; round < 40; round++) {
+      // A thousand changes, then the event loop is free for a moment.
+      for (let i = round; i < paths.length; i += 20) {
+        running.close(paths[i] ?? -1);
+        paths[i] = open(i + round);
+      }
+      assert.equal(new Set(paths).size, paths.length, 'no index is used twice at once');
+      const { answered } = running.counts(steady);
+      await until(() => running.counts(steady).answered > answered);
+    }
+    assert.equal(running.self().paths, 10_001);
+    await until(() => total(running, paths, 'answered') > 2000);
+    const { sent, answered, lost, duplicate } = running.counts(steady);
+    assert.deepEqual([lost, duplicate, total(running, paths, 'lost')], [0, 0, 0]);
+    assert.ok(sent - answered <= 3, `${sent} sent, ${answered} answered`);
+    assert.equal(running.self().ownDrops, 0);
+  });
+
   it('is stopped twice, and with events under way', async () => {
     const running = await start();
     for (let i = 0; i < 200; i++) {

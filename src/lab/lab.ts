@@ -233,7 +233,9 @@ export async function takeDown(layout: LabLayout): Promise<boolean> {
   const found = netnses.length > 0 || existsSync(layout.dir);
   await stopProcesses(processesOf(layout.dir), STOP_GRACE_MS);
   await stopNamespaces(netnses, STOP_GRACE_MS);
-  for (const netns of netnses) await deleteNetns(netns);
+  // Listed again: an agent that was just starting may have made its health endpoint's since.
+  const left = isRoot ? listNetns(netnsPrefix(layout.name)) : [];
+  for (const netns of left) await deleteNetns(netns);
   await unmount(layout.bpfDir);
   await rm(layout.dir, { recursive: true, force: true });
   await removeIfEmpty(dirname(layout.dir));

@@ -72,6 +72,13 @@ describe('the network of a lab', { skip: rootOrSkip() }, () => {
       netns: nodes[0]?.netns,
       outputFile: join(layout.dir, 'sleep.out'),
     });
+    // As an agent does that is told to end while it makes its health endpoint.
+    const late = `trap 'ip netns add ${netnsPrefix(name)}late; exit' TERM; while :; do sleep 0.1; done`;
+    await startDetached({
+      argv: ['sh', '-c', late],
+      netns: nodes[0]?.netns,
+      outputFile: join(layout.dir, 'late.out'),
+    });
     assert.ok(isAlive(ref));
     assert.equal(statSync(join(layout.dir, 'sleep.out')).mode & 0o777, 0o640);
     assert.equal(await takeDown(layout), true);

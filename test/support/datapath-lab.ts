@@ -35,10 +35,6 @@ export interface Pod {
   readonly ipv6: string;
 }
 
-function parseMac(text: string): Uint8Array {
-  return Uint8Array.from(text.split(':'), (part) => Number.parseInt(part, 16));
-}
-
 export function allow(
   direction: 'ingress' | 'egress',
   identity: number,
@@ -186,10 +182,8 @@ export class DatapathLab {
     return { namespace, endpoint, ipv4, ipv6 };
   }
 
-  async mac(namespace: string, device: string): Promise<Uint8Array> {
-    const text = await this.net.ip('-n', namespace, '-j', 'link', 'show', 'dev', device);
-    const [link] = JSON.parse(text) as [{ address: string }];
-    return parseMac(link.address);
+  mac(namespace: string, device: string): Promise<Uint8Array> {
+    return this.net.mac(namespace, device);
   }
 
   /** One echo; what the kernel's socket heard of it. */

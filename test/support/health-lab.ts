@@ -1,165 +1,236 @@
-import { closeSync, openSync } from 'node:fs';
-import { createProbeEngine } from '../../probes/engine/index.ts';
-import { createHttpProbe, HEALTH_PORT } from '../../probes/http/index.ts';
-import { createResponder, type Responder } from '../../probes/responder/index.ts';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { loadBpf } from '../../bpf/addon/index.ts';
 import type { NodeElement } from '../../src/api/schema.ts';
-import { silentLog } from '../../src/base/log.ts';
-import { runChecked } from '../../src/base/run.ts';
-import { dialFrom, loadSockets } from '../../src/base/sockets/index.ts';
-import {
-  createHealth,
-  createHttpTransport,
-  EngineProber,
-  type Health,
-  RequestProber,
-  rowRoutes,
-  systemClock,
-} from '../../src/health/index.ts';
-import { element, FakeNodes } from '../health/fakes.ts';
+import type { Health } from '../../src/health/index.ts';
+import { element } from '../health/fakes.ts';
+import { type LabAgent, type LabAgentOptions, startLabAgent } from './health-lab-agent.ts';
+import { LabDatapath } from './health-lab-datapath.ts';
 import { NetnsLab } from './netns.ts';
 
 const PREFIX = 30;
-const BATCH_LIMIT_MS = 60_000;
+const ETHERNET_BYTES = 14;
+/** Classic BPF as `tc` takes it, with the verdicts of a classifier. */
+const { drop, pass, random } = { drop: '6 0 0 2', pass: '6 0 0 4294967295', random: '32 0 0 4294963256' };
+
+export interface HealthLabOptions {
+  readonly nodes: number;
+  /** The first so many nodes have a datapath, and an endpoint that it enforces policy on. */
+  readonly datapaths: number;
+  /** Whether the nodes find out where probes are lost, and what size of packets every path takes. */
+  readonly findsCauses: boolean;
+}
 
 /** One node of the lab: a network namespace, and the health agent of it as objects of this process. */
 export interface LabNode {
   readonly name: string;
   readonly address: string;
-  readonly namespace: string;
+  /** Of the agent that runs there now, or ran last. */
   readonly health: Health;
 }
 
-interface Running extends LabNode {
-  readonly responder: Responder;
-  readonly netnsFd: number;
+interface Running {
+  readonly namespace: string;
+  readonly options: LabAgentOptions;
+  agent: LabAgent;
 }
 
 /** Addresses of node i and of the router at its link: 10.64.(4 i).. a /30 each. */
-function linkOf(i: number): { readonly node: string; readonly router: string } {
+function linkOf(i: number): { readonly node: string; readonly router: string; readonly network: string } {
   const base = 4 * i;
   const address = (host: number): string => `10.64.${(base + host) >> 8}.${(base + host) & 255}`;
-  return { node: address(2), router: address(1) };
+  return { node: address(2), router: address(1), network: `${address(0)}/${PREFIX}` };
 }
 
 /**
- * Many nodes on one machine: each in a namespace of its own, all linked to one router, their health agents as objects in
- * this process with real sockets inside the namespaces. Links, pairs and agents break and heal by methods.
+ * Many nodes on one machine: each in a namespace of its own, all linked to one router, their health agents and datapaths as
+ * objects in this process with real sockets and programs inside the namespaces. Links, pairs, sizes of packets, policies
+ * and agents break and heal by methods.
  */
 export class HealthLab {
   readonly #net = new NetnsLab('h');
-  readonly #count: number;
+  readonly #options: HealthLabOptions;
   readonly #running: Running[] = [];
-  readonly #sockets = loadSockets();
+  readonly #datapaths: LabDatapath[] = [];
   #router = '';
+  #mount = '';
 
-  constructor(count: number) {
-    this.#count = count;
+  constructor(options: HealthLabOptions) {
+    this.#options = options;
   }
 
   get nodes(): readonly LabNode[] {
-    return this.#running;
+    return this.#running.map(({ options, agent }, i) => {
+      return { name: options.name, address: linkOf(i).node, health: agent.health };
+    });
   }
 
   async start(): Promise<void> {
+    this.#mount = mkdtempSync(join(tmpdir(), 'ciliate-hl-'));
+    loadBpf().mountBpffs(this.#mount);
+    const namespaces = await this.#connectNodes();
+    const datapaths = this.#datapaths;
+    for (const [i, namespace] of namespaces.slice(0, this.#options.datapaths).entries())
+      datapaths.push(await this.#startDatapath(i, namespace));
+    const nodes = namespaces.map(
+      (_, i): NodeElement => element(`n${i}`, linkOf(i).node, datapaths[i]?.endpointAddress),
+    );
+    for (const [i, namespace] of namespaces.entries()) {
+      const datapath = datapaths[i];
+      const options = this.#agentOptions(i, { namespace, nodes, datapath });
+      this.#running.push({ namespace, options, agent: await startLabAgent(options) });
+    }
+  }
+
+  /** @returns the nodes' namespaces */
+  async #connectNodes(): Promise<readonly string[]> {
     this.#router = await this.#net.namespace('r');
     const namespaces: string[] = [];
-    for (let i = 0; i < this.#count; i++) namespaces.push(await this.#net.namespace(`n${i}`));
-    await this.#batch(
+    for (let i = 0; i < this.#options.nodes; i++) namespaces.push(await this.#net.namespace(`n${i}`));
+    await this.#net.ipBatch(
       this.#router,
       namespaces.flatMap((namespace, i) => [
         `link add l${i} type veth peer name eth0 netns ${namespace}`,
         `address add ${linkOf(i).router}/${PREFIX} dev l${i}`,
         `link set l${i} up`,
+        `route add ${rangeOf(i)}0/24 via ${linkOf(i).node}`,
       ]),
     );
     await this.#net.sysctl(this.#router, 'net.ipv4.ip_forward=1', 'net.ipv4.icmp_ratelimit=0');
     for (const [i, namespace] of namespaces.entries()) {
       const { node, router } = linkOf(i);
-      const lines = [
+      await this.#net.ipBatch(namespace, [
         `address add ${node}/${PREFIX} dev eth0`,
         'link set eth0 up',
         `route add default via ${router}`,
-      ];
-      await this.#batch(namespace, lines);
+      ]);
     }
-    const elements: NodeElement[] = namespaces.map((_, i) => element(`n${i}`, linkOf(i).node));
-    for (const [i, namespace] of namespaces.entries()) await this.#startNode(i, namespace, elements);
+    return namespaces;
   }
 
-  async #batch(namespace: string, lines: readonly string[]): Promise<void> {
-    const input = `${lines.join('\n')}\n`;
-    await runChecked(['ip', '-n', namespace, '-batch', '-'], { input, timeoutMs: BATCH_LIMIT_MS });
+  #startDatapath(i: number, namespace: string): Promise<LabDatapath> {
+    return LabDatapath.start({
+      net: this.#net,
+      namespace,
+      address: linkOf(i).node,
+      bpfDir: this.#bpfDir(i),
+      range: rangeOf(i),
+    });
   }
 
-  async #startNode(i: number, namespace: string, elements: readonly NodeElement[]): Promise<void> {
+  #bpfDir(i: number): string {
+    return join(this.#mount, `n${i}`);
+  }
+
+  #agentOptions(
+    i: number,
+    node: {
+      readonly namespace: string;
+      readonly nodes: readonly NodeElement[];
+      readonly datapath: LabDatapath | undefined;
+    },
+  ): LabAgentOptions {
+    const { namespace, nodes, datapath } = node;
     const netns = this.#net.path(namespace);
-    const address = linkOf(i).node;
-    const netnsFd = openSync(netns, 'r');
-    const engine = createProbeEngine({ origins: [{ netnsFd }], mode: 'raw', pathsMax: 1024 });
-    const requests = new RequestProber({
-      responder: 'http',
-      probes: { host: createHttpProbe({ netns, timeoutMs: 5000 }) },
-      clock: systemClock,
-      random: Math.random,
-    });
-    const health = createHealth(
-      { interval: { kind: 'fixed', ms: 1000 }, plan: { httpPerSecond: 0.5 } },
-      {
-        nodes: new FakeNodes(`n${i}`, elements),
-        probers: [new EngineProber(engine, { host: 0 }), requests],
-        clock: systemClock,
-        log: silentLog,
-        rows: createHttpTransport({
-          port: HEALTH_PORT,
-          connect: (to, port) =>
-            dialFrom(this.#sockets, { from: undefined, to: { address: to, port }, mark: 0, netns }),
-        }),
-      },
-    );
-    const responder = this.#responder(netns, address, health);
-    await responder.start();
-    await health.start();
-    this.#running.push({ name: `n${i}`, address, namespace, health, responder, netnsFd });
+    const endpoint =
+      datapath === undefined
+        ? []
+        : [{ netns: this.#net.path(datapath.endpointNetns), address: datapath.endpointAddress }];
+    const listen = [{ netns, address: linkOf(i).node }, ...endpoint];
+    const { findsCauses } = this.#options;
+    return { name: `n${i}`, nodes, netns, listen, bpfDir: this.#bpfDir(i), findsCauses };
   }
 
-  #responder(netns: string, address: string, health: Health): Responder {
-    const fd = this.#sockets.openSocket({
-      family: 4,
-      type: 'stream',
-      netns,
-      bind: { address, port: HEALTH_PORT },
-      listen: 128,
-    });
-    return createResponder({ listen: [{ kind: 'fd', fd }], routes: rowRoutes(health.rows) });
+  #at(i: number): Running {
+    const running = this.#running[i];
+    if (running === undefined) throw new RangeError(`the lab has no node ${i}`);
+    return running;
   }
 
   /** Takes a node off its link, or puts it back. */
   async setLink(i: number, up: boolean): Promise<void> {
     await this.#net.ip('-n', this.#router, 'link', 'set', `l${i}`, up ? 'up' : 'down');
+    if (up)
+      await this.#net.ip('-n', this.#router, 'route', 'replace', `${rangeOf(i)}0/24`, 'via', linkOf(i).node);
   }
 
   /** Lets packets between two nodes vanish in the router, or pass again. */
   async setPair(a: number, b: number, passes: boolean): Promise<void> {
-    const verb = passes ? 'del' : 'add';
-    for (const [from, to] of [
-      [a, b],
-      [b, a],
-    ] as const) {
-      const rule = ['from', linkOf(from).node, 'to', linkOf(to).node, 'prio', '100', 'blackhole'];
-      await this.#net.ip('-n', this.#router, 'rule', verb, ...rule);
-    }
+    await this.setWay(a, b, passes);
+    await this.setWay(b, a, passes);
+  }
+
+  /** Lets packets from one node to another vanish in the router, or pass again; those of the other direction pass. */
+  async setWay(from: number, to: number, passes: boolean): Promise<void> {
+    const rule = ['from', linkOf(from).node, 'to', linkOf(to).node, 'prio', '100', 'blackhole'];
+    await this.#net.ip('-n', this.#router, 'rule', passes ? 'del' : 'add', ...rule);
   }
 
   /** Lets a node answer echoes or not, while its agent does. */
   async setEcho(i: number, answers: boolean): Promise<void> {
-    const namespace = this.#running[i]?.namespace ?? '';
-    await this.#net.sysctl(namespace, `net.ipv4.icmp_echo_ignore_all=${answers ? 0 : 1}`);
+    await this.#net.sysctl(this.#at(i).namespace, `net.ipv4.icmp_echo_ignore_all=${answers ? 0 : 1}`);
+  }
+
+  /** Ends a node's health agent, or starts another one. */
+  async setAgent(i: number, runs: boolean): Promise<void> {
+    const running = this.#at(i);
+    if (runs) running.agent = await startLabAgent(running.options);
+    else await running.agent.stop();
+  }
+
+  /** Lets this part of the packets to a node vanish in the router. @param share 0..1 */
+  async setLoss(i: number, share: number): Promise<void> {
+    const less = Math.round(share * 2 ** 32);
+    await this.#classify(i, share === 0 ? undefined : [random, `53 1 0 ${less}`, drop, pass]);
+  }
+
+  /** Lets packets to a node that are longer than this vanish in the router. @param bytes of IP; undefined: all pass */
+  async setHole(i: number, bytes: number | undefined): Promise<void> {
+    const length = '128 0 0 0';
+    await this.#classify(
+      i,
+      bytes === undefined ? undefined : [length, `37 0 1 ${bytes + ETHERNET_BYTES}`, drop, pass],
+    );
+  }
+
+  /** What the router does with what it sends to a node. */
+  async #classify(i: number, code: readonly string[] | undefined): Promise<void> {
+    const tc = (...words: readonly string[]): Promise<string> => this.#net.tc('-n', this.#router, ...words);
+    const device = ['dev', `l${i}`];
+    if (code === undefined) {
+      await tc('qdisc', 'del', ...device, 'clsact');
+      return;
+    }
+    await tc('qdisc', 'add', ...device, 'clsact');
+    const bytecode = `${code.length},${code.join(',')}`;
+    await tc('filter', 'add', ...device, 'egress', 'bpf', 'da', 'bytecode', bytecode);
+  }
+
+  /** The router says of longer packets to a node that they are too big, as it should. @param bytes of IP */
+  async setMtu(i: number, bytes: number | undefined): Promise<void> {
+    const { network, router } = linkOf(i);
+    const route = [network, 'dev', `l${i}`, 'proto', 'kernel', 'scope', 'link', 'src', router];
+    const mtu = bytes === undefined ? [] : ['mtu', `${bytes}`];
+    await this.#net.ip('-n', this.#router, 'route', 'replace', ...route, ...mtu);
+  }
+
+  /** Whether a policy of a node's endpoint denies echoes: of a node with a datapath. */
+  async setEchoPolicy(i: number, denies: boolean): Promise<void> {
+    await this.#datapaths[i]?.setEchoPolicy(denies);
   }
 
   async stop(): Promise<void> {
-    await Promise.all(this.#running.map(({ health }) => health.stop()));
-    await Promise.all(this.#running.map(({ responder }) => responder.stop()));
-    for (const { netnsFd } of this.#running.splice(0)) closeSync(netnsFd);
+    await Promise.all(this.#running.map(({ agent }) => agent.stop()));
+    for (const datapath of this.#datapaths.splice(0)) await datapath.stop();
     await this.#net.cleanUp();
+    if (this.#mount === '') return;
+    loadBpf().unmountBpffs(this.#mount);
+    rmSync(this.#mount, { recursive: true });
   }
+}
+
+/** Addresses of a node's endpoints, without their last byte. */
+function rangeOf(i: number): string {
+  return `10.65.${i}.`;
 }

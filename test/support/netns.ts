@@ -4,6 +4,7 @@ import { run, runChecked } from '../../src/base/run.ts';
 import { setSysctls } from '../../src/lab/host.ts';
 
 const COMMAND_LIMIT_MS = 20_000;
+const BATCH_LIMIT_MS = 60_000;
 
 /** Network namespaces and links of one test, with a prefix of its own; `cleanUp` removes all of them, also half-made ones. */
 export class NetnsLab {
@@ -19,6 +20,25 @@ export class NetnsLab {
   /** `ip` with these words. */
   ip(...words: readonly string[]): Promise<string> {
     return runChecked(['ip', ...words], { timeoutMs: COMMAND_LIMIT_MS });
+  }
+
+  /** `tc` with these words. */
+  tc(...words: readonly string[]): Promise<string> {
+    return runChecked(['tc', ...words], { timeoutMs: COMMAND_LIMIT_MS });
+  }
+
+  /** Many `ip` commands of one namespace in one process. */
+  async ipBatch(namespace: string, lines: readonly string[]): Promise<void> {
+    const input = `${lines.join('\n')}\n`;
+    await runChecked(['ip', '-n', namespace, '-batch', '-'], { input, timeoutMs: BATCH_LIMIT_MS });
+  }
+
+  /** MAC address of a device. */
+  async mac(namespace: string, device: string): Promise<Uint8Array> {
+    const [link] = JSON.parse(await this.ip('-n', namespace, '-j', 'link', 'show', 'dev', device)) as [
+      { address: string },
+    ];
+    return Uint8Array.from(link.address.split(':'), (part) => Number.parseInt(part, 16));
   }
 
   /** Path of a namespace's handle, for `nsenter --net=`. */

@@ -8,6 +8,7 @@ import {
   type ProbePath,
 } from '../../model/health.ts';
 import type { ProberEvent } from '../prober.ts';
+import { EMPTY_WINDOW, isLossOver, isLossy, isSlow, lossShare, usualAfter } from './judgement.ts';
 import { WindowRing } from './path-window.ts';
 
 /** One moment by both clocks. */
@@ -24,26 +25,7 @@ export interface PathSize {
   readonly blackHole: boolean;
 }
 
-/** Loss within the last minute that makes a path degraded: so much that chance at 1 % does not do it in a life. */
-const LOSS_LEAST = 5;
-const LOSS_SHARE = 0.08;
-/** Below it, it is over. */
-const LOSS_OVER_SHARE = 0.04;
-/**
- * It is over sooner when so many answers in a row are no chance at the loss before them: e^-11.5, once in 100,000 (at 30 %
- * these are 32), over so long a time.
- */
-const LOSS_OVER_NATS = 11.5;
-const LOSS_OVER_MS = 20_000;
-const LOSS_SHARE_MOST = 0.9;
-/** Slow: so many times the path's own usual median, and at least so much more. */
-const SLOW_FACTOR = 4;
-const SLOW_OVER_FACTOR = 2;
-const SLOW_LEAST_NS = 2_000_000;
-/** Of fewer answers it is not said that they are slow: one of them may have been sent twice by the kernel. */
-const SLOW_ANSWERS = 3;
-/** Weight of a new median in the usual one, once in `USUAL_MS`. */
-const USUAL_WEIGHT = 0.05;
+/** From one learning of the usual median to the next. */
 const USUAL_MS = 10_000;
 /** A path that was not probed for so many periods, and so long, is unknown. */
 const STALE_PERIODS = 3;
@@ -262,38 +244,29 @@ export class PathTracker {
   #judge(counts: PathCounts, at: Instant): PathChange | undefined {
     if (this.#isLossOver(counts, at)) this.#ring.restart(counts, at.nowMs);
     const { sent, lost, answered, rttNs } = this.#ring.read(counts, at.nowMs);
-    const share = sent === 0 ? 0 : lost / sent;
     const p50 = rttNs?.p50;
-    const lossy =
-      this.#degradedBy === 'loss' ? share >= LOSS_OVER_SHARE : lost >= LOSS_LEAST && share >= LOSS_SHARE;
-    const slow = p50 !== undefined && answered >= SLOW_ANSWERS && this.#isSlow(p50);
+    const [usualNs, wasSlow] = [this.#usualNs, this.#degradedBy === 'latency'];
+    const lossy = isLossy({ sent, lost }, this.#degradedBy === 'loss');
+    const slow = p50 !== undefined && isSlow({ p50, answered, usualNs, wasSlow });
     if (!lossy && !slow && p50 !== undefined) this.#learn(p50, at.nowMs);
-    if (lossy) return this.#degrade('loss', `${Math.round(share * 100)} % of probes lost`, at);
+    if (lossy)
+      return this.#degrade('loss', `${Math.round(lossShare({ sent, lost }) * 100)} % of probes lost`, at);
     if (this.#mtu?.blackHole === true)
       return this.#degrade('size', `packets of more than ${this.#mtu.bytes} bytes vanish`, at);
-    if (slow) return this.#degrade('latency', `median ${ms(p50)} ms, usual ${ms(this.#usualNs ?? 0)} ms`, at);
+    if (slow) return this.#degrade('latency', `median ${ms(p50)} ms, usual ${ms(usualNs ?? 0)} ms`, at);
     this.#degradedBy = undefined;
     return this.#become('reachable', undefined, at);
   }
 
   #isLossOver(counts: PathCounts, { nowMs }: Instant): boolean {
-    const { sent, lost } = this.#ring.read(counts, nowMs);
     const inARow = counts.answered - this.#answeredAtMiss;
-    if (lost < LOSS_LEAST || nowMs - this.#missedNowMs < LOSS_OVER_MS || inARow >= sent) return false;
-    const share = Math.min(LOSS_SHARE_MOST, lost / (sent - inARow));
-    return -inARow * Math.log(1 - share) >= LOSS_OVER_NATS;
-  }
-
-  #isSlow(p50: number): boolean {
-    if (this.#usualNs === undefined) return false;
-    const factor = this.#degradedBy === 'latency' ? SLOW_OVER_FACTOR : SLOW_FACTOR;
-    return p50 > factor * this.#usualNs && p50 - this.#usualNs > SLOW_LEAST_NS;
+    return isLossOver(this.#ring.read(counts, nowMs), inARow, nowMs - this.#missedNowMs);
   }
 
   #learn(p50: number, nowMs: number): void {
     if (this.#usualNs !== undefined && nowMs - this.#usualAtMs < USUAL_MS) return;
     this.#usualAtMs = nowMs;
-    this.#usualNs = this.#usualNs === undefined ? p50 : this.#usualNs + USUAL_WEIGHT * (p50 - this.#usualNs);
+    this.#usualNs = usualAfter(this.#usualNs, p50);
   }
 
   #degrade(by: 'loss' | 'latency' | 'size', reason: string, at: Instant): PathChange | undefined {
@@ -315,7 +288,7 @@ export class PathTracker {
   /** All that is known of the path now. */
   report(nowMs: number, phasesNs: PathReport['phasesNs']): PathReport {
     const counts = this.#counts;
-    const window = counts === undefined ? NOTHING : this.#ring.read(counts, nowMs);
+    const window = counts === undefined ? EMPTY_WINDOW : this.#ring.read(counts, nowMs);
     return {
       path: this.path,
       state: this.#state,
@@ -352,17 +325,6 @@ export class PathTracker {
     return this.#counts;
   }
 }
-
-const NOTHING: PathReport['window'] = {
-  spanMs: 0,
-  sent: 0,
-  answered: 0,
-  late: 0,
-  duplicate: 0,
-  reordered: 0,
-  rttNs: undefined,
-  residenceNs: undefined,
-};
 
 function ms(ns: number): string {
   return (ns / 1e6).toFixed(2);

@@ -6,6 +6,7 @@
 import { writeFileSync } from 'node:fs';
 import { silentLog } from '../src/base/log.ts';
 import { createHealth, createHealthMetrics, type NodeProvider } from '../src/health/index.ts';
+import type { RowTransport } from '../src/health/mesh/index.ts';
 import { PathBook } from '../src/health/path-book.ts';
 import { observedPeers } from '../src/health/plan/observers.ts';
 import { planPaths } from '../src/health/plan/planner.ts';
@@ -71,6 +72,12 @@ function collectGarbage(): void {
   gc?.();
 }
 
+/** No other node is there; that rows would be exchanged has its series all the same. */
+const nobodyAnswers: RowTransport = {
+  send: () => Promise.reject(new Error('no answer')),
+  stop: () => Promise.resolve(),
+};
+
 /** MiB of one node's paths, in JavaScript and in records; and its series. */
 async function footprint(nodes: readonly HealthNode[]): Promise<{ mebibytes: number; series: number }> {
   const clock = new HeapClock();
@@ -85,14 +92,21 @@ async function footprint(nodes: readonly HealthNode[]): Promise<{ mebibytes: num
   const prober = new VirtualProber({ clock, random: seeded(1), fate: () => RTT_MS });
   const health = createHealth(
     { interval: { kind: 'fixed', ms: 1000 } },
-    { nodes: provider, probers: [prober], clock, log: silentLog },
+    { nodes: provider, probers: [prober], clock, log: silentLog, rows: nobodyAnswers },
   );
   await health.start();
   clock.pass(3000);
   collectGarbage();
   const after = process.memoryUsage();
   const bytes = after.heapUsed - before.heapUsed + after.arrayBuffers - before.arrayBuffers;
-  const metrics = createHealthMetrics({ health: () => health, engine: () => undefined, clock });
+  const metrics = createHealthMetrics({
+    health: () => health,
+    engine: () => undefined,
+    diagnosis: () => health.diagnosis(),
+    matrix: () => health.matrix(),
+    followersCut: () => 0,
+    clock,
+  });
   const series = (await metrics.text())
     .split('\n')
     .filter((line) => line !== '' && !line.startsWith('#')).length;

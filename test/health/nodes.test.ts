@@ -166,6 +166,25 @@ describe("the agent's node list", () => {
     await nodes.stop();
   });
 
+  it('takes a node that is told twice once, thousands of changes at once, and an empty list', async () => {
+    const many = Array.from({ length: 3000 }, (_, i) => element(`m${i}`, `10.1.${i >> 8}.${i & 255}`));
+    const { clock, nodes, names } = provider([
+      { 'client-id': 7, 'nodes-added': [a, a, b, a] },
+      { 'client-id': 7, 'nodes-added': many, 'nodes-removed': [b, b] },
+      { 'client-id': 7, 'nodes-added': [b], 'nodes-removed': many },
+      { 'client-id': 8, 'nodes-added': [] },
+    ]);
+    await nodes.start();
+    assert.deepEqual(names(), ['a', 'b']);
+    await clock.pass(1500);
+    assert.equal(names().length, 3001);
+    await clock.pass(1000);
+    assert.deepEqual(names(), ['a', 'b']);
+    await clock.pass(1000);
+    assert.deepEqual(names(), []);
+    await nodes.stop();
+  });
+
   it('tells of a change, and only of a change', async () => {
     const { clock, nodes } = provider([
       { 'client-id': 7, 'nodes-added': [a] },

@@ -81,6 +81,8 @@ export interface Health {
 }
 
 const TICK_MS = 1000;
+/** By then its other paths have answered, or are dead themselves. */
+const JUST_DIED_MS = 10_000;
 const DEFAULT_PROBE_NOW_MS = 1500;
 
 class HealthAgent implements Health {
@@ -180,16 +182,16 @@ class HealthAgent implements Health {
     if (at.wallMs - this.#roundMs >= this.intervalMs() || at.wallMs < this.#roundMs)
       this.#roundMs = at.wallMs;
     this.#book.tick(at);
-    this.#tellDead();
+    this.#tellDead(at);
     this.#losses.tick();
     this.#filterLog.look(this.#book.trackers());
     this.diagnosis();
     this.#cancelTick = this.#deps.clock.after(TICK_MS, () => this.#tick());
   }
 
-  /** Of a peer with a path that died is told what its other paths say since then, as soon as they say it. */
-  #tellDead(): void {
-    const dead = this.#book.trackers().filter(({ deadMs }) => deadMs !== undefined);
+  /** Of a peer with a path that just died is told what its other paths say since then, as soon as they say it. */
+  #tellDead({ wallMs }: Instant): void {
+    const dead = this.#book.trackers().filter(({ deadMs = 0 }) => wallMs - deadMs < JUST_DIED_MS);
     for (const peer of new Set(dead.map(({ path }) => path.peer))) this.rows.pathChanged(peer);
   }
 

@@ -33,6 +33,7 @@ export function openStateFolder(paths: NodePaths): () => void {
   try {
     for (const folder of [paths.stateDir, paths.endpointsDir, paths.pidDir, paths.logDir]) {
       makeFolder(folder);
+      if (!statSync(folder).isDirectory()) throw new Error(`${folder} is no folder`);
       accessSync(folder, constants.W_OK | constants.X_OK);
     }
   } catch (cause) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A wire that takes time, for kernels without netem: every frame that comes in by one of two devices leaves by
- * the other one so many microseconds later, in order, and is not changed; checksums that the sender left to
- * its device go along (the header of PACKET_VNET_HDR). Prints "ready", ends when its standard input does.
+ * A wire that takes time, for kernels without netem: every frame that comes in by one of two devices leaves
+ * by the other one so many microseconds later, in order, and is not changed; checksums that the sender left
+ * to its device go along (the header of PACKET_VNET_HDR). Prints "ready", ends when its standard input does.
  *
  * delay NETNS DEVICE DEVICE MICROSECONDS
  */
@@ -23,11 +23,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define FRAME_MAX   9300
-#define FRAMES	    4096 /* under way in one direction; a power of 2 */
-#define BUFFER	    (16 << 20)
-#define NS_PER_S    1000000000ll
-#define FOREVER_NS  (10 * NS_PER_S)
+#define FRAME_MAX  9300
+#define FRAMES	   4096 /* under way in one direction; a power of 2 */
+#define BUFFER	   (16 << 20)
+#define NS_PER_S   1000000000ll
+#define FOREVER_NS (10 * NS_PER_S)
 
 struct frame {
 	int64_t due_ns;

@@ -35,7 +35,9 @@ export class PolicyMaps {
   /** By index in the outer map. */
   readonly #open = new Map<number, BpfMap>();
   readonly #btf: MapBtf | undefined;
-  #storing: { readonly index: number; readonly done: Promise<void> } | undefined;
+  /** By index: maps that are being put into the outer one. Never two for one index: the later would hide the other. */
+  readonly #storing = new Map<number, Promise<boolean>>();
+  #refilling = false;
   #closed = false;
 
   /** @param beside a map of the same object, whose BTF describes theirs too: the outer map has none */
@@ -58,8 +60,7 @@ export class PolicyMaps {
   /** The same, without stopping the event loop when one must be made. */
   async ensure(slot: number, side: PolicySide): Promise<BpfMap> {
     const index = indexOf(slot, side);
-    while (this.#storing?.index === index) await this.#storing.done;
-    if (!this.#has(index)) await this.#store(index);
+    if (this.#storing.has(index) || !this.#has(index)) await this.#store(index);
     return this.get(slot, side);
   }
 
@@ -88,7 +89,8 @@ export class PolicyMaps {
   /** Settles when a slot with a map is free, or none is being given one: what is under way must not be chosen. */
   async settled(used: ReadonlySet<number>): Promise<void> {
     const isSpare = (index: number): boolean => index % 2 === 0 && !used.has(index / 2);
-    while (this.#storing !== undefined && ![...this.#open.keys()].some(isSpare)) await this.#storing.done;
+    while (this.#storing.size > 0 && ![...this.#open.keys()].some(isSpare))
+      await Promise.race(this.#storing.values());
   }
 
   /**
@@ -98,7 +100,7 @@ export class PolicyMaps {
   freeSlot(used: ReadonlySet<number>): number {
     let first: number | undefined;
     for (let slot = 1; slot < DatapathLimit.endpointSlots; slot++) {
-      if (used.has(slot) || this.#storing?.index === indexOf(slot, 0)) continue;
+      if (used.has(slot) || this.#storing.has(indexOf(slot, 0))) continue;
       first ??= slot;
       if (this.#has(indexOf(slot, 0))) return slot;
       if (slot > used.size + SPARE_SLOTS) break;
@@ -116,14 +118,14 @@ export class PolicyMaps {
 
   /** Gives spare slots their first map, then all their second, one after the other, while the event loop goes on. */
   refill(used: ReadonlySet<number>): void {
-    if (this.#storing !== undefined || this.#closed) return;
+    if (this.#refilling || this.#closed) return;
     const index = this.#firstMissing(used);
     if (index === undefined) return;
-    const done = this.#store(index).then((stored) => {
-      this.#storing = undefined;
+    this.#refilling = true;
+    void this.#store(index).then((stored) => {
+      this.#refilling = false;
       if (stored) this.refill(used);
     });
-    this.#storing = { index, done };
   }
 
   #firstMissing(used: ReadonlySet<number>): number | undefined {
@@ -140,7 +142,15 @@ export class PolicyMaps {
   }
 
   /** @returns false when it cannot be now: the slot gets its map when it is needed, and the failure shows then */
-  async #store(index: number): Promise<boolean> {
+  #store(index: number): Promise<boolean> {
+    const known = this.#storing.get(index);
+    if (known !== undefined) return known;
+    const stored = this.#storeNow(index).finally(() => this.#storing.delete(index));
+    this.#storing.set(index, stored);
+    return stored;
+  }
+
+  async #storeNow(index: number): Promise<boolean> {
     let map: BpfMap | undefined;
     try {
       map = this.#make();

@@ -86,7 +86,8 @@ describePrograms('flows', (cases) => {
         egress: false,
       });
       await cases.rig.setPolicy(A.id, new Map(), OPEN);
-      assert.equal(send(address.b, udp(1, 2)).verdict, 'redirect');
+      const seen = send(address.b, udp(1, 2));
+      assert.equal(seen.verdict, 'redirect', JSON.stringify(seen.events));
       const nothing = { upserts: [], deletes: [] };
       await cases.rig.endpoints.applyPolicy(A.id, nothing, { ...OPEN, identity: 1001 });
       assertDropped(send(address.b, udp(1, 2)), DropReason.policy);

@@ -3,7 +3,7 @@ import { RE2JS } from 're2js';
 /** Most characters of one regular expression of a rule. */
 export const MAX_REGEX_LENGTH = 4096;
 /** Most instructions that it may become: each may have to be looked at for each character. */
-const MAX_REGEX_SIZE = 2000;
+const MAX_REGEX_SIZE = 4096;
 
 /** Why `text` is no regular expression in the syntax of RE2 (no look-around, no back-references), or undefined. */
 export function regexProblem(text: string): string | undefined {

@@ -60,7 +60,9 @@ export class Http2Request implements JudgedRequest {
     return this.#headers.expect !== undefined;
   }
 
+  /** Values of a field. Host is the same as `:authority` (RFC 9113 §8.3.1). */
   joined(lower: string): string | undefined {
+    if (lower === 'host' && this.hostText !== '') return this.hostText;
     const repeated = this.#repeated.get(lower);
     if (repeated !== undefined) return repeated.join(',');
     const value = this.#headers[lower];
@@ -72,10 +74,11 @@ export class Http2Request implements JudgedRequest {
     const headers: OutgoingHttpHeaders = { ...this.#headers, ':path': this.understood.path };
     delete headers.expect;
     for (const { action, lower, value } of edits) {
-      const before = headers[lower];
-      if (action === 'DELETE') delete headers[lower];
-      else if (action === 'REPLACE' || before === undefined) headers[lower] = value;
-      else headers[lower] = [...(Array.isArray(before) ? before : [String(before)]), value];
+      const name = lower === 'host' && headers[':authority'] !== undefined ? ':authority' : lower;
+      const before = headers[name];
+      if (action === 'DELETE') delete headers[name];
+      else if (action === 'REPLACE' || before === undefined) headers[name] = value;
+      else headers[name] = [...(Array.isArray(before) ? before : [String(before)]), value];
     }
     return headers;
   }

@@ -525,11 +525,11 @@ const L7: readonly Row[] = [
   ],
   [
     'a regex that becomes too large',
-    l7('{http: [{path: "/(.?){1000}"}]}'),
+    l7('{http: [{path: "/(.?){1000}(.?){1000}"}]}'),
     '"/(.',
     `${P0}.rules.http[0].path`,
     'VALUE',
-    /becomes \d+ instructions, at most 2000 are allowed/,
+    /becomes \d+ instructions, at most 4096 are allowed/,
   ],
   [
     'look-behind',

@@ -30,7 +30,9 @@ export class Confirmer {
     if (this.#stopped || this.#peers.has(peer)) return;
     const { clock, book } = this.#deps;
     this.#peers.add(peer);
-    const others = book.trackers(peer).filter(({ state }) => state !== became);
+    const all = book.trackers(peer);
+    // One that is reachable may be so from before the outage.
+    const others = became === 'unreachable' ? all.filter(({ state }) => state !== became) : all;
     book.burst(others, 1, 1);
     if (this.#peers.size > 1) return;
     const [firstMs, lastMs] = HEAR_MS;

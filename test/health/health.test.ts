@@ -136,6 +136,27 @@ describe('the health agent', () => {
     assert.ok(health.reports('n2').every(({ state }) => state === 'reachable'));
   });
 
+  it('calls no path unreachable for probes that were sent before its peer came back', async () => {
+    const { clock, health, icmp, http } = bench([element('n2', '10.0.0.2')]);
+    await health.start();
+    await clock.pass(30_000);
+    const begunMs = clock.wallMs();
+    icmp.answer = () => lost;
+    http.answer = () => new Promise((resolve) => void clock.after(1000, () => resolve(lost)));
+    // The third of its probes in a row is under way when ICMP answers again.
+    await clock.pass(3300);
+    icmp.answer = () => reply(20_000);
+    await clock.pass(1000);
+    http.answer = () => reply(300_000);
+    await clock.pass(15_000);
+    const ofHttp = health.history(begunMs).filter(({ path }) => path.kind === 2);
+    assert.ok(
+      ofHttp.every(({ to, atMs }) => to !== 'unreachable' || atMs < begunMs + 3000),
+      JSON.stringify(ofHttp.map(({ to, atMs }) => [to, atMs - begunMs])),
+    );
+    assert.ok(health.reports('n2').every(({ state }) => state === 'reachable'));
+  });
+
   it('calls no path unreachable for one lost packet, but counts the loss', async () => {
     const { clock, health, metrics, icmp } = bench([element('n2', '10.0.0.2')]);
     icmp.answer = () => (icmp.asked.length === 1 ? lost : reply(10_000));

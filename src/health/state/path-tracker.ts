@@ -104,7 +104,7 @@ export class PathTracker {
    * was silent before the peer came back may have come back with it.
    */
   stateSince(sinceMs: number): PathState {
-    const isAsked = (this.#counts?.sentLastNs ?? 0) / 1e6 >= (this.#outageEndMs ?? 0);
+    const isAsked = this.#counts !== undefined && !this.#isOfOutage(this.#counts);
     if (this.#state === 'unreachable' && !isAsked) return 'unknown';
     const isStale = (this.#answeredMs ?? 0) < sinceMs && !this.#wantsSilence;
     return isStale && (this.#state === 'reachable' || this.#state === 'degraded') ? 'unknown' : this.#state;
@@ -167,6 +167,8 @@ export class PathTracker {
         this.#isSilent = true;
         if (this.#wantsSilence) return this.#judgeSilence(at);
         if (this.#isUnanswerable()) return this.#noResponder(at);
+        if (this.#counts !== undefined && this.#isOfOutage(this.#counts))
+          return this.#become('unknown', 'silent while its peer was dead, and not asked since', at);
         return this.#become('unreachable', this.#error ?? 'no answer', at);
       case 'answer': {
         this.#error = undefined;
@@ -207,8 +209,12 @@ export class PathTracker {
       this.#answeredMs = at.wallMs;
       this.#answeredNowMs = at.nowMs;
     }
-    const isOfOutage = counts.sentLastNs / 1e6 < (this.#outageEndMs ?? 0);
-    if (isOfOutage && (isMissed || isAnswered)) this.#ring.restart(counts, at.nowMs);
+    if (this.#isOfOutage(counts) && (isMissed || isAnswered)) this.#ring.restart(counts, at.nowMs);
+  }
+
+  /** Whether its last probe was sent before the last outage of the peer was over. */
+  #isOfOutage({ sentLastNs }: PathCounts): boolean {
+    return sentLastNs / 1e6 < (this.#outageEndMs ?? 0);
   }
 
   /** The peer's stack says that no program answers there: of the way to it nothing is wrong. */

@@ -116,9 +116,13 @@ export class PolicyPair {
     if (this.#behind === behind) this.#behind = left;
   }
 
+  /** Counted from the last switch, also from one that comes while it is waited for. */
   async #grace(): Promise<void> {
-    const graceMs = this.#switchedMs + GRACE_MS - performance.now();
-    if (graceMs > 0) await delay(graceMs);
+    for (;;) {
+      const graceMs = this.#switchedMs + GRACE_MS - performance.now();
+      if (graceMs <= 0) return;
+      await delay(graceMs);
+    }
   }
 
   /** What `other` lacks of the one in force after `diff`. */

@@ -1,28 +1,17 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { createProbeEngine } from '../../probes/engine/index.ts';
 import { run } from '../../src/base/run.ts';
+import { openSockets } from '../support/open-sockets.ts';
 import { rawSocketOrSkip } from '../support/privilege.ts';
 import { until } from '../support/until.ts';
 
 const INDEX = new URL('../../probes/engine/index.ts', import.meta.url).href;
 /** Exit code of a child that did all it was to do. */
 const DONE = 42;
-
-function sockets(): number {
-  return readdirSync('/proc/self/fd').filter((fd) => {
-    try {
-      return readlinkSync(`/proc/self/fd/${fd}`).startsWith('socket:');
-    } catch (error) {
-      // The descriptor that listed the folder is gone again.
-      assert.ok(error instanceof Error && 'code' in error && error.code === 'ENOENT');
-      return false;
-    }
-  }).length;
-}
 
 /** Probers' threads of this process. */
 function probers(): number {
@@ -92,7 +81,7 @@ describe('the life of a probe engine', { skip: rawSocketOrSkip() }, () => {
     ['stopped', `await engine.start(); ${MANY} await engine.stop();`],
   ] as const) {
     it(`ends with the thread of JavaScript that has it, and leaves no thread and no socket: ${when}`, async () => {
-      const before = sockets();
+      const before = openSockets();
       const text = `import { parentPort } from 'node:worker_threads'; ${source(steps)} setInterval(() => 0, 1000); parentPort.postMessage('up');`;
       for (let i = 0; i < 2; i++) {
         const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(text)}`));
@@ -102,7 +91,7 @@ describe('the life of a probe engine', { skip: rawSocketOrSkip() }, () => {
         await worker.terminate();
       }
       await until(() => probers() === 0);
-      assert.ok(sockets() <= before + 1, `${sockets()} sockets, ${before} before`);
+      assert.ok(openSockets() <= before + 1, `${openSockets()} sockets, ${before} before`);
     });
   }
 

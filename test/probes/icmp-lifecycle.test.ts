@@ -1,30 +1,18 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { readdirSync, readlinkSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { types } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { IcmpProber } from '../../probes/icmp/index.ts';
 import { nativeIcmp } from '../../probes/icmp/native.ts';
 import { loadAddon } from '../../src/base/assets.ts';
+import { openSockets } from '../support/open-sockets.ts';
 import { rawSocketOrSkip } from '../support/privilege.ts';
 
 const INDEX = new URL('../../probes/icmp/index.ts', import.meta.url).href;
 
 /** BPF_MAP_TYPE_HASH. */
 const HASH_MAP = 1;
-
-function openSockets(): number {
-  return readdirSync('/proc/self/fd').filter((fd) => {
-    try {
-      return readlinkSync(`/proc/self/fd/${fd}`).startsWith('socket:');
-    } catch (error) {
-      // The descriptor that listed the folder is gone again.
-      assert.ok(error instanceof Error && 'code' in error && error.code === 'ENOENT');
-      return false;
-    }
-  }).length;
-}
 
 describe('the life of ICMP sockets', { skip: rawSocketOrSkip() }, () => {
   it('closes them with probes under way, and again does nothing', async () => {

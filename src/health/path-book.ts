@@ -207,12 +207,13 @@ export class PathBook {
       states[path.family] = worse;
       // Of a path of which nothing can be said, for nobody answers such probes there, the losses say nothing either.
       if (PROBE_KINDS[path.kind]?.expects !== 'answer' || tracker.state === 'unknown') continue;
-      const recent = tracker.recent(nowMs);
-      sent += recent.sent;
-      lost += recent.lost;
-      if (recent.p50Ns !== undefined && path.kind < rttKind) {
+      const lately = tracker.lately();
+      sent += lately.sent;
+      lost += lately.lost;
+      const { p50Ns } = tracker.recent(nowMs);
+      if (p50Ns !== undefined && path.kind < rttKind) {
         rttKind = path.kind;
-        rttNs = Math.min(U32_MAX, Math.round(recent.p50Ns));
+        rttNs = Math.min(U32_MAX, Math.round(p50Ns));
       }
     }
     return { peer, states, rttNs, sent: Math.min(CELL_MAX, sent), lost: Math.min(CELL_MAX, lost) };

@@ -40,4 +40,17 @@ describe('a window', () => {
     const { sent, lost } = ring.read(counts({ sent: 10, answered: 4, lost: 1, failed: 5 }), 1000);
     assert.deepEqual([sent, lost], [10, 6]);
   });
+
+  it('tells of what was lost lately for half a minute and no longer, and of the whole minute beside it', () => {
+    const ring = new WindowRing();
+    const at = (second: number): PathCounts =>
+      counts({ sent: second, answered: Math.max(0, second - 5), lost: Math.min(second, 5) });
+    for (let second = 0; second <= 35; second++) {
+      ring.roll(at(second), second * 1000);
+      const { sent, lost } = ring.lately(at(second));
+      if (second < 30) assert.deepEqual([sent, lost], [second, Math.min(second, 5)], `after ${second} s`);
+      else assert.deepEqual([sent, lost], [second - 10, 0], `after ${second} s`);
+    }
+    assert.equal(ring.read(at(35), 35_000).lost, 5);
+  });
 });

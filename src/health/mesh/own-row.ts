@@ -27,8 +27,6 @@ const REFRESH_MS = 30_000;
 const SENT_SHARE = 0.25;
 /** A row without news has a new version all the same: its age says that its node lives. */
 const HEARTBEAT_MS = 5000;
-/** That nothing is lost any more is told when so much was. */
-const LOST_LEAST = 5;
 const FAULTY_MAX = 64;
 /** A fifth of the peers is looked at each second; those of a changed path at once. */
 const SLICES = 5;
@@ -172,7 +170,7 @@ export class OwnRow {
     const told = this.#deps.store.readCell(row, slot, this.#cell);
     if (told === undefined) return true;
     if (told.states4 !== cell.states[4] || told.states6 !== cell.states[6]) return true;
-    if (cell.lost === 0 && told.lost >= LOST_LEAST) return true;
+    if (cell.lost === 0 && told.lost > 0) return true;
     if (cell.lost > told.lost || (told.rttNs === 0 && cell.rttNs !== 0)) return true;
     const agoMs = nowMs - (this.#told.get(slot) ?? Number.NEGATIVE_INFINITY);
     const rttMoved =

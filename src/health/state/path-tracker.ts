@@ -8,7 +8,15 @@ import {
   type ProbePath,
 } from '../../model/health.ts';
 import type { ProberEvent } from '../prober.ts';
-import { EMPTY_WINDOW, isLossOver, isLossy, isSlow, lossShare, usualAfter } from './judgement.ts';
+import {
+  EMPTY_WINDOW,
+  isLossOver,
+  isLossy,
+  isSlow,
+  type Losses,
+  lossShare,
+  usualAfter,
+} from './judgement.ts';
 import { WindowRing } from './path-window.ts';
 
 /** One moment by both clocks. */
@@ -314,6 +322,11 @@ export class PathTracker {
   brief(): Pick<PathReport, 'state' | 'reason' | 'lastProbedMs'> & { readonly rttLastNs: number } {
     const rttLastNs = this.#counts?.rttLastNs ?? 0;
     return { state: this.#state, reason: this.#reason, lastProbedMs: this.#sentMs, rttLastNs };
+  }
+
+  /** Probes of the last half minute and those of them that were lost: what is over is soon not told any more. */
+  lately(): Losses {
+    return this.#counts === undefined ? { sent: 0, lost: 0 } : this.#ring.lately(this.#counts);
   }
 
   /** Probes of the last minute and those of them that were lost. */

@@ -1,8 +1,11 @@
 import { bucketEdgeNs, HISTOGRAM_BUCKETS, type PathCounts } from '../../../probes/engine/index.ts';
 import type { PathWindow } from '../../model/health.ts';
+import type { Losses } from './judgement.ts';
 
 const SLICES = 7;
 const SLICE_MS = 10_000;
+/** Slices of what was lost lately: the half minute that ends now. */
+const LATE_SLICES = 3;
 const FIELDS = [
   'sent',
   'answered',
@@ -60,6 +63,14 @@ export class WindowRing {
       this.#marks[at + i] = countOf(counts, field);
     });
     this.#markMs.push(nowMs);
+  }
+
+  /** Of the last half minute: so long others are told of loss, and no longer. */
+  lately(counts: PathCounts): Losses {
+    const at = Math.max(0, this.#markMs.length - LATE_SLICES) * WIDTH;
+    const since = (field: Field): number =>
+      Math.max(0, countOf(counts, field) - (this.#marks[at + FIELDS.indexOf(field)] ?? 0));
+    return { sent: since('sent'), lost: since('missed') };
   }
 
   read(counts: PathCounts, nowMs: number): PathWindow & { readonly lost: number } {

@@ -2,13 +2,7 @@ import type { ProbeReadiness } from '../../probes/types.ts';
 import type { HealthStatusResponse } from '../api/schema.ts';
 import type { IpFamily } from '../base/ip.ts';
 import type { Logger } from '../base/log.ts';
-import {
-  type HealthCell,
-  type HealthDiagnosis,
-  type PathChange,
-  type PathReport,
-  PROBE_KINDS,
-} from '../model/health.ts';
+import type { HealthCell, HealthDiagnosis, PathChange, PathReport } from '../model/health.ts';
 import { ChangeLog } from './change-log.ts';
 import type { Clock } from './clock.ts';
 import { Confirmer } from './confirmer.ts';
@@ -18,13 +12,14 @@ import { Mesh, notesOf, type PackedMatrix, type RowService, type RowTransport } 
 import type { NodeProvider, NodeView } from './node-view.ts';
 import { PathBook } from './path-book.ts';
 import { Planning, type PlanningOptions } from './planning.ts';
+import { probeReadiness } from './probe-readiness.ts';
 import { probeRound } from './probe-round.ts';
 import { type ProbeRun, type ProbeRunOptions, runProbes } from './probe-run.ts';
 import type { ProbeTotal } from './probe-totals.ts';
 import type { PathProber } from './prober.ts';
 import { FilterLog } from './state/filtered.ts';
 import type { Instant, PathTracker } from './state/path-tracker.ts';
-import { statusResponse } from './status-response.ts';
+import { HealthStatus } from './status.ts';
 
 export interface HealthOptions extends PlanningOptions {
   /** How long `probeNow` takes at most; what has not ended by then keeps its last result. */
@@ -53,6 +48,8 @@ export interface Health {
   stop(): Promise<void>;
   /** The last results in Cilium's form, at once. */
   status(): HealthStatusResponse;
+  /** The same as JSON in UTF-8: much less work where little has changed. */
+  statusText(): Buffer<ArrayBuffer>;
   /** Probes every path now, waits a bounded time, answers with what is known then. */
   probeNow(): Promise<HealthStatusResponse>;
   /** Probes the paths to some peers now, and tells what came of these probes. */
@@ -96,7 +93,7 @@ class HealthAgent implements Health {
   readonly #filterLog: FilterLog;
   readonly #confirmer: Confirmer;
   readonly #losses: LossRounds;
-  #roundMs: number;
+  readonly #status: HealthStatus;
   #cancelTick: (() => void) | undefined;
   #running = false;
 
@@ -105,7 +102,6 @@ class HealthAgent implements Health {
     this.#deps = deps;
     this.#filterLog = new FilterLog(deps.log);
     this.#changes = new ChangeLog(deps.log, options.historyMax);
-    this.#roundMs = deps.clock.wallMs();
     this.#book = new PathBook(
       deps.probers,
       () => this.#now(),
@@ -126,6 +122,12 @@ class HealthAgent implements Health {
       (peer) => this.reports(peer),
     );
     this.rows = this.#makeMesh(deps);
+    this.#status = new HealthStatus({
+      ...parts,
+      nodes: deps.nodes,
+      intervalMs: () => this.intervalMs(),
+      icmp: (family) => this.readiness('host-host/icmp', family),
+    });
   }
 
   #makeMesh({ clock, rows, log }: HealthDeps): Mesh {
@@ -179,8 +181,7 @@ class HealthAgent implements Health {
   #tick(): void {
     if (!this.#running) return;
     const at = this.#now();
-    if (at.wallMs - this.#roundMs >= this.intervalMs() || at.wallMs < this.#roundMs)
-      this.#roundMs = at.wallMs;
+    this.#status.tick();
     this.#book.tick(at);
     this.#tellDead(at);
     this.#losses.tick();
@@ -216,7 +217,7 @@ class HealthAgent implements Health {
   async probeNow(): Promise<HealthStatusResponse> {
     const { clock } = this.#deps;
     const timeoutMs = this.#options.probeNowMs ?? DEFAULT_PROBE_NOW_MS;
-    this.#roundMs = clock.wallMs();
+    this.#status.beginRound();
     await probeRound(this.#book, { timeoutMs, clock, running: () => this.#running });
     this.#book.tick(this.#now());
     return this.status();
@@ -230,13 +231,11 @@ class HealthAgent implements Health {
   }
 
   status(): HealthStatusResponse {
-    return statusResponse({
-      view: this.#deps.nodes.view(),
-      trackers: this.#book.trackers(),
-      roundMs: this.#roundMs,
-      intervalMs: this.intervalMs(),
-      icmp: { 4: this.readiness('host-host/icmp', 4), 6: this.readiness('host-host/icmp', 6) },
-    });
+    return this.#status.answer();
+  }
+
+  statusText(): Buffer<ArrayBuffer> {
+    return this.#status.text();
   }
 
   reports(peer?: string): PathReport[] {
@@ -288,15 +287,7 @@ class HealthAgent implements Health {
   }
 
   readiness(kind: string, family: IpFamily): ProbeReadiness {
-    const path = { kind: PROBE_KINDS.findIndex(({ name }) => name === kind), family };
-    const answers = this.#deps.probers.map((prober) => prober.readiness(path));
-    const reasons = answers.filter((ready) => !ready.ready).map(({ reason }) => reason);
-    return (
-      answers.find(({ ready }) => ready) ?? {
-        ready: false,
-        reason: reasons.find((reason) => !reason.startsWith('not probed by')) ?? 'nothing probes it',
-      }
-    );
+    return probeReadiness(this.#deps.probers, kind, family);
   }
 }
 

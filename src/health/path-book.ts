@@ -37,6 +37,7 @@ export class PathBook {
   readonly #byHandle: ReadonlyMap<PathProber, Map<number, OpenPath>>;
   readonly #totals = new ProbeTotals();
   #refused = 0;
+  #layout = 0;
 
   constructor(probers: readonly PathProber[], now: () => Instant, onChange: (change: PathChange) => void) {
     this.#probers = probers;
@@ -71,6 +72,7 @@ export class PathBook {
     }
     const tracker = new PathTracker(path, periodMs, at, () => this.#isTwinAnswering(path));
     const open = { tracker, prober, handle, periodMs };
+    this.#layout++;
     this.#paths.set(key, open);
     this.#byHandle.get(prober)?.set(handle, open);
     const peers = this.#byPeer.get(path.peer);
@@ -79,6 +81,7 @@ export class PathBook {
   }
 
   #close(key: string, open: OpenPath): void {
+    this.#layout++;
     this.#paths.delete(key);
     this.#byHandle.get(open.prober)?.delete(open.handle);
     this.#totals.close({ path: open.tracker.path, counts: open.prober.counts(open.handle) });
@@ -167,6 +170,11 @@ export class PathBook {
   /** Planned paths that are not probed, for their prober has no room for them. */
   get refused(): number {
     return this.#refused;
+  }
+
+  /** Grows whenever paths have come or gone. */
+  get layout(): number {
+    return this.#layout;
   }
 
   get size(): number {

@@ -77,7 +77,9 @@ export function createHealthApp(deps: HealthServerDeps): Hono {
   addProbeRoute(api, reader);
   api.get('/hello', (context) => context.body(null, 200));
   api.get('/healthz', async (context) => context.json(await healthResponse(deps)));
-  api.get('/status', (context) => context.json(deps.health.status()));
+  api.get('/status', (context) => {
+    return context.body(deps.health.statusText(), 200, { 'content-type': 'application/json' });
+  });
   api.put('/status/probe', async (context) => context.json(await deps.health.probeNow()));
   api.get('/metrics', async (context) => {
     return context.body(await deps.metrics.text(), 200, { 'content-type': deps.metrics.contentType });

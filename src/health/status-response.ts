@@ -8,13 +8,17 @@ import { NodeStates } from './state/node-states.ts';
 import type { PathTracker } from './state/path-tracker.ts';
 import type { HealthNode, PathTarget } from './targets.ts';
 
-export interface StatusInput {
+/** What is told beside the nodes' paths. */
+export interface StatusFrame {
   readonly view: NodeView;
-  readonly trackers: readonly PathTracker[];
   /** Start of the present round, realtime ms. */
   readonly roundMs: number;
   readonly intervalMs: number;
   readonly icmp: Readonly<Record<IpFamily, ProbeReadiness>>;
+}
+
+export interface StatusInput extends StatusFrame {
+  readonly trackers: readonly PathTracker[];
 }
 
 /** RFC 3339 with whole seconds, as Cilium writes it. */
@@ -52,7 +56,8 @@ function pathStatus(target: PathTarget, states: NodeStates): PathStatus {
   };
 }
 
-function nodeStatus(node: HealthNode, states: NodeStates): NodeStatus {
+/** A node's row of the status. */
+export function nodeStatus(node: HealthNode, states: NodeStates): NodeStatus {
   const of = (kind: PathTarget['kind']): PathStatus[] =>
     node.targets.filter((target) => target.kind === kind).map((target) => pathStatus(target, states));
   const [host, ...hostMore] = of('node');
@@ -74,20 +79,35 @@ function modeText(ready: ProbeReadiness): string {
   return ready.note === undefined ? ready.mode : `${ready.mode} (no programs: ${ready.note})`;
 }
 
-/** The results in the form of Cilium's `GET /v1beta/status`; every node is there, probed or not. */
-export function statusResponse(input: StatusInput): HealthStatusResponse {
-  const { view, trackers, roundMs, intervalMs, icmp } = input;
-  const states = new NodeStates(trackers);
-  const nodes = [...view.nodes].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+/** What stands around the rows of the nodes. */
+export function statusFrame({
+  view,
+  roundMs,
+  intervalMs,
+  icmp,
+}: StatusFrame): Omit<HealthStatusResponse, 'nodes'> {
   const { stale } = view;
   return {
     timestamp: rfc3339(roundMs),
     probeInterval: formatDuration(BigInt(Math.round(intervalMs * 1e6))),
     ...(view.self === undefined ? {} : { local: { name: view.self } }),
-    nodes: nodes.map((node) => nodeStatus(node, states)),
     'icmp-modes': { ipv4: modeText(icmp[4]), ipv6: modeText(icmp[6]) },
     ...(stale === undefined
       ? {}
       : { 'nodes-stale': { since: rfc3339(stale.sinceMs), reason: stale.reason } }),
+  };
+}
+
+/** The nodes in the order of the status. */
+export function statusNodes(view: NodeView): HealthNode[] {
+  return [...view.nodes].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+}
+
+/** The results in the form of Cilium's `GET /v1beta/status`; every node is there, probed or not. */
+export function statusResponse(input: StatusInput): HealthStatusResponse {
+  const states = new NodeStates(input.trackers);
+  return {
+    ...statusFrame(input),
+    nodes: statusNodes(input.view).map((node) => nodeStatus(node, states)),
   };
 }

@@ -59,6 +59,13 @@ function pathOf(status: HealthStatusResponse, name: string) {
   return status.nodes?.find((node) => node.name === name)?.host?.['primary-address'];
 }
 
+/** The status, which must be the same as object and as text. */
+function told(health: Health): HealthStatusResponse {
+  const status = health.status();
+  assert.deepEqual(JSON.parse(health.statusText().toString()), status);
+  return status;
+}
+
 function metric(text: string, line: string): number {
   const found = text.split('\n').find((candidate) => candidate.startsWith(`${line} `));
   assert.ok(found, `no ${line} in\n${text}`);
@@ -77,7 +84,7 @@ describe('the health agent', () => {
   it('lists every node as unknown, never as healthy, before the first probe', async () => {
     const { health, metrics } = bench(two);
     await health.start();
-    const status = health.status();
+    const status = told(health);
     assert.deepEqual(pathOf(status, 'n2'), { ip: '10.0.0.2' });
     assert.equal(status.probeInterval, '1s');
     const text = await metrics.text();
@@ -89,7 +96,7 @@ describe('the health agent', () => {
     const { clock, health } = bench(two);
     await health.start();
     await clock.pass(2000);
-    const status = health.status();
+    const status = told(health);
     assert.equal(pathOf(status, 'n2')?.icmp?.latency, 20_000);
     assert.equal(pathOf(status, 'n2')?.http?.latency, 300_000);
     assert.match(pathOf(status, 'n2')?.icmp?.lastProbed ?? '', /^2026-01-01T00:00:0\dZ$/);
@@ -114,8 +121,8 @@ describe('the health agent', () => {
     }
     assert.equal(metric(text, 'ciliate_health_refused_total'), 3);
     assert.equal(metric(text, 'cilium_unreachable_nodes'), 1);
-    assert.deepEqual(Object.keys(pathOf(health.status(), 'n2')?.icmp ?? {}), ['status', 'lastProbed']);
-    assert.equal(pathOf(health.status(), 'n2')?.http?.status, 'connection refused');
+    assert.deepEqual(Object.keys(pathOf(told(health), 'n2')?.icmp ?? {}), ['status', 'lastProbed']);
+    assert.equal(pathOf(told(health), 'n2')?.http?.status, 'connection refused');
   });
 
   it('tells no loss of an outage that is over, even of what is heard of only after it', async () => {
@@ -174,7 +181,7 @@ describe('the health agent', () => {
     icmp.ready = false;
     await health.start();
     await clock.pass(900);
-    const status = health.status();
+    const status = told(health);
     assert.equal(pathOf(status, 'n2')?.icmp, undefined);
     assert.equal(pathOf(status, 'n2')?.http?.latency, 300_000);
     assert.deepEqual(count(health, 'node'), { reachable: 0, unreachable: 0, unknown: 1 });
@@ -185,13 +192,13 @@ describe('the health agent', () => {
     const { clock, health, nodes } = bench(two);
     await health.start();
     await clock.pass(2000);
-    const before = pathOf(health.status(), 'n1');
+    const before = pathOf(told(health), 'n1');
     nodes.set([...two.slice(0, 1), element('n3', '10.0.0.3')]);
-    assert.deepEqual(pathOf(health.status(), 'n1'), before);
-    assert.equal(pathOf(health.status(), 'n2'), undefined);
-    assert.deepEqual(pathOf(health.status(), 'n3'), { ip: '10.0.0.3' });
+    assert.deepEqual(pathOf(told(health), 'n1'), before);
+    assert.equal(pathOf(told(health), 'n2'), undefined);
+    assert.deepEqual(pathOf(told(health), 'n3'), { ip: '10.0.0.3' });
     await clock.pass(100);
-    assert.equal(pathOf(health.status(), 'n3')?.icmp?.latency, 20_000);
+    assert.equal(pathOf(told(health), 'n3')?.icmp?.latency, 20_000);
   });
 
   it('calls an address down when it falls silent, and filtered once it has answered by other means since', async () => {
@@ -203,7 +210,7 @@ describe('the health agent', () => {
     assert.deepEqual(count(health, 'node'), { reachable: 0, unreachable: 1, unknown: 0 });
     await clock.pass(20_000);
     assert.deepEqual(count(health, 'node'), { reachable: 1, unreachable: 0, unknown: 0 });
-    const { icmp: said } = pathOf(health.status(), 'n2') ?? {};
+    const { icmp: said } = pathOf(told(health), 'n2') ?? {};
     assert.deepEqual(
       [said?.status, said?.filtered],
       ['filtered: no answer to ICMP, though HTTP answers', true],
@@ -213,7 +220,7 @@ describe('the health agent', () => {
     assert.ok(metric(text, 'ciliate_health_worst_peer_score{peer="n2"}') < 90);
     icmp.answer = () => reply(10_000);
     await clock.pass(15_000);
-    assert.equal(pathOf(health.status(), 'n2')?.icmp?.filtered, undefined);
+    assert.equal(pathOf(told(health), 'n2')?.icmp?.filtered, undefined);
   });
 
   it('calls HTTP filtered where no connection comes about, not where it is refused or hangs', async () => {
@@ -248,7 +255,7 @@ describe('the health agent', () => {
     await clock.pass(300);
     const read = taken;
     assert.ok(read <= 12, `${read} plans in a second`);
-    assert.ok(pathOf(health.status(), 'n52') !== undefined);
+    assert.ok(pathOf(told(health), 'n52') !== undefined);
     assert.equal(health.reports('n51').length, 0);
     assert.ok(health.reports('n52').length > 0);
   });
@@ -286,7 +293,7 @@ describe('the health agent', () => {
     const { health, nodes } = bench(two);
     await health.start();
     nodes.stale = { sinceMs: Date.UTC(2026, 0, 1), reason: 'agent is away' };
-    const status = health.status();
+    const status = told(health);
     assert.deepEqual(status['nodes-stale'], { since: '2026-01-01T00:00:00Z', reason: 'agent is away' });
     assert.equal(status.nodes?.length, 2);
   });
@@ -309,7 +316,7 @@ describe('the health agent', () => {
       JSON.parse(JSON.stringify(value), (key, inner: unknown) =>
         ['lastProbed', 'timestamp', 'probeInterval'].includes(key) ? typeof inner : inner,
       );
-    const { 'icmp-modes': _modes, ...ours } = health.status();
+    const { 'icmp-modes': _modes, ...ours } = told(health);
     assert.deepEqual(timeless({ ...ours, local: recorded.local }), timeless(recorded));
   });
 

@@ -79,6 +79,7 @@ export class PathTracker {
   /** When the last outage of the peer was over, monotonic ms. */
   #outageEndMs: number | undefined;
   #periodMs: number;
+  #briefVersion = 0;
   /** When a probe was last seen to be lost, monotonic ms, and how many were answered by then. */
   #missedNowMs = 0;
   #answeredAtMiss = 0;
@@ -169,7 +170,7 @@ export class PathTracker {
         this.#error = event.reason;
         if (this.#isUnanswerable() && this.#state === 'unreachable') return this.#noResponder(at);
         // Of one that is down, the latest reason counts.
-        if (this.#state === 'unreachable' && !this.#wantsSilence) this.#reason = event.reason ?? this.#reason;
+        if (this.#state === 'unreachable' && !this.#wantsSilence) this.#blame(event.reason ?? this.#reason);
         return undefined;
       case 'silent':
         this.#isSilent = true;
@@ -208,6 +209,8 @@ export class PathTracker {
     const isAnswered = counts.answered > (before?.answered ?? 0);
     const isMissed = before !== undefined && counts.lost + counts.failed > before.lost + before.failed;
     if (counts.sent > (before?.sent ?? 0)) this.#sentMs = at.wallMs;
+    if (counts.sent !== before?.sent || isAnswered || counts.rttLastNs !== before?.rttLastNs)
+      this.#briefVersion++;
     if (isMissed) {
       this.#missedMs = at.wallMs;
       this.#missedNowMs = at.nowMs;
@@ -285,18 +288,23 @@ export class PathTracker {
 
   #degrade(by: 'loss' | 'latency' | 'size', reason: string, at: Instant): PathChange | undefined {
     this.#degradedBy = by;
-    this.#reason = reason;
     return this.#become('degraded', reason, at);
   }
 
   #become(to: PathState, reason: string | undefined, at: Instant): PathChange | undefined {
     const from = this.#state;
-    this.#reason = reason;
+    this.#blame(reason);
     if (from === to) return undefined;
+    this.#briefVersion++;
     this.#state = to;
     this.#since = at;
     if (to !== 'degraded') this.#degradedBy = undefined;
     return { path: this.path, from, to, atMs: at.wallMs, reason, lossPoint: this.#lossPoint };
+  }
+
+  #blame(reason: string | undefined): void {
+    if (reason !== this.#reason) this.#briefVersion++;
+    this.#reason = reason;
   }
 
   /** All that is known of the path now. */
@@ -316,6 +324,11 @@ export class PathTracker {
       blackHole: this.#mtu?.blackHole ?? false,
       phasesNs,
     };
+  }
+
+  /** Another number whenever `brief`, or whether the path is filtered, may say something else. */
+  get briefVersion(): number {
+    return this.#briefVersion;
   }
 
   /** What Cilium's form of the status has room for. */

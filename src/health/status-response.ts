@@ -26,10 +26,23 @@ export function rfc3339(wallMs: number): string {
   return `${new Date(wallMs).toISOString().slice(0, 19)}Z`;
 }
 
+/** Times of one answer as text: most of its paths were probed within the same few seconds. */
+export class SecondTexts {
+  readonly #known = new Map<number, string>();
+
+  of(wallMs: number): string {
+    const second = Math.floor(wallMs / 1000);
+    const known = this.#known.get(second) ?? rfc3339(wallMs);
+    this.#known.set(second, known);
+    return known;
+  }
+}
+
 /** Absent: unknown. A latency of a reply that could not be timed is absent, and the probe all the same in order. */
 function connectivity(
   tracker: PathTracker | undefined,
   filtered: Filtered | undefined,
+  times: SecondTexts,
 ): ConnectivityStatus | undefined {
   const known = tracker?.brief();
   if (known === undefined || known.state === 'unknown' || known.lastProbedMs === undefined) return undefined;
@@ -40,15 +53,15 @@ function connectivity(
       ? { status: filtered === undefined ? (known.reason ?? 'unreachable') : FILTERED_TEXT[filtered] }
       : {}),
     ...(filtered === undefined ? {} : { filtered: true }),
-    lastProbed: rfc3339(known.lastProbedMs),
+    lastProbed: times.of(known.lastProbedMs),
   };
 }
 
-function pathStatus(target: PathTarget, states: NodeStates): PathStatus {
+function pathStatus(target: PathTarget, states: NodeStates, times: SecondTexts): PathStatus {
   const { icmp, http } = states.of(target);
   const which = filteredOf({ icmp, http });
-  const icmpStatus = connectivity(icmp, which === 'icmp' ? which : undefined);
-  const httpStatus = connectivity(http, which === 'http' ? which : undefined);
+  const icmpStatus = connectivity(icmp, which === 'icmp' ? which : undefined, times);
+  const httpStatus = connectivity(http, which === 'http' ? which : undefined, times);
   return {
     ip: target.address,
     ...(icmpStatus === undefined ? {} : { icmp: icmpStatus }),
@@ -57,9 +70,9 @@ function pathStatus(target: PathTarget, states: NodeStates): PathStatus {
 }
 
 /** A node's row of the status. */
-export function nodeStatus(node: HealthNode, states: NodeStates): NodeStatus {
+export function nodeStatus(node: HealthNode, states: NodeStates, times: SecondTexts): NodeStatus {
   const of = (kind: PathTarget['kind']): PathStatus[] =>
-    node.targets.filter((target) => target.kind === kind).map((target) => pathStatus(target, states));
+    node.targets.filter((target) => target.kind === kind).map((target) => pathStatus(target, states, times));
   const [host, ...hostMore] = of('node');
   const [endpoint, ...endpointMore] = of('endpoint');
   return {
@@ -106,8 +119,9 @@ export function statusNodes(view: NodeView): HealthNode[] {
 /** The results in the form of Cilium's `GET /v1beta/status`; every node is there, probed or not. */
 export function statusResponse(input: StatusInput): HealthStatusResponse {
   const states = new NodeStates(input.trackers);
+  const times = new SecondTexts();
   return {
     ...statusFrame(input),
-    nodes: statusNodes(input.view).map((node) => nodeStatus(node, states)),
+    nodes: statusNodes(input.view).map((node) => nodeStatus(node, states, times)),
   };
 }

@@ -1,6 +1,6 @@
 import type { NodeStates } from './state/node-states.ts';
 import type { PathTracker } from './state/path-tracker.ts';
-import { nodeStatus, type StatusFrame, statusFrame, statusNodes } from './status-response.ts';
+import { nodeStatus, SecondTexts, type StatusFrame, statusFrame, statusNodes } from './status-response.ts';
 import type { HealthNode } from './targets.ts';
 
 /** What the status is made of; `states` is asked for only when `layout` has changed. */
@@ -24,46 +24,54 @@ const COMMA = Buffer.from(',');
 export class StatusText {
   #layout: number | undefined;
   #rows: TextRow[] = [];
+  #rowOf: ReadonlyMap<PathTracker, TextRow> = new Map();
   #states: NodeStates | undefined;
-  /** Whose `brief` the texts hold, the index of its row, and which it was: side by side, for each answer reads them all. */
-  #trackers: PathTracker[] = [];
-  #rowOf = new Uint32Array(0);
-  #versions = new Uint32Array(0);
+  /** Whose `brief` may say something else than the texts. */
+  #changed: PathTracker[] = [];
+  readonly #note = (tracker: PathTracker): void => {
+    this.#changed.push(tracker);
+  };
 
   /** Writes anew what has changed. @returns how many nodes that was */
   refresh(input: StatusTextInput): number {
     const states = this.#states;
     if (input.layout !== this.#layout || states === undefined) return this.#begin(input);
-    const changed = new Set<number>();
-    for (let i = 0; i < this.#trackers.length; i++) {
-      const version = (this.#trackers[i] as PathTracker).briefVersion;
-      if (this.#versions[i] === version) continue;
-      this.#versions[i] = version;
-      changed.add(this.#rowOf[i] as number);
+    const rows = new Set<TextRow>();
+    for (const tracker of this.#takeChanged()) {
+      tracker.whenBriefChanges(this.#note);
+      const row = this.#rowOf.get(tracker);
+      if (row !== undefined) rows.add(row);
     }
-    for (const index of changed) {
-      const row = this.#rows[index];
-      if (row !== undefined) row.text = textOf(row.node, states);
-    }
-    return changed.size;
+    const write = nodeWriter(states);
+    for (const row of rows) row.text = write(row.node);
+    return rows.size;
+  }
+
+  #takeChanged(): PathTracker[] {
+    const changed = this.#changed;
+    this.#changed = [];
+    return changed;
   }
 
   #begin(input: StatusTextInput): number {
     const states = input.states();
+    const write = nodeWriter(states);
+    const rowOf = new Map<PathTracker, TextRow>();
     this.#layout = input.layout;
     this.#states = states;
-    const rowOf: number[] = [];
-    this.#trackers = [];
-    this.#rows = statusNodes(input.view).map((node, index) => {
-      for (const tracker of node.targets.flatMap((target) => Object.values(states.of(target)))) {
-        if (tracker === undefined) continue;
-        this.#trackers.push(tracker);
-        rowOf.push(index);
+    this.#changed = [];
+    this.#rows = statusNodes(input.view).map((node) => {
+      const row = { node, text: write(node) };
+      for (const { icmp, http } of node.targets.map((target) => states.of(target))) {
+        for (const tracker of [icmp, http]) {
+          if (tracker === undefined) continue;
+          tracker.whenBriefChanges(this.#note);
+          rowOf.set(tracker, row);
+        }
       }
-      return { node, text: textOf(node, states) };
+      return row;
     });
-    this.#rowOf = Uint32Array.from(rowOf);
-    this.#versions = Uint32Array.from(this.#trackers, ({ briefVersion }) => briefVersion);
+    this.#rowOf = rowOf;
     return this.#rows.length;
   }
 
@@ -78,13 +86,14 @@ export class StatusText {
     }
     parts.push(Buffer.from(']}'));
     const bytes = parts.reduce((sum, { length }) => sum + length, 0);
-    const whole = Buffer.alloc(bytes);
+    const whole = Buffer.allocUnsafe(bytes);
     let at = 0;
     for (const part of parts) at += part.copy(whole, at);
     return whole;
   }
 }
 
-function textOf(node: HealthNode, states: NodeStates): Buffer {
-  return Buffer.from(JSON.stringify(nodeStatus(node, states)));
+function nodeWriter(states: NodeStates): (node: HealthNode) => Buffer {
+  const times = new SecondTexts();
+  return (node) => Buffer.from(JSON.stringify(nodeStatus(node, states, times)));
 }

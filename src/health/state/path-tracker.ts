@@ -79,7 +79,7 @@ export class PathTracker {
   /** When the last outage of the peer was over, monotonic ms. */
   #outageEndMs: number | undefined;
   #periodMs: number;
-  #briefVersion = 0;
+  #onBrief: ((tracker: PathTracker) => void) | undefined;
   /** When a probe was last seen to be lost, monotonic ms, and how many were answered by then. */
   #missedNowMs = 0;
   #answeredAtMiss = 0;
@@ -210,7 +210,7 @@ export class PathTracker {
     const isMissed = before !== undefined && counts.lost + counts.failed > before.lost + before.failed;
     if (counts.sent > (before?.sent ?? 0)) this.#sentMs = at.wallMs;
     if (counts.sent !== before?.sent || isAnswered || counts.rttLastNs !== before?.rttLastNs)
-      this.#briefVersion++;
+      this.#briefChanged();
     if (isMissed) {
       this.#missedMs = at.wallMs;
       this.#missedNowMs = at.nowMs;
@@ -295,7 +295,7 @@ export class PathTracker {
     const from = this.#state;
     this.#blame(reason);
     if (from === to) return undefined;
-    this.#briefVersion++;
+    this.#briefChanged();
     this.#state = to;
     this.#since = at;
     if (to !== 'degraded') this.#degradedBy = undefined;
@@ -303,7 +303,7 @@ export class PathTracker {
   }
 
   #blame(reason: string | undefined): void {
-    if (reason !== this.#reason) this.#briefVersion++;
+    if (reason !== this.#reason) this.#briefChanged();
     this.#reason = reason;
   }
 
@@ -326,9 +326,15 @@ export class PathTracker {
     };
   }
 
-  /** Another number whenever `brief`, or whether the path is filtered, may say something else. */
-  get briefVersion(): number {
-    return this.#briefVersion;
+  /** Calls back once, when `brief`, or whether the path is filtered, may say something else than now. */
+  whenBriefChanges(listener: (tracker: PathTracker) => void): void {
+    this.#onBrief = listener;
+  }
+
+  #briefChanged(): void {
+    const listener = this.#onBrief;
+    this.#onBrief = undefined;
+    listener?.(this);
   }
 
   /** What Cilium's form of the status has room for. */

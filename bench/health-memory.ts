@@ -14,9 +14,9 @@ import { benchTargets, EngineLab } from './support/engine-lab.ts';
 import { median, report } from './support/measure.ts';
 import type { MemoryOutcome } from './support/memory-child.ts';
 
-const SIZES = [1000, 10_000, 32_000];
-/** As the health agent has it. */
-const PATHS_MAX = 32_768;
+const SIZES = [1000, 10_000, 60_000];
+/** What the engine has room for unless it is told otherwise. */
+const PATHS_MAX = 65_536;
 const ROUNDS = 3;
 const STEP = 500_000;
 const PROBES = probesAsked() ?? 10_000_000;
@@ -85,6 +85,26 @@ async function footprints(): Promise<void> {
           what: `${size} paths: heap`,
           value: of(size, ({ heapBytes }) => heapBytes) / size,
           unit: 'B a path',
+        },
+        {
+          what: `${size} paths: one look at all counts, median`,
+          value: of(size, ({ lookMs }) => lookMs.median),
+          unit: 'ms',
+        },
+        {
+          what: `${size} paths: the longest of 20`,
+          value: of(size, ({ lookMs }) => lookMs.longest),
+          unit: 'ms',
+        },
+        {
+          what: `${size} paths: pauses of collections along 20 looks`,
+          value: of(size, ({ collections }) => collections.sumMs),
+          unit: 'ms',
+        },
+        {
+          what: `${size} paths: the longest pause`,
+          value: of(size, ({ collections }) => collections.longestMs),
+          unit: 'ms',
         },
         {
           what: `${size} paths: resident, with what waits for a collection`,

@@ -4,6 +4,7 @@
  * probes. Wants `--expose-gc`.
  */
 import { readdirSync, readFileSync } from 'node:fs';
+import { PerformanceObserver } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createProbeEngine, type ProbeEngine } from '../../probes/engine/index.ts';
 import { EngineProber, systemClock } from '../../src/health/index.ts';
@@ -11,6 +12,7 @@ import { PathBook } from '../../src/health/path-book.ts';
 import type { PlannedPath } from '../../src/health/plan/planner.ts';
 import type { Instant } from '../../src/health/state/path-tracker.ts';
 import { PROBE_KINDS, probePathKey } from '../../src/model/health.ts';
+import { median } from './measure.ts';
 
 export interface MemoryTask {
   /** Index of the device that programs stand on. */
@@ -30,6 +32,10 @@ export interface MemoryOutcome {
   readonly heapBytes: number;
   readonly residentBytes: number;
   readonly reachable: number;
+  /** Of one look at all counts: how long it blocks the event loop, ms. */
+  readonly lookMs: { readonly median: number; readonly longest: number };
+  /** Collections of garbage along `LOOKS` looks, one a second: all of their pauses, and the longest, ms. */
+  readonly collections: { readonly count: number; readonly sumMs: number; readonly longestMs: number };
   /** Resident memory after so many probes. */
   readonly samples: readonly { readonly probes: number; readonly residentBytes: number }[];
 }
@@ -37,6 +43,7 @@ export interface MemoryOutcome {
 const KIND = PROBE_KINDS.findIndex(({ name }) => name === 'host-host/icmp');
 const PERIOD_MS = 1000;
 const SETTLE_MS = 4000;
+const LOOKS = 20;
 /** More than windows reach back. */
 const WINDOWS_S = 80;
 const PAUSE_MS = 10;
@@ -96,12 +103,8 @@ async function paths(engine: ProbeEngine, book: PathBook, task: MemoryTask): Pro
   await delay(SETTLE_MS);
   book.tick(now());
   const reachable = book.trackers().filter(({ state }) => state === 'reachable').length;
-  // Windows fill up; the clock of the book need not wait for them.
-  const { nowMs, wallMs } = now();
-  for (let s = 0; s < WINDOWS_S; s++) {
-    book.tick({ nowMs: nowMs + s * 1000, wallMs: wallMs + s * 1000 });
-    await delay(PAUSE_MS);
-  }
+  const looks = await timedLooks(book);
+  await fillWindows(book);
   collectGarbage();
   const all = maps();
   const samples = [];
@@ -116,8 +119,43 @@ async function paths(engine: ProbeEngine, book: PathBook, task: MemoryTask): Pro
     heapBytes: heapBytes() - before.heap,
     residentBytes: residentBytes() - before.resident,
     reachable,
+    ...looks,
     samples,
   };
+}
+
+/** Looks at all counts once a second, as the agent does: each path has answered since the last look. */
+async function timedLooks(book: PathBook): Promise<Pick<MemoryOutcome, 'lookMs' | 'collections'>> {
+  const pauses: number[] = [];
+  const observer = new PerformanceObserver((list) => {
+    pauses.push(...list.getEntries().map(({ duration }) => duration));
+  });
+  observer.observe({ entryTypes: ['gc'] });
+  const looks: number[] = [];
+  for (let s = 0; s < LOOKS; s++) {
+    const startMs = performance.now();
+    book.tick(now());
+    looks.push(performance.now() - startMs);
+    await delay(PERIOD_MS);
+  }
+  observer.disconnect();
+  return {
+    lookMs: { median: median(looks), longest: Math.max(...looks) },
+    collections: {
+      count: pauses.length,
+      sumMs: pauses.reduce((sum, ms) => sum + ms, 0),
+      longestMs: Math.max(0, ...pauses),
+    },
+  };
+}
+
+/** Windows fill up; the clock of the book need not wait for them. */
+async function fillWindows(book: PathBook): Promise<void> {
+  const { nowMs, wallMs } = now();
+  for (let s = 0; s < WINDOWS_S; s++) {
+    book.tick({ nowMs: nowMs + s * 1000, wallMs: wallMs + s * 1000 });
+    await delay(PAUSE_MS);
+  }
 }
 
 /** One step, with a look at all counts as often as the agent has it. */

@@ -14,7 +14,7 @@ import { eventually } from '../support/process.ts';
 const LARGE = { nodes: Number(process.env.CILIATE_HEALTH_LAB_NODES ?? 64), datapaths: 0, findsCauses: false };
 const SMALL = { nodes: 16, datapaths: 2, findsCauses: true };
 /** They are asked seldom what they think. */
-const LIMIT = { timeoutMs: 90_000, everyMs: 500 };
+const LIMIT = { timeoutMs: 180_000, everyMs: 1000 };
 const LINK_BYTES = 1500;
 const NARROW_BYTES = 1400;
 

@@ -4,14 +4,12 @@ import {
   type FaultPlace,
   type HealthRow,
   type LossPoint,
-  PathStates,
   PROBE_KINDS,
   type RowNote,
 } from '../../model/health.ts';
 import { type EdgeStore, LOSS } from './edge-store.ts';
 import { indexOfTarget, lostOf, sentOf } from './loss-graph.ts';
 import type { Finding } from './peel.ts';
-import type { StoredEdges } from './row-reader.ts';
 import type { Suspect } from './suspect.ts';
 import { SYMPTOMS } from './symptoms.ts';
 
@@ -185,8 +183,9 @@ type Shown = Pick<Claim, 'kinds' | 'families' | 'sent' | 'lost' | 'against'>;
 
 /** What was really sent and lost on the edges that show it, of which kinds and families. */
 function countShown(finding: Finding, symptom: number, { store }: ClaimContext): Shown {
-  const [kinds, families] = [new Set<number>(), new Set<IpFamily>()];
-  let [sent, lost] = [0, 0];
+  const own = SYMPTOMS[symptom]?.kinds ?? [];
+  const badBits = symptom === LOSS ? noBits : own.length === 0 ? degradedBits : deadBits;
+  let [sent, lost, bad4, bad6] = [0, 0, 0, 0];
   const { edges } = finding;
   for (let i = 0; i < edges.length; i += 2) {
     const row = store.edges(edges[i] ?? 0);
@@ -194,29 +193,30 @@ function countShown(finding: Finding, symptom: number, { store }: ClaimContext):
     if (row === undefined || at < 0) continue;
     sent += sentOf(row.counts[at] ?? 0);
     lost += lostOf(row.counts[at] ?? 0);
-    if (symptom !== LOSS) addKinds(row, at, symptom, kinds, families);
+    bad4 |= badBits(row.states4[at] ?? 0);
+    bad6 |= badBits(row.states6[at] ?? 0);
   }
+  const [kinds4, kinds6] = [bad4, bad6].map((bits) => kindsOf(bits, own)) as [number[], number[]];
+  const kinds = new Set([...kinds4, ...kinds6]);
+  const families = new Set<IpFamily>([
+    ...(kinds4.length > 0 ? [4 as const] : []),
+    ...(kinds6.length > 0 ? [6 as const] : []),
+  ]);
   // In its own units where it is a state, not a count, that shows it.
   const against = finding.sent - finding.lost;
   return { kinds, families, sent, lost, against };
 }
 
-function addKinds(
-  row: StoredEdges,
-  at: number,
-  symptom: number,
-  kinds: Set<number>,
-  families: Set<IpFamily>,
-): void {
-  const own = SYMPTOMS[symptom]?.kinds ?? [];
-  const bad = own.length === 0 ? PathStates.degraded : PathStates.unreachable;
-  for (const family of [4, 6] as const) {
-    const word = (family === 4 ? row.states4[at] : row.states6[at]) ?? 0;
-    const shown = PROBE_KINDS.flatMap((_, kind) => {
-      const isOwn = own.length === 0 || own.includes(kind);
-      return isOwn && ((word >>> (2 * kind)) & 3) === bad ? [kind] : [];
-    });
-    for (const kind of shown) kinds.add(kind);
-    if (shown.length > 0) families.add(family);
-  }
+/** Of states with two bits a kind: the lower bit of each kind that is unreachable (both bits are set), or degraded. */
+const LOWER_BITS = 0x5555_5555;
+const deadBits = (word: number): number => word & (word >>> 1) & LOWER_BITS;
+const degradedBits = (word: number): number => ~word & (word >>> 1) & LOWER_BITS;
+const noBits = (): number => 0;
+
+/** @param own the kinds that tell; none: all do */
+function kindsOf(bits: number, own: readonly number[]): number[] {
+  return PROBE_KINDS.flatMap((_, kind) => {
+    const isOwn = own.length === 0 || own.includes(kind);
+    return isOwn && ((bits >>> (2 * kind)) & 1) === 1 ? [kind] : [];
+  });
 }

@@ -347,75 +347,90 @@ static __always_inline bool may_have_echo(const struct probe_packet *packet, __u
 	return false;
 }
 
-static __always_inline int swap_macs(struct __sk_buff *ctx)
+static __always_inline void swap_macs(struct ethhdr *ethernet)
 {
-	__u8 macs[12], swapped[12];
+	__u8 mac[ETH_ALEN];
 
-	if (bpf_skb_load_bytes(ctx, 0, macs, sizeof(macs)) < 0)
-		return -1;
-	__builtin_memcpy(swapped, macs + 6, 6);
-	__builtin_memcpy(swapped + 6, macs, 6);
-	return bpf_skb_store_bytes(ctx, 0, swapped, sizeof(swapped), 0);
+	__builtin_memcpy(mac, ethernet->h_dest, ETH_ALEN);
+	__builtin_memcpy(ethernet->h_dest, ethernet->h_source, ETH_ALEN);
+	__builtin_memcpy(ethernet->h_source, mac, ETH_ALEN);
 }
 
-/* Source and destination change places: no checksum changes by it. The hop limit is a fresh one. */
-static __always_inline int answer_ip(struct __sk_buff *ctx, const struct probe_packet *packet)
+/* A sum (RFC 1071) after two bytes of what it is over became others; all as they lie in the packet. */
+static __always_inline __u16 sum_after(__u16 sum, __u16 before, __u16 after)
 {
-	__u8 fresh = HOP_LIMIT;
+	__u32 rest = (__u16)~sum + (__u32)(__u16)~before + after;
 
-	if (packet->source.family == 4) {
-		__be16 before = bpf_htons((__u16)(packet->hop_limit << 8 | IPPROTO_UDP));
-		__be16 after = bpf_htons(HOP_LIMIT << 8 | IPPROTO_UDP);
-
-		if (bpf_skb_store_bytes(ctx, ETH_HLEN + 12, packet->destination.bytes, 4, 0) < 0 ||
-		    bpf_skb_store_bytes(ctx, ETH_HLEN + 16, packet->source.bytes, 4, 0) < 0 ||
-		    bpf_l3_csum_replace(ctx, ETH_HLEN + 10, (__force __u16)before, (__force __u16)after, 2) <
-			    0)
-			return -1;
-		return bpf_skb_store_bytes(ctx, ETH_HLEN + 8, &fresh, 1, 0);
-	}
-	if (bpf_skb_store_bytes(ctx, ETH_HLEN + 8, packet->destination.bytes, 16, 0) < 0 ||
-	    bpf_skb_store_bytes(ctx, ETH_HLEN + 24, packet->source.bytes, 16, 0) < 0)
-		return -1;
-	return bpf_skb_store_bytes(ctx, ETH_HLEN + 7, &fresh, 1, 0);
+	rest = (rest & 0xffff) + (rest >> 16);
+	return (__u16) ~((rest & 0xffff) + (rest >> 16));
 }
 
-/* Writes 4 bytes of the cookie, with the datagram's checksum where it has one. */
-static __always_inline int rewrite(struct __sk_buff *ctx, const struct probe_packet *packet, __u32 at,
-				   __be32 before, __be32 after)
+/* UDP header and cookie of the answer; addresses and ports change places, so that no sum changes by them. */
+static __always_inline void answer_udp(struct probe_packet *packet, __u64 began_ns)
 {
-	__u32 checksum = ETH_HLEN + packet->l4_offset + 6;
+	__be16 port = packet->source_port;
 
-	if (bpf_l4_csum_replace(ctx, checksum, (__force __u32)before, (__force __u32)after,
-				BPF_F_MARK_MANGLED_0 | 4) < 0)
-		return -1;
-	return bpf_skb_store_bytes(ctx, ETH_HLEN + packet->l4_offset + L4_HEADER_BYTES + at, &after, 4, 0);
+	packet->source_port = packet->destination_port;
+	packet->destination_port = port;
+	packet->cookie.flags |= PROBE_ECHOED;
+	packet->cookie.residence_ns = bpf_htonl((__u32)(bpf_ktime_get_ns() - began_ns));
 }
 
-static __always_inline int answer_udp(struct __sk_buff *ctx, const struct probe_packet *packet,
-				      __u64 began_ns)
+/* The datagram's checksum, where it has one; the kernel knows of one that is still to be made. */
+static __always_inline int replace_sum(struct __sk_buff *ctx, const struct probe_packet *packet,
+				       const struct probe_cookie *asked)
 {
-	const struct probe_cookie *cookie = &packet->cookie;
-	__be16 ports[2] = {packet->destination_port, packet->source_port};
+	__u32 at = ETH_HLEN + packet->l4_offset + 6, before[2], after[2];
+
+	if (!packet->udp_sum)
+		return 0;
+	__builtin_memcpy(&before[0], &asked->version, 4);
+	__builtin_memcpy(&after[0], &packet->cookie.version, 4);
+	before[1] = (__force __u32)asked->residence_ns;
+	after[1] = (__force __u32)packet->cookie.residence_ns;
+	if (bpf_l4_csum_replace(ctx, at, before[0], after[0], BPF_F_MARK_MANGLED_0 | 4) < 0)
+		return -1;
+	return bpf_l4_csum_replace(ctx, at, before[1], after[1], BPF_F_MARK_MANGLED_0 | 4);
+}
+
+/* Turned round in one piece: each call into the kernel costs more than the copy. */
+static __always_inline int answer_v4(struct __sk_buff *ctx, const struct probe_packet *packet)
+{
 	struct {
-		__u8 version;
-		__u8 flags;
-		__be16 reserved;
-	} words[2] = {
-		{cookie->version, cookie->flags, cookie->reserved},
-		{cookie->version, cookie->flags | PROBE_ECHOED, cookie->reserved},
-	};
-	__be32 before, after;
+		struct ethhdr ethernet;
+		struct iphdr ip;
+		__u32 words[SUMMED_WORDS];
+	} __attribute__((packed)) frame;
+	__be16 before, after = bpf_htons(HOP_LIMIT << 8 | IPPROTO_UDP);
 
-	if (bpf_skb_store_bytes(ctx, ETH_HLEN + packet->l4_offset, ports, sizeof(ports), 0) < 0)
+	if (bpf_skb_load_bytes(ctx, 0, &frame, ETH_HLEN + sizeof(frame.ip)) < 0)
 		return -1;
-	__builtin_memcpy(&before, &words[0], 4);
-	__builtin_memcpy(&after, &words[1], 4);
-	if (rewrite(ctx, packet, 4, before, after) < 0)
+	swap_macs(&frame.ethernet);
+	before = bpf_htons((__u16)(frame.ip.ttl << 8 | IPPROTO_UDP));
+	frame.ip.ttl = HOP_LIMIT;
+	frame.ip.check = sum_after(frame.ip.check, (__force __u16)before, (__force __u16)after);
+	__builtin_memcpy(&frame.ip.saddr, packet->destination.bytes, 4);
+	__builtin_memcpy(&frame.ip.daddr, packet->source.bytes, 4);
+	__builtin_memcpy(frame.words, packet->words, sizeof(frame.words));
+	return bpf_skb_store_bytes(ctx, 0, &frame, sizeof(frame), 0);
+}
+
+static __always_inline int answer_v6(struct __sk_buff *ctx, const struct probe_packet *packet)
+{
+	struct {
+		struct ethhdr ethernet;
+		struct ipv6hdr ip;
+		__u32 words[SUMMED_WORDS];
+	} __attribute__((packed)) frame;
+
+	if (bpf_skb_load_bytes(ctx, 0, &frame, ETH_HLEN + sizeof(frame.ip)) < 0)
 		return -1;
-	after = bpf_htonl((__u32)(bpf_ktime_get_ns() - began_ns));
-	return rewrite(ctx, packet, __builtin_offsetof(struct probe_cookie, residence_ns),
-		       cookie->residence_ns, after);
+	swap_macs(&frame.ethernet);
+	frame.ip.hop_limit = HOP_LIMIT;
+	__builtin_memcpy(&frame.ip.saddr, packet->destination.bytes, 16);
+	__builtin_memcpy(&frame.ip.daddr, packet->source.bytes, 16);
+	__builtin_memcpy(frame.words, packet->words, sizeof(frame.words));
+	return bpf_skb_store_bytes(ctx, 0, &frame, sizeof(frame), 0);
 }
 
 /*
@@ -424,6 +439,8 @@ static __always_inline int answer_udp(struct __sk_buff *ctx, const struct probe_
  */
 static __always_inline int answer_probe(struct __sk_buff *ctx, struct probe_packet *packet, __u64 now_ns)
 {
+	struct probe_cookie asked = packet->cookie;
+
 	if (!bpf_map_lookup_elem(&probe_own, &packet->destination))
 		return NEXT;
 	if ((packet->cookie.flags & ~PROBE_BY_THREAD) != PROBE_WANTS_ECHO ||
@@ -434,9 +451,12 @@ static __always_inline int answer_probe(struct __sk_buff *ctx, struct probe_pack
 	}
 	if (!may_have_echo(packet, now_ns))
 		return NEXT;
-	if (swap_macs(ctx) < 0 || answer_ip(ctx, packet) < 0 || answer_udp(ctx, packet, now_ns) < 0)
+	answer_udp(packet, now_ns);
+	if ((packet->source.family == 4 ? answer_v4(ctx, packet) : answer_v6(ctx, packet)) < 0 ||
+	    replace_sum(ctx, packet, &asked) < 0)
 		return TC_ACT_SHOT;
 	COUNT(echoed);
+	/* That it came in is in it: a look-up less. */
 	waypoint_note(&probe_waypoints, &packet->cookie, WAYPOINT_ECHO | WAYPOINT_ANSWER, 0);
 	return bpf_redirect(ctx->ifindex, 0);
 }
@@ -451,8 +471,12 @@ int probe_ingress(struct __sk_buff *ctx)
 	if (!parse_probe(ctx, &packet))
 		return NEXT;
 	if (packet.protocol == IPPROTO_UDP && packet.destination_port == bpf_htons(PROBE_PORT)) {
+		int verdict = answer_probe(ctx, &packet, now_ns);
+
+		if (verdict == TC_ACT_REDIRECT)
+			return verdict;
 		waypoint_note(&probe_waypoints, &packet.cookie, WAYPOINT_INGRESS, 0);
-		return answer_probe(ctx, &packet, now_ns);
+		return verdict;
 	}
 	if (packet.protocol == IPPROTO_UDP ||
 	    packet.icmp_type == (packet.source.family == 4 ? ECHO_REPLY_V4 : ECHO_REPLY_V6))

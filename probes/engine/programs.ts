@@ -124,7 +124,12 @@ export class ProbePrograms {
 
   /** Where probes of a path, whoever sent them, were seen on our devices. */
   waypoints(path: { readonly prober: number; readonly path: number }): readonly Waypoint[] {
-    return readWaypoints((key) => this.#maps.waypoints.lookup(key), path, PLACES);
+    const found = readWaypoints((key) => this.#maps.waypoints.lookup(key), path, PLACES);
+    const echo = found.find(({ hook }) => hook === DevicePlace.echo);
+    const ingress = found.find(({ hook }) => hook === DevicePlace.ingress);
+    if (echo === undefined || (ingress !== undefined && ingress.atNs >= echo.atNs)) return found;
+    // What was answered came in; the program notes the answer only.
+    return [{ ...echo, hook: DevicePlace.ingress, leg: 'request' }, echo];
   }
 
   /** When an echo was asked for last from an address, monotonic ns; 0: never, or it is no node's. */

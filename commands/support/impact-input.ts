@@ -1,8 +1,9 @@
 import type { AgentClient } from '../../src/api/client.ts';
 import type * as Api from '../../src/api/schema.ts';
 import { UsageError } from '../../src/base/errors.ts';
-import { parseCidr } from '../../src/base/ip.ts';
-import { type Identity, isLocalIdentity, ReservedIdentity } from '../../src/model/identity.ts';
+import { formatIp, parseCidr } from '../../src/base/ip.ts';
+import { foldDnsName } from '../../src/model/dns-pattern.ts';
+import { type Identity, isOutsideIdentity } from '../../src/model/identity.ts';
 import { formatLabels, labelSet, parseLabels } from '../../src/model/labels.ts';
 import { mergeInventory, type PolicyInventory } from '../../src/model/policy-inventory.ts';
 import {
@@ -36,6 +37,12 @@ function identityOf(view: Api.Identity | undefined): Identity | undefined {
   return { id: view.id, labels: labelSet(parseLabels(view.labels ?? [])) };
 }
 
+/** Labels of whoever is outside, by family of the address. */
+const WORLD = {
+  4: parseLabels(['reserved:world', 'reserved:world-ipv4']),
+  6: parseLabels(['reserved:world', 'reserved:world-ipv6']),
+} as const;
+
 function l4Of({ protocol, 'destination-port': port }: Api.PolicyFlow): TraceL4 {
   if (protocol === 1) return { kind: 'icmp', family: 4, type: port };
   if (protocol === 58) return { kind: 'icmp', family: 6, type: port };
@@ -49,46 +56,57 @@ function hostPrefix(text: string | undefined) {
   return parseCidr(`${address}/${address.includes(':') ? 128 : 32}`);
 }
 
-function isOutside(id: number): boolean {
-  const { world, worldIpv4, worldIpv6 } = ReservedIdentity;
-  return isLocalIdentity(id) || id === world || id === worldIpv4 || id === worldIpv6;
+/** What is known of peers. */
+interface Peers {
+  readonly identities: ReadonlyMap<number, Identity>;
+  /** Address -> the names that it was looked up by. */
+  readonly names: ReadonlyMap<string, readonly string[]>;
 }
 
-function peerOf(flow: Api.PolicyFlow, identities: ReadonlyMap<number, Identity>): TraceParty {
+/** @returns undefined when nobody has the identity any more */
+function peerOf(flow: Api.PolicyFlow, { identities, names }: Peers): TraceParty | undefined {
   const id = flow['remote-identity'];
-  const labels = identities.get(id)?.labels ?? [];
+  const labels = id === 0 ? [] : identities.get(id)?.labels;
   const address = flow.direction === 'ingress' ? flow.source : flow.destination;
-  const prefix = isOutside(id) ? hostPrefix(address) : undefined;
+  const prefix = isOutsideIdentity(id) ? hostPrefix(address) : undefined;
+  if (prefix !== undefined) {
+    const text = formatIp(prefix.bytes);
+    const called = names.get(text) ?? [];
+    const title = [text, ...called.slice(0, 1)].join(' ');
+    const both = labelSet([...(labels ?? []), ...WORLD[prefix.family]]);
+    return { title, labels: both, identity: id, prefix, names: called };
+  }
+  if (labels === undefined) return undefined;
   const known = formatLabels(labels).join(',');
-  return {
-    title: prefix !== undefined || known === '' ? (address ?? `identity ${id}`) : known,
-    labels,
-    identity: id,
-    prefix,
-  };
+  return { title: known === '' ? (address ?? `identity ${id}`) : known, labels, identity: id };
 }
 
 function flowsOf(
   flows: readonly Api.PolicyFlow[],
   endpoints: ReadonlyMap<number, TraceParty>,
-  identities: ReadonlyMap<number, Identity>,
+  peers: Peers,
 ): readonly ImpactFlow[] {
   return flows.flatMap((flow) => {
-    const own = endpoints.get(flow.endpoint);
-    if (own === undefined || (flow.direction !== 'ingress' && flow.direction !== 'egress')) return [];
-    const peer = peerOf(flow, identities);
-    return [
-      {
-        endpoint: flow.endpoint,
-        direction: flow.direction as 'ingress' | 'egress',
-        subject: own,
-        peer,
-        l4: l4Of(flow),
-        count: flow.count,
-        lastSeen: flow['last-seen'] ?? '',
-      },
-    ];
+    const { endpoint, count } = flow;
+    // What an agent of another version says beside these is not for us.
+    const direction = (['ingress', 'egress'] as const).find((one) => one === flow.direction);
+    const subject = endpoints.get(endpoint);
+    if (subject === undefined || direction === undefined) return [];
+    const seen = { count, lastSeen: flow['last-seen'] ?? '' };
+    return [{ endpoint, direction, subject, peer: peerOf(flow, peers), l4: l4Of(flow), ...seen }];
   });
+}
+
+function namesOf(lookups: readonly Api.DNSLookup[]): Peers['names'] {
+  const names = new Map<string, string[]>();
+  for (const { fqdn, ips } of lookups) {
+    const name = foldDnsName(fqdn ?? '');
+    for (const address of ips ?? []) {
+      const known = names.get(address) ?? [];
+      if (!known.includes(name)) names.set(address, [...known, name]);
+    }
+  }
+  return names;
 }
 
 /** Takes what is chosen out of the rules. @throws UsageError code POLICY_ABSENT when there is nothing of it */
@@ -124,12 +142,13 @@ function snapshots(before: TraceRules, change: PolicyChange): readonly [PolicySn
 
 /** Everything that the impact of a change is worked out from, as the agent has it now. */
 export async function impactInput(agent: AgentClient, change: PolicyChange): Promise<ImpactInput> {
-  const [rules, settings, endpointViews, identityViews, flows] = await Promise.all([
+  const [rules, settings, endpointViews, identityViews, flows, lookups] = await Promise.all([
     rulesOfAgent(agent),
     settingsOf(agent),
     agent.endpoints(),
     agent.identities(),
     agent.policyFlows(),
+    agent.fqdnCache(),
   ]);
   const identities = new Map(
     identityViews.flatMap((view) => identityOf(view) ?? []).map((one) => [one.id, one]),
@@ -147,13 +166,15 @@ export async function impactInput(agent: AgentClient, change: PolicyChange): Pro
   );
   const [now, then] = snapshots(rules, change);
   const { deleted, added } = change;
+  const names = namesOf(lookups);
   const kept = deleted?.kind === 'objects' ? withoutObjects(rules.inventory, deleted.refs) : rules.inventory;
   return {
     before: { snapshot: now, inventory: rules.inventory },
     after: { snapshot: then, inventory: mergeInventory(kept, added.inventory) },
     endpoints,
     identities: [...identities.values()],
-    flows: flowsOf(flows.flows ?? [], parties, identities),
-    options: settings,
+    names,
+    flows: flowsOf(flows.flows ?? [], parties, { identities, names }),
+    options: { ...settings, clusterPorts: endpoints.flatMap(({ namedPorts }) => namedPorts) },
   };
 }

@@ -4,7 +4,7 @@ import type * as Api from '../../src/api/schema.ts';
 import { UsageError } from '../../src/base/errors.ts';
 import { type Cidr, cidrContains, formatCidr, ipFamily, parseCidr, parseIp } from '../../src/base/ip.ts';
 import { foldDnsName } from '../../src/model/dns-pattern.ts';
-import { isLocalIdentity, RESERVED_IDENTITIES } from '../../src/model/identity.ts';
+import { isLocalIdentity, isOutsideIdentity, RESERVED_IDENTITIES } from '../../src/model/identity.ts';
 import { formatLabels, labelSet, parseLabels } from '../../src/model/labels.ts';
 import type { NamedPort, TraceParty } from '../../src/policy/index.ts';
 
@@ -145,7 +145,7 @@ export class Parties {
       .filter(({ cidr }) => cidr.length <= prefix.length && cidrContains(cidr, prefix.bytes))
       .sort((a, b) => b.cidr.length - a.cidr.length)[0];
     const identity = holds?.entry.identity ?? 0;
-    const inside = holds !== undefined && identity !== 0 && !isWorld(identity);
+    const inside = holds !== undefined && identity !== 0 && !isOutsideIdentity(identity);
     if (inside && this.#agent !== undefined) {
       const endpoint = (await this.#agent.endpoints()).find((one) => hasAddress(one, text));
       const party =
@@ -187,10 +187,6 @@ export class Parties {
       names: [name],
     };
   }
-}
-
-function isWorld(identity: number): boolean {
-  return isLocalIdentity(identity) || identity === 2 || identity === 9 || identity === 10;
 }
 
 function hasAddress(endpoint: Api.Endpoint, text: string): boolean {

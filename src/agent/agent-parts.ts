@@ -207,10 +207,12 @@ export class AgentParts {
 
   #onEndpoints(gone: number | undefined): void {
     const { fqdn, log } = { fqdn: this.fqdn, log: this.#deps.log };
-    if (gone !== undefined)
+    if (gone !== undefined) {
+      this.activity.removeEndpoint(gone);
       fqdn
         .removeEndpoint(gone)
         .catch((error: unknown) => log.warn({ error: errorText(error) }, 'names of an endpoint'));
+    }
     this.namedPorts.setOwn(this.manager.list().flatMap(({ spec }) => spec.namedPorts));
     this.l7.touchLater();
   }

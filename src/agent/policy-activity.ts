@@ -1,50 +1,12 @@
 import type * as Api from '../api/schema.ts';
-import type { MonitorEvent, PolicyVerdictEvent } from '../model/event.ts';
+import type { MonitorEvent } from '../model/event.ts';
 import type { AccessLogRecord, L7Filter, L7Policy } from '../model/l7.ts';
 import { Protocol } from '../model/map-state.ts';
-
-/** Kinds of flows that are remembered; the one seen longest ago goes first. */
-const FLOWS_KEPT = 4096;
+import { SeenFlows } from './seen-flows.ts';
 
 interface RuleRequests {
   allowed: number;
   denied: number;
-}
-
-/** The last verdict on a kind of flows. Put into words when somebody asks: verdicts come by thousands a second. */
-interface Flow {
-  readonly event: PolicyVerdictEvent;
-  readonly verdict: 'allow' | 'deny' | 'redirect';
-  readonly count: number;
-  readonly seen: Date;
-}
-
-function shown({ event, verdict, count, seen }: Flow): Api.PolicyFlow {
-  const { source: endpoint, direction, remoteIdentity, protocol, destinationPort } = event;
-  return {
-    endpoint,
-    identity: direction === 'ingress' ? event.dstIdentity : event.srcIdentity,
-    direction,
-    'remote-identity': remoteIdentity,
-    protocol,
-    'destination-port': destinationPort,
-    verdict,
-    'rule-id': event.ruleId,
-    count,
-    'last-seen': seen.toISOString(),
-    ...endsOf(event.summary),
-  };
-}
-
-function verdictOf(event: PolicyVerdictEvent): 'allow' | 'deny' | 'redirect' {
-  if (event.verdict < 0) return 'deny';
-  return event.verdict > 0 ? 'redirect' : 'allow';
-}
-
-/** Both addresses of `src:port -> dst:port tcp SYN`. */
-function endsOf(summary: string): { readonly source?: string; readonly destination?: string } {
-  const [, source, destination] = /^(\S+) -> (\S+)/.exec(summary) ?? [];
-  return { ...(source !== undefined && { source }), ...(destination !== undefined && { destination }) };
 }
 
 function covers(
@@ -80,18 +42,22 @@ export function rulesOfRecord(record: AccessLogRecord, policy: L7Policy): readon
  * proxy's log. What was lost on the way is not in it. (Connections of each rule are counted in the kernel.)
  */
 export class PolicyActivity {
-  readonly #now: () => Date;
   readonly #rules = new Map<number, RuleRequests>();
-  /** In the order in which they were last seen. */
-  readonly #flows = new Map<string, Flow>();
+  readonly #flows: SeenFlows;
 
   constructor(now: () => Date) {
-    this.#now = now;
+    this.#flows = new SeenFlows(now);
   }
 
-  /** Events of the datapath; all but verdicts are passed over. */
+  /** Events of the datapath; all but verdicts and traces are passed over. */
   add(events: readonly MonitorEvent[]): void {
-    for (const event of events) if (event.kind === 'policy-verdict') this.#addVerdict(event);
+    for (const event of events)
+      if (event.kind === 'policy-verdict' || event.kind === 'trace') this.#flows.add(event);
+  }
+
+  /** Forgets the flows of an endpoint that is gone. */
+  removeEndpoint(id: number): void {
+    this.#flows.removeEndpoint(id);
   }
 
   /**
@@ -121,7 +87,7 @@ export class PolicyActivity {
 
   /** Newest first. */
   flows(): Api.PolicyFlows & { readonly flows: readonly Api.PolicyFlow[] } {
-    const flows = [...this.#flows.values()].reverse().map(shown);
+    const flows = this.#flows.list();
     const oldest = flows.at(-1)?.['last-seen'];
     return { flows, ...(oldest !== undefined && { since: oldest }) };
   }
@@ -130,17 +96,5 @@ export class PolicyActivity {
     const known = this.#rules.get(ruleId) ?? { allowed: 0, denied: 0 };
     this.#rules.set(ruleId, known);
     return known;
-  }
-
-  #addVerdict(event: PolicyVerdictEvent): void {
-    const verdict = verdictOf(event);
-    const { source: endpoint, direction, remoteIdentity, protocol, destinationPort } = event;
-    const key = `${endpoint} ${direction} ${remoteIdentity} ${protocol} ${destinationPort} ${verdict}`;
-    const before = this.#flows.get(key);
-    this.#flows.delete(key);
-    this.#flows.set(key, { event, verdict, count: (before?.count ?? 0) + 1, seen: this.#now() });
-    if (this.#flows.size <= FLOWS_KEPT) return;
-    const [first] = this.#flows.keys();
-    if (first !== undefined) this.#flows.delete(first);
   }
 }

@@ -50,6 +50,8 @@ export function decodeEvent(record: Uint8Array): MonitorEvent | undefined {
         kind: 'trace',
         observationPoint: subtype,
         state: at.ctState[1].read(view, at.ctState[0]),
+        protocol: at.protocol[1].read(view, at.protocol[0]),
+        destinationPort: at.destinationPort[1].read(view, at.destinationPort[0]),
         ...packetPart(record, view),
       };
     case EventKind.policyVerdict:

@@ -36,6 +36,10 @@ export interface TraceEvent extends PacketEvent {
   readonly observationPoint: number;
   /** 0 new, 1 established, 2 reply, 3 related, 4 reopened, 5 unknown. */
   readonly state: number;
+  /** IANA number of the flow's protocol. */
+  readonly protocol: number;
+  /** The port by which policy judges the flow, host order; of ICMP the type. */
+  readonly destinationPort: number;
 }
 
 export interface PolicyVerdictEvent extends PacketEvent {

@@ -37,6 +37,12 @@ export function isNodeIdentity(id: NumericIdentity): boolean {
   return id >= NODE_IDENTITY_SCOPE && id < 3 << 24;
 }
 
+/** Whether it is of peers outside of the cluster, whose addresses rules may tell apart. */
+export function isOutsideIdentity(id: NumericIdentity): boolean {
+  const { world, worldIpv4, worldIpv6 } = ReservedIdentity;
+  return isLocalIdentity(id) || id === world || id === worldIpv4 || id === worldIpv6;
+}
+
 export interface Identity {
   readonly id: NumericIdentity;
   /** Sorted by `source:key`. */

@@ -1,4 +1,5 @@
-import type { Identity, NumericIdentity } from '../model/identity.ts';
+import { compileDnsPattern } from '../model/dns-pattern.ts';
+import { type Identity, isLocalIdentity, type NumericIdentity } from '../model/identity.ts';
 import type { ProxyPorts } from '../model/l7.ts';
 import { formatLabels } from '../model/labels.ts';
 import { type Direction, type MapState, mapStateKeyText } from '../model/map-state.ts';
@@ -22,7 +23,8 @@ export interface ImpactFlow {
   readonly endpoint: number;
   readonly direction: Direction;
   readonly subject: TraceParty;
-  readonly peer: TraceParty;
+  /** Undefined: nobody has its identity any more. */
+  readonly peer: TraceParty | undefined;
   readonly l4: TraceL4;
   readonly count: number;
   /** RFC 3339; empty when it is not known. */
@@ -41,6 +43,8 @@ export interface ImpactInput {
   readonly endpoints: readonly ImpactEndpoint[];
   /** All that are known, reserved ones included. */
   readonly identities: readonly Identity[];
+  /** Address -> names that it was looked up by; lower case, without the final dot. */
+  readonly names?: ReadonlyMap<string, readonly string[]>;
   readonly flows: readonly ImpactFlow[];
   readonly options: Omit<TraceOptions, 'inventory' | 'requestAllowed'>;
 }
@@ -82,6 +86,8 @@ export interface Impact {
   /** Only those whose verdict changes. */
   readonly flows: readonly FlowImpact[];
   readonly flowsSeen: number;
+  /** Of these, kinds of flows with peers that are gone: nothing is said of them. */
+  readonly flowsUnjudged: number;
   /** Some flow that is allowed now would be denied, or an endpoint locked. */
   readonly cutsOff: boolean;
 }
@@ -151,15 +157,33 @@ function requestTexts(resolver: PolicyResolver): ReadonlyMap<NumericIdentity, st
   return new Map(subjects.map((one) => [one.subject, JSON.stringify(one, nameless)]));
 }
 
+/** Which selectors of `toFQDNs` each address matches by its names. */
+function selectorsOfAddresses(
+  resolver: PolicyResolver,
+  names: ReadonlyMap<string, readonly string[]>,
+): ReadonlyMap<string, ReadonlySet<string>> {
+  const selectors = resolver
+    .fqdnSelectors()
+    .map(({ text, pattern }) => ({ text, matches: compileDnsPattern(pattern) }));
+  return new Map(
+    [...names].map(([address, called]) => [
+      address,
+      new Set(selectors.filter(({ matches }) => called.some(matches)).map(({ text }) => text)),
+    ]),
+  );
+}
+
 /** One resolver goes from one rule set to the other, so that prefixes keep their identities where both have them. */
 function endpointImpacts(input: ImpactInput): readonly EndpointImpact[] {
   const { before, after, endpoints, options } = input;
   const resolver = new PolicyResolver({ ...options, proxyPorts: STAND_IN_PORTS });
-  resolver.updateIdentities({ upserts: input.identities });
+  // The resolver numbers prefixes itself: those of the agent's could be of others here.
+  resolver.updateIdentities({ upserts: input.identities.filter(({ id }) => !isLocalIdentity(id)) });
   resolver.setNamedPorts(endpoints.flatMap(({ namedPorts }) => namedPorts));
   const judge = (rules: ImpactRules): readonly Judged[] => {
     resolver.setInventory(rules.inventory);
     resolver.setRules(rules.snapshot);
+    resolver.setFqdnAddresses(selectorsOfAddresses(resolver, input.names ?? new Map()));
     const policies = endpoints.map(({ identity, namedPorts }) => resolver.resolve(identity, namedPorts));
     const requests = requestTexts(resolver);
     return policies.map((policy) => ({ policy, requests: requests.get(policy.subject.id) ?? '' }));
@@ -177,19 +201,19 @@ function traceRules({ snapshot }: ImpactRules): readonly TraceRule[] {
 }
 
 /** What the rules say of a flow in its direction: the other end's own policy is not this one's matter. */
-function judge(rules: readonly TraceRule[], flow: ImpactFlow, options: TraceOptions) {
-  const [source, destination] =
-    flow.direction === 'ingress' ? [flow.peer, flow.subject] : [flow.subject, flow.peer];
+function judge(rules: readonly TraceRule[], flow: ImpactFlow, peer: TraceParty, options: TraceOptions) {
+  const [source, destination] = flow.direction === 'ingress' ? [peer, flow.subject] : [flow.subject, peer];
   return tracePolicy(rules, { source, destination, l4: flow.l4 }, options)[flow.direction];
 }
 
 function flowImpacts({ before, after, flows, options }: ImpactInput): readonly FlowImpact[] {
   const [now, then] = [traceRules(before), traceRules(after)];
   return flows.flatMap((flow) => {
-    const old = judge(now, flow, { ...options, inventory: before.inventory });
-    const next = judge(then, flow, { ...options, inventory: after.inventory });
-    if (old.verdict === next.verdict) return [];
     const { endpoint, direction, peer, l4, count, lastSeen } = flow;
+    if (peer === undefined) return [];
+    const old = judge(now, flow, peer, { ...options, inventory: before.inventory });
+    const next = judge(then, flow, peer, { ...options, inventory: after.inventory });
+    if (old.verdict === next.verdict) return [];
     const rules = next.rules
       .filter(({ decides }) => decides)
       .map(({ name, place }) => (name === '' ? place : name));
@@ -210,6 +234,7 @@ export function policyImpact(input: ImpactInput): Impact {
     endpoints,
     flows,
     flowsSeen: input.flows.length,
+    flowsUnjudged: input.flows.filter(({ peer }) => peer === undefined).length,
     cutsOff:
       flows.some(({ after }) => after === 'denied') || endpoints.some(({ locked }) => locked !== undefined),
   };

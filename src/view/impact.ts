@@ -33,6 +33,7 @@ export interface ImpactView {
     readonly rules: readonly string[];
   }[];
   readonly flowsSeen: number;
+  readonly flowsUnjudged: number;
   readonly cutsOff: boolean;
 }
 
@@ -77,19 +78,31 @@ function flowRows(impact: ImpactView): string {
 
 const plural = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`;
 
+/** What it comes to. */
+function sum(impact: ImpactView): string {
+  const { endpoints, flows } = impact;
+  const denied = flows.filter(({ after }) => after === 'denied').length;
+  const locked = endpoints.filter((one) => one.locked !== undefined).length;
+  const cut = [
+    ...(locked > 0 ? [`everything of ${plural(locked, 'endpoint')}`] : []),
+    ...(denied > 0 || locked === 0 ? [`${plural(denied, 'kind')} of flows that pass now`] : []),
+  ];
+  if (impact.cutsOff) return `Cut off: ${cut.join(', and ')}\n`;
+  if (endpoints.length + flows.length === 0) return 'Nothing would change\n';
+  return 'Nothing that was seen to pass is cut off\n';
+}
+
 /** `policy impact`: which endpoints change, which flows that were seen would have another verdict, and the sum. */
 export function impactText(impact: ImpactView): string {
   const rules = `${plural(impact.rulesAdded, 'rule')} added, ${plural(impact.rulesRemoved, 'rule')} removed`;
   const seen = `${impact.flows.length} of ${plural(impact.flowsSeen, 'kind')} of flows seen would change their verdict`;
-  const denied = impact.flows.filter(({ after }) => after === 'denied').length;
+  const gone = impact.flowsUnjudged > 0 ? `; of ${impact.flowsUnjudged} the peers are gone` : '';
   const parts = [
     `${rules}; ${plural(impact.endpoints.length, 'endpoint')} of this node would change\n`,
     ...(impact.endpoints.length > 0 ? [tableText(endpointRows(impact), 5, true)] : []),
-    `${seen}\n`,
+    `${seen}${gone}\n`,
     ...(impact.flows.length > 0 ? [tableText(flowRows(impact), 5, true)] : []),
-    impact.cutsOff
-      ? `Cut off: ${plural(denied, 'kind')} of flows that pass now\n`
-      : 'Nothing that passes now is cut off\n',
+    sum(impact),
   ];
   return parts.join('\n');
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { PolicyActivity } from '../../src/agent/policy-activity.ts';
-import type { PolicyVerdictEvent } from '../../src/model/event.ts';
+import type { PolicyVerdictEvent, TraceEvent } from '../../src/model/event.ts';
 import type { AccessLogRecord } from '../../src/model/l7.ts';
 
 const verdict = (more: Partial<PolicyVerdictEvent>): PolicyVerdictEvent => ({
@@ -24,6 +24,26 @@ const verdict = (more: Partial<PolicyVerdictEvent>): PolicyVerdictEvent => ({
   protocol: 6,
   destinationPort: 80,
   ruleId: 3,
+  ...more,
+});
+
+const passed = (more: Partial<TraceEvent>): TraceEvent => ({
+  kind: 'trace',
+  monotonicNs: '2000',
+  cpu: 0,
+  source: 5,
+  hash: 1,
+  srcIdentity: 300,
+  dstIdentity: 400,
+  dstEndpoint: 7,
+  ifindex: 1,
+  lengthBytes: 60,
+  summary: '10.0.0.1:4000 -> 10.0.0.2:80 tcp SYN',
+  capture: '',
+  observationPoint: 0,
+  state: 0,
+  protocol: 6,
+  destinationPort: 80,
   ...more,
 });
 
@@ -70,6 +90,91 @@ describe('the activity of rules', () => {
     const { flows } = activity.flows();
     assert.equal(flows.length, 4096);
     assert.equal(flows.at(-1)?.['destination-port'], 904);
+  });
+
+  it('tells of flows that no rule had a say in by their traces, at both ends that are endpoints here', () => {
+    const activity = new PolicyActivity(() => new Date(0));
+    activity.add([
+      passed({}),
+      passed({ source: 7, srcIdentity: 500, hash: 2 }),
+      passed({ source: 7, state: 1, destinationPort: 81, hash: 3 }),
+      passed({ observationPoint: 6, destinationPort: 82, hash: 4 }),
+    ]);
+    assert.deepEqual(
+      activity
+        .flows()
+        .flows.map((flow) => [
+          flow.endpoint,
+          flow.direction,
+          flow['remote-identity'],
+          flow.verdict,
+          flow['rule-id'],
+        ]),
+      [
+        [7, 'ingress', 500, 'allow', 0],
+        [7, 'ingress', 300, 'allow', 0],
+        [5, 'egress', 400, 'allow', 0],
+      ],
+    );
+  });
+
+  it('counts a packet once that a rule judged and that went on', () => {
+    const activity = new PolicyActivity(() => new Date(0));
+    activity.add([verdict({ verdict: 15001 }), passed({})]);
+    const later = passed({ monotonicNs: '20000000000' });
+    const shown = () => activity.flows().flows.map((flow) => [flow.direction, flow.verdict, flow.count]);
+    assert.deepEqual(shown(), [
+      ['egress', 'allow', 1],
+      ['ingress', 'redirect', 1],
+    ]);
+    activity.add([later]);
+    assert.deepEqual(shown(), [
+      ['ingress', 'allow', 2],
+      ['egress', 'allow', 2],
+    ]);
+  });
+
+  it('keeps addresses outside apart, whatever identity they had, and those inside together', () => {
+    const activity = new PolicyActivity(() => new Date(0));
+    const from = (address: string, remoteIdentity: number): PolicyVerdictEvent =>
+      verdict({ remoteIdentity, summary: `${address} -> 10.0.0.2:80 tcp SYN` });
+    activity.add([from('192.0.2.1:4000', 2), from('192.0.2.2:4000', 2), from('192.0.2.1:4001', 1 << 24)]);
+    activity.add([from('[2001:db8::1]:4000', 10), from('10.0.0.1:1', 300), from('10.0.0.9:2', 300)]);
+    assert.deepEqual(
+      activity
+        .flows()
+        .flows.map(({ source, count }) => [source, count])
+        .sort(),
+      [
+        ['10.0.0.9:2', 2],
+        ['[2001:db8::1]:4000', 1],
+        ['192.0.2.1:4001', 2],
+        ['192.0.2.2:4000', 1],
+      ].sort(),
+    );
+  });
+
+  it('lets no crowd outside push out what is known of the cluster', () => {
+    const activity = new PolicyActivity(() => new Date(0));
+    activity.add([verdict({})]);
+    activity.add(
+      Array.from({ length: 9000 }, (_, i) =>
+        verdict({ remoteIdentity: 2, summary: `192.0.${i >> 8}.${i & 255}:9 -> 10.0.0.2:80 tcp SYN` }),
+      ),
+    );
+    const { flows } = activity.flows();
+    assert.equal(flows.length, 4097);
+    assert.ok(flows.some((flow) => flow['remote-identity'] === 300));
+  });
+
+  it('forgets the flows of an endpoint that is gone', () => {
+    const activity = new PolicyActivity(() => new Date(0));
+    activity.add([verdict({}), verdict({ source: 8 })]);
+    activity.removeEndpoint(7);
+    assert.deepEqual(
+      activity.flows().flows.map(({ endpoint }) => endpoint),
+      [8],
+    );
   });
 
   it('counts requests once each, not their answers, and forgets rules that are gone', () => {

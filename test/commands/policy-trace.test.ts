@@ -66,6 +66,19 @@ const ANSWERS: Readonly<Record<string, unknown>> = {
         source: '10.0.0.1:4000',
         destination: '10.0.0.3:80',
       },
+      {
+        endpoint: 3,
+        identity: 1003,
+        direction: 'ingress',
+        'remote-identity': 9999,
+        protocol: 6,
+        'destination-port': 80,
+        verdict: 'deny',
+        'rule-id': 0,
+        count: 1,
+        source: '10.0.0.77:4000',
+        destination: '10.0.0.3:80',
+      },
     ],
   },
   '/v1/policy/objects': {
@@ -295,12 +308,13 @@ describe('policy impact', () => {
     assert.equal(stderr, '');
     assert.equal(code, 0, stdout);
     assert.match(stdout, /^0 rules added, 1 rule removed; 1 endpoint of this node would change\n/);
+    assert.match(stdout, /^1 of 2 kinds of flows seen would change their verdict; of 1 the peers are gone$/m);
     assert.match(stdout, /^3 +Enabled -> Disabled +Disabled +\+1 -\d, L7 /m);
     assert.match(
       stdout,
       /^redirected -> allowed +3 +ingress +k8s:class=tiefighter,.* 80\/TCP +9 +2026-11-29T08:00:00Z +not enforced/m,
     );
-    assert.match(stdout, /^Nothing that passes now is cut off$/m);
+    assert.match(stdout, /^Nothing that was seen to pass is cut off$/m);
   });
 
   it('takes objects as policy delete does', async () => {

@@ -36,8 +36,15 @@ const drop: MonitorEvent & ProgramPlace = {
 };
 const ack = '10.15.58.61:40442 -> 10.15.16.224:80 tcp SYN, ACK';
 const flow = { ...packet, hash: 0xd3f88100, source: 17917, srcIdentity: 60941, summary: ack } as const;
-const toEndpoint: MonitorEvent & OriginalAddress = { ...flow, kind: 'trace', observationPoint: 0, state: 0 };
-const fromEndpoint: MonitorEvent = { ...flow, kind: 'trace', observationPoint: 5, state: 2 };
+const judged = { protocol: 6, destinationPort: 80 } as const;
+const toEndpoint: MonitorEvent & OriginalAddress = {
+  ...flow,
+  kind: 'trace',
+  observationPoint: 0,
+  state: 0,
+  ...judged,
+};
+const fromEndpoint: MonitorEvent = { ...flow, kind: 'trace', observationPoint: 5, state: 2, ...judged };
 const allow: MonitorEvent = {
   ...packet,
   kind: 'policy-verdict',
@@ -100,8 +107,8 @@ describe('monitor beside the recorded outputs', () => {
     const syn = '10.15.56.79:40442 -> 10.15.16.224:80 tcp SYN';
     const events: MonitorEvent[] = [
       { ...drop, ...change, summary: syn },
-      { ...flow, ...change, kind: 'trace', observationPoint: 0, state: 0, summary: syn },
-      { ...flow, ...change, kind: 'trace', observationPoint: 5, state: 0, summary: `${syn}, ACK` },
+      { ...flow, ...change, kind: 'trace', observationPoint: 0, state: 0, ...judged, summary: syn },
+      { ...flow, ...change, kind: 'trace', observationPoint: 5, state: 0, ...judged, summary: `${syn}, ACK` },
       updated,
     ];
     const banner = 'Listening for events on 2 CPUs with 64x4096 of shared memory\nPress Ctrl-C to quit\n';
@@ -121,7 +128,14 @@ describe('monitor in our own layout', () => {
   });
 
   it('names reserved identities and the reason of a loss', () => {
-    const world: MonitorEvent = { ...flow, kind: 'trace', observationPoint: 11, state: 0, dstIdentity: 2 };
+    const world: MonitorEvent = {
+      ...flow,
+      kind: 'trace',
+      observationPoint: 11,
+      state: 0,
+      ...judged,
+      dstIdentity: 2,
+    };
     assert.match(monitorText(world), /^-> network flow 0xd3f88100, identity 60941->world state new /);
     assert.equal(monitorText(lost), 'Lost 12 events: the ring buffer was full\n');
   });

@@ -8,9 +8,9 @@ import { readPolicyFiles } from '../support/policy-files.ts';
 
 export default class PolicyImpact extends BaseCommand<typeof PolicyImpact> {
   static override summary =
-    'Say what would change if policy files were imported, or rules deleted: endpoints of this node, and flows it saw';
+    'Say what would change if policy files were imported, or rules deleted: endpoints of this node, and flows and requests it saw';
   static override description =
-    'Nothing is changed. --delete takes what `policy delete` takes. Flows are those that the agent saw begin of late (up to 4,096 kinds of them), so one that did not happen is not told. Exits 1 when something that passes now would be cut off, else 0.';
+    'Nothing is changed. --delete takes what `policy delete` takes. Flows and requests are those that the agent saw of late (up to 4,096 kinds of flows with peers in the cluster, as many with addresses outside, and 2,048 of requests), so one that did not happen is not told. Exits 1 when something that passes now would be cut off, else 0.';
   static override usage = 'policy impact FILE|FOLDER|-... [--delete LABEL|KIND/NAME...] [flags]';
   static override examples = [
     '<%= config.bin %> policy impact rule1.yaml',

@@ -15,11 +15,12 @@ import {
 import {
   type ImpactFlow,
   type ImpactInput,
+  type ImpactPeer,
   type PolicySnapshot,
   Repository,
   type TraceL4,
-  type TraceParty,
 } from '../../src/policy/index.ts';
+import { RequestJudges } from './impact-requests.ts';
 import type { PolicyChoice } from './policy-choice.ts';
 import { namedPort } from './trace-party.ts';
 import { rulesOfAgent, settingsOf, type TraceRules } from './trace-rules.ts';
@@ -36,12 +37,6 @@ function identityOf(view: Api.Identity | undefined): Identity | undefined {
   if (view?.id === undefined) return undefined;
   return { id: view.id, labels: labelSet(parseLabels(view.labels ?? [])) };
 }
-
-/** Labels of whoever is outside, by family of the address. */
-const WORLD = {
-  4: parseLabels(['reserved:world', 'reserved:world-ipv4']),
-  6: parseLabels(['reserved:world', 'reserved:world-ipv6']),
-} as const;
 
 function l4Of({ protocol, 'destination-port': port }: Api.PolicyFlow): TraceL4 {
   if (protocol === 1) return { kind: 'icmp', family: 4, type: port };
@@ -64,37 +59,46 @@ interface Peers {
 }
 
 /** @returns undefined when nobody has the identity any more */
-function peerOf(flow: Api.PolicyFlow, { identities, names }: Peers): TraceParty | undefined {
+type SeenPeer = Pick<Api.PolicyFlow, 'remote-identity' | 'direction' | 'source' | 'destination'>;
+
+function peerOf(flow: SeenPeer, { identities, names }: Peers): ImpactPeer | undefined {
   const id = flow['remote-identity'];
-  const labels = id === 0 ? [] : identities.get(id)?.labels;
   const address = flow.direction === 'ingress' ? flow.source : flow.destination;
-  const prefix = isOutsideIdentity(id) ? hostPrefix(address) : undefined;
-  if (prefix !== undefined) {
-    const text = formatIp(prefix.bytes);
-    const called = names.get(text) ?? [];
-    const title = [text, ...called.slice(0, 1)].join(' ');
-    const both = labelSet([...(labels ?? []), ...WORLD[prefix.family]]);
-    return { title, labels: both, identity: id, prefix, names: called };
+  const host = isOutsideIdentity(id) ? hostPrefix(address) : undefined;
+  if (host !== undefined) {
+    const text = formatIp(host.bytes);
+    return { title: [text, ...(names.get(text) ?? []).slice(0, 1)].join(' '), identity: id, address: host };
   }
-  if (labels === undefined) return undefined;
-  const known = formatLabels(labels).join(',');
-  return { title: known === '' ? (address ?? `identity ${id}`) : known, labels, identity: id };
+  if (id !== 0 && !identities.has(id)) return undefined;
+  const labels = formatLabels(identities.get(id)?.labels ?? []).join(',');
+  return { title: labels === '' ? (address ?? `identity ${id}`) : labels, identity: id };
 }
 
-function flowsOf(
-  flows: readonly Api.PolicyFlow[],
-  endpoints: ReadonlyMap<number, TraceParty>,
-  peers: Peers,
-): readonly ImpactFlow[] {
-  return flows.flatMap((flow) => {
-    const { endpoint, count } = flow;
-    // What an agent of another version says beside these is not for us.
-    const direction = (['ingress', 'egress'] as const).find((one) => one === flow.direction);
-    const subject = endpoints.get(endpoint);
-    if (subject === undefined || direction === undefined) return [];
-    const seen = { count, lastSeen: flow['last-seen'] ?? '' };
-    return [{ endpoint, direction, subject, peer: peerOf(flow, peers), l4: l4Of(flow), ...seen }];
-  });
+/** What an agent of another version says beside these is not for us. */
+function directionOf(seen: SeenPeer): 'ingress' | 'egress' | undefined {
+  return (['ingress', 'egress'] as const).find((one) => one === seen.direction);
+}
+
+/** The kinds of flows, and of requests, of endpoints that are there. */
+function flowsOf(seen: Api.PolicyFlows, endpoints: ReadonlySet<number>, peers: Peers): readonly ImpactFlow[] {
+  const judges = new RequestJudges();
+  const of = (one: Api.PolicyFlow | Api.PolicyRequest, more: Pick<ImpactFlow, 'l4' | 'request'>) => {
+    const { endpoint, count } = one;
+    const direction = directionOf(one);
+    if (!endpoints.has(endpoint) || direction === undefined) return [];
+    return [
+      { endpoint, direction, peer: peerOf(one, peers), count, lastSeen: one['last-seen'] ?? '', ...more },
+    ];
+  };
+  return [
+    ...(seen.flows ?? []).flatMap((flow) => of(flow, { l4: l4Of(flow) })),
+    ...(seen.requests ?? []).flatMap((one) => {
+      const request = judges.of(one);
+      const protocol = one.kind === 'dns' ? 17 : 6;
+      const l4 = { kind: 'port', protocol, port: one['destination-port'] } as const;
+      return request === undefined ? [] : of(one, { l4, request });
+    }),
+  ];
 }
 
 function namesOf(lookups: readonly Api.DNSLookup[]): Peers['names'] {
@@ -158,12 +162,6 @@ export async function impactInput(agent: AgentClient, change: PolicyChange): Pro
     if (id === undefined || identity === undefined) return [];
     return [{ id, identity, namedPorts: (status?.namedPorts ?? []).flatMap(namedPort) }];
   });
-  const parties = new Map(
-    endpoints.map(({ id, identity, namedPorts }): [number, TraceParty] => [
-      id,
-      { title: `endpoint ${id}`, labels: identity.labels, identity: identity.id, endpoint: id, namedPorts },
-    ]),
-  );
   const [now, then] = snapshots(rules, change);
   const { deleted, added } = change;
   const names = namesOf(lookups);
@@ -174,7 +172,7 @@ export async function impactInput(agent: AgentClient, change: PolicyChange): Pro
     endpoints,
     identities: [...identities.values()],
     names,
-    flows: flowsOf(flows.flows ?? [], parties, { identities, names }),
-    options: { ...settings, clusterPorts: endpoints.flatMap(({ namedPorts }) => namedPorts) },
+    flows: flowsOf(flows, new Set(endpoints.map(({ id }) => id)), { identities, names }),
+    options: settings,
   };
 }

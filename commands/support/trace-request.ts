@@ -33,7 +33,12 @@ function readHeaders(texts: readonly string[]): ReadonlyMap<string, string> {
   return headers;
 }
 
-function readRequest(text: string, headers: ReadonlyMap<string, string>): JudgedRequest {
+/**
+ * A request as the proxy reads it.
+ * @param headers by their names in lower case
+ * @throws UsageError TRACE_REQUEST when the proxy would answer 400
+ */
+export function readRequest(text: string, headers: ReadonlyMap<string, string>): JudgedRequest {
   const [, method, target] = /^(\S+)\s+(\S+)$/.exec(text.trim()) ?? [];
   if (method === undefined || target === undefined) {
     throw refuse(

@@ -3,6 +3,7 @@ import type { MonitorEvent } from '../model/event.ts';
 import type { AccessLogRecord, L7Filter, L7Policy } from '../model/l7.ts';
 import { Protocol } from '../model/map-state.ts';
 import { SeenFlows } from './seen-flows.ts';
+import { SeenRequests } from './seen-requests.ts';
 
 interface RuleRequests {
   allowed: number;
@@ -44,9 +45,11 @@ export function rulesOfRecord(record: AccessLogRecord, policy: L7Policy): readon
 export class PolicyActivity {
   readonly #rules = new Map<number, RuleRequests>();
   readonly #flows: SeenFlows;
+  readonly #requests: SeenRequests;
 
   constructor(now: () => Date) {
     this.#flows = new SeenFlows(now);
+    this.#requests = new SeenRequests(now);
   }
 
   /** Events of the datapath; all but verdicts and traces are passed over. */
@@ -55,9 +58,10 @@ export class PolicyActivity {
       if (event.kind === 'policy-verdict' || event.kind === 'trace') this.#flows.add(event);
   }
 
-  /** Forgets the flows of an endpoint that is gone. */
+  /** Forgets the flows and requests of an endpoint that is gone. */
   removeEndpoint(id: number): void {
     this.#flows.removeEndpoint(id);
+    this.#requests.removeEndpoint(id);
   }
 
   /**
@@ -70,6 +74,7 @@ export class PolicyActivity {
   ): void {
     for (const record of records) {
       if (record.type !== 'request' || record.verdict === 'error') continue;
+      this.#requests.add(record);
       const what = record.verdict === 'forwarded' ? 'allowed' : 'denied';
       for (const id of rulesOf(record)) this.#requestsOf(id)[what]++;
     }
@@ -89,7 +94,7 @@ export class PolicyActivity {
   flows(): Api.PolicyFlows & { readonly flows: readonly Api.PolicyFlow[] } {
     const flows = this.#flows.list();
     const oldest = flows.at(-1)?.['last-seen'];
-    return { flows, ...(oldest !== undefined && { since: oldest }) };
+    return { flows, requests: this.#requests.list(), ...(oldest !== undefined && { since: oldest }) };
   }
 
   #requestsOf(ruleId: number): RuleRequests {

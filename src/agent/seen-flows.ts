@@ -21,6 +21,9 @@ const SAME_PACKET_NS = 10_000_000n;
 type Verdict = 'allow' | 'deny' | 'redirect';
 type SeenEvent = PolicyVerdictEvent | TraceEvent;
 
+/** The order of kinds follows when they were last seen by no more than this. */
+const ORDER_MS = 1000;
+
 /** One direction of a flow, as its event tells it. */
 interface Sighting {
   readonly event: SeenEvent;
@@ -33,9 +36,13 @@ interface Sighting {
 }
 
 /** The last sighting of a kind. Put into words when somebody asks: events come by thousands a second. */
-interface SeenKind extends Sighting {
-  readonly count: number;
-  readonly seen: Date;
+interface SeenKind {
+  last: Sighting;
+  count: number;
+  /** Realtime, milliseconds. */
+  seenMs: number;
+  /** When it took its place in the order. */
+  placedMs: number;
 }
 
 function verdictOf({ verdict }: PolicyVerdictEvent): Verdict {
@@ -84,9 +91,15 @@ function endsOf(summary: string): { readonly source?: string; readonly destinati
 
 /** The peer's address without its port. */
 function peerAddress({ event, direction }: Sighting): string {
-  const { source = '', destination = '' } = endsOf(event.summary);
-  const end = direction === 'ingress' ? source : destination;
-  return end.replace(/^\[(.*)\](?::\d+)?$/, '$1').replace(/^([^:]*):\d+$/, '$1');
+  const { summary } = event;
+  const arrow = summary.indexOf(' -> ');
+  const start = direction === 'ingress' ? 0 : arrow + 4;
+  const stop = direction === 'ingress' ? arrow : summary.indexOf(' ', start);
+  const end = summary.slice(start, stop < 0 ? undefined : stop);
+  const colon = end.lastIndexOf(':');
+  // Of IPv4 there is one colon at most.
+  if (!end.startsWith('[')) return colon === end.indexOf(':') && colon >= 0 ? end.slice(0, colon) : end;
+  return end.replace(/^\[(.*)\](?::\d+)?$/, '$1');
 }
 
 function samePacket(a: SeenEvent, b: SeenEvent): boolean {
@@ -95,17 +108,8 @@ function samePacket(a: SeenEvent, b: SeenEvent): boolean {
   );
 }
 
-function shown({
-  event,
-  endpoint,
-  identity,
-  direction,
-  remote,
-  verdict,
-  ruleId,
-  count,
-  seen,
-}: SeenKind): Api.PolicyFlow {
+function shown({ last, count, seenMs }: SeenKind): Api.PolicyFlow {
+  const { event, endpoint, identity, direction, remote, verdict, ruleId } = last;
   return {
     endpoint,
     identity,
@@ -116,7 +120,7 @@ function shown({
     verdict,
     'rule-id': ruleId,
     count,
-    'last-seen': seen.toISOString(),
+    'last-seen': new Date(seenMs).toISOString(),
     ...endsOf(event.summary),
   };
 }
@@ -140,13 +144,13 @@ export class SeenFlows {
   /** The endpoint is gone: its number may soon be another's. */
   removeEndpoint(id: number): void {
     for (const kinds of [this.#inside, this.#outside])
-      for (const [key, { endpoint }] of kinds) if (endpoint === id) kinds.delete(key);
+      for (const [key, { last }] of kinds) if (last.endpoint === id) kinds.delete(key);
   }
 
   /** Newest first. */
   list(): readonly Api.PolicyFlow[] {
     const all = [...this.#inside.values(), ...this.#outside.values()].reverse();
-    return all.sort((a, b) => b.seen.getTime() - a.seen.getTime()).map(shown);
+    return all.sort((a, b) => b.seenMs - a.seenMs).map(shown);
   }
 
   #add(sighting: Sighting): void {
@@ -155,10 +159,16 @@ export class SeenFlows {
     const kinds = outside ? this.#outside : this.#inside;
     const peer = outside ? peerAddress(sighting) : remote;
     const key = `${endpoint} ${direction} ${peer} ${event.protocol} ${event.destinationPort}`;
-    const before = kinds.get(key);
-    if (event.kind === 'trace' && before !== undefined && samePacket(before.event, event)) return;
-    kinds.delete(key);
-    kinds.set(key, { ...sighting, count: (before?.count ?? 0) + 1, seen: this.#now() });
+    const known = kinds.get(key);
+    const now = this.#now().getTime();
+    if (known !== undefined) {
+      if (event.kind === 'trace' && samePacket(known.last.event, event)) return;
+      Object.assign(known, { last: sighting, count: known.count + 1, seenMs: now });
+      if (now - known.placedMs < ORDER_MS) return;
+      kinds.delete(key);
+    }
+    const { count = 1 } = known ?? {};
+    kinds.set(key, { last: sighting, count, seenMs: now, placedMs: now });
     if (kinds.size <= FLOWS_KEPT) return;
     const [first] = kinds.keys();
     if (first !== undefined) kinds.delete(first);

@@ -5,30 +5,25 @@ import { formatLabels } from '../model/labels.ts';
 import { type Direction, type MapState, mapStateKeyText } from '../model/map-state.ts';
 import type { NamedPort } from '../model/named-port.ts';
 import type { PolicyInventory } from '../model/policy-inventory.ts';
+import {
+  AddressIdentities,
+  type FlowVerdict,
+  type ImpactFlow,
+  type JudgedPolicy,
+  judgeFlow,
+  sameRequests,
+} from './impact-flows.ts';
 import { diffMapState } from './map-state.ts';
 import type { PolicySnapshot } from './repository.ts';
 import type { PolicyEnforcement, ResolvedPolicy } from './resolve.ts';
-import { PolicyResolver } from './resolver.ts';
-import { type TraceOptions, type TraceRule, type TraceVerdict, tracePolicy } from './trace.ts';
-import type { TraceL4, TraceParty } from './trace-types.ts';
+import { PolicyResolver, type ResolverOptions } from './resolver.ts';
+import { ruleName } from './rule-name.ts';
+import type { TraceL4 } from './trace-types.ts';
 
 export interface ImpactEndpoint {
   readonly id: number;
   readonly identity: Identity;
   readonly namedPorts: readonly NamedPort[];
-}
-
-/** A kind of flow that was seen, with both ends as they are known. */
-export interface ImpactFlow {
-  readonly endpoint: number;
-  readonly direction: Direction;
-  readonly subject: TraceParty;
-  /** Undefined: nobody has its identity any more. */
-  readonly peer: TraceParty | undefined;
-  readonly l4: TraceL4;
-  readonly count: number;
-  /** RFC 3339; empty when it is not known. */
-  readonly lastSeen: string;
 }
 
 /** A rule set with the objects that its rules name. */
@@ -46,7 +41,7 @@ export interface ImpactInput {
   /** Address -> names that it was looked up by; lower case, without the final dot. */
   readonly names?: ReadonlyMap<string, readonly string[]>;
   readonly flows: readonly ImpactFlow[];
-  readonly options: Omit<TraceOptions, 'inventory' | 'requestAllowed'>;
+  readonly options: Omit<ResolverOptions, 'proxyPorts' | 'localIdentities'>;
 }
 
 export interface EndpointImpact {
@@ -69,12 +64,14 @@ export interface FlowImpact {
   readonly direction: Direction;
   readonly peer: string;
   readonly l4: TraceL4;
+  /** Of requests, what tells them from others. */
+  readonly request?: string | undefined;
   readonly count: number;
   readonly lastSeen: string;
-  readonly before: TraceVerdict;
-  readonly after: TraceVerdict;
+  readonly before: FlowVerdict;
+  readonly after: FlowVerdict;
   readonly reason: string;
-  /** Rules that would decide. */
+  /** Names of the rules that would decide. */
   readonly rules: readonly string[];
 }
 
@@ -118,10 +115,13 @@ function sameEnforcement(a: PolicyEnforcement, b: PolicyEnforcement): boolean {
   return a.ingress === b.ingress && a.egress === b.egress;
 }
 
-/** An endpoint's policy, and what the proxy lets through for it. */
-interface Judged {
-  readonly policy: ResolvedPolicy;
-  readonly requests: string;
+/** What a rule set makes of the endpoints of a node. */
+interface JudgedRules {
+  /** By endpoint. */
+  readonly policies: ReadonlyMap<number, JudgedPolicy>;
+  readonly addresses: AddressIdentities;
+  /** Name of a rule. */
+  readonly nameOf: (rule: number) => string;
 }
 
 /** The entries that differ in more than the rule which made them. */
@@ -134,27 +134,26 @@ function entryChanges(before: MapState, after: MapState): { readonly gained: num
   return { gained: gained.length, lost: deletes.length };
 }
 
+/** What the proxy is told, without the names of the rules. */
+function requestText({ l7 }: JudgedPolicy): string {
+  const nameless = (key: string, value: unknown): unknown =>
+    key === 'ruleId' || key === 'ruleName' ? undefined : value;
+  return JSON.stringify(l7, nameless) ?? '';
+}
+
 function endpointImpact(
   { id, identity }: ImpactEndpoint,
-  old: Judged,
-  next: Judged,
+  old: JudgedPolicy,
+  next: JudgedPolicy,
 ): readonly EndpointImpact[] {
   const [before, after] = [old.policy.enforcement, next.policy.enforcement];
   const { gained, lost } = entryChanges(old.policy.mapState, next.policy.mapState);
-  const locked = lockedBy(next.policy);
-  const requestsChanged = old.requests !== next.requests;
+  const { locked } = next;
+  const requestsChanged = requestText(old) !== requestText(next);
   const same = gained + lost === 0 && !requestsChanged && sameEnforcement(before, after);
-  if (same && locked === lockedBy(old.policy)) return [];
+  if (same && locked === old.locked) return [];
   const who = { endpoint: id, identity: identity.id, labels: formatLabels(identity.labels) };
   return [{ ...who, before, after, entriesGained: gained, entriesLost: lost, requestsChanged, locked }];
-}
-
-/** What the proxy is told of each subject, without the names of the rules. */
-function requestTexts(resolver: PolicyResolver): ReadonlyMap<NumericIdentity, string> {
-  const nameless = (key: string, value: unknown): unknown =>
-    key === 'ruleId' || key === 'ruleName' ? undefined : value;
-  const { subjects } = resolver.l7Policy();
-  return new Map(subjects.map((one) => [one.subject, JSON.stringify(one, nameless)]));
 }
 
 /** Which selectors of `toFQDNs` each address matches by its names. */
@@ -173,61 +172,65 @@ function selectorsOfAddresses(
   );
 }
 
-/** One resolver goes from one rule set to the other, so that prefixes keep their identities where both have them. */
-function endpointImpacts(input: ImpactInput): readonly EndpointImpact[] {
-  const { before, after, endpoints, options } = input;
-  const resolver = new PolicyResolver({ ...options, proxyPorts: STAND_IN_PORTS });
-  // The resolver numbers prefixes itself: those of the agent's could be of others here.
-  resolver.updateIdentities({ upserts: input.identities.filter(({ id }) => !isLocalIdentity(id)) });
-  resolver.setNamedPorts(endpoints.flatMap(({ namedPorts }) => namedPorts));
-  const judge = (rules: ImpactRules): readonly Judged[] => {
-    resolver.setInventory(rules.inventory);
-    resolver.setRules(rules.snapshot);
-    resolver.setFqdnAddresses(selectorsOfAddresses(resolver, input.names ?? new Map()));
-    const policies = endpoints.map(({ identity, namedPorts }) => resolver.resolve(identity, namedPorts));
-    const requests = requestTexts(resolver);
-    return policies.map((policy) => ({ policy, requests: requests.get(policy.subject.id) ?? '' }));
+function judgeRules(resolver: PolicyResolver, rules: ImpactRules, input: ImpactInput): JudgedRules {
+  resolver.setInventory(rules.inventory);
+  resolver.setRules(rules.snapshot);
+  resolver.setFqdnAddresses(selectorsOfAddresses(resolver, input.names ?? new Map()));
+  const resolved = input.endpoints.map(
+    ({ id, identity, namedPorts }) => [id, resolver.resolve(identity, namedPorts)] as const,
+  );
+  const l7 = new Map(resolver.l7Policy().subjects.map((one) => [one.subject, one]));
+  const names = new Map(rules.snapshot.rules.map(({ id, rule }) => [id, ruleName(rule.labels)]));
+  return {
+    policies: new Map(
+      resolved.map(([id, policy]) => [
+        id,
+        { policy, l7: l7.get(policy.subject.id), locked: lockedBy(policy) },
+      ]),
+    ),
+    addresses: new AddressIdentities(resolver.prefixes()),
+    nameOf: (rule) => names.get(rule) || `#${rule}`,
   };
-  const now = judge(before);
-  const then = judge(after);
-  return endpoints.flatMap((endpoint, i) => {
-    const [old, next] = [now[i], then[i]];
-    return old === undefined || next === undefined ? [] : endpointImpact(endpoint, old, next);
-  });
 }
 
-function traceRules({ snapshot }: ImpactRules): readonly TraceRule[] {
-  return snapshot.rules.map(({ id, rule }) => ({ id, rule, place: `#${id}` }));
+/** One resolver goes from one rule set to the other, so that prefixes keep their identities where both have them. */
+function judgeBoth(input: ImpactInput): readonly [JudgedRules, JudgedRules] {
+  const resolver = new PolicyResolver({ ...input.options, proxyPorts: STAND_IN_PORTS });
+  // It numbers prefixes itself: the agent's numbers could be those of other prefixes here.
+  resolver.updateIdentities({ upserts: input.identities.filter(({ id }) => !isLocalIdentity(id)) });
+  resolver.setNamedPorts(input.endpoints.flatMap(({ namedPorts }) => namedPorts));
+  const before = judgeRules(resolver, input.before, input);
+  return [before, judgeRules(resolver, input.after, input)];
 }
 
-/** What the rules say of a flow in its direction: the other end's own policy is not this one's matter. */
-function judge(rules: readonly TraceRule[], flow: ImpactFlow, peer: TraceParty, options: TraceOptions) {
-  const [source, destination] = flow.direction === 'ingress' ? [peer, flow.subject] : [flow.subject, peer];
-  return tracePolicy(rules, { source, destination, l4: flow.l4 }, options)[flow.direction];
-}
-
-function flowImpacts({ before, after, flows, options }: ImpactInput): readonly FlowImpact[] {
-  const [now, then] = [traceRules(before), traceRules(after)];
-  return flows.flatMap((flow) => {
-    const { endpoint, direction, peer, l4, count, lastSeen } = flow;
-    if (peer === undefined) return [];
-    const old = judge(now, flow, peer, { ...options, inventory: before.inventory });
-    const next = judge(then, flow, peer, { ...options, inventory: after.inventory });
-    if (old.verdict === next.verdict) return [];
-    const rules = next.rules
-      .filter(({ decides }) => decides)
-      .map(({ name, place }) => (name === '' ? place : name));
-    const seen = { endpoint, direction, peer: peer.title, l4, count, lastSeen };
-    return [{ ...seen, before: old.verdict, after: next.verdict, reason: next.reason, rules }];
-  });
+function flowImpact(flow: ImpactFlow, before: JudgedRules, after: JudgedRules): readonly FlowImpact[] {
+  const { endpoint, direction, peer, l4, request, count, lastSeen } = flow;
+  const [old, next] = [before.policies.get(endpoint), after.policies.get(endpoint)];
+  if (peer === undefined || old === undefined || next === undefined) return [];
+  const identityIn = ({ addresses }: JudgedRules): NumericIdentity =>
+    peer.address === undefined ? peer.identity : addresses.of(peer.address);
+  const [was, is] = [identityIn(before), identityIn(after)];
+  const now = judgeFlow(old, flow, was);
+  const then = judgeFlow(next, flow, is);
+  // Of a request that only the proxy knows all of, what it said counts.
+  const verdict = now.verdict === 'undecided' ? (request?.allowed ? 'allowed' : 'denied') : now.verdict;
+  if (verdict === then.verdict) return [];
+  if (then.verdict === 'undecided' && sameRequests([old, was], [next, is], flow)) return [];
+  const seen = { endpoint, direction, peer: peer.title, l4, request: request?.title, count, lastSeen };
+  const rules = then.rules.map(after.nameOf);
+  return [{ ...seen, before: verdict, after: then.verdict, reason: then.reason, rules }];
 }
 
 /** What would change for the endpoints of a node, and for flows that it saw, if one rule set took the place of another. */
 export function policyImpact(input: ImpactInput): Impact {
   const kept = new Set(input.after.snapshot.rules.map(({ id }) => id));
   const had = new Set(input.before.snapshot.rules.map(({ id }) => id));
-  const endpoints = endpointImpacts(input);
-  const flows = flowImpacts(input);
+  const [before, after] = judgeBoth(input);
+  const endpoints = input.endpoints.flatMap((endpoint) => {
+    const [old, next] = [before.policies.get(endpoint.id), after.policies.get(endpoint.id)];
+    return old === undefined || next === undefined ? [] : endpointImpact(endpoint, old, next);
+  });
+  const flows = input.flows.flatMap((flow) => flowImpact(flow, before, after));
   return {
     rulesAdded: [...kept].filter((id) => !had.has(id)).length,
     rulesRemoved: [...had].filter((id) => !kept.has(id)).length,

@@ -17,10 +17,10 @@ export {
   type EndpointImpact,
   type FlowImpact,
   type Impact,
-  type ImpactFlow,
   type ImpactInput,
   policyImpact,
 } from './impact.ts';
+export type { ImpactFlow, ImpactPeer, ImpactRequest } from './impact-flows.ts';
 export { inventoryObjects, policyText } from './inventory-json.ts';
 export { type L4RuleSummary, type L4Summary, l4Summary } from './l4-summary.ts';
 export { checkLocalIdentities, type LocalIdentitiesJson } from './local-identities.ts';

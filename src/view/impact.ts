@@ -25,6 +25,8 @@ export interface ImpactView {
     readonly peer: string;
     /** `80/TCP`. */
     readonly traffic: string;
+    /** `POST /v1/x`. */
+    readonly request?: string | undefined;
     readonly count: number;
     readonly lastSeen: string;
     readonly before: string;
@@ -66,7 +68,7 @@ function flowRows(impact: ImpactView): string {
       flow.endpoint,
       flow.direction,
       flow.peer,
-      flow.traffic,
+      flow.request === undefined ? flow.traffic : `${flow.traffic} ${flow.request}`,
       flow.count,
       flow.lastSeen === '' ? 'unknown' : flow.lastSeen,
       flow.rules.length === 0 ? flow.reason : `${flow.reason}: ${flow.rules.join(', ')}`,
@@ -85,17 +87,25 @@ function sum(impact: ImpactView): string {
   const locked = endpoints.filter((one) => one.locked !== undefined).length;
   const cut = [
     ...(locked > 0 ? [`everything of ${plural(locked, 'endpoint')}`] : []),
-    ...(denied > 0 || locked === 0 ? [`${plural(denied, 'kind')} of flows that pass now`] : []),
+    ...(denied > 0 || locked === 0 ? [`${plural(denied, 'kind')} of flows or requests that pass now`] : []),
   ];
   if (impact.cutsOff) return `Cut off: ${cut.join(', and ')}\n`;
   if (endpoints.length + flows.length === 0) return 'Nothing would change\n';
-  return 'Nothing that was seen to pass is cut off\n';
+  const unseen = flows.filter((flow) => flow.before === 'allowed' && flow.after === 'redirected').length;
+  const undecided = flows.filter(({ after }) => after === 'undecided').length;
+  const open = [
+    ...(unseen > 0
+      ? [`of ${plural(unseen, 'kind')} of flows the proxy would judge requests, unseen so far`]
+      : []),
+    ...(undecided > 0 ? [`${plural(undecided, 'kind')} of requests would pass or not by their headers`] : []),
+  ];
+  return `${['Nothing that was seen to pass is cut off', ...open].join('; ')}\n`;
 }
 
 /** `policy impact`: which endpoints change, which flows that were seen would have another verdict, and the sum. */
 export function impactText(impact: ImpactView): string {
   const rules = `${plural(impact.rulesAdded, 'rule')} added, ${plural(impact.rulesRemoved, 'rule')} removed`;
-  const seen = `${impact.flows.length} of ${plural(impact.flowsSeen, 'kind')} of flows seen would change their verdict`;
+  const seen = `${impact.flows.length} of ${plural(impact.flowsSeen, 'kind')} of flows and requests seen would change their verdict`;
   const gone = impact.flowsUnjudged > 0 ? `; of ${impact.flowsUnjudged} the peers are gone` : '';
   const parts = [
     `${rules}; ${plural(impact.endpoints.length, 'endpoint')} of this node would change\n`,

@@ -308,7 +308,10 @@ describe('policy impact', () => {
     assert.equal(stderr, '');
     assert.equal(code, 0, stdout);
     assert.match(stdout, /^0 rules added, 1 rule removed; 1 endpoint of this node would change\n/);
-    assert.match(stdout, /^1 of 2 kinds of flows seen would change their verdict; of 1 the peers are gone$/m);
+    assert.match(
+      stdout,
+      /^1 of 2 kinds of flows and requests seen would change their verdict; of 1 the peers are gone$/m,
+    );
     assert.match(stdout, /^3 +Enabled -> Disabled +Disabled +\+1 -\d, L7 /m);
     assert.match(
       stdout,

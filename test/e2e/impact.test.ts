@@ -19,6 +19,7 @@ import { startTestLab, type TestLab } from './lab-support.ts';
 
 const HERE = import.meta.dirname;
 const BYTES = join(HERE, 'stream.mjs');
+const HTTP = join(HERE, 'http-stream.mjs');
 const SILENCE_MS = 1500;
 const ZONE: Zone = { 'www.x.io': { a: ['192.0.2.1'] }, 'other.x.io': { a: ['192.0.2.2'] } };
 
@@ -30,6 +31,7 @@ interface ImpactJson {
     readonly direction: string;
     readonly peer: string;
     readonly traffic: string;
+    readonly request?: string;
     readonly before: string;
     readonly after: string;
     readonly rules: readonly string[];
@@ -70,9 +72,9 @@ describe('policy impact of a running node', { skip: bpfOrSkip() }, () => {
   const servers: StartedProcess[] = [];
   const folder = mkdtempSync(join(tmpdir(), 'ciliate-impact-'));
 
-  const serve = async (port: number): Promise<void> => {
+  const serve = async (port: number, script = BYTES): Promise<void> => {
     const output = join(lab.layout.dir, `server-${port}.out`);
-    await lab.runIn('server', [process.execPath, BYTES, 'serve', String(port)], output);
+    await lab.runIn('server', [process.execPath, script, 'serve', String(port)], output);
     await waitFor({ what: `port ${port} serves`, timeoutMs: 10_000 }, () =>
       existsSync(output) && readFileSync(output, 'utf8').includes('serving') ? true : undefined,
     );
@@ -139,7 +141,8 @@ describe('policy impact of a running node', { skip: bpfOrSkip() }, () => {
       .filter((flow) => flow.endpoint === endpoint)
       .map((flow) => {
         const peer = /class=(\w+)/.exec(flow.peer)?.[1] ?? flow.peer;
-        return `${flow.direction} ${peer} ${flow.traffic} ${flow.before}->${flow.after}`;
+        const what = flow.request === undefined ? flow.traffic : `${flow.traffic} ${flow.request}`;
+        return `${flow.direction} ${peer} ${what} ${flow.before}->${flow.after}`;
       })
       .sort();
 
@@ -161,6 +164,7 @@ describe('policy impact of a running node', { skip: bpfOrSkip() }, () => {
     ] as const)
       await lab.addWorkload({ name, node: 'node1', labels: [`k8s:org=${org}`, `k8s:class=${name}`] });
     for (const port of [80, 81]) await serve(port);
+    await serve(8080, HTTP);
   });
   after(async () => {
     for (const server of servers) await server.stop('SIGKILL');
@@ -189,7 +193,7 @@ describe('policy impact of a running node', { skip: bpfOrSkip() }, () => {
       stdout,
       new RegExp(`^allowed -> denied +${server} +ingress +.*class=rebel\\S* +80/TCP +1 `, 'm'),
     );
-    assert.match(stdout, /^Cut off: 2 kinds of flows that pass now$/m);
+    assert.match(stdout, /^Cut off: 2 kinds of flows or requests that pass now$/m);
     assert.deepEqual(changes(await impactJson(EMPIRE_ON_80), server), [
       'ingress friend 81/TCP allowed->denied',
       'ingress rebel 80/TCP allowed->denied',
@@ -209,7 +213,7 @@ describe('policy impact of a running node', { skip: bpfOrSkip() }, () => {
       const { stdout, exitCode } = await impact(text);
       assert.equal(exitCode, 0, stdout);
       assert.match(stdout, /; 0 endpoints of this node would change$/m);
-      assert.match(stdout, /^0 of \d+ kinds of flows seen would change their verdict$/m);
+      assert.match(stdout, /^0 of \d+ kinds of flows and requests seen would change their verdict$/m);
       assert.match(stdout, /^Nothing would change$/m);
     }
   });
@@ -251,6 +255,53 @@ describe('policy impact of a running node', { skip: bpfOrSkip() }, () => {
     assert.match(same.stdout, /^Nothing would change$/m, same.stdout);
     const fewer = await impactJson(policy('friend', names.replace(', { matchName: other.x.io }', '')));
     assert.deepEqual(changes(fewer, friend), ['egress 192.0.2.2 other.x.io 80/TCP allowed->denied']);
+    assert.equal((await runOn(node, ['policy', 'delete', 'cnp/default/friend'])).exitCode, 0);
+  });
+
+  it('tells which requests the proxy would judge otherwise', async () => {
+    const server = await idOf('server');
+    const http = (rules: string, port = 8080): string =>
+      policy(
+        'http',
+        `endpointSelector: { matchLabels: { class: server } }
+ingress:
+- fromEndpoints: [{ matchLabels: { org: empire } }]
+  toPorts: [{ ports: [{ port: "${port}", protocol: TCP }], rules: { http: [${rules}] } }]`,
+      );
+    const only = async (text: string): Promise<readonly string[]> =>
+      changes(await impactJson(text), server).filter((line) => line.includes('8080'));
+    const rules = '{ method: GET, path: "/a" }';
+    await doImport(http(rules));
+    for (const [method, path, answer] of [
+      ['GET', '/a', /^200 /],
+      ['PUT', '/b', /^403 /],
+    ] as const) {
+      const host = lab.workload('server').ipv4 ?? '';
+      const words = [process.execPath, HTTP, 'send', host, '8080', method, path];
+      const client = await startProcess(inNetns(lab.workload('friend').netns, words));
+      await client.waitForLine(answer);
+      await client.stop('SIGKILL');
+    }
+    await eventually('both requests are told of', async () => {
+      const { requests } = await agentClient(node).policyFlows();
+      return (requests ?? []).length >= 2 || undefined;
+    });
+    assert.deepEqual(await only(http(rules)), []);
+    assert.match((await impact(http(rules))).stdout, /^Nothing would change$/m);
+    const other = await impact(http('{ method: PUT, path: "/[ab]" }'));
+    assert.equal(other.exitCode, 1);
+    assert.match(other.stdout, /^allowed -> denied .* 8080\/TCP GET \/a .*the proxy denies the request/m);
+    assert.deepEqual(await only(http('{ method: PUT, path: "/[ab]" }')), [
+      'ingress friend 8080/TCP GET /a allowed->denied',
+      'ingress friend 8080/TCP PUT /b denied->allowed',
+    ]);
+    const headers = http('{ method: GET, path: "/a", headers: ["X-Token: 1"] }');
+    assert.deepEqual(await only(headers), ['ingress friend 8080/TCP GET /a allowed->undecided']);
+    assert.match((await impact(headers)).stdout, /; 1 kind of requests would pass or not by their headers$/m);
+    assert.deepEqual(await only(http(rules, 8081)), [
+      'ingress friend 8080/TCP GET /a allowed->denied',
+      'ingress friend 8080/TCP redirected->denied',
+    ]);
   });
 
   it('says nothing of endpoints that are gone', async () => {

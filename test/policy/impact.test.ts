@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { type Identity, RESERVED_IDENTITIES } from '../../src/model/identity.ts';
+import type { L7Rules } from '../../src/model/l7.ts';
 import { labelSet, parseLabels } from '../../src/model/labels.ts';
 import { EMPTY_INVENTORY } from '../../src/model/policy-inventory.ts';
 import { makeSelector } from '../../src/model/selector.ts';
@@ -31,13 +32,11 @@ function allow(peer: string, port: number, labels: string): Rule {
 }
 
 function flow(peer: Identity, port = 80): ImpactFlow {
-  const party = ({ id, labels }: Identity) => ({ title: `id ${id}`, labels, identity: id });
   const l4 = { kind: 'port', protocol: 6, port } as const;
   return {
     endpoint: 7,
     direction: 'ingress',
-    subject: party(WEB),
-    peer: party(peer),
+    peer: { title: `id ${peer.id}`, identity: peer.id },
     l4,
     count: 3,
     lastSeen: '',
@@ -138,5 +137,82 @@ describe('policyImpact', () => {
       [[0, 0, true]],
     );
     assert.deepEqual(impact([withPath('/a')], [withPath('/a')]).endpoints, []);
+  });
+
+  it('denies every flow of an endpoint whose rules would contradict each other, and says why', () => {
+    const withL7 = (l7: L7Rules, label: string): Rule => {
+      const rule = allow('shop', 80, label);
+      const ports = rule.ingress?.[0]?.ports?.[0]?.ports ?? [];
+      return { ...rule, ingress: [{ peers: undefined, ports: [{ ports, l7 }] }] };
+    };
+    const http = withL7({ kind: 'http', rules: [] }, 'a=1');
+    const result = impact([http], [withL7({ kind: 'kafka', rules: [] }, 'b=1')], [flow(SHOP)]);
+    assert.match(result.endpoints[0]?.locked ?? '', /http|kafka/);
+    assert.deepEqual(
+      result.flows.map(({ before, after }) => [before, after]),
+      [['redirected', 'denied']],
+    );
+    assert.match(result.flows[0]?.reason ?? '', /^nothing passes: /);
+  });
+
+  it('judges a request that was seen by the rules of its peer and port', () => {
+    const withPath = (path: string, label: string): Rule => {
+      const http = { path, method: undefined, host: undefined, headers: [], headerMatches: [] };
+      const rule = allow('shop', 80, label);
+      const [item] = rule.ingress ?? [];
+      const ports = item?.ports?.[0]?.ports ?? [];
+      return {
+        ...rule,
+        ingress: [{ ...item, peers: item?.peers, ports: [{ ports, l7: { kind: 'http', rules: [http] } }] }],
+      };
+    };
+    const asks = (path: string, allowed: boolean): ImpactFlow => ({
+      ...flow(SHOP),
+      request: {
+        title: `GET ${path}`,
+        allowed,
+        judge: (filters) =>
+          filters.some(
+            ({ l7 }) => l7 === undefined || (l7.kind === 'http' && l7.rules.some((one) => one.path === path)),
+          ),
+      },
+    });
+    const seen = [asks('/a', true), asks('/b', false)];
+    const verdicts = (before: readonly Rule[], added: readonly Rule[]) =>
+      impact(before, added, seen).flows.map((one) => [one.request, one.before, one.after, one.rules]);
+    assert.deepEqual(verdicts([withPath('/a', 'a=1')], [withPath('/b', 'a=1')]), [
+      ['GET /a', 'allowed', 'denied', ['unspec:a=1']],
+      ['GET /b', 'denied', 'allowed', ['unspec:a=1']],
+    ]);
+    assert.deepEqual(verdicts([withPath('/a', 'a=1')], [withPath('/b', 'b=1')]), [
+      ['GET /b', 'denied', 'allowed', ['unspec:a=1', 'unspec:b=1']],
+    ]);
+    assert.deepEqual(verdicts([withPath('/a', 'a=1')], [withPath('/a', 'a=1')]), []);
+  });
+
+  it('takes addresses outside by the longest prefix that rules name, whatever number the agent gave it', () => {
+    const to = (length: number, label: string): Rule => ({
+      ...allow('shop', 80, label),
+      ingress: [
+        {
+          peers: { kind: 'cidrs', cidrs: [{ family: 4, bytes: Uint8Array.of(192, 0, 2, 0), length }] },
+          ports: undefined,
+        },
+      ],
+    });
+    const from = (last: number): ImpactFlow => {
+      const address = { family: 4, bytes: Uint8Array.of(192, 0, 2, last), length: 32 } as const;
+      return { ...flow(SHOP), peer: { title: `.${last}`, identity: 1 << 24, address } };
+    };
+    const result = impact([to(24, 'a=1')], [to(25, 'a=1')], [from(1), from(200)]);
+    assert.deepEqual(
+      result.flows.map((one) => [one.peer, one.before, one.after]),
+      [['.200', 'allowed', 'denied']],
+    );
+  });
+
+  it('counts flows with peers that are gone, and says nothing of them', () => {
+    const result = impact([], [allow('shop', 80, 'a=1')], [{ ...flow(SPY), peer: undefined }]);
+    assert.deepEqual([result.flows, result.flowsSeen, result.flowsUnjudged], [[], 1, 1]);
   });
 });

@@ -108,6 +108,34 @@ export const PolicyFlow = model('PolicyFlow', {
 });
 export type PolicyFlow = ModelOf<typeof PolicyFlow>;
 
+/** Requests of one kind that the proxy judged of late: all of an endpoint, direction, peer, port and text. Ours. */
+export const PolicyRequest = model('PolicyRequest', {
+  endpoint: int,
+  identity: int,
+  direction: known('ingress', 'egress'),
+  'remote-identity': int,
+  /** Host order. */
+  'destination-port': u16,
+  kind: known('http', 'dns', 'tls'),
+  method: opt(str),
+  host: opt(str),
+  /** As received: path and query. */
+  path: opt(str),
+  /** That DNS was asked for, or TLS asked for. */
+  name: opt(str),
+  verdict: known('allow', 'deny'),
+  count: uint,
+  'last-seen': opt(timestamp),
+  /** Addresses of the last one. */
+  source: opt(str),
+  destination: opt(str),
+});
+export type PolicyRequest = ModelOf<typeof PolicyRequest>;
+
 /** `since` is when the oldest flow was seen that is still counted; older ones are forgotten. Ours. */
-export const PolicyFlows = model('PolicyFlows', { flows: list(PolicyFlow), since: opt(timestamp) });
+export const PolicyFlows = model('PolicyFlows', {
+  flows: list(PolicyFlow),
+  requests: opt(list(PolicyRequest)),
+  since: opt(timestamp),
+});
 export type PolicyFlows = ModelOf<typeof PolicyFlows>;

@@ -3,9 +3,10 @@
  * `JSON.stringify`, in turns in one run; and what one change of a path costs.
  */
 import { noCounts } from '../probes/engine/index.ts';
+import type { Instant } from '../src/health/clock.ts';
 import { pathsTo } from '../src/health/plan/planner.ts';
 import { NodeStates } from '../src/health/state/node-states.ts';
-import { type Instant, PathTracker } from '../src/health/state/path-tracker.ts';
+import { PathTracker } from '../src/health/state/path-tracker.ts';
 import { statusResponse } from '../src/health/status-response.ts';
 import { StatusText } from '../src/health/status-text.ts';
 import { healthNode } from '../src/health/targets.ts';

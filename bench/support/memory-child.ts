@@ -7,10 +7,10 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { PerformanceObserver } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createProbeEngine, type ProbeEngine } from '../../probes/engine/index.ts';
+import type { Instant } from '../../src/health/clock.ts';
 import { EngineProber, systemClock } from '../../src/health/index.ts';
 import { PathBook } from '../../src/health/path-book.ts';
 import type { PlannedPath } from '../../src/health/plan/planner.ts';
-import type { Instant } from '../../src/health/state/path-tracker.ts';
 import { PROBE_KINDS, probePathKey } from '../../src/model/health.ts';
 import { median } from './measure.ts';
 

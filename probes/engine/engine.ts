@@ -31,7 +31,7 @@ import {
 } from './constants.ts';
 import { IndexPool } from './index-pool.ts';
 import { type NativeEngine, type NativeHandle, nativeEngine } from './native.ts';
-import { PathMemory } from './path-memory.ts';
+import { NO_ANSWERS, PathMemory } from './path-memory.ts';
 import { ProbePrograms } from './programs.ts';
 import {
   type EngineEvent,
@@ -41,6 +41,8 @@ import {
   type EngineOrigin,
   type EnginePath,
   type EngineSelf,
+  type LiveCounts,
+  noCounts,
   type PathCounts,
   type ProbeEngine,
 } from './types.ts';
@@ -235,7 +237,13 @@ export class NativeProbeEngine implements ProbeEngine {
   }
 
   counts(index: number): PathCounts {
-    return this.#memory.read(index, this.#open[index] === 1 ? (this.#generations[index] ?? 0) : 0);
+    const counts = noCounts(NO_ANSWERS);
+    this.readCounts(index, counts);
+    return counts;
+  }
+
+  readCounts(index: number, into: LiveCounts): void {
+    this.#memory.read(index, this.#open[index] === 1 ? (this.#generations[index] ?? 0) : 0, into);
   }
 
   wake(): void {

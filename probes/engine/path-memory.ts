@@ -1,13 +1,17 @@
 import { Account, PathRecord } from './constants.ts';
-import { HISTOGRAM_BUCKETS, noCounts, type PathCounts } from './types.ts';
+import { copyCounts, HISTOGRAM_BUCKETS, type LiveCounts, noCounts, type PathCounts } from './types.ts';
 
+/** The histogram of paths without answers: nobody writes it. */
+export const NO_ANSWERS = new Uint32Array(HISTOGRAM_BUCKETS);
 /** Of a path that the thread does not know yet. */
-const NEVER: PathCounts = noCounts();
+const NEVER: PathCounts = noCounts(NO_ANSWERS);
 
 /** Reads the records that the thread and the programs write. Both halves of a number are read apart: see `wide`. */
 export class PathMemory {
   readonly #records: Uint32Array;
   readonly #accounts: Uint32Array;
+  /** By path: made once, for one costs as much as all the rest of a record's reading. */
+  readonly #histograms: Uint32Array[] = [];
 
   /** @param records struct probe_path[], @param accounts struct probe_account[]: live memory of the addon */
   constructor(records: ArrayBuffer, accounts: ArrayBuffer) {
@@ -16,35 +20,42 @@ export class PathMemory {
   }
 
   /** Counts of the path at `index`, all 0 until the thread has taken its opening. */
-  read(index: number, generation: number): PathCounts {
-    const at = index * Account.words;
-    if (this.#accounts[at + Account.generation] !== generation) return NEVER;
-    const path = index * PathRecord.words;
-    const account = (word: number): number => wide(this.#accounts, at + word);
-    const record = (word: number): number => wide(this.#records, path + word);
-    return {
-      sent: account(Account.sent),
-      answered: record(PathRecord.answered),
-      lost: account(Account.lost) + record(PathRecord.late),
-      late: account(Account.late) + record(PathRecord.late),
-      duplicate: account(Account.duplicate),
-      reordered: record(PathRecord.reordered),
-      unstamped: record(PathRecord.unstamped),
-      failed: account(Account.failed),
-      echoed: record(PathRecord.echoed),
-      rttSumNs: record(PathRecord.rttSumNs),
-      rttMaxNs: record(PathRecord.rttMaxNs),
-      rttLastNs: record(PathRecord.rttLastNs),
-      residenceSumNs: record(PathRecord.residenceSumNs),
-      sentLastNs: account(Account.sentLastNs),
-      answeredLastNs: record(PathRecord.answeredLastNs),
-      lostInARow: this.#accounts[at + Account.lostInARow] ?? 0,
-      hopLimitLast: this.#records[path + PathRecord.hopLimitLast] ?? 0,
-      histogram: this.#records.subarray(
-        path + PathRecord.histogram,
-        path + PathRecord.histogram + HISTOGRAM_BUCKETS,
-      ),
-    };
+  read(index: number, generation: number, into: LiveCounts): void {
+    const [records, accounts] = [this.#records, this.#accounts];
+    const account = index * Account.words;
+    if (accounts[account + Account.generation] !== generation) {
+      copyCounts(NEVER, into);
+      return;
+    }
+    const record = index * PathRecord.words;
+    const late = wide(records, record + PathRecord.late);
+    into.sent = wide(accounts, account + Account.sent);
+    into.answered = wide(records, record + PathRecord.answered);
+    into.lost = wide(accounts, account + Account.lost) + late;
+    into.late = wide(accounts, account + Account.late) + late;
+    into.duplicate = wide(accounts, account + Account.duplicate);
+    into.reordered = wide(records, record + PathRecord.reordered);
+    into.unstamped = wide(records, record + PathRecord.unstamped);
+    into.failed = wide(accounts, account + Account.failed);
+    into.echoed = wide(records, record + PathRecord.echoed);
+    into.rttSumNs = wide(records, record + PathRecord.rttSumNs);
+    into.rttMaxNs = wide(records, record + PathRecord.rttMaxNs);
+    into.rttLastNs = wide(records, record + PathRecord.rttLastNs);
+    into.residenceSumNs = wide(records, record + PathRecord.residenceSumNs);
+    into.sentLastNs = wide(accounts, account + Account.sentLastNs);
+    into.answeredLastNs = wide(records, record + PathRecord.answeredLastNs);
+    into.lostInARow = accounts[account + Account.lostInARow] ?? 0;
+    into.hopLimitLast = records[record + PathRecord.hopLimitLast] ?? 0;
+    into.histogram = this.#histogramAt(index);
+  }
+
+  #histogramAt(index: number): Uint32Array {
+    const known = this.#histograms[index];
+    if (known !== undefined) return known;
+    const at = index * PathRecord.words + PathRecord.histogram;
+    const view = this.#records.subarray(at, at + HISTOGRAM_BUCKETS);
+    this.#histograms[index] = view;
+    return view;
   }
 
   /** Departures of the last probes that were stamped, monotonic ns, in no order. */

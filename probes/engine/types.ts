@@ -109,8 +109,8 @@ export interface PathCounts {
 /** Counts that go on. */
 export type LiveCounts = { -readonly [K in keyof PathCounts]: PathCounts[K] };
 
-/** Counts of a path of which nothing was sent yet. */
-export function noCounts(): LiveCounts {
+/** Counts of a path of which nothing was sent yet. @param histogram all 0 */
+export function noCounts(histogram = new Uint32Array(HISTOGRAM_BUCKETS)): LiveCounts {
   return {
     sent: 0,
     answered: 0,
@@ -129,8 +129,30 @@ export function noCounts(): LiveCounts {
     answeredLastNs: 0,
     lostInARow: 0,
     hopLimitLast: 0,
-    histogram: new Uint32Array(HISTOGRAM_BUCKETS),
+    histogram,
   };
+}
+
+/** Puts all counts in the place of others; both have one histogram from then on. */
+export function copyCounts(from: PathCounts, into: LiveCounts): void {
+  into.sent = from.sent;
+  into.answered = from.answered;
+  into.lost = from.lost;
+  into.late = from.late;
+  into.duplicate = from.duplicate;
+  into.reordered = from.reordered;
+  into.unstamped = from.unstamped;
+  into.failed = from.failed;
+  into.echoed = from.echoed;
+  into.rttSumNs = from.rttSumNs;
+  into.rttMaxNs = from.rttMaxNs;
+  into.rttLastNs = from.rttLastNs;
+  into.residenceSumNs = from.residenceSumNs;
+  into.sentLastNs = from.sentLastNs;
+  into.answeredLastNs = from.answeredLastNs;
+  into.lostInARow = from.lostInARow;
+  into.hopLimitLast = from.hopLimitLast;
+  into.histogram = from.histogram;
 }
 
 /** What happened on a path that JavaScript must hear of at once; ordinary answers make no event. */
@@ -206,6 +228,8 @@ export interface ProbeEngine {
   /** Sends `count` probes `spacingMs` apart, besides the period's. */
   burst(index: number, count: number, spacingMs: number): void;
   counts(index: number): PathCounts;
+  /** The same into the caller's memory, without any garbage: for who reads many paths again and again. */
+  readCounts(index: number, into: LiveCounts): void;
   /** Lets the thread read what has come in now, and not with its next turn: for who looks more often than that. */
   wake(): void;
   /** Puts the path's longest round trip back to 0. */

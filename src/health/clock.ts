@@ -19,3 +19,15 @@ export const systemClock: Clock = {
     return () => clearTimeout(timer);
   },
 };
+
+/** One moment by both clocks. */
+export interface Instant {
+  /** Monotonic ms. */
+  readonly nowMs: number;
+  /** Realtime ms, for telling. */
+  readonly wallMs: number;
+}
+
+export function instantOf(clock: Pick<Clock, 'nowMs' | 'wallMs'>): Instant {
+  return { nowMs: clock.nowMs(), wallMs: clock.wallMs() };
+}

@@ -2,7 +2,7 @@ import { getSystemErrorName } from 'node:util';
 import {
   type EngineEvent,
   EngineFullError,
-  type PathCounts,
+  type LiveCounts,
   type ProbeEngine,
 } from '../../probes/engine/index.ts';
 import type { ProbeReadiness } from '../../probes/types.ts';
@@ -101,8 +101,8 @@ export class EngineProber implements PathProber {
     this.#engine.burst(handle, count, spacingMs);
   }
 
-  counts(handle: number): PathCounts {
-    return this.#engine.counts(handle);
+  read(handle: number, into: LiveCounts): void {
+    this.#engine.readCounts(handle, into);
   }
 
   phasesNs(): undefined {

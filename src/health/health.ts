@@ -4,7 +4,7 @@ import type { IpFamily } from '../base/ip.ts';
 import type { Logger } from '../base/log.ts';
 import type { HealthCell, HealthDiagnosis, PathChange, PathReport } from '../model/health.ts';
 import { ChangeLog } from './change-log.ts';
-import type { Clock } from './clock.ts';
+import type { Clock, Instant } from './clock.ts';
 import { Confirmer } from './confirmer.ts';
 import { KeptDiagnosis } from './kept-diagnosis.ts';
 import { LossRounds } from './loss/loss-rounds.ts';
@@ -18,7 +18,7 @@ import { type ProbeRun, type ProbeRunOptions, runProbes } from './probe-run.ts';
 import type { ProbeTotal } from './probe-totals.ts';
 import type { PathProber } from './prober.ts';
 import { FilterLog } from './state/filtered.ts';
-import type { Instant, PathTracker } from './state/path-tracker.ts';
+import type { PathTracker } from './state/path-tracker.ts';
 import { HealthStatus } from './status.ts';
 
 export interface HealthOptions extends PlanningOptions {
@@ -251,7 +251,7 @@ class HealthAgent implements Health {
   }
 
   cell(peer: string): HealthCell | undefined {
-    return this.#book.cell(peer, this.#deps.clock.nowMs());
+    return this.#book.cell(peer);
   }
 
   history(sinceMs = Number.NEGATIVE_INFINITY): readonly PathChange[] {

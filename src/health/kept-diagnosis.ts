@@ -1,6 +1,6 @@
 import type { HealthDiagnosis, MatrixView } from '../model/health.ts';
+import type { Instant } from './clock.ts';
 import { Diagnoser, type OwnPaths } from './locate/index.ts';
-import type { Instant } from './state/path-tracker.ts';
 
 /** How long one holds, if nothing changes: rows grow old, and counts add up. */
 const HOLDS_MS = 1000;

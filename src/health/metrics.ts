@@ -72,7 +72,7 @@ function momentTaker(deps: HealthMetricsDeps): () => Moment {
       health,
       counts: health === undefined ? undefined : countTypes(health),
       totals: health?.totals() ?? [],
-      worst: health === undefined ? [] : worst.take(peerScores(health.trackers(), nowMs), nowMs),
+      worst: health === undefined ? [] : worst.take(peerScores(health.trackers()), nowMs),
       self,
       lagNs: self === undefined ? undefined : lag.take(self.lagMaxNs, nowMs),
       diagnosis: deps.diagnosis?.(),

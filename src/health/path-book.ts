@@ -1,3 +1,4 @@
+import { type LiveCounts, noCounts, type PathCounts } from '../../probes/engine/index.ts';
 import {
   type HealthCell,
   type PathChange,
@@ -8,16 +9,19 @@ import {
   type ProbePath,
   probePathKey,
 } from '../model/health.ts';
+import type { Instant } from './clock.ts';
 import type { PlannedPath } from './plan/planner.ts';
 import type { ProbedPath } from './probe-run.ts';
 import { type ProbeTotal, ProbeTotals } from './probe-totals.ts';
-import type { PathProber, ProberEvent } from './prober.ts';
-import { type Instant, PathTracker } from './state/path-tracker.ts';
+import { countsNow, type PathProber, type ProberEvent } from './prober.ts';
+import { PathTracker } from './state/path-tracker.ts';
 
 interface OpenPath {
   readonly tracker: PathTracker;
   readonly prober: PathProber;
   readonly handle: number;
+  /** As read last: in the same memory each time. */
+  readonly counts: LiveCounts;
   periodMs: number;
 }
 
@@ -36,6 +40,7 @@ export class PathBook {
   readonly #byPeer = new Map<string, OpenPath[]>();
   readonly #byHandle: ReadonlyMap<PathProber, Map<number, OpenPath>>;
   readonly #totals = new ProbeTotals();
+  readonly #looked = noCounts();
   #refused = 0;
   #layout = 0;
 
@@ -71,7 +76,7 @@ export class PathBook {
       return;
     }
     const tracker = new PathTracker(path, periodMs, at, () => this.#isTwinAnswering(path));
-    const open = { tracker, prober, handle, periodMs };
+    const open = { tracker, prober, handle, counts: noCounts(), periodMs };
     this.#layout++;
     this.#paths.set(key, open);
     this.#byHandle.get(prober)?.set(handle, open);
@@ -84,7 +89,8 @@ export class PathBook {
     this.#layout++;
     this.#paths.delete(key);
     this.#byHandle.get(open.prober)?.delete(open.handle);
-    this.#totals.close({ path: open.tracker.path, counts: open.prober.counts(open.handle) });
+    open.prober.read(open.handle, open.counts);
+    this.#totals.close({ path: open.tracker.path, counts: open.counts });
     open.prober.close(open.handle);
     const { peer } = open.tracker.path;
     const left = (this.#byPeer.get(peer) ?? []).filter((other) => other !== open);
@@ -109,14 +115,20 @@ export class PathBook {
       const open = this.#byHandle.get(prober)?.get(event.handle);
       if (open === undefined) continue;
       this.#read(open, at);
-      this.#told(open, at, () => open.tracker.onEvent(event, at));
+      const { deadMs } = open.tracker;
+      this.#tell(open, open.tracker.onEvent(event, at), { deadMs, at });
     }
   }
 
-  /** What a peer's other paths lost while one of them was dead is of that outage, not of after it. */
-  #told(open: OpenPath, at: Instant, take: () => PathChange | undefined): void {
-    const { deadMs, path } = open.tracker;
-    const change = take();
+  /**
+   * What a peer's other paths lost while one of them was dead is of that outage, not of after it.
+   * @param deadMs since when it was dead before
+   */
+  #tell(
+    { tracker: { path } }: OpenPath,
+    change: PathChange | undefined,
+    { deadMs, at }: { readonly deadMs: number | undefined; readonly at: Instant },
+  ): void {
     if (change === undefined) return;
     if (deadMs !== undefined && change.to === 'reachable')
       for (const { tracker } of this.#byPeer.get(path.peer) ?? []) tracker.forgetOutage(deadMs, at);
@@ -134,8 +146,11 @@ export class PathBook {
   }
 
   #read(open: OpenPath, at: Instant): void {
-    const counts = open.prober.counts(open.handle);
-    this.#told(open, at, () => open.tracker.onCounts(counts, at));
+    const { tracker, prober, handle, counts } = open;
+    const { deadMs } = tracker;
+    prober.read(handle, counts);
+    const change = tracker.onCounts(counts, at);
+    if (change !== undefined) this.#tell(open, change, { deadMs, at });
   }
 
   /** Finds out where a path loses its probes. @returns whether more is known now */
@@ -162,7 +177,7 @@ export class PathBook {
       .map(({ tracker, prober, handle }) => ({
         path: tracker.path,
         reason: () => tracker.brief().reason,
-        counts: () => prober.counts(handle),
+        counts: () => countsNow(prober, handle),
         burst: (count, spacingMs) => prober.burst(handle, count, spacingMs),
       }));
   }
@@ -196,14 +211,16 @@ export class PathBook {
     return this.#totals.sum([...this.#paths.values()].map(({ tracker }) => tracker));
   }
 
-  /** Counts of a path by now, not as of the last tick. */
-  countsOf(tracker: PathTracker): ReturnType<PathProber['counts']> | undefined {
+  /** Counts of a path by now, not as of the last tick; until the next call, which uses the same memory. */
+  countsOf(tracker: PathTracker): PathCounts | undefined {
     const open = this.#paths.get(probePathKey(tracker.path));
-    return open?.prober.counts(open.handle);
+    if (open === undefined) return undefined;
+    open.prober.read(open.handle, this.#looked);
+    return this.#looked;
   }
 
   /** What this node tells the others of a peer; undefined without any path to it. */
-  cell(peer: string, nowMs: number): HealthCell | undefined {
+  cell(peer: string): HealthCell | undefined {
     const open = this.#byPeer.get(peer);
     if (open === undefined) return undefined;
     const states = { 4: 0, 6: 0 };
@@ -218,10 +235,10 @@ export class PathBook {
       const lately = tracker.lately();
       sent += lately.sent;
       lost += lately.lost;
-      const { p50Ns } = tracker.recent(nowMs);
-      if (p50Ns !== undefined && path.kind < rttKind) {
+      const { medianNs } = tracker;
+      if (medianNs !== undefined && path.kind < rttKind) {
         rttKind = path.kind;
-        rttNs = Math.min(U32_MAX, Math.round(p50Ns));
+        rttNs = Math.min(U32_MAX, Math.round(medianNs));
       }
     }
     return { peer, states, rttNs, sent: Math.min(CELL_MAX, sent), lost: Math.min(CELL_MAX, lost) };

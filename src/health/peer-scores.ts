@@ -23,7 +23,7 @@ interface Sums {
 }
 
 /** Scores of all peers, from their paths: by state first, then loss, then how much slower they are than usual. */
-export function peerScores(trackers: readonly PathTracker[], nowMs: number): readonly PeerScore[] {
+export function peerScores(trackers: readonly PathTracker[]): readonly PeerScore[] {
   const sums = new Map<string, Sums>();
   const filtered = filteredPaths(trackers);
   for (const tracker of trackers) {
@@ -38,7 +38,7 @@ export function peerScores(trackers: readonly PathTracker[], nowMs: number): rea
     sums.set(tracker.path.peer, one);
     // What is only filtered loses all, and says nothing of the peer: it counts as degraded.
     if (filtered.has(tracker)) addFiltered(one);
-    else addPath(one, tracker, nowMs);
+    else addPath(one, tracker);
   }
   return [...sums].map(([peer, one]) => scoreOf(peer, one));
 }
@@ -48,7 +48,7 @@ function addFiltered(sums: Sums): void {
   sums.degraded++;
 }
 
-function addPath(sums: Sums, tracker: PathTracker, nowMs: number): void {
+function addPath(sums: Sums, tracker: PathTracker): void {
   const wantsAnswer = PROBE_KINDS[tracker.path.kind]?.expects === 'answer';
   // A denied path that is silent says nothing for the peer, nor does one that nobody has probed yet.
   if (tracker.state === 'unknown' || (!wantsAnswer && tracker.state === 'reachable')) return;
@@ -56,12 +56,12 @@ function addPath(sums: Sums, tracker: PathTracker, nowMs: number): void {
   if (tracker.state === 'unreachable') sums.unreachable++;
   if (tracker.state === 'degraded') sums.degraded++;
   if (!wantsAnswer) return;
-  const { sent, lost, p50Ns } = tracker.recent(nowMs);
+  const { sent, lost } = tracker.recent();
   sums.sent += sent;
   sums.lost += lost;
-  const { usualNs } = tracker;
-  if (p50Ns === undefined || usualNs === undefined || usualNs === 0) return;
-  if (p50Ns - usualNs >= RTT_LEAST_NS) sums.rttRatio = Math.max(sums.rttRatio, p50Ns / usualNs);
+  const { medianNs, usualNs } = tracker;
+  if (medianNs === undefined || usualNs === undefined || usualNs === 0) return;
+  if (medianNs - usualNs >= RTT_LEAST_NS) sums.rttRatio = Math.max(sums.rttRatio, medianNs / usualNs);
 }
 
 function scoreOf(peer: string, { paths, unreachable, degraded, sent, lost, rttRatio }: Sums): PeerScore {

@@ -1,4 +1,4 @@
-import type { PathCounts } from '../../probes/engine/index.ts';
+import { type LiveCounts, noCounts, type PathCounts } from '../../probes/engine/index.ts';
 import type { ProbeReadiness } from '../../probes/types.ts';
 import type { LossPoint, ProbePath } from '../model/health.ts';
 
@@ -34,11 +34,18 @@ export interface PathProber {
   pace(handle: number, periodMs: number): void;
   /** Besides the pace. */
   burst(handle: number, count: number, spacingMs: number): void;
-  /** Since it was opened. */
-  counts(handle: number): PathCounts;
+  /** Puts the counts since it was opened into the caller's memory; the histogram is live. */
+  read(handle: number, into: LiveCounts): void;
   /** Parts of the last answer's time, ns, where there are any. */
   phasesNs(handle: number): Readonly<Record<string, number>> | undefined;
   onEvents(listener: (events: readonly ProberEvent[]) => void): void;
   /** Where probes of a path without an answer were seen last; undefined: nobody knows. */
   findLoss?(handle: number, question: LossQuestion): Promise<LossPoint | undefined>;
+}
+
+/** Counts of a path by now, for who does not look often. The histogram is live: copy what is to be kept. */
+export function countsNow(prober: Pick<PathProber, 'read'>, handle: number): PathCounts {
+  const counts = noCounts();
+  prober.read(handle, counts);
+  return counts;
 }

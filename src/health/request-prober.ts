@@ -1,4 +1,4 @@
-import { bucketOf, type LiveCounts, noCounts, type PathCounts } from '../../probes/engine/index.ts';
+import { bucketOf, copyCounts, type LiveCounts, noCounts } from '../../probes/engine/index.ts';
 import type { Probe, ProbeFailure, ProbeReadiness, ProbeResult } from '../../probes/types.ts';
 import {
   type PathEnd,
@@ -120,8 +120,8 @@ export class RequestProber implements PathProber {
     path.burst = { left: count, spacingMs, nextMs: this.#deps.clock.nowMs() };
   }
 
-  counts(handle: number): PathCounts {
-    return { ...(this.#paths.get(handle)?.counts ?? noCounts()) };
+  read(handle: number, into: LiveCounts): void {
+    copyCounts(this.#paths.get(handle)?.counts ?? noCounts(), into);
   }
 
   phasesNs(handle: number): Readonly<Record<string, number>> | undefined {

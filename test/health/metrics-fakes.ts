@@ -1,9 +1,9 @@
 import {
+  copyCounts,
   type EngineSelf,
   HISTOGRAM_BUCKETS,
   type LiveCounts,
   noCounts,
-  type PathCounts,
 } from '../../probes/engine/index.ts';
 import type { PathProber, ProberEvent } from '../../src/health/prober.ts';
 import { PROBE_KINDS, type ProbePath } from '../../src/model/health.ts';
@@ -44,9 +44,8 @@ export class FakeProber implements PathProber {
     // As above.
   }
 
-  counts(handle: number): PathCounts {
-    const counts = this.paths.get(handle)?.counts ?? noCounts();
-    return { ...counts };
+  read(handle: number, into: LiveCounts): void {
+    copyCounts(this.paths.get(handle)?.counts ?? noCounts(), into);
   }
 
   phasesNs(): undefined {

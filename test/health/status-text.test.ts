@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { noCounts, type PathCounts } from '../../probes/engine/index.ts';
+import type { Instant } from '../../src/health/clock.ts';
 import { pathsTo } from '../../src/health/plan/planner.ts';
 import { NodeStates } from '../../src/health/state/node-states.ts';
-import { type Instant, PathTracker } from '../../src/health/state/path-tracker.ts';
+import { PathTracker } from '../../src/health/state/path-tracker.ts';
 import { type StatusFrame, statusResponse } from '../../src/health/status-response.ts';
 import { StatusText, type StatusTextInput } from '../../src/health/status-text.ts';
 import { healthNode } from '../../src/health/targets.ts';
@@ -44,8 +45,13 @@ class Cluster {
     for (let n = random.below(6); n > 0; n--) {
       const tracker = random.pick(this.trackers);
       const before = this.#counts.get(tracker) ?? noCounts();
-      const rttLastNs = random.oneIn(3) ? random.below(1e6) : before.rttLastNs;
-      const counts = { ...before, sent: before.sent + random.below(2), answered: before.answered, rttLastNs };
+      const isAnswered = random.oneIn(3);
+      const counts = {
+        ...before,
+        sent: before.sent + random.below(2),
+        answered: before.answered + (isAnswered ? 1 : 0),
+        rttLastNs: isAnswered ? random.below(1e6) : before.rttLastNs,
+      };
       this.#counts.set(tracker, counts);
       tracker.onCounts(counts, this.at);
       const kind = random.pick(['answer', 'silent', 'error', 'suspect'] as const);

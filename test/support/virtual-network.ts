@@ -1,4 +1,4 @@
-import { bucketOf, type LiveCounts, noCounts, type PathCounts } from '../../probes/engine/index.ts';
+import { bucketOf, copyCounts, type LiveCounts, noCounts } from '../../probes/engine/index.ts';
 import type { ProbeReadiness } from '../../probes/types.ts';
 import type { Clock } from '../../src/health/index.ts';
 import type { PathProber, ProberEvent } from '../../src/health/prober.ts';
@@ -226,9 +226,8 @@ export class VirtualProber implements PathProber {
     for (const listener of this.#listeners) listener([{ kind, handle, reason: undefined }]);
   }
 
-  counts(handle: number): PathCounts {
-    const counts = this.#paths[handle]?.counts;
-    return counts !== undefined ? { ...counts } : noCounts();
+  read(handle: number, into: LiveCounts): void {
+    copyCounts(this.#paths[handle]?.counts ?? noCounts(), into);
   }
 
   phasesNs(): undefined {

@@ -6,7 +6,7 @@ import type {
   PathReport,
 } from '../../model/health.ts';
 import { PROBE_KINDS } from '../../model/health.ts';
-import type { Instant } from '../state/path-tracker.ts';
+import type { Instant } from '../clock.ts';
 import { type Claim, type ClaimContext, claimOf } from './claims.ts';
 import { EdgeStore, LOSS } from './edge-store.ts';
 import { follows, gravityOf, mergeClaims } from './merge.ts';

@@ -1,5 +1,5 @@
 import type { FaultKind } from '../../model/health.ts';
-import type { Instant } from '../state/path-tracker.ts';
+import type { Instant } from '../clock.ts';
 import type { Claim } from './claims.ts';
 import { claimKey, placeKey, wide } from './merge.ts';
 

@@ -7,34 +7,13 @@ import {
   PROBE_KINDS,
   type ProbePath,
 } from '../../model/health.ts';
+import type { Instant } from '../clock.ts';
 import type { ProberEvent } from '../prober.ts';
-import {
-  EMPTY_WINDOW,
-  isLossOver,
-  isLossy,
-  isSlow,
-  type Losses,
-  lossShare,
-  usualAfter,
-} from './judgement.ts';
+import { EMPTY_WINDOW, type Losses } from './judgement.ts';
+import { Outcomes } from './outcomes.ts';
 import { WindowRing } from './path-window.ts';
+import { type PathSize, Quality } from './quality.ts';
 
-/** One moment by both clocks. */
-export interface Instant {
-  /** Monotonic ms. */
-  readonly nowMs: number;
-  /** Realtime ms, for telling. */
-  readonly wallMs: number;
-}
-
-/** The largest IP packet that passes, and whether larger ones vanish without a word. */
-export interface PathSize {
-  readonly bytes: number;
-  readonly blackHole: boolean;
-}
-
-/** From one learning of the usual median to the next. */
-const USUAL_MS = 10_000;
 /** A path that was not probed for so many periods, and so long, is unknown. */
 const STALE_PERIODS = 3;
 const STALE_MS = 5000;
@@ -42,6 +21,7 @@ const STALE_MS = 5000;
 const REFUSED = 'ECONNREFUSED';
 /** So many probes in a row without an answer are silence, whatever the prober said of earlier ones. */
 const SILENT_LEAST = 6;
+const NO_LOSSES: Losses = { sent: 0, lost: 0 };
 
 /**
  * The state of one path. In steps:
@@ -59,30 +39,21 @@ export class PathTracker {
   readonly #wantsSilence: boolean;
   readonly #isEcho: boolean;
   readonly #isTwinAnswering: () => boolean;
-  #isSilent = false;
   readonly #ring = new WindowRing();
+  readonly #outcomes = new Outcomes();
+  readonly #quality: Quality;
+  #isSilent = false;
   #state: PathState = 'unknown';
   #since: Instant;
   #reason: string | undefined;
   #error: string | undefined;
-  #degradedBy: 'loss' | 'latency' | 'size' | undefined;
-  #mtu: PathSize | undefined;
-  #usualNs: number | undefined;
-  #usualAtMs: number;
-  #lossPoint: LossPoint | undefined;
   #counts: PathCounts | undefined;
-  #sentMs: number | undefined;
-  #answeredMs: number | undefined;
-  #answeredNowMs: number | undefined;
-  /** When a probe was last seen to be lost, realtime ms. */
-  #missedMs: number | undefined;
   /** When the last outage of the peer was over, monotonic ms. */
-  #outageEndMs: number | undefined;
+  #outageEndMs = Number.NEGATIVE_INFINITY;
   #periodMs: number;
   #onBrief: ((tracker: PathTracker) => void) | undefined;
-  /** When a probe was last seen to be lost, monotonic ms, and how many were answered by then. */
-  #missedNowMs = 0;
-  #answeredAtMiss = 0;
+  /** What else is found out of the probes that were lost. */
+  lossPoint: LossPoint | undefined;
 
   constructor(path: ProbePath, periodMs: number, at: Instant, isTwinAnswering: () => boolean = () => true) {
     this.path = path;
@@ -90,7 +61,7 @@ export class PathTracker {
     this.#wantsSilence = PROBE_KINDS[path.kind]?.expects === 'silence';
     this.#isEcho = PROBE_KINDS[path.kind]?.responder === 'echo';
     this.#since = at;
-    this.#usualAtMs = at.nowMs;
+    this.#quality = new Quality(this.#ring, at.nowMs);
     this.#periodMs = periodMs;
   }
 
@@ -100,7 +71,7 @@ export class PathTracker {
 
   /** Median round trip while all was well, ns; undefined: not known yet. */
   get usualNs(): number | undefined {
-    return this.#usualNs;
+    return this.#quality.usualNs;
   }
 
   /** Since when it is unreachable, realtime ms; undefined: it is not. */
@@ -115,7 +86,7 @@ export class PathTracker {
   stateSince(sinceMs: number): PathState {
     const isAsked = this.#counts !== undefined && !this.#isOfOutage(this.#counts);
     if (this.#state === 'unreachable' && !isAsked) return 'unknown';
-    const isStale = (this.#answeredMs ?? 0) < sinceMs && !this.#wantsSilence;
+    const isStale = (this.#outcomes.answeredMs ?? 0) < sinceMs && !this.#wantsSilence;
     return isStale && (this.#state === 'reachable' || this.#state === 'degraded') ? 'unknown' : this.#state;
   }
 
@@ -125,7 +96,7 @@ export class PathTracker {
    */
   forgetOutage(sinceMs: number, at: Instant): void {
     this.#outageEndMs = at.nowMs;
-    const isTouched = (this.#missedMs ?? 0) >= sinceMs || this.#degradedBy === 'latency';
+    const isTouched = (this.#outcomes.missedMs ?? 0) >= sinceMs || this.#quality.isSlow;
     if (this.#counts !== undefined && isTouched) this.#ring.restart(this.#counts, at.nowMs);
   }
 
@@ -136,29 +107,20 @@ export class PathTracker {
 
   /** When an answer was first seen of those counted last, monotonic ms; undefined: never. */
   get answeredNowMs(): number | undefined {
-    return this.#answeredNowMs;
+    return this.#outcomes.answeredNowMs;
   }
 
   set periodMs(periodMs: number) {
     this.#periodMs = periodMs;
   }
 
-  /** What else is found out of the probes that were lost. */
-  get lossPoint(): LossPoint | undefined {
-    return this.#lossPoint;
-  }
-
-  set lossPoint(point: LossPoint | undefined) {
-    this.#lossPoint = point;
-  }
-
   /** What is known of the packets that it carries. */
   set mtu(size: PathSize | undefined) {
-    this.#mtu = size;
+    this.#quality.size = size;
   }
 
   get mtu(): PathSize | undefined {
-    return this.#mtu;
+    return this.#quality.size;
   }
 
   /** @returns the change of state, if it is one */
@@ -181,7 +143,7 @@ export class PathTracker {
         return this.#become('unreachable', this.#error ?? 'no answer', at);
       case 'answer': {
         this.#error = undefined;
-        this.#lossPoint = undefined;
+        this.lossPoint = undefined;
         this.#isSilent = false;
         if (this.#wantsSilence) return this.#become('unreachable', 'answered, though a policy denies it', at);
         if (this.#state === 'reachable' || this.#state === 'degraded') return undefined;
@@ -191,41 +153,30 @@ export class PathTracker {
     }
   }
 
-  /** Takes the path's counts, about once a second. @returns the change of state, if it is one */
+  /**
+   * Takes the path's counts, about once a second: always in the same memory, or each time in other.
+   * @returns the change of state, if it is one
+   */
   onCounts(counts: PathCounts, at: Instant): PathChange | undefined {
-    const before = this.#counts;
+    const outcomes = this.#outcomes;
     this.#counts = counts;
     this.#ring.roll(counts, at.nowMs);
-    this.#noteOutcomes(counts, before, at);
+    outcomes.look(counts, at);
+    if (outcomes.isSent || outcomes.isAnswered) this.#briefChanged();
+    if (this.#isOfOutage(counts) && (outcomes.isMissed || outcomes.isAnswered))
+      this.#ring.restart(counts, at.nowMs);
     if (this.#isStale(at)) return this.#become('unknown', 'not probed lately', at);
     if (this.#wantsSilence && this.#isSilent) return this.#judgeSilence(at);
-    const again = this.#probedAgain(counts, before, at);
+    const again = this.#probedAgain(counts, at);
     if (again !== undefined) return again;
     if (this.#wantsSilence || this.#state === 'unknown' || this.#state === 'unreachable') return undefined;
-    return this.#judge(counts, at);
-  }
-
-  #noteOutcomes(counts: PathCounts, before: PathCounts | undefined, at: Instant): void {
-    const isAnswered = counts.answered > (before?.answered ?? 0);
-    const isMissed = before !== undefined && counts.lost + counts.failed > before.lost + before.failed;
-    if (counts.sent > (before?.sent ?? 0)) this.#sentMs = at.wallMs;
-    if (counts.sent !== before?.sent || isAnswered || counts.rttLastNs !== before?.rttLastNs)
-      this.#briefChanged();
-    if (isMissed) {
-      this.#missedMs = at.wallMs;
-      this.#missedNowMs = at.nowMs;
-      this.#answeredAtMiss = counts.answered;
-    }
-    if (isAnswered) {
-      this.#answeredMs = at.wallMs;
-      this.#answeredNowMs = at.nowMs;
-    }
-    if (this.#isOfOutage(counts) && (isMissed || isAnswered)) this.#ring.restart(counts, at.nowMs);
+    const reason = this.#quality.judge(counts, outcomes, at.nowMs);
+    return this.#become(reason === undefined ? 'reachable' : 'degraded', reason, at);
   }
 
   /** Whether its last probe was sent before the last outage of the peer was over. */
   #isOfOutage({ sentLastNs }: PathCounts): boolean {
-    return sentLastNs / 1e6 < (this.#outageEndMs ?? 0);
+    return sentLastNs / 1e6 < this.#outageEndMs;
   }
 
   /** The peer's stack says that no program answers there: of the way to it nothing is wrong. */
@@ -244,51 +195,19 @@ export class PathTracker {
   }
 
   /** What was unknown because nobody probed it: its prober may say nothing new, for to it nothing has changed. */
-  #probedAgain(counts: PathCounts, before: PathCounts | undefined, at: Instant): PathChange | undefined {
-    if (this.#state !== 'unknown' || before === undefined) return undefined;
-    if (counts.answered > before.answered) return this.onEvent({ kind: 'answer', reason: undefined }, at);
-    const isSilent = counts.sent > before.sent && counts.lostInARow >= SILENT_LEAST;
+  #probedAgain({ lostInARow }: PathCounts, at: Instant): PathChange | undefined {
+    const { isLater, isSent, isAnswered } = this.#outcomes;
+    if (this.#state !== 'unknown' || !isLater) return undefined;
+    if (isAnswered) return this.onEvent({ kind: 'answer', reason: undefined }, at);
+    const isSilent = isSent && lostInARow >= SILENT_LEAST;
     return isSilent ? this.onEvent({ kind: 'silent', reason: undefined }, at) : undefined;
   }
 
   #isStale(at: Instant): boolean {
-    const lastMs = this.#sentMs ?? this.#since.wallMs;
+    const lastMs = this.#outcomes.sentMs ?? this.#since.wallMs;
     return (
       this.#state !== 'unknown' && at.wallMs - lastMs > Math.max(STALE_MS, STALE_PERIODS * this.#periodMs)
     );
-  }
-
-  #judge(counts: PathCounts, at: Instant): PathChange | undefined {
-    if (this.#isLossOver(counts, at)) this.#ring.restart(counts, at.nowMs);
-    const { sent, lost, answered, rttNs } = this.#ring.read(counts, at.nowMs);
-    const p50 = rttNs?.p50;
-    const [usualNs, wasSlow] = [this.#usualNs, this.#degradedBy === 'latency'];
-    const lossy = isLossy({ sent, lost }, this.#degradedBy === 'loss');
-    const slow = p50 !== undefined && isSlow({ p50, answered, usualNs, wasSlow });
-    if (!lossy && !slow && p50 !== undefined) this.#learn(p50, at.nowMs);
-    if (lossy)
-      return this.#degrade('loss', `${Math.round(lossShare({ sent, lost }) * 100)} % of probes lost`, at);
-    if (this.#mtu?.blackHole === true)
-      return this.#degrade('size', `packets of more than ${this.#mtu.bytes} bytes vanish`, at);
-    if (slow) return this.#degrade('latency', `median ${ms(p50)} ms, usual ${ms(usualNs ?? 0)} ms`, at);
-    this.#degradedBy = undefined;
-    return this.#become('reachable', undefined, at);
-  }
-
-  #isLossOver(counts: PathCounts, { nowMs }: Instant): boolean {
-    const inARow = counts.answered - this.#answeredAtMiss;
-    return isLossOver(this.#ring.read(counts, nowMs), inARow, nowMs - this.#missedNowMs);
-  }
-
-  #learn(p50: number, nowMs: number): void {
-    if (this.#usualNs !== undefined && nowMs - this.#usualAtMs < USUAL_MS) return;
-    this.#usualAtMs = nowMs;
-    this.#usualNs = usualAfter(this.#usualNs, p50);
-  }
-
-  #degrade(by: 'loss' | 'latency' | 'size', reason: string, at: Instant): PathChange | undefined {
-    this.#degradedBy = by;
-    return this.#become('degraded', reason, at);
   }
 
   #become(to: PathState, reason: string | undefined, at: Instant): PathChange | undefined {
@@ -298,8 +217,8 @@ export class PathTracker {
     this.#briefChanged();
     this.#state = to;
     this.#since = at;
-    if (to !== 'degraded') this.#degradedBy = undefined;
-    return { path: this.path, from, to, atMs: at.wallMs, reason, lossPoint: this.#lossPoint };
+    if (to !== 'degraded') this.#quality.clear();
+    return { path: this.path, from, to, atMs: at.wallMs, reason, lossPoint: this.lossPoint };
   }
 
   #blame(reason: string | undefined): void {
@@ -317,11 +236,11 @@ export class PathTracker {
       sinceMs: this.#since.wallMs,
       reason: this.#reason,
       window,
-      lastProbedMs: this.#sentMs,
-      lastAnsweredMs: this.#answeredMs,
-      lossPoint: this.#lossPoint,
-      pathMtu: this.#mtu?.bytes,
-      blackHole: this.#mtu?.blackHole ?? false,
+      lastProbedMs: this.#outcomes.sentMs,
+      lastAnsweredMs: this.#outcomes.answeredMs,
+      lossPoint: this.lossPoint,
+      pathMtu: this.mtu?.bytes,
+      blackHole: this.mtu?.blackHole ?? false,
       phasesNs,
     };
   }
@@ -340,30 +259,25 @@ export class PathTracker {
   /** What Cilium's form of the status has room for. */
   brief(): Pick<PathReport, 'state' | 'reason' | 'lastProbedMs'> & { readonly rttLastNs: number } {
     const rttLastNs = this.#counts?.rttLastNs ?? 0;
-    return { state: this.#state, reason: this.#reason, lastProbedMs: this.#sentMs, rttLastNs };
-  }
-
-  /** Probes of the last half minute and those of them that were lost: what is over is soon not told any more. */
-  lately(): Losses {
-    return this.#counts === undefined ? { sent: 0, lost: 0 } : this.#ring.lately(this.#counts);
+    return { state: this.#state, reason: this.#reason, lastProbedMs: this.#outcomes.sentMs, rttLastNs };
   }
 
   /** Probes of the last minute and those of them that were lost. */
-  recent(nowMs: number): {
-    readonly sent: number;
-    readonly lost: number;
-    readonly p50Ns: number | undefined;
-  } {
-    if (this.#counts === undefined) return { sent: 0, lost: 0, p50Ns: undefined };
-    const { sent, lost, rttNs } = this.#ring.read(this.#counts, nowMs);
-    return { sent, lost, p50Ns: rttNs?.p50 };
+  recent(): Losses {
+    return this.#counts === undefined ? NO_LOSSES : this.#ring.losses(this.#counts);
+  }
+
+  /** The same of the last half minute: what is over is soon not told any more. */
+  lately(): Losses {
+    return this.#counts === undefined ? NO_LOSSES : this.#ring.lately(this.#counts);
+  }
+
+  /** Median round trip lately, ns; undefined without an answer. */
+  get medianNs(): number | undefined {
+    return this.#counts === undefined ? undefined : this.#ring.medianNs(this.#counts);
   }
 
   get counts(): PathCounts | undefined {
     return this.#counts;
   }
-}
-
-function ms(ns: number): string {
-  return (ns / 1e6).toFixed(2);
 }

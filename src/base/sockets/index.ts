@@ -45,7 +45,6 @@ const STEPS = [
   'bind',
   'listen',
   'find the interface',
-  'start a thread',
   'IPV6_CHECKSUM',
   'SO_ATTACH_FILTER',
 ];

@@ -2,8 +2,8 @@
 /*
  * Sockets that JavaScript cannot make.
  *
- * Threads: a network namespace belongs to a thread. A thread that lives for one call enters it, makes the
- * socket and ends; the caller waits and stays where it is. The descriptor belongs to the process and is the
+ * Threads: a network namespace belongs to a thread. The calling one enters it, makes the socket and goes
+ * back, all within one call; no other thread is touched. The descriptor belongs to the process and is the
  * caller's from then on. Nothing is kept here, so there is nothing to do at the environment's exit. Results:
  * [value, step]; a value below 0 is -errno and `step` says at what. Wrong types throw.
  */
@@ -18,10 +18,10 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <node_api.h>
-#include <pthread.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -40,7 +40,6 @@ enum step {
 	STEP_BIND,
 	STEP_LISTEN,
 	STEP_INTERFACE,
-	STEP_THREAD,
 	STEP_CHECKSUM,
 	STEP_FILTER
 };
@@ -185,37 +184,33 @@ static void work(struct request *request)
 		open_socket(request);
 }
 
-static void *enter_and_work(void *data)
+/* Only with the right to enter our own one can we leave another again: whoever may not go back may not go. */
+static void enter_and_work(struct request *request)
 {
-	struct request *request = data;
-	int fd = open(request->netns, O_RDONLY | O_CLOEXEC);
+	int own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+	int other = open(request->netns, O_RDONLY | O_CLOEXEC);
 
 	request->step = STEP_NETNS;
-	if (fd < 0 || setns(fd, CLONE_NEWNET))
+	if (own < 0 || other < 0 || setns(other, CLONE_NEWNET)) {
 		request->result = -errno;
-	else
+	} else {
 		work(request);
-	if (fd >= 0)
-		close(fd);
-	return NULL;
+		/* All that this thread did from here on would be done in the wrong place. */
+		if (setns(own, CLONE_NEWNET))
+			abort();
+	}
+	if (own >= 0)
+		close(own);
+	if (other >= 0)
+		close(other);
 }
 
 static void run(struct request *request)
 {
-	pthread_t thread;
-	int err;
-
-	if (!request->netns[0]) {
+	if (request->netns[0])
+		enter_and_work(request);
+	else
 		work(request);
-		return;
-	}
-	err = pthread_create(&thread, NULL, enter_and_work, request);
-	if (err) {
-		request->step = STEP_THREAD;
-		request->result = -err;
-		return;
-	}
-	pthread_join(thread, NULL);
 }
 
 static bool get_string(napi_env env, napi_value value, char *out, size_t size)

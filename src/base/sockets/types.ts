@@ -6,7 +6,7 @@ export interface SocketOptions {
   readonly family: 4 | 6;
   /** `raw-udp` only sends: datagrams with their UDP header, from any address when transparent. */
   readonly type: 'stream' | 'datagram' | 'raw-udp';
-  /** Path of a network namespace (`/run/netns/x`, `/proc/123/ns/net`); a short-lived thread enters it, the caller stays. */
+  /** Path of a network namespace (`/run/netns/x`, `/proc/123/ns/net`); entered for the call only. */
   readonly netns?: string | undefined;
   /** SO_MARK. */
   readonly mark?: number | undefined;

@@ -3,6 +3,7 @@ import type { HealthStatusResponse } from '../api/schema.ts';
 import type { IpFamily } from '../base/ip.ts';
 import type { Logger } from '../base/log.ts';
 import type { HealthCell, HealthDiagnosis, PathChange, PathReport } from '../model/health.ts';
+import { Asker } from './asker.ts';
 import { ChangeLog } from './change-log.ts';
 import type { Clock, Instant } from './clock.ts';
 import { Confirmer } from './confirmer.ts';
@@ -92,6 +93,7 @@ class HealthAgent implements Health {
   readonly #changes: ChangeLog;
   readonly #filterLog: FilterLog;
   readonly #confirmer: Confirmer;
+  readonly #asker: Asker;
   readonly #losses: LossRounds;
   readonly #status: HealthStatus;
   #cancelTick: (() => void) | undefined;
@@ -116,6 +118,8 @@ class HealthAgent implements Health {
       },
     });
     this.#confirmer = new Confirmer({ ...parts, onHeard: (peers) => this.#heard(peers) });
+    this.#asker = new Asker({ ...parts, nodes: () => deps.nodes.view().nodes.length, random: Math.random });
+    this.#book.onSuspect((path) => this.#asker.suspect(path));
     this.#losses = new LossRounds({ ...parts, onFound: () => this.#lossFound() });
     this.#diagnosis = new KeptDiagnosis(
       () => this.matrix(),
@@ -136,7 +140,10 @@ class HealthAgent implements Health {
       cell: (peer) => this.cell(peer),
       notes: () => notesOf(this.#faultyReports()),
       transport: rows,
-      onFault: () => this.#diagnosis.changed(),
+      onFault: (peers) => {
+        this.#diagnosis.changed();
+        this.#asker.heard(peers);
+      },
       onFailure: (node, reason) => log.info({ node, reason }, 'a node does not exchange rows with us'),
     });
   }
@@ -164,6 +171,7 @@ class HealthAgent implements Health {
     this.#cancelTick?.();
     this.#planning.stop();
     this.#confirmer.stop();
+    this.#asker.stop();
     this.#losses.stop();
     await this.rows.stop();
     await this.#deps.nodes.stop();
@@ -191,8 +199,10 @@ class HealthAgent implements Health {
   }
 
   /** Of a peer with a path that just died is told what its other paths say since then, as soon as they say it. */
-  #tellDead({ wallMs }: Instant): void {
-    const dead = this.#book.trackers().filter(({ deadMs = 0 }) => wallMs - deadMs < JUST_DIED_MS);
+  #tellDead({ nowMs }: Instant): void {
+    const dead = this.#book
+      .trackers()
+      .filter(({ deadMs }) => deadMs !== undefined && nowMs - deadMs < JUST_DIED_MS);
     for (const peer of new Set(dead.map(({ path }) => path.peer))) this.rows.pathChanged(peer);
   }
 
@@ -251,7 +261,7 @@ class HealthAgent implements Health {
   }
 
   cell(peer: string): HealthCell | undefined {
-    return this.#book.cell(peer);
+    return this.#book.cell(peer, this.#deps.clock.nowMs());
   }
 
   history(sinceMs = Number.NEGATIVE_INFINITY): readonly PathChange[] {

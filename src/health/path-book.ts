@@ -41,6 +41,7 @@ export class PathBook {
   readonly #byHandle: ReadonlyMap<PathProber, Map<number, OpenPath>>;
   readonly #totals = new ProbeTotals();
   readonly #looked = noCounts();
+  #onSuspect: (path: ProbePath) => void = () => undefined;
   #refused = 0;
   #layout = 0;
 
@@ -49,6 +50,11 @@ export class PathBook {
     this.#onChange = onChange;
     this.#byHandle = new Map(probers.map((prober) => [prober, new Map()]));
     for (const prober of probers) prober.onEvents((events) => this.#take(prober, events, now()));
+  }
+
+  /** Calls back when a path has begun to miss answers: nobody knows yet whether that means anything. */
+  onSuspect(listener: (path: ProbePath) => void): void {
+    this.#onSuspect = listener;
   }
 
   /** The prober of such a path; undefined: it cannot be probed here. */
@@ -114,6 +120,7 @@ export class PathBook {
     for (const event of events) {
       const open = this.#byHandle.get(prober)?.get(event.handle);
       if (open === undefined) continue;
+      if (event.kind === 'suspect') this.#onSuspect(open.tracker.path);
       this.#read(open, at);
       const { deadMs } = open.tracker;
       this.#tell(open, open.tracker.onEvent(event, at), { deadMs, at });
@@ -220,7 +227,7 @@ export class PathBook {
   }
 
   /** What this node tells the others of a peer; undefined without any path to it. */
-  cell(peer: string): HealthCell | undefined {
+  cell(peer: string, nowMs: number): HealthCell | undefined {
     const open = this.#byPeer.get(peer);
     if (open === undefined) return undefined;
     const states = { 4: 0, 6: 0 };
@@ -228,7 +235,7 @@ export class PathBook {
     let [sent, lost, rttNs, rttKind] = [0, 0, 0, Number.POSITIVE_INFINITY];
     for (const { tracker } of open) {
       const { path } = tracker;
-      const worse = worst(states[path.family], path.kind, tracker.stateSince(deadMs));
+      const worse = worst(states[path.family], path.kind, tracker.stateSince(deadMs, nowMs));
       states[path.family] = worse;
       // Of a path of which nothing can be said, for nobody answers such probes there, the losses say nothing either.
       if (PROBE_KINDS[path.kind]?.expects !== 'answer' || tracker.state === 'unknown') continue;

@@ -28,9 +28,25 @@ const FIRST_LOOK_MS = 1000;
 /** After a failure this many more follow, so far apart, before the path counts as silent. */
 const RETRIES = 2;
 const RETRY_MS = 100;
+/**
+ * A request without an answer in this time, or in so many times that of the last one, makes the path suspect: those that
+ * follow do not wait for its end.
+ */
+const SOFT_MS = 100;
+const SOFT_FACTOR = 4;
+const SOFT_MOST_MS = 1000;
 
 /** What only a peer that got the probe can cause: where silence is expected, it is the fault. */
 const ANSWERS: ReadonlySet<ProbeFailure['kind']> = new Set(['refused', 'reset', 'bad-answer']);
+
+type Reply = Extract<ProbeResult, { kind: 'reply' }>;
+
+/** Undefined: it is none. */
+function answerOf({ expects }: ProbeKind, result: ProbeResult): Reply | undefined {
+  if (result.kind === 'reply') return result;
+  const isAnswer = expects === 'silence' && result.kind === 'failure' && ANSWERS.has(result.failure.kind);
+  return isAnswer ? { kind: 'reply', latencyNs: undefined } : undefined;
+}
 
 interface Path {
   readonly path: ProbePath;
@@ -40,7 +56,10 @@ interface Path {
   /** More to come besides the pace, and when. */
   burst: { left: number; readonly spacingMs: number; nextMs: number } | undefined;
   phase: 'new' | 'answering' | 'suspect' | 'silent';
-  underWay: boolean;
+  /** Requests without an outcome. */
+  underWay: number;
+  /** When the last one that was answered began. */
+  answeredFromMs: number;
   phasesNs: Readonly<Record<string, number>> | undefined;
 }
 
@@ -96,7 +115,8 @@ export class RequestProber implements PathProber {
       dueMs: clock.nowMs() + random() * Math.min(FIRST_LOOK_MS, periodMs),
       burst: undefined,
       phase: 'new',
-      underWay: false,
+      underWay: 0,
+      answeredFromMs: Number.NEGATIVE_INFINITY,
       phasesNs: undefined,
     });
     return handle;
@@ -117,7 +137,9 @@ export class RequestProber implements PathProber {
     const path = this.#paths.get(handle);
     // A longer burst that was asked for does as well.
     if (path === undefined || (path.burst?.left ?? 0) > count) return;
-    path.burst = { left: count, spacingMs, nextMs: this.#deps.clock.nowMs() };
+    const nowMs = this.#deps.clock.nowMs();
+    path.burst = { left: count, spacingMs, nextMs: nowMs };
+    if (this.#running) this.#turn(handle, path, nowMs);
   }
 
   read(handle: number, into: LiveCounts): void {
@@ -144,7 +166,7 @@ export class RequestProber implements PathProber {
   #turn(handle: number, path: Path, nowMs: number): void {
     const bursts = path.burst !== undefined && path.burst.nextMs <= nowMs;
     // A path whose request hangs is not asked a second time meanwhile.
-    if (path.underWay || (path.dueMs > nowMs && !bursts)) return;
+    if (path.underWay > 0 || (path.dueMs > nowMs && !bursts)) return;
     if (path.burst !== undefined && bursts) {
       path.burst.nextMs = nowMs + path.burst.spacingMs;
       if (--path.burst.left <= 0) path.burst = undefined;
@@ -158,23 +180,38 @@ export class RequestProber implements PathProber {
     const kind = PROBE_KINDS[path.path.kind];
     const probe = kind === undefined ? undefined : this.#probeOf(kind);
     if (probe === undefined) return;
-    path.underWay = true;
+    path.underWay++;
+    const cancel = this.#watch(handle, path);
     const result = await probe.probe(path.path.address);
-    path.underWay = false;
+    cancel();
+    path.underWay--;
     if (this.#paths.get(handle) !== path || !this.#running || result.kind === 'not-probed') return;
     path.counts.sent++;
-    path.counts.sentLastNs = nowMs * 1e6;
-    if (result.kind === 'reply') this.#answered(handle, path, result);
-    else if (kind?.expects === 'silence' && ANSWERS.has(result.failure.kind))
-      this.#answered(handle, path, { kind: 'reply', latencyNs: undefined });
-    else this.#failed(handle, path, result.failure);
+    path.counts.sentLastNs = Math.max(path.counts.sentLastNs, nowMs * 1e6);
+    const answer = kind === undefined ? undefined : answerOf(kind, result);
+    if (answer !== undefined) this.#answered(handle, path, answer, nowMs);
+    else if (result.kind === 'failure') this.#failed(handle, path, result.failure, nowMs);
   }
 
-  #answered(
-    handle: number,
-    path: Path,
-    { latencyNs, phases }: Extract<ProbeResult, { kind: 'reply' }>,
-  ): void {
+  /** Of a path that answers, a request that takes long is not waited for alone. @returns what ends it */
+  #watch(handle: number, path: Path): () => void {
+    if (path.phase !== 'answering') return () => undefined;
+    const ownMs = (SOFT_FACTOR * path.counts.rttLastNs) / 1e6;
+    return this.#deps.clock.after(Math.min(SOFT_MOST_MS, Math.max(SOFT_MS, ownMs)), () => {
+      if (this.#paths.get(handle) !== path || !this.#running || path.phase !== 'answering') return;
+      this.#suspect(handle, path);
+      const nowMs = this.#deps.clock.nowMs();
+      for (let i = 0; i < RETRIES; i++) void this.#probe(handle, path, nowMs);
+    });
+  }
+
+  #suspect(handle: number, path: Path): void {
+    path.phase = 'suspect';
+    this.#tell({ kind: 'suspect', handle, reason: undefined });
+  }
+
+  #answered(handle: number, path: Path, { latencyNs, phases }: Reply, fromMs: number): void {
+    path.answeredFromMs = Math.max(path.answeredFromMs, fromMs);
     const { counts } = path;
     counts.answered++;
     counts.answeredLastNs = this.#deps.clock.nowMs() * 1e6;
@@ -196,19 +233,22 @@ export class RequestProber implements PathProber {
     this.#tell({ kind: 'answer', handle, reason: undefined });
   }
 
-  #failed(handle: number, path: Path, failure: Extract<ProbeResult, { kind: 'failure' }>['failure']): void {
+  #failed(handle: number, path: Path, failure: ProbeFailure, fromMs: number): void {
     const { counts } = path;
     counts[failure.kind === 'timeout' ? 'lost' : 'failed']++;
+    // What was answered later says more of the path than this one.
+    if (fromMs < path.answeredFromMs) return;
     counts.lostInARow++;
     this.#tell({ kind: 'error', handle, reason: failure.text });
     if (path.phase === 'new' || path.phase === 'answering') {
-      path.phase = 'suspect';
-      this.#tell({ kind: 'suspect', handle, reason: undefined });
-      this.burst(handle, RETRIES, RETRY_MS);
+      this.#suspect(handle, path);
     } else if (path.phase === 'suspect' && counts.lostInARow > RETRIES) {
       path.phase = 'silent';
       this.#tell({ kind: 'silent', handle, reason: undefined });
     }
+    const left = RETRIES + 1 - counts.lostInARow;
+    if (path.phase === 'suspect' && path.underWay === 0 && path.burst === undefined)
+      path.burst = { left, spacingMs: RETRY_MS, nextMs: this.#deps.clock.nowMs() + RETRY_MS };
   }
 
   #tell(event: ProberEvent): void {

@@ -10,11 +10,11 @@ import { waitFor } from '../../src/lab/processes.ts';
 import { bpfOrSkip } from '../support/privilege.ts';
 import { startTestLab, type TestLab } from './lab-support.ts';
 
-/** From one probe of an address to the next; paths that say the same from further up come every tenth time. */
+/** From one probe of a host to the next, by ICMP and by HTTP; the sizes of packets come every tenth time. */
 const ROUND_MS = 1000;
 const SLOW_ROUND_MS = 10 * ROUND_MS;
 /** What a busy machine may add before the test fails; how long it took is printed. */
-const SPARE_MS = 15_000;
+const SPARE_MS = 30_000;
 const HEAL_MS = 60_000;
 /** Trials of each fault: 3 in every run, CILIATE_HEALTH_TRIALS=20 at night. */
 const TRIALS = Number(process.env.CILIATE_HEALTH_TRIALS ?? '3');
@@ -157,7 +157,7 @@ describe('faults between three nodes with the real datapath', { skip: bpfOrSkip(
       name: 'a hung agent',
       inject: signal('SIGSTOP'),
       heal: signal('SIGCONT'),
-      ...{ fault: 'agent-hung', hook: undefined, reason: undefined, roundMs: SLOW_ROUND_MS },
+      ...{ fault: 'agent-hung', hook: undefined, reason: undefined, roundMs: ROUND_MS },
     },
   ];
 
@@ -167,21 +167,22 @@ describe('faults between three nodes with the real datapath', { skip: bpfOrSkip(
         const begun = performance.now();
         await fault.inject();
         try {
-          const last: { diagnosis?: Diagnosis } = {};
+          const said = new Map<string, number>();
           const found = await waitFor(
             { what: fault.fault, timeoutMs: 2 * fault.roundMs + SPARE_MS },
             async () => {
-              last.diagnosis = await diagnosis('node1');
-              const { verdicts } = last.diagnosis;
+              const { verdicts } = await diagnosis('node1');
+              const text = verdicts.map(({ fault, place }) => `${fault} ${JSON.stringify(place)}`).join(', ');
+              said.set(text, said.get(text) ?? Math.round(performance.now() - begun));
               const found = verdicts.find((verdict) => verdict.fault === fault.fault);
               return isAbout(verdicts, fault.fault) ? found : undefined;
             },
           ).catch((error: unknown) => {
-            throw new Error(`trial ${trial}: ${JSON.stringify(last.diagnosis)}`, { cause: error });
+            throw new Error(`trial ${trial}: ${JSON.stringify([...said])}`, { cause: error });
           });
-          t.diagnostic(
-            `trial ${trial}: after ${Math.round(performance.now() - begun)} ms, ${JSON.stringify(found.place)}`,
-          );
+          const after = Math.round(performance.now() - begun);
+          t.diagnostic(`trial ${trial}: after ${after} ms, ${JSON.stringify(found.place)}`);
+          if (after > 2 * fault.roundMs) t.diagnostic(`said since: ${JSON.stringify([...said])}`);
           const point = found['loss-point'];
           if (fault.hook === undefined || fault.reason === undefined) assert.equal(point, undefined);
           else {

@@ -19,7 +19,7 @@ export interface Told {
 /** Whether a claim is a consequence of another one. */
 type Follows = (claim: Claim, from: Claim) => boolean;
 
-/** A claim that rests on counts, or on one pair, is told after so long: others may confirm it, or say what it really is. */
+/** A claim that rests on counts, on one pair, or on silence without a reason, is told after so long: others may confirm it, or say what it really is. */
 const CONFIRM_MS = 1500;
 /** Of what is seen path by path, pairs with a node in common may be that node's: all of its paths are seen by then. */
 const SPREAD_MS = 8000;
@@ -103,9 +103,8 @@ function isRestOf(claim: Claim, from: Claim, follows: Follows): boolean {
 function confirmMs(claim: Claim, claims: readonly Claim[]): number {
   const { fault, place } = claim;
   if (SPREADING.has(fault) && claims.some((other) => isBeside(claim, other))) return SPREAD_MS;
-  return fault === 'loss' || fault === 'slow' || place.kind === 'pair' || place.kind === 'observer'
-    ? CONFIRM_MS
-    : 0;
+  const isVague = fault === 'loss' || fault === 'slow' || fault === 'drop';
+  return isVague || place.kind === 'pair' || place.kind === 'observer' ? CONFIRM_MS : 0;
 }
 
 /** Whether two pairs with the same fault have a node in common. */

@@ -95,6 +95,8 @@ export function symptomsOf(word: number): number {
   const slow = isDegraded(word) ? SLOW : 0;
   // Where nothing is known to answer at the host, whatever lies behind it says nothing of its own.
   if (host === SILENT || host === STACK || !HOST.some((kind) => isAlive(word, kind))) return host | canary;
+  // Nor do they while it is not known what the host's silence means.
+  if (host === 0 && isDead(word, ICMP)) return canary;
   return host | canary | slow | classSymptoms(word, host);
 }
 

@@ -20,8 +20,8 @@ export interface RowTransport {
 export interface ExchangeDeps extends PartnersDeps {
   readonly store: RowStore;
   readonly transport: RowTransport;
-  /** A message told of faults that came or went, or of notes on them: once a message. */
-  readonly onFault?: (() => void) | undefined;
+  /** A message told of faults of these peers that came or went, or of notes on them: once a message. */
+  readonly onFault?: ((peers: ReadonlySet<string>) => void) | undefined;
   /** A node did not answer, or refused; called once a minute at most. */
   readonly onFailure?: ((node: string, reason: string) => void) | undefined;
 }
@@ -166,10 +166,21 @@ export class Exchange {
       cells += changed.length / CELL_WIDTH;
     }
     this.#counters.rowsTaken += taken;
-    if (hasFault) this.#deps.onFault?.();
+    if (hasFault) this.#deps.onFault?.(this.#peersOf(news));
     // What a pull brings in masses is no news to the others either.
     if (isPush || cells <= PASS_ON_CELLS) this.#passOn(news);
     return taken > 0;
+  }
+
+  #peersOf(news: readonly { readonly changed: readonly number[] }[]): ReadonlySet<string> {
+    const peers = new Set<string>();
+    for (const { changed } of news) {
+      for (let i = 0; i < changed.length; i += CELL_WIDTH) {
+        const node = this.#deps.directory.node(changed[i] as number);
+        if (node !== undefined) peers.add(node.name);
+      }
+    }
+    return peers;
   }
 
   #passOn(news: readonly { readonly patch: RowPatch; readonly changed: readonly number[] }[]): void {

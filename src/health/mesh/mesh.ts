@@ -17,8 +17,8 @@ export interface MeshDeps {
   readonly notes: () => readonly RowNote[];
   /** How other nodes are reached; undefined: our node keeps its row to itself. */
   readonly transport?: RowTransport | undefined;
-  /** Another node told of a fault that came or went. */
-  readonly onFault?: (() => void) | undefined;
+  /** Another node told of faults that came or went: of these peers; of none: what they are. */
+  readonly onFault?: ((peers: ReadonlySet<string>) => void) | undefined;
   /** A node did not answer, or refused; called once a minute at most. */
   readonly onFailure?: ((node: string, reason: string) => void) | undefined;
   /** Many nodes in one process, with the same list, have one directory in common. */

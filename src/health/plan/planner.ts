@@ -30,15 +30,20 @@ const SWEEP_PER_SECOND = 100;
 const HTTP_PER_SECOND = 20;
 /** Kinds that say the same as a faster one, but from further up. */
 const SLOWER = 10;
+/** From host to host, whether the peer's agent lives. */
+const AGENT = PROBE_KINDS.findIndex(({ name }) => name === 'host-host/http');
+/** Part of the budget of HTTP for those, where there are others besides. */
+const AGENTS_SHARE = 0.5;
 
 /**
  * What is probed, and how often: a function of the node list, the same at every node. In steps:
  *
  * 1. every address of every node gives the paths of the kinds that can be probed here;
- * 2. echoes of the kernel from the host have the full pace, all other kinds a tenth of it: every peer has a kernel;
+ * 2. echoes of the kernel from the host have the full pace, and requests from host to host that of their budget, all other
+ *    kinds a tenth of it: every peer has a kernel and an agent;
  * 3. with more addresses than a full mesh may have, only the peers that this node observes keep their pace; all others
  *    are swept slowly, so that a path that nobody observes is seen at last;
- * 4. HTTP has a budget of its own, and is slower where it does not suffice.
+ * 4. HTTP has a budget of its own, half of it for the agents of watched peers, and is slower where it does not suffice.
  */
 export function planPaths(
   nodes: readonly HealthNode[],
@@ -50,15 +55,18 @@ export function planPaths(
   const paths = nodes.flatMap((node) => node.targets.flatMap((target) => pathsTo(target).filter(asked)));
   const addresses = nodes.reduce((count, node) => count + node.targets.length, 0);
   const pace = paceOf(nodes, self, addresses, options);
-  const httpMs = httpPeriodMs(paths, options);
+  const watched = new Set(watchedPeers(nodes, self, options));
+  const asksAgent = (path: ProbePath): boolean =>
+    path.kind === AGENT && path.primary && path.peer !== self && watched.has(path.peer);
+  const http = httpPeriods(paths, asksAgent, options);
   const plan = new Map<string, PlannedPath>();
   for (const path of paths) {
     const kind = PROBE_KINDS[path.kind];
-    const leads = kind?.responder === 'icmp' && kind.from === 'host';
-    const periodMs = pace(path.peer) * (leads ? 1 : SLOWER);
+    const isFast = asksAgent(path) || (kind?.responder === 'icmp' && kind.from === 'host');
+    const leastMs = kind?.responder !== 'http' ? 0 : isFast ? http.agentsMs : http.restMs;
     plan.set(probePathKey(path), {
       path,
-      periodMs: kind?.responder === 'http' ? Math.max(periodMs, httpMs) : periodMs,
+      periodMs: Math.max(pace(path.peer) * (isFast ? 1 : SLOWER), leastMs),
     });
   }
   return plan;
@@ -107,7 +115,17 @@ function paceOf(
   return (peer) => (peer === self || observed.has(peer) ? periodMs : sweepMs);
 }
 
-function httpPeriodMs(paths: readonly ProbePath[], options: PlanOptions): number {
-  const count = paths.filter(({ kind }) => PROBE_KINDS[kind]?.responder === 'http').length;
-  return (count * 1000) / (options.httpPerSecond ?? HTTP_PER_SECOND);
+/** Least periods of requests to the agents of watched peers, and of all others, so that both together keep the budget. */
+function httpPeriods(
+  paths: readonly ProbePath[],
+  asksAgent: (path: ProbePath) => boolean,
+  { periodMs, httpPerSecond = HTTP_PER_SECOND }: PlanOptions,
+): { readonly agentsMs: number; readonly restMs: number } {
+  const requests = paths.filter(({ kind }) => PROBE_KINDS[kind]?.responder === 'http');
+  const agents = requests.filter(asksAgent).length;
+  const rest = requests.length - agents;
+  const share = rest === 0 ? 1 : AGENTS_SHARE;
+  const agentsMs = Math.max(periodMs, (agents * 1000) / (share * httpPerSecond));
+  const left = httpPerSecond - (agents * 1000) / agentsMs;
+  return { agentsMs, restMs: rest === 0 ? 0 : (rest * 1000) / left };
 }

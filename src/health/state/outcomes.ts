@@ -22,8 +22,8 @@ export class Outcomes {
   #sentMs = NEVER;
   #answeredMs = NEVER;
   #answeredNowMs = NEVER;
-  #missedMs = NEVER;
-  #missedNowMs = 0;
+  #sentNowMs = NEVER;
+  #missedNowMs = NEVER;
   #answeredAtMiss = 0;
 
   look(counts: PathCounts, at: Instant): void {
@@ -41,9 +41,11 @@ export class Outcomes {
   }
 
   #note(at: Instant): void {
-    if (this.#isSent) this.#sentMs = at.wallMs;
+    if (this.#isSent) {
+      this.#sentMs = at.wallMs;
+      this.#sentNowMs = at.nowMs;
+    }
     if (this.#isMissed) {
-      this.#missedMs = at.wallMs;
       this.#missedNowMs = at.nowMs;
       this.#answeredAtMiss = this.#answered;
     }
@@ -80,11 +82,15 @@ export class Outcomes {
     return known(this.#answeredMs);
   }
 
-  get missedMs(): number | undefined {
-    return known(this.#missedMs);
+  /** Monotonic ms; undefined: never. */
+  get sentNowMs(): number | undefined {
+    return known(this.#sentNowMs);
   }
 
-  /** Monotonic ms; undefined: never. */
+  get missedNowMs(): number | undefined {
+    return known(this.#missedNowMs);
+  }
+
   get answeredNowMs(): number | undefined {
     return known(this.#answeredNowMs);
   }
@@ -95,6 +101,6 @@ export class Outcomes {
   }
 
   sinceMissMs(nowMs: number): number {
-    return nowMs - this.#missedNowMs;
+    return nowMs - Math.max(0, this.#missedNowMs);
   }
 }

@@ -17,6 +17,8 @@ import { type PathSize, Quality } from './quality.ts';
 /** A path that was not probed for so many periods, and so long, is unknown. */
 const STALE_PERIODS = 3;
 const STALE_MS = 5000;
+/** After the death of another path of the peer an echo that is asked for at once has come by then, if it comes. */
+const ECHOED_MS = 300;
 /** As `EngineProber` puts a port unreachable. */
 const REFUSED = 'ECONNREFUSED';
 /** So many probes in a row without an answer are silence, whatever the prober said of earlier ones. */
@@ -38,6 +40,7 @@ export class PathTracker {
   readonly path: ProbePath;
   readonly #wantsSilence: boolean;
   readonly #isEcho: boolean;
+  readonly #isRequest: boolean;
   readonly #isTwinAnswering: () => boolean;
   readonly #ring = new WindowRing();
   readonly #outcomes = new Outcomes();
@@ -60,6 +63,7 @@ export class PathTracker {
     this.#isTwinAnswering = isTwinAnswering;
     this.#wantsSilence = PROBE_KINDS[path.kind]?.expects === 'silence';
     this.#isEcho = PROBE_KINDS[path.kind]?.responder === 'echo';
+    this.#isRequest = PROBE_KINDS[path.kind]?.responder === 'http';
     this.#since = at;
     this.#quality = new Quality(this.#ring, at.nowMs);
     this.#periodMs = periodMs;
@@ -74,29 +78,32 @@ export class PathTracker {
     return this.#quality.usualNs;
   }
 
-  /** Since when it is unreachable, realtime ms; undefined: it is not. */
+  /** Since when it is unreachable, monotonic ms; undefined: it is not. */
   get deadMs(): number | undefined {
-    return this.#state === 'unreachable' && !this.#wantsSilence ? this.#since.wallMs : undefined;
+    return this.#state === 'unreachable' && !this.#wantsSilence ? this.#since.nowMs : undefined;
   }
 
   /**
-   * The state, if it rests on an answer since then (realtime ms): what answered before may have died as well. And what
-   * was silent before the peer came back may have come back with it.
+   * The state, if it rests on an answer since then (monotonic ms): what answered before may have died as well. An echo is
+   * on its way then, and until it must have come nothing is changed. And what was silent before the peer came back may
+   * have come back with it.
    */
-  stateSince(sinceMs: number): PathState {
-    const isAsked = this.#counts !== undefined && !this.#isOfOutage(this.#counts);
-    if (this.#state === 'unreachable' && !isAsked) return 'unknown';
-    const isStale = (this.#outcomes.answeredMs ?? 0) < sinceMs && !this.#wantsSilence;
-    return isStale && (this.#state === 'reachable' || this.#state === 'degraded') ? 'unknown' : this.#state;
+  stateSince(sinceMs: number, nowMs: number): PathState {
+    const counts = this.#counts;
+    if (this.#state === 'unreachable' && (counts === undefined || this.#isOfOutage(counts))) return 'unknown';
+    const isStale = (counts?.answeredLastNs ?? 0) / 1e6 < sinceMs && !this.#wantsSilence;
+    const isDue = this.#isRequest || nowMs - sinceMs >= ECHOED_MS;
+    const answers = this.#state === 'reachable' || this.#state === 'degraded';
+    return isStale && isDue && answers ? 'unknown' : this.#state;
   }
 
   /**
-   * An outage of its peer since then (realtime ms) is over: what this path lost meanwhile, and what came late,
+   * An outage of its peer since then (monotonic ms) is over: what this path lost meanwhile, and what came late,
    * says nothing of after it, nor does what was sent until now and is not heard of yet.
    */
   forgetOutage(sinceMs: number, at: Instant): void {
     this.#outageEndMs = at.nowMs;
-    const isTouched = (this.#outcomes.missedMs ?? 0) >= sinceMs || this.#quality.isSlow;
+    const isTouched = (this.#outcomes.missedNowMs ?? 0) >= sinceMs || this.#quality.isSlow;
     if (this.#counts !== undefined && isTouched) this.#ring.restart(this.#counts, at.nowMs);
   }
 
@@ -204,10 +211,8 @@ export class PathTracker {
   }
 
   #isStale(at: Instant): boolean {
-    const lastMs = this.#outcomes.sentMs ?? this.#since.wallMs;
-    return (
-      this.#state !== 'unknown' && at.wallMs - lastMs > Math.max(STALE_MS, STALE_PERIODS * this.#periodMs)
-    );
+    const agoMs = at.nowMs - (this.#outcomes.sentNowMs ?? this.#since.nowMs);
+    return this.#state !== 'unknown' && agoMs > Math.max(STALE_MS, STALE_PERIODS * this.#periodMs);
   }
 
   #become(to: PathState, reason: string | undefined, at: Instant): PathChange | undefined {

@@ -1,0 +1,93 @@
+import { PROBE_KINDS, type ProbePath } from '../model/health.ts';
+import type { Clock } from './clock.ts';
+import type { PathBook } from './path-book.ts';
+import type { PathTracker } from './state/path-tracker.ts';
+
+export interface AskerDeps {
+  readonly clock: Clock;
+  readonly book: Pick<PathBook, 'trackers' | 'burst'>;
+  /** How many nodes there are: all of them may have heard the same. */
+  readonly nodes: () => number;
+  /** 0 to below 1. */
+  readonly random: () => number;
+}
+
+const AGENT = PROBE_KINDS.findIndex(({ name }) => name === 'host-host/http');
+/** Requests of this node besides their pace, in a second and at once. */
+const ASKS_PER_SECOND = 20;
+/** What all nodes together ask one peer for what they heard of it, in a second: they wait for a random part of that time. */
+const ASKED_PER_SECOND = 200;
+/** A path that was asked so lately need not be asked for it. */
+const LATELY_MS = 1000;
+/** From one such question to a peer to the next. */
+const APART_MS = 5000;
+
+/**
+ * Requests are rare, for they are dear, but what they tell is wanted soon when there is a reason: a peer's agent is asked
+ * at once, besides its pace,
+ *
+ * 1. when one of its other paths waits for an answer too long;
+ * 2. when another node tells that something of that peer died or came back.
+ *
+ * Both are bounded: neither chance, nor many nodes that hear of one peer, nor one that tells lies of many, make a storm.
+ */
+export class Asker {
+  readonly #deps: AskerDeps;
+  /** By peer: when it may be asked again for what was heard of it, monotonic ms. */
+  readonly #notBefore = new Map<string, number>();
+  #secondMs = Number.NEGATIVE_INFINITY;
+  #left = 0;
+  #stopped = false;
+
+  constructor(deps: AskerDeps) {
+    this.#deps = deps;
+  }
+
+  /** A path misses answers. */
+  suspect({ peer, kind }: ProbePath): void {
+    if (this.#stopped || !isRequest(kind)) return;
+    const others = this.#deps.book.trackers(peer).filter(({ path, state }) => {
+      return isRequest(path.kind) && state !== 'unreachable';
+    });
+    // From host to host first: these say whether it is the agent.
+    this.#ask(others.sort((a, b) => a.path.kind - b.path.kind));
+  }
+
+  /** Another node tells that a fault of these peers came or went. */
+  heard(peers: Iterable<string>): void {
+    const { clock, nodes, random } = this.#deps;
+    for (const peer of peers) {
+      const nowMs = clock.nowMs();
+      if (this.#stopped || nowMs < (this.#notBefore.get(peer) ?? Number.NEGATIVE_INFINITY)) continue;
+      const waitMs = (random() * nodes() * 1000) / ASKED_PER_SECOND;
+      this.#notBefore.set(peer, nowMs + waitMs + APART_MS);
+      clock.after(waitMs, () => this.#askAgent(peer));
+    }
+  }
+
+  #askAgent(peer: string): void {
+    const nowMs = this.#deps.clock.nowMs();
+    if (this.#stopped) return;
+    for (const [name, ms] of this.#notBefore) if (ms < nowMs) this.#notBefore.delete(name);
+    this.#ask(this.#deps.book.trackers(peer).filter(({ path }) => path.kind === AGENT));
+  }
+
+  #ask(paths: readonly PathTracker[]): void {
+    const { clock, book } = this.#deps;
+    const nowMs = clock.nowMs();
+    if (nowMs - this.#secondMs >= 1000) [this.#secondMs, this.#left] = [nowMs, ASKS_PER_SECOND];
+    const due = paths.filter(({ counts }) => nowMs - (counts?.sentLastNs ?? 0) / 1e6 >= LATELY_MS);
+    const asked = due.slice(0, this.#left);
+    this.#left -= asked.length;
+    book.burst(asked, 1, 0);
+  }
+
+  stop(): void {
+    this.#stopped = true;
+  }
+}
+
+function isRequest(kind: number): boolean {
+  const { responder, expects } = PROBE_KINDS[kind] ?? {};
+  return responder === 'http' && expects === 'answer';
+}

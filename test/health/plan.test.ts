@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { type PlannedPath, planPaths } from '../../src/health/plan/planner.ts';
+import { healthNode } from '../../src/health/targets.ts';
+import { PROBE_KINDS } from '../../src/model/health.ts';
+import { element } from './fakes.ts';
+
+const HTTP_PER_SECOND = 20;
+
+function planned(count: number, canProbe: (kind: string) => boolean = () => true): PlannedPath[] {
+  const nodes = Array.from({ length: count }, (_, i) => {
+    const tail = `${i >> 8}.${i & 255}`;
+    return healthNode(element(`n${i}`, `10.0.${tail}`, `10.1.${tail}`));
+  });
+  const plan = planPaths(nodes, 'n0', { periodMs: 1000 }, ({ kind }) => {
+    return canProbe(PROBE_KINDS[kind]?.name ?? '');
+  });
+  return [...plan.values()];
+}
+
+const isHttp = ({ path }: PlannedPath): boolean => PROBE_KINDS[path.kind]?.responder === 'http';
+const isAgent = ({ path }: PlannedPath): boolean =>
+  PROBE_KINDS[path.kind]?.name === 'host-host/http' && path.peer !== 'n0';
+const rate = (paths: readonly PlannedPath[]): number =>
+  paths.reduce((sum, { periodMs }) => sum + 1000 / periodMs, 0);
+const slowest = (paths: readonly PlannedPath[]): number =>
+  paths.reduce((most, { periodMs }) => Math.max(most, periodMs), 0);
+
+describe('the plan of probes', () => {
+  it('asks the agent of every peer once a second in a small cluster, and all else by HTTP every ten seconds', () => {
+    const http = planned(5).filter(isHttp);
+    assert.deepEqual([...new Set(http.filter(isAgent).map(({ periodMs }) => periodMs))], [1000]);
+    const rest = http.filter((path) => !isAgent(path));
+    assert.deepEqual([...new Set(rest.map(({ periodMs }) => periodMs))], [10_000]);
+  });
+
+  for (const count of [2, 10, 64, 1000, 3000]) {
+    it(`keeps the budget of HTTP with ${count} nodes`, () => {
+      const http = planned(count).filter(isHttp);
+      assert.ok(rate(http) <= HTTP_PER_SECOND * 1.001, String(rate(http)));
+    });
+  }
+
+  it('asks the agents of the peers that it observes every few seconds in a large cluster, all others in a sweep', () => {
+    const agents = planned(3000).filter(isAgent);
+    const often = agents.filter(({ periodMs }) => periodMs <= 5000);
+    assert.ok(often.length >= 15 && often.length <= 20, String(often.length));
+    assert.equal(agents.length, 2999);
+  });
+
+  it('leaves the whole budget to the agents where nothing else is asked by HTTP', () => {
+    const agents = planned(101, (kind) => kind === 'host-host/http' || kind === 'host-host/icmp').filter(
+      isAgent,
+    );
+    const ofOthers = agents.filter(({ path }) => path.peer !== 'n0');
+    assert.ok(slowest(ofOthers) <= 10_000, String(slowest(ofOthers)));
+  });
+});

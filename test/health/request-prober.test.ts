@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { beforeEach, describe, it } from 'node:test';
+import type { ProbeResult } from '../../probes/types.ts';
+import { RequestProber } from '../../src/health/index.ts';
+import { countsNow } from '../../src/health/prober.ts';
+import { PROBE_KINDS } from '../../src/model/health.ts';
+import { FakeProbe, lost, refused, reply } from './fakes.ts';
+import { VirtualClock } from './virtual-clock.ts';
+
+const kind = PROBE_KINDS.findIndex(({ name }) => name === 'host-host/http');
+const path = { peer: 'n2', kind, family: 4, address: '10.0.0.2', primary: true } as const;
+const TIMEOUT_MS = 1000;
+
+describe('probes by requests', () => {
+  let clock: VirtualClock;
+  let probe: FakeProbe;
+  let prober: RequestProber;
+  let events: string[];
+
+  beforeEach(async () => {
+    clock = new VirtualClock();
+    probe = new FakeProbe('http', () => reply(1e6));
+    prober = new RequestProber({ responder: 'http', probes: { host: probe }, clock, random: () => 0 });
+    events = [];
+    prober.onEvents((some) => {
+      for (const event of some) if (event.kind !== 'error') events.push(`${event.kind} ${clock.nowMs()}`);
+    });
+    await prober.start();
+  });
+
+  const after = (ms: number, result: ProbeResult): Promise<ProbeResult> =>
+    new Promise((resolve) => void clock.after(ms, () => resolve(result)));
+
+  it('call a peer silent little more than one deadline after the first request that hangs', async () => {
+    prober.open(path, 1000);
+    await clock.pass(5050);
+    probe.answer = () => after(TIMEOUT_MS, lost);
+    await clock.pass(3000);
+    const at = (name: string): number =>
+      Number(events.find((text) => text.startsWith(name))?.split(' ')[1] ?? Number.NaN);
+    assert.ok(at('silent') - at('suspect') <= TIMEOUT_MS, events.join(', '));
+    assert.ok(at('silent') - 5100 <= 1000 + 100 + TIMEOUT_MS + 100, events.join(', '));
+    await prober.stop();
+  });
+
+  it('count a request that was lost when others after it are answered, and call that no silence', async () => {
+    const handle = prober.open(path, 1000);
+    await clock.pass(5050);
+    const results = [after(6000, lost)];
+    probe.answer = () => results.shift() ?? reply(1e6);
+    await clock.pass(10_000);
+    assert.deepEqual(
+      events.map((text) => text.split(' ')[0]),
+      ['answer', 'suspect', 'answer'],
+    );
+    const { sent, answered, lost: missed, lostInARow } = countsNow(prober, handle);
+    assert.deepEqual([missed, sent - answered, lostInARow], [1, 1, 0]);
+    await prober.stop();
+  });
+
+  it('ask no further time of a peer that answers slowly, as it does usually', async () => {
+    probe.answer = () => after(300, reply(300e6));
+    prober.open(path, 1000);
+    await clock.pass(10_050);
+    assert.deepEqual(
+      events.map((text) => text.split(' ')[0]),
+      ['answer'],
+    );
+    assert.ok(probe.asked.length <= 11, String(probe.asked.length));
+    await prober.stop();
+  });
+
+  it('call a peer that refuses silent after three refusals, some time apart', async () => {
+    prober.open(path, 1000);
+    await clock.pass(5050);
+    probe.answer = () => refused;
+    await clock.pass(1500);
+    const silent = Number(events.at(-1)?.split(' ')[1]);
+    const suspect = Number(events.at(-2)?.split(' ')[1]);
+    assert.match(events.join(' '), /suspect \d+ silent \d+$/);
+    assert.ok(silent - suspect >= 100 && silent - suspect <= 400, events.join(', '));
+    await prober.stop();
+  });
+});

@@ -1,11 +1,12 @@
 import * as Flags from '@oclif/core/flags';
 import type { AgentClient } from '../../src/api/client.ts';
 import { ExitCode } from '../../src/base/errors.ts';
-import type { TraceParty, TraceQuery, TraceResult } from '../../src/policy/index.ts';
-import { traceText } from '../../src/view/trace.ts';
+import type { TraceQuery, TraceResult } from '../../src/policy/index.ts';
+import { type TraceView, traceText } from '../../src/view/trace.ts';
 import { BaseCommand } from '../base.ts';
 import { readPolicyFiles } from '../support/policy-files.ts';
 import { parseTraceL4 } from '../support/trace-l4.ts';
+import type { NamedParty } from '../support/trace-party.ts';
 import { traceRequest } from '../support/trace-request.ts';
 
 const text = (description: string, helpValue: string) => Flags.string({ description, helpValue });
@@ -22,7 +23,7 @@ export default class PolicyTrace extends BaseCommand<typeof PolicyTrace> {
   static override summary =
     'Say whether the rules allow traffic, which of them decide, and why the others do not match';
   static override description =
-    'Both ends are judged: egress of the source and ingress of the destination. Labels that one identity carries stand for it; others are taken as they are. With --policy no agent is needed. Exits 0 when the traffic is allowed, 1 when it is denied.';
+    'Both ends are judged: egress of the source and ingress of the destination. Labels stand for the identities that carry them; those that none carries, or without an agent, for one that has just these: what else rules ask for is told. With --policy no agent is needed. Exits 0 when the traffic is allowed, 1 when it is denied.';
   static override usage =
     'policy trace --src LABEL | --src-... --dst LABEL | --dst-... [--dport PORT] [--http REQUEST | --dns NAME | --server-name NAME] [flags]';
   static override examples = [
@@ -87,7 +88,10 @@ export default class PolicyTrace extends BaseCommand<typeof PolicyTrace> {
       dns: flags.dns,
       serverName: flags['server-name'],
     });
-    const { l4Text, tracePolicy } = await import('../../src/policy/index.ts');
+    const [{ l4Text, traceHinges }, { chooseTrace }] = await Promise.all([
+      import('../../src/policy/index.ts'),
+      import('../support/trace-choice.ts'),
+    ]);
     const { rulesOfAgent, rulesOfTexts, settingsOf, withNamespace } = await import(
       '../support/trace-rules.ts'
     );
@@ -97,12 +101,16 @@ export default class PolicyTrace extends BaseCommand<typeof PolicyTrace> {
     const { rules, inventory } =
       agent === undefined ? rulesOfTexts(files ?? [], flags.namespace) : await rulesOfAgent(agent);
     const settings = await settingsOf(agent);
-    const named = (party: TraceParty): TraceParty => withNamespace(party, { rules, notes, ...flags });
-    const query: TraceQuery = { source: named(source), destination: named(destination), l4 };
-    const speaksTls = flags['server-name'] !== undefined;
-    const result = tracePolicy(rules, query, { ...settings, inventory, requestAllowed, speaksTls });
+    const named = (end: NamedParty): NamedParty => ({
+      ...end,
+      party: withNamespace(end.party, { rules, notes, ...flags }),
+    });
+    const options = { ...settings, inventory, requestAllowed, speaksTls: flags['server-name'] !== undefined };
+    const ends = { source: named(source), destination: named(destination) };
+    const { query, result } = chooseTrace(ends, { rules, l4, options, notes });
+    const dependsOn = traceHinges(rules, query, options);
     if (result.verdict === 'denied') this.exitWith(ExitCode.finding);
-    await this.#show(query, result, { notes, traffic: l4Text(l4) });
+    await this.#show(query, result, { notes, traffic: l4Text(l4), dependsOn });
   }
 
   async #parties(agent: AgentClient | undefined) {
@@ -136,7 +144,7 @@ export default class PolicyTrace extends BaseCommand<typeof PolicyTrace> {
   async #show(
     { source, destination }: TraceQuery,
     result: TraceResult,
-    extra: { readonly notes: readonly string[]; readonly traffic: string },
+    extra: Pick<TraceView, 'notes' | 'traffic' | 'dependsOn'>,
   ): Promise<void> {
     const { traceView } = await import('../../src/policy/index.ts');
     const { http, dns, 'server-name': serverName } = this.flags;

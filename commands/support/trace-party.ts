@@ -20,6 +20,15 @@ export interface PartyWords {
 
 const PROTOCOLS: Readonly<Record<string, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
 
+/** One end as the user named it. */
+export interface NamedParty {
+  readonly party: TraceParty;
+  /** The labels that were given, for people. */
+  readonly words: string;
+  /** Identities that carry the labels, where they are several; else none. */
+  readonly carriers: readonly TraceParty[];
+}
+
 /** The ends of the traffic that is traced, from what the user said and, where there is one, what the agent knows. */
 export class Parties {
   readonly #agent: AgentClient | undefined;
@@ -31,7 +40,7 @@ export class Parties {
   }
 
   /** @param end `src` or `dst`, as its flags begin */
-  async resolve(words: PartyWords, end: 'src' | 'dst'): Promise<TraceParty> {
+  async resolve(words: PartyWords, end: 'src' | 'dst'): Promise<NamedParty> {
     const { labels, ...single } = words;
     const given = Object.entries(single).filter(([, text]) => text !== undefined);
     const all = given.length + ((labels ?? []).length > 0 ? 1 : 0);
@@ -46,12 +55,15 @@ export class Parties {
         },
       );
     }
-    if (words.endpoint !== undefined) return this.#endpoint(words.endpoint, `--${end}-endpoint`);
-    if (words.pod !== undefined) return this.#pod(words.pod, `--${end}-k8s-pod`);
-    if (words.identity !== undefined) return this.#identity(words.identity, `--${end}-identity`);
-    if (words.ip !== undefined) return this.#address(words.ip);
-    if (words.fqdn !== undefined) return this.#name(words.fqdn);
-    return this.#labels(labels ?? [], `--${end}`);
+    if (labels !== undefined && labels.length > 0) return this.#labels(labels, `--${end}`);
+    return { party: await this.#single(words, `--${end}`), words: '', carriers: [] };
+  }
+
+  #single({ endpoint, pod, identity, ip, fqdn = '' }: PartyWords, flag: string): Promise<TraceParty> {
+    if (endpoint !== undefined) return this.#endpoint(endpoint, `${flag}-endpoint`);
+    if (pod !== undefined) return this.#pod(pod, `${flag}-k8s-pod`);
+    if (identity !== undefined) return this.#identity(identity, `${flag}-identity`);
+    return ip === undefined ? this.#name(fqdn) : this.#address(ip);
   }
 
   #needed(flag: string): AgentClient {
@@ -109,7 +121,7 @@ export class Parties {
     return cidr === undefined || !isLocalIdentity(id) ? party : { ...party, prefix: parseCidr(cidr.key) };
   }
 
-  async #labels(texts: readonly string[], flag: string): Promise<TraceParty> {
+  async #labels(texts: readonly string[], flag: string): Promise<NamedParty> {
     const words = texts.flatMap((text) => text.split(',')).filter((text) => text !== '');
     // A verdict about a label that nobody has would be taken for one about the address.
     const other = words.find((word) => /^\d+$/.test(word) || isIP(word.split('/')[0] ?? '') !== 0);
@@ -121,20 +133,19 @@ export class Parties {
           : `${flag}-ip ${other}`,
       });
     const wanted = parseLabels(words, 'any');
-    const found = (await this.#agent?.identities(formatLabels(wanted))) ?? [];
-    const [only] = found;
-    if (only?.id !== undefined && found.length === 1) {
-      const labels = labelSet(parseLabels(only.labels ?? []));
-      return { title: shown(only.labels ?? [], only.id), labels, identity: only.id };
-    }
-    if (found.length > 1)
-      this.notes.push(`${found.length} identities carry ${words.join(',')}: traced as one with just these`);
+    const found = ((await this.#agent?.identities(formatLabels(wanted))) ?? []).flatMap(carrier);
+    const [only, ...others] = found;
+    const text = words.join(',');
+    if (only !== undefined) return { party: only, words: text, carriers: others.length === 0 ? [] : found };
+    if (this.#agent !== undefined)
+      this.notes.push(`no identity carries ${text}: traced as one that has just these`);
     // What has no source is taken as a pod's label.
     const labels = labelSet(parseLabels(words, 'k8s'));
     const reserved = RESERVED_IDENTITIES.find(
       (identity) => formatLabels(identity.labels).join() === formatLabels(labels).join(),
     );
-    return { title: shown(formatLabels(labels), reserved?.id), labels, identity: reserved?.id };
+    const title = shown(formatLabels(labels), reserved?.id);
+    return { party: { title, labels, identity: reserved?.id }, words: text, carriers: [] };
   }
 
   async #address(text: string): Promise<TraceParty> {
@@ -193,6 +204,12 @@ function hasAddress(endpoint: Api.Endpoint, text: string): boolean {
   return (endpoint.status?.networking?.addressing ?? []).some(
     (pair) => pair?.ipv4 === text || pair?.ipv6 === text,
   );
+}
+
+function carrier({ id, labels = [] }: Api.Identity): readonly TraceParty[] {
+  if (id === undefined) return [];
+  const texts = labels ?? [];
+  return [{ title: shown(texts, id), labels: labelSet(parseLabels(texts)), identity: id }];
 }
 
 function shown(labels: readonly string[], identity: number | undefined): string {

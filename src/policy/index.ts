@@ -67,6 +67,7 @@ export {
   type TraceRule,
   tracePolicy,
 } from './trace.ts';
+export { type TraceHinge, traceHinges } from './trace-hinges.ts';
 export { l4Text } from './trace-ports.ts';
 export type { TraceL4, TraceL7, TraceParty } from './trace-types.ts';
 export { traceView } from './trace-view.ts';

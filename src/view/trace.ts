@@ -11,6 +11,13 @@ export interface TraceView {
   readonly egress: TraceDirectionView;
   readonly ingress: TraceDirectionView;
   readonly notes: readonly string[];
+  /** Labels that were not given and with which the verdict would be another one. */
+  readonly dependsOn: readonly {
+    readonly end: 'source' | 'destination';
+    readonly labels: readonly string[];
+    readonly verdict: string;
+    readonly rule: string;
+  }[];
 }
 
 export interface TraceDirectionView {
@@ -86,14 +93,30 @@ function directionText(traced: TraceDirectionView, verbose: boolean): string {
   return head + rules + rest;
 }
 
+/** Others are in the JSON. */
+const HINGES_SHOWN = 5;
+
+function hingesText(hinges: TraceView['dependsOn']): string {
+  const lines = hinges
+    .slice(0, HINGES_SHOWN)
+    .map(({ end, labels, verdict, rule }) =>
+      printableField(`With ${labels.join(',')} at the ${end}: ${VERDICTS[verdict] ?? verdict} (${rule})`),
+    );
+  const more = hinges.length - lines.length;
+  return [...lines, ...(more > 0 ? [`${more} more sets of labels would change it (-o json)`] : [])]
+    .map((line) => `${line}\n`)
+    .join('');
+}
+
 /** `policy trace`: both ends, the rules of each direction with the deciding ones starred, and the verdict. */
 export function traceText(trace: TraceView, options: { readonly verbose?: boolean } = {}): string {
   const request = trace.request === undefined ? '' : `\nRequest ${printableField(trace.request)}`;
   const verbose = options.verbose === true;
   const notes = trace.notes.map((note) => `Note: ${note}\n`).join('');
+  const just = trace.dependsOn.length > 0 ? ', for just these labels' : '';
   return printable(
     `From    ${printableField(trace.from)}\nTo      ${printableField(trace.to)}\nOn      ${trace.traffic}${request}\n\n` +
       `${directionText(trace.egress, verbose)}\n${directionText(trace.ingress, verbose)}\n${notes}` +
-      `Final verdict: ${VERDICTS[trace.verdict] ?? trace.verdict}\n`,
+      `Final verdict: ${VERDICTS[trace.verdict] ?? trace.verdict}${just}\n${hingesText(trace.dependsOn)}`,
   );
 }

@@ -222,6 +222,28 @@ describe('policy trace of files', () => {
     assert.equal(result.ingress.rules[0]?.items[0]?.matches, false);
   });
 
+  it('takes a label that was not given for one that is not there, and tells which would turn the verdict', async () => {
+    const two = join(folder, 'two.yaml');
+    writeFileSync(two, RULES.replace('{class: deathstar}', '{class: deathstar, org: empire}'));
+    const short = await trace(`--policy ${two} -s org=alliance -d class=deathstar --dport 80`);
+    assert.equal(short.code, 0);
+    assert.match(
+      short.stdout,
+      /\nFinal verdict: ALLOWED, for just these labels\nWith k8s:org=empire at the destination: DENIED \(default\/rule1\)\n$/,
+    );
+    const whole = await trace(`--policy ${two} -s org=alliance -d class=deathstar -d org=empire --dport 80`);
+    assert.equal(whole.code, 1);
+    assert.match(whole.stdout, /\nFinal verdict: DENIED\n$/);
+    const other = await trace(`--policy ${two} -s org=alliance -d class=deathstar -d org=none --dport 80`);
+    assert.match(other.stdout, /\nFinal verdict: ALLOWED\n$/);
+    const json = await trace(
+      `--policy ${two} -s class=x -d class=deathstar -d org=empire --dport 80 -o json`,
+    );
+    assert.deepEqual((JSON.parse(json.stdout) as { dependsOn: unknown }).dependsOn, [
+      { end: 'source', labels: ['k8s:org=empire'], verdict: 'redirected', rule: 'default/rule1' },
+    ]);
+  });
+
   it('escapes what a terminal would obey', async () => {
     const odd = await trace(`--policy ${file} ${SHIPS}`, ['--http', 'GET /\u001b[2J']);
     assert.equal(odd.code, 1);
@@ -265,6 +287,27 @@ describe('policy trace of the rules of an agent', () => {
     assert.equal(code, 0);
     assert.match(stdout, /^From +k8s:org=empire,k8s:class=tiefighter,.* \(identity 1001\)$/m);
     assert.match(stdout, /\* rule #42 rule1, number 1 of policy get/);
+  });
+
+  it('traces every identity that carries the labels, and shows one that is denied before others', async () => {
+    const { stdout, code } = await asked(
+      '-s io.kubernetes.pod.namespace=default -d class=deathstar --dport 80',
+    );
+    assert.equal(code, 1, stdout);
+    assert.match(stdout, /^From +k8s:org=alliance,k8s:class=xwing,.* \(identity 1002\)$/m);
+    assert.match(stdout, /^Note: 3 identities carry io\.kubernetes\.pod\.namespace=default$/m);
+    assert.match(
+      stdout,
+      /^Note: 1 of 3 pairs of them have the verdict that is shown, of the first of these$/m,
+    );
+    const alike = await asked('-s org=empire -d class=deathstar --dport 80');
+    assert.equal(alike.code, 0, alike.stdout);
+    assert.match(alike.stdout, /^Note: all 2 pairs of them have the same verdict: shown is the first$/m);
+  });
+
+  it('says that no identity carries the labels', async () => {
+    const { stdout } = await asked('-s class=nobody -d class=deathstar --dport 80');
+    assert.match(stdout, /^Note: no identity carries class=nobody: traced as one that has just these$/m);
   });
 
   it('takes the groups that the agent has for those that rules name', async () => {

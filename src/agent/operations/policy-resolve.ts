@@ -84,7 +84,7 @@ export async function resolvePolicy(
   const trace = (l4: TraceL4): { allowed: boolean; log: string } => {
     const result = tracePolicy(rules, { ...ends, l4 }, options);
     const titles = { from: ends.source.title, to: ends.destination.title };
-    const view = { ...titles, traffic: l4Text(l4), notes: [], ...traceView(result) };
+    const view = { ...titles, traffic: l4Text(l4), notes: [], dependsOn: [], ...traceView(result) };
     return { allowed: result.verdict !== 'denied', log: traceText(view, { verbose: verbose === true }) };
   };
   const ports = to?.dports ?? [];

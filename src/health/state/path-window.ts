@@ -1,12 +1,18 @@
-import { bucketEdgeNs, HISTOGRAM_BUCKETS, type PathCounts } from '../../../probes/engine/index.ts';
+import { HISTOGRAM_BUCKETS, type PathCounts } from '../../../probes/engine/index.ts';
 import type { PathWindow } from '../../model/health.ts';
 import type { Losses } from './judgement.ts';
+import { gainOf, MedianKeeper, valueAt } from './median.ts';
 
 const SLICES = 7;
 const SLICE_MS = 10_000;
 /** Slices of what was lost lately: the half minute that ends now. */
 const LATE_SLICES = 3;
-/** Places of the counts in a mark. */
+const HALF_MINUTE_MS = 3 * SLICE_MS;
+/** In front of the marks: when the next one is due, and the next histogram, monotonic ms. */
+const MARK_DUE = 0;
+const HISTOGRAM_DUE = 1;
+const FIRST = 2;
+/** Places of the counts in a mark, and of its time. */
 const Mark = {
   sent: 0,
   answered: 1,
@@ -16,17 +22,10 @@ const Mark = {
   reordered: 5,
   echoed: 6,
   residenceSumNs: 7,
+  atMs: 8,
 } as const;
-const MARK_WIDTH = 8;
-/** Behind the marks: when each was made. */
-const TIMES = SLICES * MARK_WIDTH;
-const HALF_MINUTE_MS = 3 * SLICE_MS;
-
-/** The middle of each bucket, ns; the last one has none. */
-const MIDDLES_NS = Float64Array.from({ length: HISTOGRAM_BUCKETS }, (_, bucket) => {
-  const above = bucket === HISTOGRAM_BUCKETS - 1 ? bucket : bucket + 1;
-  return (bucketEdgeNs(bucket) + bucketEdgeNs(above)) / 2;
-});
+const MARK_WIDTH = 9;
+const WORDS = FIRST + SLICES * MARK_WIDTH;
 
 /** A send that the kernel refused is as good as lost: nothing came of it. */
 export function missedOf({ lost, failed }: PathCounts): number {
@@ -38,28 +37,24 @@ export function missedOf({ lost, failed }: PathCounts): number {
  * fixed size, and looking at it makes no garbage: there may be 60,000 of them, each looked at once a second.
  */
 export class WindowRing {
-  /** Counts at the beginning of each slice, the oldest first, and the times of that. */
-  readonly #marks: Float64Array;
+  /** When the next ones are due; then counts at the beginning of each slice, the oldest first. */
+  readonly #words: Float64Array;
   /** At the beginning of the half minute before this one, and of this one. */
   readonly #histograms: Uint32Array;
+  readonly #median = new MedianKeeper();
   #count = 0;
-  #histogramMs = Number.NEGATIVE_INFINITY;
-  /** The median, NaN: none, when so many were answered; -1: not known. */
-  #medianNs = Number.NaN;
-  #medianAnswered = -1;
 
   constructor() {
-    const marks = TIMES + SLICES;
-    const memory = new ArrayBuffer(marks * 8 + 2 * HISTOGRAM_BUCKETS * 4);
-    this.#marks = new Float64Array(memory, 0, marks);
-    this.#histograms = new Uint32Array(memory, marks * 8);
+    const memory = new ArrayBuffer(WORDS * 8 + 2 * HISTOGRAM_BUCKETS * 4);
+    this.#words = new Float64Array(memory, 0, WORDS);
+    this.#histograms = new Uint32Array(memory, WORDS * 8);
   }
 
   /** Forgets what was: the window begins here. What is still under way was sent before, and is no loss of after it. */
   restart(counts: PathCounts, nowMs: number): void {
     this.#count = 0;
     this.#mark(counts, nowMs);
-    this.#marks[Mark.missed] = counts.sent - counts.answered;
+    this.#words[FIRST + Mark.missed] = counts.sent - counts.answered;
     this.#histograms.set(counts.histogram);
     this.#keepHistogram(counts, nowMs);
   }
@@ -67,40 +62,40 @@ export class WindowRing {
   /** Called about once a second. */
   roll(counts: PathCounts, nowMs: number): void {
     if (this.#count === 0) this.restart(counts, nowMs);
-    else if (nowMs - this.#at(TIMES + this.#count - 1) >= SLICE_MS) this.#mark(counts, nowMs);
-    if (nowMs - this.#histogramMs < HALF_MINUTE_MS) return;
+    else if (nowMs >= this.#at(MARK_DUE)) this.#mark(counts, nowMs);
+    if (nowMs < this.#at(HISTOGRAM_DUE)) return;
     this.#histograms.copyWithin(0, HISTOGRAM_BUCKETS);
     this.#keepHistogram(counts, nowMs);
   }
 
   #keepHistogram(counts: PathCounts, nowMs: number): void {
     this.#histograms.set(counts.histogram, HISTOGRAM_BUCKETS);
-    this.#histogramMs = nowMs;
-    this.#medianAnswered = -1;
+    this.#words[HISTOGRAM_DUE] = nowMs + HALF_MINUTE_MS;
+    this.#median.forget();
   }
 
   #mark(counts: PathCounts, nowMs: number): void {
-    const marks = this.#marks;
+    const words = this.#words;
     if (this.#count === SLICES) {
-      marks.copyWithin(0, MARK_WIDTH, TIMES);
-      marks.copyWithin(TIMES, TIMES + 1);
+      words.copyWithin(FIRST, FIRST + MARK_WIDTH);
       this.#count--;
     }
-    const at = this.#count * MARK_WIDTH;
-    marks[at + Mark.sent] = counts.sent;
-    marks[at + Mark.answered] = counts.answered;
-    marks[at + Mark.missed] = missedOf(counts);
-    marks[at + Mark.late] = counts.late;
-    marks[at + Mark.duplicate] = counts.duplicate;
-    marks[at + Mark.reordered] = counts.reordered;
-    marks[at + Mark.echoed] = counts.echoed;
-    marks[at + Mark.residenceSumNs] = counts.residenceSumNs;
-    marks[TIMES + this.#count] = nowMs;
+    const at = FIRST + this.#count * MARK_WIDTH;
+    words[at + Mark.sent] = counts.sent;
+    words[at + Mark.answered] = counts.answered;
+    words[at + Mark.missed] = missedOf(counts);
+    words[at + Mark.late] = counts.late;
+    words[at + Mark.duplicate] = counts.duplicate;
+    words[at + Mark.reordered] = counts.reordered;
+    words[at + Mark.echoed] = counts.echoed;
+    words[at + Mark.residenceSumNs] = counts.residenceSumNs;
+    words[at + Mark.atMs] = nowMs;
+    words[MARK_DUE] = nowMs + SLICE_MS;
     this.#count++;
   }
 
   #at(index: number): number {
-    return this.#marks[index] ?? 0;
+    return this.#words[index] ?? 0;
   }
 
   /** Of the minute. */
@@ -114,7 +109,7 @@ export class WindowRing {
   }
 
   #lossesSince(slice: number, counts: PathCounts): Losses {
-    const at = slice * MARK_WIDTH;
+    const at = FIRST + slice * MARK_WIDTH;
     return {
       sent: Math.max(0, counts.sent - this.#at(at + Mark.sent)),
       lost: Math.max(0, missedOf(counts) - this.#at(at + Mark.missed)),
@@ -122,56 +117,34 @@ export class WindowRing {
   }
 
   answered(counts: PathCounts): number {
-    return Math.max(0, counts.answered - this.#at(Mark.answered));
+    return Math.max(0, counts.answered - this.#at(FIRST + Mark.answered));
   }
 
   /** Median round trip of the last half minute to minute, ns; undefined without an answer. */
   medianNs(counts: PathCounts): number | undefined {
-    if (this.#medianAnswered !== counts.answered) {
-      this.#medianAnswered = counts.answered;
-      this.#medianNs = medianOf(counts.histogram, this.#histograms) ?? Number.NaN;
-    }
-    return Number.isNaN(this.#medianNs) ? undefined : this.#medianNs;
+    return this.#median.of(counts, this.#histograms);
   }
 
   read(counts: PathCounts, nowMs: number): PathWindow & { readonly lost: number } {
-    const echoed = counts.echoed - this.#at(Mark.echoed);
-    const residenceNs = counts.residenceSumNs - this.#at(Mark.residenceSumNs);
+    const since = (field: keyof typeof Mark & keyof PathCounts): number =>
+      Math.max(0, counts[field] - this.#at(FIRST + Mark[field]));
+    const echoed = since('echoed');
     return {
-      spanMs: this.#count === 0 ? 0 : nowMs - this.#at(TIMES),
+      spanMs: this.#count === 0 ? 0 : nowMs - this.#at(FIRST + Mark.atMs),
       ...this.losses(counts),
       answered: this.answered(counts),
-      late: Math.max(0, counts.late - this.#at(Mark.late)),
-      duplicate: Math.max(0, counts.duplicate - this.#at(Mark.duplicate)),
-      reordered: Math.max(0, counts.reordered - this.#at(Mark.reordered)),
+      late: since('late'),
+      duplicate: since('duplicate'),
+      reordered: since('reordered'),
       rttNs: quantiles(counts.histogram, this.#histograms),
-      residenceNs: echoed <= 0 ? undefined : Math.max(0, residenceNs) / echoed,
+      residenceNs: echoed === 0 ? undefined : since('residenceSumNs') / echoed,
     };
   }
 }
 
-function gained(now: Uint32Array, before: Uint32Array): number {
-  let total = 0;
-  for (let b = 0; b < HISTOGRAM_BUCKETS; b++) total += (now[b] ?? 0) - (before[b] ?? 0);
-  return total;
-}
-
-/** The middle of the bucket of what comes at this place in the order of what was gained; the first is 1. */
-function valueAt(place: number, now: Uint32Array, before: Uint32Array): number {
-  let left = place;
-  let bucket = -1;
-  while (left > 0 && ++bucket < HISTOGRAM_BUCKETS - 1) left -= (now[bucket] ?? 0) - (before[bucket] ?? 0);
-  return MIDDLES_NS[bucket] ?? 0;
-}
-
-function medianOf(now: Uint32Array, before: Uint32Array): number | undefined {
-  const total = gained(now, before);
-  return total <= 0 ? undefined : valueAt(Math.ceil(total / 2), now, before);
-}
-
 /** Of what a histogram gained; within a bucket, its middle. Undefined when it gained nothing. */
 export function quantiles(now: Uint32Array, before: Uint32Array): PathWindow['rttNs'] {
-  const total = gained(now, before);
+  const total = gainOf(now, before);
   if (total <= 0) return undefined;
   return {
     min: valueAt(1, now, before),

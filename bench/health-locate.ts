@@ -2,9 +2,10 @@
  * What it costs to find the places of faults in a cluster's rows: `npm run bench health-locate`. Processor time of this
  * process, so that what else the machine does is left out; each size beside one plain addition over the same matrix, in
  * turns. Rows are as they are at worst: all of them changed since the last look, 1 % of loss by chance, five dead nodes.
+ * Before it, as many looks as an agent has had in its first minute.
  */
 import { Diagnoser } from '../src/health/locate/index.ts';
-import { type EdgeRow, packCounts } from '../src/health/locate/loss-graph.ts';
+import { type EdgeRow, edgeRow, packCounts } from '../src/health/locate/loss-graph.ts';
 import { peel } from '../src/health/locate/peel.ts';
 import { drawFaults, placeText, SimMatrix } from '../test/health/locate-sim.ts';
 import { Random } from '../test/support/random.ts';
@@ -13,6 +14,7 @@ import { type BenchRow, interleave, median, report } from './support/measure.ts'
 const SENT = 60;
 const ZONES = 4;
 const ROUNDS = 9;
+const LOOKS_BEFORE = 60;
 const TRIALS = 200;
 
 function meshRows(nodes: number, random: Random): EdgeRow[] {
@@ -23,7 +25,7 @@ function meshRows(nodes: number, random: Random): EdgeRow[] {
       const lost = dead.has(from) || dead.has(to) ? SENT : random.below(100) < 45 ? 1 : 0;
       return packCounts(SENT, lost);
     });
-    return { targets, counts, most: SENT };
+    return edgeRow(targets, counts);
   });
 }
 
@@ -44,6 +46,7 @@ function sumAll(rows: readonly EdgeRow[]): number {
 async function peelCost(nodes: number, aim: string): Promise<BenchRow[]> {
   const rows = meshRows(nodes, new Random(nodes));
   const zones = Uint16Array.from({ length: nodes }, (_, i) => i % ZONES);
+  for (let look = 0; look < LOOKS_BEFORE; look++) peel({ nodes, rows }, look % 2 === 0 ? {} : { zones });
   const figures = await interleave(
     [
       { name: 'peel', run: () => cpuMs(() => peel({ nodes, rows })) },

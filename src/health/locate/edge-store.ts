@@ -146,7 +146,7 @@ function symptomRow(edges: StoredEdges, symptom: number): EdgeRow {
     else if ((((states4[i] as number) | (states6[i] as number)) & mask) !== 0 && slowPace?.[i] !== 1)
       counts[i] = SHOWS_NOT;
   }
-  return { targets, counts, most: (edges.any & flag) === 0 ? 0 : STATE_PROBES };
+  return edgeRow(targets, counts);
 }
 
 /** The states of the kinds that tell of a symptom; of one without kinds, all. */

@@ -7,9 +7,14 @@ export interface EdgeRow {
   readonly targets: Uint16Array;
   /** By `packCounts`: one load an edge in the hot loop. */
   readonly counts: Uint32Array;
+  /** Indices of the edges of which `LOSSY_LEAST` probes or more were lost. */
+  readonly lossy: Uint16Array;
   /** Most that was lost of one edge. */
   readonly most: number;
 }
+
+/** Of one edge with fewer lost probes nothing follows, however seldom any are lost. */
+export const LOSSY_LEAST = 2;
 
 /** So that the sums of 65,535 edges fit side by side in a double. */
 const COUNT_MAX = 1023;
@@ -38,10 +43,24 @@ export interface LossEdge {
   readonly lost: number;
 }
 
-export const EMPTY_ROW: EdgeRow = { targets: new Uint16Array(0), counts: new Uint32Array(0), most: 0 };
+export const EMPTY_ROW: EdgeRow = {
+  targets: new Uint16Array(0),
+  counts: new Uint32Array(0),
+  lossy: new Uint16Array(0),
+  most: 0,
+};
 
 export function edgeRow(targets: Uint16Array, counts: Uint32Array): EdgeRow {
-  return { targets, counts, most: counts.reduce((most, packed) => Math.max(most, lostOf(packed)), 0) };
+  let [most, length] = [0, 0];
+  for (let i = 0; i < counts.length; i++) {
+    const lost = lostOf(counts[i] as number);
+    most = Math.max(most, lost);
+    if (lost >= LOSSY_LEAST) length++;
+  }
+  const lossy = new Uint16Array(length);
+  for (let i = counts.length; length > 0; )
+    if (lostOf(counts[--i] as number) >= LOSSY_LEAST) lossy[--length] = i;
+  return { targets, counts, lossy, most };
 }
 
 /** A graph of edges in any order; edges of a node to itself and empty ones are left out. */
@@ -60,7 +79,10 @@ export function lossGraph(nodes: number, edges: readonly LossEdge[]): LossGraph 
 }
 
 /** Index of a target in a row; -1: not observed. */
-export function indexOfTarget({ targets }: EdgeRow, target: number): number {
+export function indexOfTarget({ targets }: Pick<EdgeRow, 'targets'>, target: number): number {
+  // Who observes all observes each at its own number, or at the one before, for itself is not among them.
+  if (targets[target] === target) return target;
+  if (targets[target - 1] === target) return target - 1;
   let [low, high] = [0, targets.length];
   while (low < high) {
     const middle = (low + high) >>> 1;

@@ -1,5 +1,5 @@
 import { type Counts, EdgeSums } from './edge-sums.ts';
-import { type LossGraph, lostOf, sentOf } from './loss-graph.ts';
+import { LOSSY_LEAST, type LossGraph, lostOf, sentOf } from './loss-graph.ts';
 import { type EdgeVisit, type Suspect, visitEdges, type Zones } from './suspect.ts';
 
 export interface Finding {
@@ -133,13 +133,13 @@ class Search {
   #findPairs(): PairCandidate[] {
     const { nodes, rows } = this.#graph;
     // No fewer are ever enough, were they all that was sent.
-    const least = Math.ceil(this.#pairGain / -Math.log(this.#background));
+    const least = Math.max(LOSSY_LEAST, Math.ceil(this.#pairGain / -Math.log(this.#background)));
     const pairs: PairCandidate[] = [];
     for (let from = 0; from < nodes; from++) {
       const row = rows[from];
       if (row === undefined || row.most < least) continue;
-      const { targets, counts } = row;
-      for (let index = 0; index < counts.length; index++) {
+      const { targets, counts, lossy } = row;
+      for (const index of lossy) {
         const packed = counts[index] as number;
         if ((packed & 0xffff) < least || this.#done[from]?.[index] === 1) continue;
         const gain = this.#gainOf(sentOf(packed), lostOf(packed));
@@ -213,24 +213,25 @@ class Search {
   #check({ suspect, gain, sent, lost }: Candidate): Finding | undefined {
     const rate = lost / sent;
     const least = Math.max(rate * SHOWING_RATE, this.#background);
-    const edges: number[] = [];
+    const [edges, left]: [number[], number[]] = [[], []];
     const mayShow = chanceToShow(rate);
     let expected = 0;
     this.#visitLeft(suspect, (from, index, to) => {
       const packed = this.#graph.rows[from]?.counts[index] ?? 0;
       const [edgeSent, edgeLost] = [sentOf(packed), lostOf(packed)];
       expected += mayShow(edgeSent);
+      left.push(from, index, to);
       if (edgeLost > 0 && edgeLost >= least * edgeSent) edges.push(from, to);
     });
     const showing = edges.length / 2 / expected;
     if (showing < SHOWING_SHARE || !isShared(suspect, edges)) return undefined;
     if (suspect.kind === 'node' && !this.#seenByOthers(suspect.node, rate)) return undefined;
-    this.#visitLeft(suspect, (from, index, to) => this.#takeOut(from, index, to));
-    const observers = new Set(edges.filter((_, i) => i % 2 === 0)).size;
+    for (let i = 0; i < left.length; i += 3)
+      this.#takeOut(left[i] as number, left[i + 1] as number, left[i + 2] as number);
     return {
       suspect,
       rate,
-      observers,
+      observers: new Set(edges.filter((_, i) => i % 2 === 0)).size,
       sent,
       lost,
       gain,

@@ -1,5 +1,5 @@
 import type { HealthRow, MatrixView } from '../../model/health.ts';
-import { type EdgeRow, lostOf, packCounts, sentOf } from './loss-graph.ts';
+import { type EdgeRow, EMPTY_ROW, edgeRow, packCounts, sentOf } from './loss-graph.ts';
 import { SLOW, type SymptomTable } from './symptoms.ts';
 
 /** A cell as it is read from a matrix; `peer` is the index in its `nodes`. */
@@ -31,9 +31,7 @@ export interface StoredEdges extends EdgeRow {
 }
 
 export const NO_EDGES: StoredEdges = {
-  targets: new Uint16Array(0),
-  counts: new Uint32Array(0),
-  most: 0,
+  ...EMPTY_ROW,
   states4: new Uint32Array(0),
   states6: new Uint32Array(0),
   symptoms: new Uint32Array(0),
@@ -120,7 +118,7 @@ export class RowReader {
     const counts = new Uint32Array(length);
     const [states4, states6] = [new Uint32Array(length), new Uint32Array(length)];
     const symptoms = new Uint32Array(length);
-    let [any, most, mostSent] = [0, 0, 0];
+    let [any, mostSent] = [0, 0];
     for (let i = 0; i < length; i++) {
       const at = order?.[i] ?? i;
       const [sent, lost] = [this.#sent[at] as number, this.#lost[at] as number];
@@ -131,12 +129,10 @@ export class RowReader {
       const shown = this.#table.of(states4[i] as number) | this.#table.of(states6[i] as number);
       symptoms[i] = (shown & SLOW) !== 0 && lost > SLOW_LOSS * sent ? shown & ~SLOW : shown;
       any |= symptoms[i] as number;
-      const packed = counts[i] as number;
-      mostSent = Math.max(mostSent, sentOf(packed));
-      most = Math.max(most, lostOf(packed));
+      mostSent = Math.max(mostSent, sentOf(counts[i] as number));
     }
     const slowPace = slowPaceOf(counts, mostSent);
-    return { targets, counts, most, states4, states6, symptoms, any, slowPace };
+    return { ...edgeRow(targets, counts), states4, states6, symptoms, any, slowPace };
   }
 }
 

@@ -148,7 +148,7 @@ async function watch(engine: ProbeEngine, count: number): Promise<void> {
     const path = { peer: `node-${i}`, kind: KIND, family: 4, address, primary: true } as const;
     return [probePathKey(path), { path, periodMs: 1000 }] as const;
   });
-  const trackers = (): PathTracker[] => book.trackers();
+  const trackers = (): readonly PathTracker[] => book.trackers();
   const mtu = new MtuWatch({ engine, origins: { host: 0 }, clock: systemClock, trackers });
   book.follow(new Map(paths), now());
   mtu.start();

@@ -1,5 +1,5 @@
 import { type PathState, PROBE_KINDS } from '../model/health.ts';
-import type { Clock } from './clock.ts';
+import { type Clock, instantOf } from './clock.ts';
 import type { PathBook } from './path-book.ts';
 import type { PathTracker } from './state/path-tracker.ts';
 
@@ -89,7 +89,7 @@ export class Confirmer {
   #hear(peers: ReadonlySet<string>): void {
     if (this.#stopped) return;
     const { clock, book, onHeard } = this.#deps;
-    const at = { nowMs: clock.nowMs(), wallMs: clock.wallMs() };
+    const at = instantOf(clock);
     for (const peer of peers) book.tickPeer(peer, at);
     onHeard(peers);
   }

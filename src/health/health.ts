@@ -5,9 +5,10 @@ import type { Logger } from '../base/log.ts';
 import type { HealthCell, HealthDiagnosis, PathChange, PathReport } from '../model/health.ts';
 import { Asker } from './asker.ts';
 import { ChangeLog } from './change-log.ts';
-import type { Clock, Instant } from './clock.ts';
+import { type Clock, type Instant, instantOf } from './clock.ts';
 import { Confirmer } from './confirmer.ts';
 import { KeptDiagnosis } from './kept-diagnosis.ts';
+import { LookRounds } from './look-rounds.ts';
 import { LossRounds } from './loss/loss-rounds.ts';
 import { Mesh, notesOf, type PackedMatrix, type RowService, type RowTransport } from './mesh/index.ts';
 import type { NodeProvider, NodeView } from './node-view.ts';
@@ -78,7 +79,6 @@ export interface Health {
   readiness(kind: string, family: IpFamily): ProbeReadiness;
 }
 
-const TICK_MS = 1000;
 /** By then its other paths have answered, or are dead themselves. */
 const JUST_DIED_MS = 10_000;
 const DEFAULT_PROBE_NOW_MS = 1500;
@@ -96,7 +96,7 @@ class HealthAgent implements Health {
   readonly #asker: Asker;
   readonly #losses: LossRounds;
   readonly #status: HealthStatus;
-  #cancelTick: (() => void) | undefined;
+  readonly #looks: LookRounds;
   #running = false;
 
   constructor(options: HealthOptions, deps: HealthDeps) {
@@ -125,6 +125,7 @@ class HealthAgent implements Health {
       () => this.matrix(),
       (peer) => this.reports(peer),
     );
+    this.#looks = new LookRounds({ ...parts, onRound: (at) => this.#round(at) });
     this.rows = this.#makeMesh(deps);
     this.#status = new HealthStatus({
       ...parts,
@@ -149,8 +150,7 @@ class HealthAgent implements Health {
   }
 
   #now(): Instant {
-    const { clock } = this.#deps;
-    return { nowMs: clock.nowMs(), wallMs: clock.wallMs() };
+    return instantOf(this.#deps.clock);
   }
 
   async start(): Promise<void> {
@@ -162,13 +162,13 @@ class HealthAgent implements Health {
     this.#tellReadiness();
     await nodes.start();
     this.#planning.now();
-    this.#tick();
+    this.#looks.start();
     this.rows.start();
   }
 
   async stop(): Promise<void> {
     this.#running = false;
-    this.#cancelTick?.();
+    this.#looks.stop();
     this.#planning.stop();
     this.#confirmer.stop();
     this.#asker.stop();
@@ -186,23 +186,21 @@ class HealthAgent implements Health {
     }
   }
 
-  #tick(): void {
-    if (!this.#running) return;
-    const at = this.#now();
+  /** All paths have been looked at once more. */
+  #round(at: Instant): void {
+    const book = this.#book;
     this.#status.tick();
-    this.#book.tick(at);
     this.#tellDead(at);
     this.#losses.tick();
-    this.#filterLog.look(this.#book.trackers());
+    this.#filterLog.look(book.ailing, (peer) => book.trackers(peer));
     this.diagnosis();
-    this.#cancelTick = this.#deps.clock.after(TICK_MS, () => this.#tick());
   }
 
   /** Of a peer with a path that just died is told what its other paths say since then, as soon as they say it. */
   #tellDead({ nowMs }: Instant): void {
-    const dead = this.#book
-      .trackers()
-      .filter(({ deadMs }) => deadMs !== undefined && nowMs - deadMs < JUST_DIED_MS);
+    const dead = [...this.#book.ailing].filter(({ deadMs }) => {
+      return deadMs !== undefined && nowMs - deadMs < JUST_DIED_MS;
+    });
     for (const peer of new Set(dead.map(({ path }) => path.peer))) this.rows.pathChanged(peer);
   }
 
@@ -254,10 +252,8 @@ class HealthAgent implements Health {
 
   /** Of peers with a path that is not well: the reports of all paths cost too much to be made every few seconds. */
   #faultyReports(): PathReport[] {
-    const faulty = this.#book
-      .trackers()
-      .filter(({ state }) => state === 'degraded' || state === 'unreachable');
-    return [...new Set(faulty.map(({ path }) => path.peer))].flatMap((peer) => this.reports(peer));
+    const peers = new Set(Array.from(this.#book.ailing, ({ path }) => path.peer));
+    return [...peers].flatMap((peer) => this.reports(peer));
   }
 
   cell(peer: string): HealthCell | undefined {

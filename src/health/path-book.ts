@@ -3,12 +3,11 @@ import {
   type HealthCell,
   type PathChange,
   type PathReport,
-  type PathState,
-  PathStates,
   PROBE_KINDS,
   type ProbePath,
   probePathKey,
 } from '../model/health.ts';
+import { cellOf } from './cell.ts';
 import type { Instant } from './clock.ts';
 import type { PlannedPath } from './plan/planner.ts';
 import type { ProbedPath } from './probe-run.ts';
@@ -25,9 +24,7 @@ interface OpenPath {
   periodMs: number;
 }
 
-const CELL_MAX = 0xffff;
 const ALLOWED_TWIN = PROBE_KINDS.findIndex(({ pathClass }) => pathClass === 'policy-allowed');
-const U32_MAX = 0xffff_ffff;
 
 /**
  * The paths of this node: opened at their probers as the plan says, with what is known of each. A path that stays in the
@@ -41,6 +38,10 @@ export class PathBook {
   readonly #byHandle: ReadonlyMap<PathProber, Map<number, OpenPath>>;
   readonly #totals = new ProbeTotals();
   readonly #looked = noCounts();
+  readonly #ailing = new Set<PathTracker>();
+  #all: readonly PathTracker[] | undefined;
+  /** Where `tickSome` goes on. */
+  #walk: Iterator<OpenPath> = this.#paths.values();
   #onSuspect: (path: ProbePath) => void = () => undefined;
   #refused = 0;
   #layout = 0;
@@ -83,7 +84,7 @@ export class PathBook {
     }
     const tracker = new PathTracker(path, periodMs, at, () => this.#isTwinAnswering(path));
     const open = { tracker, prober, handle, counts: noCounts(), periodMs };
-    this.#layout++;
+    this.#layoutChanged();
     this.#paths.set(key, open);
     this.#byHandle.get(prober)?.set(handle, open);
     const peers = this.#byPeer.get(path.peer);
@@ -92,8 +93,9 @@ export class PathBook {
   }
 
   #close(key: string, open: OpenPath): void {
-    this.#layout++;
+    this.#layoutChanged();
     this.#paths.delete(key);
+    this.#ailing.delete(open.tracker);
     this.#byHandle.get(open.prober)?.delete(open.handle);
     open.prober.read(open.handle, open.counts);
     this.#totals.close({ path: open.tracker.path, counts: open.counts });
@@ -102,6 +104,11 @@ export class PathBook {
     const left = (this.#byPeer.get(peer) ?? []).filter((other) => other !== open);
     if (left.length === 0) this.#byPeer.delete(peer);
     else this.#byPeer.set(peer, left);
+  }
+
+  #layoutChanged(): void {
+    this.#layout++;
+    this.#all = undefined;
   }
 
   /** Of a path that a policy denies: whether the same one that a policy allows works. */
@@ -132,19 +139,34 @@ export class PathBook {
    * @param deadMs since when it was dead before
    */
   #tell(
-    { tracker: { path } }: OpenPath,
+    { tracker }: OpenPath,
     change: PathChange | undefined,
     { deadMs, at }: { readonly deadMs: number | undefined; readonly at: Instant },
   ): void {
     if (change === undefined) return;
+    if (change.to === 'degraded' || change.to === 'unreachable') this.#ailing.add(tracker);
+    else this.#ailing.delete(tracker);
     if (deadMs !== undefined && change.to === 'reachable')
-      for (const { tracker } of this.#byPeer.get(path.peer) ?? []) tracker.forgetOutage(deadMs, at);
+      for (const other of this.trackers(tracker.path.peer)) other.forgetOutage(deadMs, at);
     this.#onChange(change);
   }
 
-  /** Reads all counts: about once a second. */
+  /** Reads all counts. */
   tick(at: Instant): void {
     for (const open of this.#paths.values()) this.#read(open, at);
+  }
+
+  /** Reads the counts of so many paths; each call goes on where the last one ended, and after all of them from the first. */
+  tickSome(count: number, at: Instant): void {
+    for (let n = 0; n < count; n++) {
+      let next = this.#walk.next();
+      if (next.done === true) {
+        this.#walk = this.#paths.values();
+        next = this.#walk.next();
+        if (next.done === true) return;
+      }
+      this.#read(next.value, at);
+    }
   }
 
   /** Reads the counts of one peer's paths now. */
@@ -203,9 +225,16 @@ export class PathBook {
     return this.#paths.size;
   }
 
-  trackers(peer?: string): PathTracker[] {
-    const open = peer === undefined ? [...this.#paths.values()] : (this.#byPeer.get(peer) ?? []);
-    return open.map(({ tracker }) => tracker);
+  /** Of all paths, or of those to a peer; the same array as long as none has come or gone. */
+  trackers(peer?: string): readonly PathTracker[] {
+    if (peer !== undefined) return (this.#byPeer.get(peer) ?? []).map(({ tracker }) => tracker);
+    this.#all ??= Array.from(this.#paths.values(), ({ tracker }) => tracker);
+    return this.#all;
+  }
+
+  /** Of paths that are degraded or unreachable. */
+  get ailing(): ReadonlySet<PathTracker> {
+    return this.#ailing;
   }
 
   reports(nowMs: number, peer?: string): PathReport[] {
@@ -215,7 +244,7 @@ export class PathBook {
 
   /** Sums over all paths that are or were open, as of the last tick. */
   totals(): readonly ProbeTotal[] {
-    return this.#totals.sum([...this.#paths.values()].map(({ tracker }) => tracker));
+    return this.#totals.sum(this.trackers());
   }
 
   /** Counts of a path by now, not as of the last tick; until the next call, which uses the same memory. */
@@ -226,35 +255,9 @@ export class PathBook {
     return this.#looked;
   }
 
-  /** What this node tells the others of a peer; undefined without any path to it. */
+  /** What this node tells the others of a peer; undefined without any path to it. @param nowMs monotonic */
   cell(peer: string, nowMs: number): HealthCell | undefined {
-    const open = this.#byPeer.get(peer);
-    if (open === undefined) return undefined;
-    const states = { 4: 0, 6: 0 };
-    const deadMs = open.reduce((latest, { tracker }) => Math.max(latest, tracker.deadMs ?? 0), 0);
-    let [sent, lost, rttNs, rttKind] = [0, 0, 0, Number.POSITIVE_INFINITY];
-    for (const { tracker } of open) {
-      const { path } = tracker;
-      const worse = worst(states[path.family], path.kind, tracker.stateSince(deadMs, nowMs));
-      states[path.family] = worse;
-      // Of a path of which nothing can be said, for nobody answers such probes there, the losses say nothing either.
-      if (PROBE_KINDS[path.kind]?.expects !== 'answer' || tracker.state === 'unknown') continue;
-      const lately = tracker.lately();
-      sent += lately.sent;
-      lost += lately.lost;
-      const { medianNs } = tracker;
-      if (medianNs !== undefined && path.kind < rttKind) {
-        rttKind = path.kind;
-        rttNs = Math.min(U32_MAX, Math.round(medianNs));
-      }
-    }
-    return { peer, states, rttNs, sent: Math.min(CELL_MAX, sent), lost: Math.min(CELL_MAX, lost) };
+    const trackers = this.trackers(peer);
+    return trackers.length === 0 ? undefined : cellOf(peer, trackers, nowMs);
   }
-}
-
-/** The word with the worse of what it says of a kind and a further path's state: a peer has several addresses. */
-function worst(word: number, kind: number, state: PathState): number {
-  const before = (word >>> (2 * kind)) & 3;
-  const code = Math.max(before, PathStates[state]);
-  return (word & ~(3 << (2 * kind))) | (code << (2 * kind));
 }

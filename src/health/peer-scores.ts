@@ -24,23 +24,24 @@ interface Sums {
 
 /** Scores of all peers, from their paths: by state first, then loss, then how much slower they are than usual. */
 export function peerScores(trackers: readonly PathTracker[]): readonly PeerScore[] {
-  const sums = new Map<string, Sums>();
-  const filtered = filteredPaths(trackers);
+  const byPeer = new Map<string, PathTracker[]>();
   for (const tracker of trackers) {
-    const one = sums.get(tracker.path.peer) ?? {
-      paths: 0,
-      unreachable: 0,
-      degraded: 0,
-      sent: 0,
-      lost: 0,
-      rttRatio: 1,
-    };
-    sums.set(tracker.path.peer, one);
-    // What is only filtered loses all, and says nothing of the peer: it counts as degraded.
-    if (filtered.has(tracker)) addFiltered(one);
-    else addPath(one, tracker);
+    const paths = byPeer.get(tracker.path.peer);
+    if (paths === undefined) byPeer.set(tracker.path.peer, [tracker]);
+    else paths.push(tracker);
   }
-  return [...sums].map(([peer, one]) => scoreOf(peer, one));
+  const filtered = filteredPaths(trackers, (peer) => byPeer.get(peer) ?? []);
+  return [...byPeer].map(([peer, paths]) => scoreOf(peer, sumsOf(paths, filtered)));
+}
+
+function sumsOf(paths: readonly PathTracker[], filtered: ReadonlyMap<PathTracker, unknown>): Sums {
+  const sums = { paths: 0, unreachable: 0, degraded: 0, sent: 0, lost: 0, rttRatio: 1 };
+  for (const tracker of paths) {
+    // What is only filtered loses all, and says nothing of the peer: it counts as degraded.
+    if (filtered.has(tracker)) addFiltered(sums);
+    else addPath(sums, tracker);
+  }
+  return sums;
 }
 
 function addFiltered(sums: Sums): void {

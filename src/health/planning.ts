@@ -1,6 +1,6 @@
 import type { Logger } from '../base/log.ts';
 import { PROBE_KINDS, type ProbePath } from '../model/health.ts';
-import type { Clock } from './clock.ts';
+import { type Clock, instantOf } from './clock.ts';
 import type { NodeView } from './node-view.ts';
 import type { PathBook } from './path-book.ts';
 import { type ProbeInterval, periodMs } from './plan/interval.ts';
@@ -73,7 +73,7 @@ export class Planning {
     if (!this.#running) return;
     const { clock, book, view: viewNow, onPlanned } = this.#deps;
     const view = viewNow();
-    const at = { nowMs: clock.nowMs(), wallMs: clock.wallMs() };
+    const at = instantOf(clock);
     const addresses = view.nodes.reduce((count, { targets }) => count + targets.length, 0);
     this.#plannedMs = at.nowMs;
     this.#periodMs = periodMs(this.#options.interval, addresses);

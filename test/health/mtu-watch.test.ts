@@ -20,7 +20,7 @@ describe('watch over the MTU of paths', { skip: rootOrSkip() }, () => {
   let netnsFd = -1;
   let engine: ProbeEngine;
   let watch: MtuWatch;
-  const trackers: PathTracker[] = [];
+  let trackers: PathTracker[] = [];
 
   /** a - router - far. */
   before(async () => {
@@ -104,7 +104,7 @@ describe('watch over the MTU of paths', { skip: rootOrSkip() }, () => {
   });
 
   it('forgets paths that are no more', async () => {
-    trackers.length = 0;
+    trackers = [];
     await until(() => engine.self().paths === 0);
   });
 });

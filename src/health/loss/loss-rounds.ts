@@ -5,7 +5,7 @@ import type { NodeView } from '../node-view.ts';
 import type { PathBook } from '../path-book.ts';
 
 export interface LossRoundsDeps {
-  readonly book: Pick<PathBook, 'trackers' | 'findLoss'>;
+  readonly book: Pick<PathBook, 'ailing' | 'findLoss'>;
   readonly view: () => NodeView;
   readonly log: Logger;
   /** More is known of where probes are lost. */
@@ -26,9 +26,9 @@ export class LossRounds {
 
   /** Of paths without a loss point a few are asked about: their peer may not have answered the last time. */
   tick(): void {
-    const unexplained = this.#deps.book
-      .trackers()
-      .filter(({ state, lossPoint }) => state === 'unreachable' && lossPoint?.reason === undefined);
+    const unexplained = [...this.#deps.book.ailing].filter(
+      ({ state, lossPoint }) => state === 'unreachable' && lossPoint?.reason === undefined,
+    );
     for (const { path } of unexplained.slice(0, AT_ONCE)) this.#ask(path);
   }
 

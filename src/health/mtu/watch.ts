@@ -10,7 +10,7 @@ export interface MtuWatchDeps {
   readonly engine: Pick<ProbeEngine, 'open' | 'close' | 'burst' | 'counts' | 'wake' | 'pace' | 'onEvents'>;
   readonly origins: OriginOf;
   readonly clock: Pick<Clock, 'after' | 'nowMs'>;
-  /** The node's paths; what is found is written into them. */
+  /** The node's paths, the same array as long as none comes or goes; what is found is written into them. */
   readonly trackers: () => readonly PathTracker[];
 }
 
@@ -59,6 +59,7 @@ export class MtuWatch {
   readonly #byCanary = new Map<number, Watched>();
   readonly #urgent = new Set<Watched>();
   readonly #waiting = new Set<Watched>();
+  #followed: readonly PathTracker[] = [];
   #periodMs = CANARY_LEAST_MS;
   #alarmMs = Number.NEGATIVE_INFINITY;
   /** By slot: the first one also measures what nothing has called for, all others only what is urgent. */
@@ -95,7 +96,20 @@ export class MtuWatch {
 
   /** Follows the paths that ICMP is answered on. */
   #follow(): void {
-    const now = new Set(this.#deps.trackers().filter((tracker) => this.#originOf(tracker) !== undefined));
+    const trackers = this.#deps.trackers();
+    if (trackers !== this.#followed) this.#comeAndGo(trackers);
+    this.#followed = trackers;
+    const nowMs = this.#deps.clock.nowMs();
+    for (const watched of this.#watched.values()) {
+      const { tracker, canary, measuredMs } = watched;
+      if (tracker.state !== 'reachable' && tracker.state !== 'degraded') continue;
+      const againMs = canary === undefined ? AGAIN_UNANSWERED_MS : AGAIN_MS;
+      if (nowMs - measuredMs >= againMs) this.#waiting.add(watched);
+    }
+  }
+
+  #comeAndGo(trackers: readonly PathTracker[]): void {
+    const now = new Set(trackers);
     for (const [tracker, watched] of this.#watched) if (!now.has(tracker)) this.#forget(watched);
     for (const tracker of now) {
       const origin = this.#originOf(tracker);
@@ -109,13 +123,6 @@ export class MtuWatch {
         silent: false,
         underWay: false,
       });
-    }
-    const nowMs = this.#deps.clock.nowMs();
-    for (const watched of this.#watched.values()) {
-      const { tracker, canary, measuredMs } = watched;
-      if (tracker.state !== 'reachable' && tracker.state !== 'degraded') continue;
-      const againMs = canary === undefined ? AGAIN_UNANSWERED_MS : AGAIN_MS;
-      if (nowMs - measuredMs >= againMs) this.#waiting.add(watched);
     }
   }
 

@@ -1,5 +1,5 @@
 import type { Logger } from '../../base/log.ts';
-import { PROBE_KINDS } from '../../model/health.ts';
+import { PROBE_KINDS, type Responder } from '../../model/health.ts';
 import type { PathTracker } from './path-tracker.ts';
 
 /** An address as Cilium shows it: by ICMP and by HTTP, from the host. */
@@ -38,25 +38,35 @@ export const FILTERED_TEXT: Readonly<Record<Filtered, string>> = {
   http: 'filtered: no connection for HTTP, though ICMP answers',
 };
 
-/** Paths of all addresses, as far as they are filtered. */
-export function filteredPaths(trackers: readonly PathTracker[]): ReadonlyMap<PathTracker, Filtered> {
-  const silent = trackers.filter(({ state }) => state === 'unreachable');
+type PathsOf = (peer: string) => readonly PathTracker[];
+
+/** Those of some paths that are filtered. @param pathsOf all paths to a peer */
+export function filteredPaths(
+  trackers: Iterable<PathTracker>,
+  pathsOf: PathsOf,
+): ReadonlyMap<PathTracker, Filtered> {
   const found = new Map<PathTracker, Filtered>();
-  if (silent.length === 0) return found;
-  const others = new Map(trackers.map((tracker) => [keyOf(tracker), tracker]));
-  for (const tracker of silent) {
-    const { responder } = PROBE_KINDS[tracker.path.kind] ?? {};
-    if (responder !== 'icmp' && responder !== 'http') continue;
-    const other = others.get(keyOf(tracker, responder === 'icmp' ? 'http' : 'icmp'));
-    const pair = responder === 'icmp' ? { icmp: tracker, http: other } : { icmp: other, http: tracker };
-    const which = filteredOf(pair);
-    if (which !== undefined) found.set(tracker, which);
+  for (const tracker of trackers) {
+    if (tracker.state !== 'unreachable') continue;
+    const which = filteredOf(addressOf(tracker, pathsOf));
+    if (which !== undefined && which === responderOf(tracker)) found.set(tracker, which);
   }
   return found;
 }
 
-function keyOf({ path }: PathTracker, responder = PROBE_KINDS[path.kind]?.responder): string {
-  return `${path.peer} ${PROBE_KINDS[path.kind]?.pathClass} ${responder} ${path.address}`;
+function responderOf({ path }: PathTracker): Responder | undefined {
+  return PROBE_KINDS[path.kind]?.responder;
+}
+
+/** The paths that end where this one does, by the same way. */
+function addressOf({ path }: PathTracker, pathsOf: PathsOf): AddressState {
+  const pathClass = PROBE_KINDS[path.kind]?.pathClass;
+  const all = pathsOf(path.peer).filter((other) => {
+    return other.path.address === path.address && PROBE_KINDS[other.path.kind]?.pathClass === pathClass;
+  });
+  const by = (responder: Responder): PathTracker | undefined =>
+    all.find((one) => responderOf(one) === responder);
+  return { icmp: by('icmp'), http: by('http') };
 }
 
 /** Says once when an address begins to be filtered, and once when that is over. */
@@ -68,8 +78,8 @@ export class FilterLog {
     this.#log = log;
   }
 
-  look(trackers: readonly PathTracker[]): void {
-    const now = filteredPaths(trackers);
+  look(trackers: Iterable<PathTracker>, pathsOf: PathsOf): void {
+    const now = filteredPaths(trackers, pathsOf);
     for (const [tracker, which] of now) {
       if (!this.#known.has(tracker)) this.#log.warn(fieldsOf(tracker), FILTERED_TEXT[which]);
     }

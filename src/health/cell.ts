@@ -1,0 +1,33 @@
+import { type HealthCell, type PathState, PathStates, PROBE_KINDS } from '../model/health.ts';
+import type { PathTracker } from './state/path-tracker.ts';
+
+const CELL_MAX = 0xffff;
+const U32_MAX = 0xffff_ffff;
+
+/** What this node tells the others of a peer, from all its paths. @param nowMs monotonic */
+export function cellOf(peer: string, trackers: readonly PathTracker[], nowMs: number): HealthCell {
+  const states = { 4: 0, 6: 0 };
+  const deadMs = trackers.reduce((latest, tracker) => Math.max(latest, tracker.deadMs ?? 0), 0);
+  let [sent, lost, rttNs, rttKind] = [0, 0, 0, Number.POSITIVE_INFINITY];
+  for (const tracker of trackers) {
+    const { kind, family } = tracker.path;
+    states[family] = worst(states[family], kind, tracker.stateSince(deadMs, nowMs));
+    // Of a path of which nothing can be said, for nobody answers such probes there, the losses say nothing either.
+    if (PROBE_KINDS[kind]?.expects !== 'answer' || tracker.state === 'unknown') continue;
+    const lately = tracker.lately();
+    sent += lately.sent;
+    lost += lately.lost;
+    const { medianNs } = tracker;
+    if (medianNs === undefined || kind >= rttKind) continue;
+    rttKind = kind;
+    rttNs = Math.min(U32_MAX, Math.round(medianNs));
+  }
+  return { peer, states, rttNs, sent: Math.min(CELL_MAX, sent), lost: Math.min(CELL_MAX, lost) };
+}
+
+/** The word with the worse of what it says of a kind and a further path's state: a peer has several addresses. */
+function worst(word: number, kind: number, state: PathState): number {
+  const before = (word >>> (2 * kind)) & 3;
+  const code = Math.max(before, PathStates[state]);
+  return (word & ~(3 << (2 * kind))) | (code << (2 * kind));
+}

@@ -19,6 +19,7 @@ import {
 } from '../bpf/addon/index.ts';
 import { runChecked } from '../src/base/run.ts';
 import { loadPrograms } from '../src/datapath/programs.ts';
+import { EMPTY_MAP_STATE } from '../src/model/map-state.ts';
 import { DatapathLab, type Pod, ROUTER4 } from '../test/support/datapath-lab.ts';
 import { whyNoBpf } from '../test/support/privilege.ts';
 import { type BenchRow, median, report } from './support/measure.ts';
@@ -116,7 +117,7 @@ async function contenders(lab: DatapathLab, folder: string): Promise<readonly Co
   const [a, b] = [await lab.pod(10, 1000), await lab.pod(11, 2000)];
   for (const { endpoint } of [a, b]) {
     await lab.datapath.attachEndpoint(endpoint);
-    await lab.datapath.applyPolicy(endpoint.id, { upserts: [], deletes: [] }, OPEN);
+    await lab.datapath.applyPolicy(endpoint.id, EMPTY_MAP_STATE, OPEN);
   }
   const unknown = [await lab.pod(12, 3000), await lab.pod(13, 4000)] as const;
   // These two, which the datapath does not know, find the gateway by the kernel's own answer.

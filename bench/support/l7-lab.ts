@@ -15,8 +15,9 @@ import { run, runChecked } from '../../src/base/run.ts';
 import { loadSockets } from '../../src/base/sockets/index.ts';
 import { ReservedIdentity } from '../../src/model/identity.ts';
 import type { HttpRule, L7Filter } from '../../src/model/l7.ts';
+import { EMPTY_MAP_STATE } from '../../src/model/map-state.ts';
 import { PROXY_MARK } from '../../src/model/proxy-protocol.ts';
-import { allow, DatapathLab, NODE4, type Pod, redirect } from '../../test/support/datapath-lab.ts';
+import { allow, DatapathLab, NODE4, type Pod, redirect, stateOf } from '../../test/support/datapath-lab.ts';
 import { cpuMs, NICELY } from './load.ts';
 
 const CLIENT = 1000;
@@ -71,18 +72,14 @@ export class L7Lab {
     const { datapath } = this.#lab;
     for (const { endpoint } of [this.#client, this.#server]) await datapath.attachEndpoint(endpoint);
     const open = { ingress: false, egress: false };
-    await datapath.applyPolicy(this.#client.endpoint.id, { upserts: [], deletes: [] }, open);
-    const upserts = [
+    await datapath.applyPolicy(this.#client.endpoint.id, EMPTY_MAP_STATE, open);
+    const state = stateOf([
       allow('ingress', CLIENT, TCP, PORTS.direct),
       allow('ingress', ReservedIdentity.host, TCP, PORTS.direct),
       redirect('ingress', CLIENT, TCP, PORTS.proxy, LISTENERS.proxy),
       redirect('ingress', CLIENT, TCP, PORTS.pipe, LISTENERS.pipe),
-    ];
-    await datapath.applyPolicy(
-      this.#server.endpoint.id,
-      { upserts, deletes: [] },
-      { ...open, ingress: true },
-    );
+    ]);
+    await datapath.applyPolicy(this.#server.endpoint.id, state, { ...open, ingress: true });
   }
 
   #plainProxy(): string {

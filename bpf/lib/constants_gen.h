@@ -161,7 +161,7 @@
 #define MAP_FRAGMENTS ciliate_frag_v1
 #define MAP_DEVICES ciliate_devices_v1
 #define MAP_ADDRESSES ciliate_addresses_v1
-#define MAP_ENDPOINTS ciliate_endpoints_v1
+#define MAP_ENDPOINTS ciliate_endpoints_v2
 #define MAP_EPOCHS ciliate_epochs_v1
 #define MAP_SHOWN_EPOCHS ciliate_shownep_v1
 #define MAP_POLICY ciliate_policy_v2

@@ -11,17 +11,32 @@
 #include "common.h"
 
 struct endpoint {
-	__u16 id;   /* 0: the slot is free */
-	__u8 flags; /* EP_* */
-	__u8 pad;
+	__u16 id;	 /* 0: the slot is free */
+	__u8 flags;	 /* EP_* */
+	__u8 families;	 /* bit 0: ip4 is set, bit 1: ip6 is set */
+	__u16 policy[2]; /* indices of policy maps; EP_POLICY_B says which of the two is in force */
 	__u32 identity;
 	__u32 ifindex; /* host side of the veth pair */
 	__be32 ip4;
 	__u8 ip6[16];
 	__u8 mac[6];
 	__u8 host_mac[6];
-	__u32 families; /* bit 0: ip4 is set, bit 1: ip6 is set */
 	char ifname[16];
+};
+
+/*
+ * What of an endpoint belongs together: its first eight bytes, read at once. User space writes the index of a
+ * policy map beside the one in force first, and only then the flags that put it there, so that whoever reads
+ * between two bytes of a write finds the flags and the map of one policy.
+ */
+union endpoint_head {
+	__u64 word;
+	struct {
+		__u16 id;
+		__u8 flags;
+		__u8 families;
+		__u16 policy[2];
+	};
 };
 
 /* Slot -> endpoint. Written by user space, read by slow paths and by `bpf endpoint list`. */
@@ -105,6 +120,13 @@ struct {
 static __always_inline struct endpoint *endpoint_get(__u32 slot)
 {
 	return bpf_map_lookup_elem(&MAP_ENDPOINTS, &slot);
+}
+
+static __always_inline union endpoint_head endpoint_head(const struct endpoint *endpoint)
+{
+	union endpoint_head head = {.word = *(const volatile __u64 *)endpoint};
+
+	return head;
 }
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The policy of one endpoint: what its map says of a peer, protocol and port. */
+/* The policy of an endpoint: what its map says of a peer, protocol and port. */
 #ifndef CILIATE_POLICY_H
 #define CILIATE_POLICY_H
 
@@ -22,7 +22,7 @@ struct policy_entry {
 	__u32 rule_id;
 };
 
-/* Shape of one endpoint's policy map. */
+/* Shape of one policy map. */
 struct policy_inner {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(max_entries, LIMIT_POLICY_ENTRIES);
@@ -32,9 +32,9 @@ struct policy_inner {
 };
 
 /*
- * 2 * slot, and one more -> policy map. EP_POLICY_B of the endpoint says which of the two is in force; user
- * space writes a change to the other one and then switches. It stores inner maps once for each slot and edits
- * them in place: replacing one waits 12 ms for RCU.
+ * Index -> policy map. The records of endpoints say which is in force for them; endpoints of one policy share
+ * it. User space writes a change to a map that nobody is judged by, and then switches the records. It stores
+ * an inner map once for each index and edits it in place: replacing one waits 12 ms for RCU.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
@@ -123,6 +123,7 @@ SUBPROGRAM int policy_check(struct policy_request *request)
 {
 	struct policy_key key = {.prefix_bits = LIMIT_POLICY_STATIC_BITS + 24};
 	struct policy_entry *own = NULL, *any, *chosen;
+	union endpoint_head head = {};
 	struct endpoint *endpoint;
 	bool any_peer = false;
 	__u32 slot, index;
@@ -141,9 +142,11 @@ SUBPROGRAM int policy_check(struct policy_request *request)
 	request->match = MATCH_NONE;
 	request->rule_id = 0;
 	request->proxy_port = 0;
-	if (!endpoint || !endpoint->id || endpoint->flags & EP_LOCKED)
+	if (endpoint)
+		head = endpoint_head(endpoint);
+	if (!head.id || head.flags & EP_LOCKED)
 		return -DROP_EP_NOT_READY;
-	index = 2 * slot + (endpoint->flags & EP_POLICY_B ? 1 : 0);
+	index = head.flags & EP_POLICY_B ? head.policy[1] : head.policy[0];
 	map = bpf_map_lookup_elem(&MAP_POLICY, &index);
 	if (!map)
 		return -DROP_EP_NOT_READY;
@@ -164,7 +167,7 @@ SUBPROGRAM int policy_check(struct policy_request *request)
 	}
 	if (!chosen) {
 		enforced = request->direction == DIR_EGRESS ? EP_ENFORCE_EGRESS : EP_ENFORCE_INGRESS;
-		return endpoint->flags & enforced ? -DROP_POLICY : 0;
+		return head.flags & enforced ? -DROP_POLICY : 0;
 	}
 	request->match = policy_match_kind(chosen, any_peer);
 	request->rule_id = chosen->rule_id;

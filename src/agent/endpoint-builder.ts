@@ -5,8 +5,8 @@ import type { Datapath, DatapathEndpoint, MacBytes } from '../datapath/types.ts'
 import type { Identity, NumericIdentity } from '../model/identity.ts';
 import type { LabelFilter } from '../model/label-filter.ts';
 import { formatLabels } from '../model/labels.ts';
-import type { MapState } from '../model/map-state.ts';
-import { diffMapState, isEmptyDiff, lockedPolicy, type ResolvedPolicy } from '../policy/index.ts';
+import { EMPTY_MAP_STATE, type MapState } from '../model/map-state.ts';
+import { lockedPolicy, type ResolvedPolicy } from '../policy/index.ts';
 import type { Store } from '../store/types.ts';
 import type { Endpoint, EndpointPolicy, EndpointSpec } from './endpoint.ts';
 import { AgentEventType, agentEvent, type EmitEvent } from './events.ts';
@@ -15,7 +15,7 @@ import { parseMac } from './mac.ts';
 import type { NetworkSetup } from './network-setup.ts';
 import type { PolicyManager } from './policy-manager.ts';
 import type { ProxyGate } from './proxy-gate.ts';
-import { eitherRedirects, NO_REDIRECTS, redirectsIn, withoutProxy } from './redirects.ts';
+import { eitherRedirects, NO_REDIRECTS, oncePerState, redirectsIn, withoutProxy } from './redirects.ts';
 
 export interface EndpointBuilderDeps {
   readonly datapath: Datapath;
@@ -33,7 +33,6 @@ export interface EndpointBuilderDeps {
 }
 
 const LOCKED_DOWN = { ingress: true, egress: true } as const;
-const NO_ENTRIES: MapState = new Map();
 
 function closedMeanwhile(id: number): SystemError {
   return new SystemError(
@@ -66,8 +65,8 @@ export function datapathEndpoint(spec: EndpointSpec, identity: number): Datapath
  * Brings one endpoint's datapath to what its labels and the rules ask:
  * 1. programs on its interface if they are not there (nothing passes yet), then its routes;
  * 2. its identity, if it has none or its labels changed;
- * 3. the proxy, if it is to judge anything; the difference of its policy map and its identity, switched as one, then the
- *    epoch moves. An identity that some policy map does not know yet waits: the endpoint stays what it was before, or
+ * 3. the proxy, if it is to judge anything; its policy, which it shares with all who have the same, and its identity,
+ *    switched as one, then the epoch moves. An identity that some policy map does not know yet waits: the endpoint stays what it was before, or
  *    closed when it is new, and is built again;
  * 4. (`settle`) the ipcache, when all maps that the change touches are written.
  * A failure shows as `not-ready` and in the log, and is tried again. One to write leaves the policy that was enforced
@@ -76,6 +75,8 @@ export function datapathEndpoint(spec: EndpointSpec, identity: number): Datapath
  */
 export class EndpointBuilder {
   readonly #deps: EndpointBuilderDeps;
+  readonly #redirectsIn = oncePerState(redirectsIn);
+  readonly #withoutProxy = oncePerState(withoutProxy);
 
   constructor(deps: EndpointBuilderDeps) {
     this.#deps = deps;
@@ -136,7 +137,7 @@ export class EndpointBuilder {
     const identity = (endpoint.identity ?? INIT_IDENTITY).id;
     await this.#deps.datapath.attachEndpoint(datapathEndpoint(endpoint.spec, identity));
     endpoint.datapathIdentity = identity;
-    endpoint.kernelState = NO_ENTRIES;
+    endpoint.kernelState = EMPTY_MAP_STATE;
     endpoint.redirects = NO_REDIRECTS;
     await this.#deps.network.addEndpoint(endpoint.spec);
     endpoint.note(`Attached to ${endpoint.spec.interfaceName}`);
@@ -193,7 +194,7 @@ export class EndpointBuilder {
     }
     if (!endpoint.awaitsName)
       endpoint.moveTo('regenerating', `Regenerating endpoint: ${endpoint.reasons.join(', ')}`);
-    const desired = await this.#resolve(endpoint, identity, before);
+    const desired = await this.#resolve(endpoint, identity);
     endpoint.desired = desired;
     if (desired === undefined) await this.#keepWhatIsEnforced(endpoint, before);
     else await this.#write(endpoint, before, desired);
@@ -216,27 +217,23 @@ export class EndpointBuilder {
   }
 
   /** @throws what resolving threw, or SystemError ENDPOINT_LOCK when the endpoint could not be locked down either */
-  async #resolve(
-    endpoint: Endpoint,
-    identity: Identity,
-    before: MapState,
-  ): Promise<EndpointPolicy | undefined> {
+  async #resolve(endpoint: Endpoint, identity: Identity): Promise<EndpointPolicy | undefined> {
     try {
       return this.#deps.policy.resolve(identity, endpoint.spec.namedPorts);
     } catch (error) {
       endpoint.desired = undefined;
-      await this.#lockDown(endpoint, identity, before, error);
+      await this.#lockDown(endpoint, identity, error);
       throw error;
     }
   }
 
   /** Nothing passes from now on, also not on flows that were allowed. */
-  async #lockDown(endpoint: Endpoint, identity: Identity, before: MapState, reason: unknown): Promise<void> {
+  async #lockDown(endpoint: Endpoint, identity: Identity, reason: unknown): Promise<void> {
     endpoint.kernelState = undefined;
     endpoint.kernelEnforcement = undefined;
     endpoint.realized = undefined;
     try {
-      await this.#deps.datapath.applyPolicy(endpoint.id, diffMapState(before, NO_ENTRIES), LOCKED_DOWN);
+      await this.#deps.datapath.applyPolicy(endpoint.id, EMPTY_MAP_STATE, LOCKED_DOWN);
     } catch (cause) {
       throw new SystemError(
         `the policy of endpoint ${endpoint.id} could not be worked out (${errorText(reason)}), nor the endpoint locked down: ${errorText(cause)}`,
@@ -244,7 +241,7 @@ export class EndpointBuilder {
       );
     }
     this.#deps.policy.order.written(endpoint.id, endpoint.attempted);
-    endpoint.kernelState = NO_ENTRIES;
+    endpoint.kernelState = EMPTY_MAP_STATE;
     endpoint.kernelEnforcement = LOCKED_DOWN;
     endpoint.redirects = NO_REDIRECTS;
     endpoint.realized = { revision: this.#deps.policy.revision, policy: lockedPolicy(identity) };
@@ -255,7 +252,7 @@ export class EndpointBuilder {
   async #write(endpoint: Endpoint, before: MapState, desired: EndpointPolicy): Promise<void> {
     const { policy } = desired;
     const judged = await this.#deps.gate.open(policy);
-    const mapState = judged ? policy.mapState : withoutProxy(policy.mapState);
+    const mapState = judged ? policy.mapState : this.#withoutProxy(policy.mapState);
     await this.#writeMap(endpoint, before, { ...policy, mapState });
     if (!judged)
       throw new SystemError('the proxy has not taken the policy over yet: what it has to judge is dropped', {
@@ -272,18 +269,17 @@ export class EndpointBuilder {
     const { mapState, enforcement, subject } = policy;
     const { order } = this.#deps.policy;
     const { attempted } = endpoint;
-    const diff = diffMapState(before, mapState);
     const known = endpoint.kernelEnforcement;
     const same = known?.ingress === enforcement.ingress && known.egress === enforcement.egress;
-    const after = redirectsIn(mapState);
-    if (!isEmptyDiff(diff) || !same || endpoint.datapathIdentity !== subject.id) {
+    const after = this.#redirectsIn(mapState);
+    if (before !== mapState || !same || endpoint.datapathIdentity !== subject.id) {
       endpoint.kernelState = undefined;
       endpoint.kernelEnforcement = undefined;
-      endpoint.redirects = eitherRedirects(redirectsIn(before), after);
+      endpoint.redirects = eitherRedirects(this.#redirectsIn(before), after);
       if (!order.mayOpen(endpoint.id, attempted)) throw closedMeanwhile(endpoint.id);
       endpoint.opened = true;
       const { closings } = endpoint;
-      await this.#deps.datapath.applyPolicy(endpoint.id, diff, { ...enforcement, identity: subject.id });
+      await this.#deps.datapath.applyPolicy(endpoint.id, mapState, { ...enforcement, identity: subject.id });
       endpoint.datapathIdentity = subject.id;
       // It may have been closed since it was written, also for a change that this holds.
       if (endpoint.closings !== closings || !order.mayOpen(endpoint.id, attempted))
@@ -301,7 +297,7 @@ export class EndpointBuilder {
   /** The rules are lost: an endpoint that was enforced before stays as it is, a new one is locked down. */
   async #keepWhatIsEnforced(endpoint: Endpoint, before: MapState): Promise<void> {
     if (before.size === 0) {
-      await this.#deps.datapath.applyPolicy(endpoint.id, { upserts: [], deletes: [] }, LOCKED_DOWN);
+      await this.#deps.datapath.applyPolicy(endpoint.id, before, LOCKED_DOWN);
     }
     endpoint.kernelState = before;
     this.#deps.policy.order.written(endpoint.id, endpoint.attempted);

@@ -1,11 +1,12 @@
 import { isDeepStrictEqual } from 'node:util';
 import { errorText, SystemError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import type { Datapath, HostPolicy } from '../datapath/types.ts';
+import type { Datapath } from '../datapath/types.ts';
 import { type NumericIdentity, ReservedIdentity } from '../model/identity.ts';
 import { type Label, labelSet } from '../model/labels.ts';
+import { EMPTY_MAP_STATE } from '../model/map-state.ts';
+import { sameMapState } from '../model/map-state-diff.ts';
 import { matchesSelector } from '../model/selector.ts';
-import { diffMapState, isEmptyDiff } from '../policy/index.ts';
 import type { Controllers } from './controllers.ts';
 import { Endpoint, type EndpointSpec, NO_CONTAINER } from './endpoint.ts';
 import { HOST_ENDPOINT_ID, HOST_OPTIONS, normaliseOptions } from './endpoint-request.ts';
@@ -31,8 +32,6 @@ export interface HostPolicyOptions {
 
 /** The option of the node's endpoint by which what its policy refuses only is told. */
 const AUDIT = 'PolicyAuditMode';
-
-const NO_ENTRIES: HostPolicy['state'] = new Map();
 
 const SPEC: EndpointSpec = {
   id: HOST_ENDPOINT_ID,
@@ -178,10 +177,10 @@ export class HostPolicyPart {
         { code: conflict === undefined ? 'POLICY_OVERFLOW' : 'POLICY_CONFLICT' },
       );
     const held = await datapath.readHostPolicy();
-    const diff = diffMapState(held?.state ?? NO_ENTRIES, mapState);
     const wanted = { id: HOST_ENDPOINT_ID, ...enforcement, audit: this.#audit };
-    const { state: _state, ...now } = held ?? { state: NO_ENTRIES };
-    if (!isEmptyDiff(diff) || !isDeepStrictEqual(now, wanted)) await datapath.applyHostPolicy(diff, wanted);
+    const { state, ...now } = held ?? { state: EMPTY_MAP_STATE };
+    if (!sameMapState(state, mapState) || !isDeepStrictEqual(now, wanted))
+      await datapath.applyHostPolicy(mapState, wanted);
     endpoint.realized = desired;
     endpoint.kernelState = mapState;
     endpoint.failure = undefined;

@@ -4,7 +4,7 @@ import type { ResolvedPolicy } from '../policy/index.ts';
 import type { L7Sync } from './l7-sync.ts';
 import type { PolicyManager } from './policy-manager.ts';
 import type { ProxyPart } from './proxy-part.ts';
-import { redirectsIn } from './redirects.ts';
+import { oncePerState, redirectsIn } from './redirects.ts';
 
 export interface ProxyGateDeps {
   readonly proxy: ProxyPart;
@@ -16,6 +16,7 @@ export interface ProxyGateDeps {
 /** What stands between a policy and the map that sends flows to the proxy. */
 export class ProxyGate {
   readonly #deps: ProxyGateDeps;
+  readonly #redirectsIn = oncePerState(redirectsIn);
   #ports = '';
 
   constructor(deps: ProxyGateDeps) {
@@ -45,7 +46,7 @@ export class ProxyGate {
 
   /** @returns whether the proxy is ready for every flow that the policy sends it; if not, none may be sent */
   async open(policy: ResolvedPolicy): Promise<boolean> {
-    const { ingress, egress } = redirectsIn(policy.mapState);
+    const { ingress, egress } = this.#redirectsIn(policy.mapState);
     if (!ingress && !egress) return true;
     return this.#deps.l7.settle(policy.subject.id);
   }

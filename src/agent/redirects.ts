@@ -29,6 +29,16 @@ export function withoutProxy(mapState: MapState): MapState {
   return new Map([...mapState].map(([text, item]) => [text, closed(item)]));
 }
 
+/** What `work` makes of a map state, worked out once for all endpoints that share it. */
+export function oncePerState<T>(work: (mapState: MapState) => T): (mapState: MapState) => T {
+  const known = new WeakMap<MapState, { readonly result: T }>();
+  return (mapState) => {
+    const found = known.get(mapState) ?? { result: work(mapState) };
+    known.set(mapState, found);
+    return found.result;
+  };
+}
+
 /** Whether a rule needs the proxy. */
 export function needsProxy({ ingress, egress }: Rule): boolean {
   return [...(ingress ?? []), ...(egress ?? [])].some((item) =>

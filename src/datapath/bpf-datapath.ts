@@ -14,7 +14,10 @@ import { syncHostAddresses } from './host-addresses.ts';
 import { HostEndpoint } from './host-endpoint.ts';
 import { IpcacheTable } from './ipcache-table.ts';
 import { Links } from './links.ts';
+import { forgetOlderEndpoints, hasOlderEndpoints } from './older-endpoints.ts';
 import { ensurePinFolders, listPins, type PinFolders, removePins } from './pins.ts';
+import { PolicyMaps } from './policy-maps.ts';
+import { PolicyPool } from './policy-pool.ts';
 import {
   type ConntrackLifetimes,
   DEFAULT_LIFETIMES,
@@ -42,6 +45,7 @@ interface Running {
   readonly folders: PinFolders;
   readonly loaded: LoadedPrograms;
   readonly links: Links;
+  readonly policies: PolicyPool;
   readonly endpoints: EndpointTable;
   readonly ipcache: IpcacheTable;
   readonly host: HostEndpoint;
@@ -89,7 +93,7 @@ class BpfDatapath implements Datapath {
 
   async start(node: DatapathNode): Promise<DatapathStartResult> {
     const folders = ensurePinFolders(this.#bpf, this.#options.bpfDir);
-    const adopted = listPins(folders.maps).includes(MapName.endpoints);
+    const adopted = listPins(folders.maps).includes(MapName.endpoints) || hasOlderEndpoints(folders.maps);
     const { netns } = this.#options;
     const devices = node.devices.map((name) => loadSockets().interfaceIndex(name, netns));
     const loaded = loadPrograms({
@@ -98,10 +102,12 @@ class BpfDatapath implements Datapath {
       conntrackEntries: this.#options.conntrackEntries,
     });
     const links = new Links(this.#bpf, folders.links, loaded.programs, netns);
-    const endpoints = new EndpointTable(this.#bpf, loaded.maps, links);
+    const { maps } = loaded;
+    const policies = new PolicyPool(new PolicyMaps(this.#bpf, maps.policy, maps.policyStats));
+    const endpoints = new EndpointTable(maps, links, policies);
     const ipcache = new IpcacheTable(loaded.maps.ipcache, loaded.maps);
-    const host = new HostEndpoint(this.#bpf, loaded.maps, links, devices);
-    this.#running = { folders, loaded, links, endpoints, ipcache, host };
+    const host = new HostEndpoint(maps, links, policies, devices);
+    this.#running = { folders, loaded, links, policies, endpoints, ipcache, host };
     try {
       await writeConfig(loaded, this.#options.lifetimes ?? DEFAULT_LIFETIMES);
       showEpochs(loaded.maps);
@@ -109,12 +115,14 @@ class BpfDatapath implements Datapath {
       syncHostAddresses(loaded.maps, node.addresses);
       ipcache.start(node.podCidrs);
       const attached = links.adopt();
+      forgetOlderEndpoints(folders.maps);
       const kept = endpoints.adopt(attached, (name) => deviceIndex(name, netns));
       for (const ifindex of devices) links.attach(ifindex, 'from_netdev');
       for (const ifindex of attached.from_netdev) {
         if (!devices.includes(ifindex)) links.detach(ifindex, 'from_netdev');
       }
       host.adopt(attached);
+      policies.refill();
       this.#openRing();
       return { endpoints: kept, adopted };
     } catch (error) {
@@ -140,8 +148,7 @@ class BpfDatapath implements Datapath {
   stop(): Promise<void> {
     this.#ring?.close();
     this.#ring = undefined;
-    this.#running?.endpoints.close();
-    this.#running?.host.close();
+    this.#running?.policies.close();
     this.#running?.loaded.close();
     this.#running = undefined;
     return Promise.resolve();
@@ -219,7 +226,7 @@ class BpfDatapath implements Datapath {
   }
 
   async readMapUsage(): Promise<readonly MapUsage[]> {
-    const { loaded, endpoints, folders } = this.#started();
+    const { loaded, endpoints, policies, folders } = this.#started();
     const row = (name: string, entries: number, maxEntries: number, pin = name): MapUsage => ({
       name,
       path: join(folders.maps, pin),
@@ -233,7 +240,7 @@ class BpfDatapath implements Datapath {
       rows.push(row(MapName[key], await countEntries(map), map.info.maxEntries));
     }
     rows.push(row(MapName.endpoints, endpoints.size, DatapathLimit.endpointSlots - 1));
-    rows.push(row(MapName.policy, endpoints.size, DatapathLimit.endpointSlots - 1));
+    rows.push(row(MapName.policy, policies.size, DatapathLimit.policyMaps));
     for (const [id, entries] of endpoints.policySizes()) {
       rows.push(row(`${MapName.policy}_${id}`, entries, DatapathLimit.policyEntries, MapName.policy));
     }

@@ -1,7 +1,6 @@
 import type { BpfMap } from '../../bpf/addon/index.ts';
 import { DatapathLimit, ForwardReason, MetricDirection } from '../model/constants.gen.ts';
 import { endpointCountersLayout, metricsLayout } from './map-layouts.ts';
-import { hasPolicyMap } from './policy-maps.ts';
 import { indexKey, readIndex, sumPerCpu } from './struct-layout.ts';
 import type { DatapathCounter } from './types.ts';
 
@@ -15,16 +14,26 @@ const DIRECTIONS: Readonly<Record<number, DatapathCounter['direction']>> = {
 export interface CounterMaps {
   readonly metrics: BpfMap;
   readonly endpointCounters: BpfMap;
-  /** Slots were used in order: the first one without a policy map was never used, nor any after it. */
-  readonly policy: BpfMap;
+  /** The epoch of a slot that was never used is 0. */
+  readonly epochs: BpfMap;
+}
+
+function usedSlots(epochs: BpfMap): readonly number[] {
+  const used: number[] = [];
+  for (const { keys, values, count } of epochs.batches(DatapathLimit.endpointSlots)) {
+    for (let i = 0; i < count; i++) {
+      const slot = readIndex(keys, i * 4);
+      // Slot 0 is the node's own.
+      if (slot === 0 || readIndex(values, i * 4) !== 0) used.push(slot);
+    }
+  }
+  return used;
 }
 
 /** What passed, over all slots that ever had an endpoint: it never goes down when one leaves. */
-function readForwarded({ endpointCounters, policy }: CounterMaps): DatapathCounter[] {
+function readForwarded({ endpointCounters, epochs }: CounterMaps): DatapathCounter[] {
   const sum = { ingressPackets: 0n, ingressBytes: 0n, egressPackets: 0n, egressBytes: 0n };
-  for (let slot = 0; slot < DatapathLimit.endpointSlots; slot++) {
-    // Slot 0 is the node's own, which may never have had a policy.
-    if (slot > 0 && !hasPolicyMap(policy, slot)) break;
+  for (const slot of usedSlots(epochs)) {
     const value = endpointCounters.lookup(indexKey(slot)) ?? Buffer.alloc(0);
     for (const field of Object.keys(sum) as (keyof typeof sum)[]) {
       sum[field] += sumPerCpu(endpointCountersLayout, value, field);

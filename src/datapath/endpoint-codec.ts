@@ -1,42 +1,59 @@
 import { EndpointFlag } from '../model/constants.gen.ts';
 import { endpointLayout } from './map-layouts.ts';
-import type { PolicySide } from './policy-maps.ts';
 import type { DatapathEndpoint, Enforcement } from './types.ts';
 
 const FAMILY_V4 = 1;
 const FAMILY_V6 = 2;
 
+/** In a record: no policy map, which lets nothing pass. */
+export const NO_POLICY = 0xffff;
+
+/** The policy maps that a record names, by their indices in the outer map. */
+export interface PolicyPlaces {
+  readonly policies: readonly [number, number];
+  /** Which of them is in force. */
+  readonly inForce: 0 | 1;
+}
+
+export const NO_POLICIES: PolicyPlaces = { policies: [NO_POLICY, NO_POLICY], inForce: 0 };
+
+/** Puts a policy map in force: in the place that is not, unless it is in one of them already. */
+export function placePolicy({ policies, inForce }: PolicyPlaces, index: number): PolicyPlaces {
+  if (policies[inForce] === index) return { policies, inForce };
+  if (inForce === 0) return { policies: policies[1] === index ? policies : [policies[0], index], inForce: 1 };
+  return { policies: policies[0] === index ? policies : [index, policies[1]], inForce: 0 };
+}
+
 /** An endpoint's record in the endpoints map. */
-export interface EndpointRecord {
+export interface EndpointRecord extends PolicyPlaces {
   readonly endpoint: DatapathEndpoint;
   /** Attached, and everything it sends or is sent is dropped. */
   readonly locked: boolean;
   readonly enforcement: Enforcement;
-  /** Which of the slot's two policy maps is in force. */
-  readonly policySide: PolicySide;
   /** What its policy refuses is told, and passes. Default false. */
   readonly audit?: boolean;
 }
 
 /** `struct endpoint`. */
 export function encodeEndpoint(record: EndpointRecord): Buffer {
-  const { endpoint, locked, enforcement, policySide, audit = false } = record;
+  const { endpoint, locked, enforcement, policies, inForce, audit = false } = record;
   const none = new Uint8Array();
   return endpointLayout.encode({
     id: endpoint.id,
     flags:
       (locked ? EndpointFlag.locked : 0) |
       (audit ? EndpointFlag.audit : 0) |
-      (policySide === 1 ? EndpointFlag.policyB : 0) |
+      (inForce === 1 ? EndpointFlag.policyB : 0) |
       (enforcement.ingress ? EndpointFlag.enforceIngress : 0) |
       (enforcement.egress ? EndpointFlag.enforceEgress : 0),
+    families: (endpoint.ipv4 ? FAMILY_V4 : 0) | (endpoint.ipv6 ? FAMILY_V6 : 0),
+    policy: policies,
     identity: endpoint.identity,
     ifindex: endpoint.ifindex,
     ip4: endpoint.ipv4 ?? none,
     ip6: endpoint.ipv6 ?? none,
     mac: endpoint.mac,
     hostMac: endpoint.hostMac,
-    families: (endpoint.ipv4 ? FAMILY_V4 : 0) | (endpoint.ipv6 ? FAMILY_V6 : 0),
     ifname: endpoint.ifname,
   });
 }
@@ -58,7 +75,8 @@ export function decodeEndpoint(buffer: Uint8Array, offset = 0): EndpointRecord |
     },
     locked: (raw.flags & EndpointFlag.locked) !== 0,
     ...((raw.flags & EndpointFlag.audit) !== 0 && { audit: true }),
-    policySide: (raw.flags & EndpointFlag.policyB) !== 0 ? 1 : 0,
+    policies: raw.policy,
+    inForce: (raw.flags & EndpointFlag.policyB) !== 0 ? 1 : 0,
     enforcement: {
       ingress: (raw.flags & EndpointFlag.enforceIngress) !== 0,
       egress: (raw.flags & EndpointFlag.enforceEgress) !== 0,

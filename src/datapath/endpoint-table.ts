@@ -1,15 +1,22 @@
-import type { Bpf } from '../../bpf/addon/index.ts';
-import type { MapState, MapStateDiff } from '../model/map-state.ts';
+import { SystemError } from '../base/errors.ts';
+import { DatapathLimit } from '../model/constants.gen.ts';
+import { EMPTY_MAP_STATE, type MapState } from '../model/map-state.ts';
 import { encodeAddressKey } from './address-codec.ts';
-import { decodeEndpoint, type EndpointRecord, encodeEndpoint } from './endpoint-codec.ts';
+import {
+  decodeEndpoint,
+  type EndpointRecord,
+  encodeEndpoint,
+  NO_POLICIES,
+  placePolicy,
+} from './endpoint-codec.ts';
 import { moveEpoch } from './epochs.ts';
 import { EndpointLockedError, PolicyWriteError, UnknownEndpointError } from './errors.ts';
 import type { Links } from './links.ts';
 import { addressEntryLayout, endpointLayout } from './map-layouts.ts';
-import { PolicyMaps } from './policy-maps.ts';
-import { PolicyPair } from './policy-pair.ts';
+import type { PolicyMap, PolicyPool } from './policy-pool.ts';
 import { PolicySwitches } from './policy-switches.ts';
 import type { DatapathMaps } from './programs.ts';
+import type { RecordChange } from './record-switch.ts';
 import { indexKey, readIndex } from './struct-layout.ts';
 import type { DatapathEndpoint, Enforcement, PolicySwitch } from './types.ts';
 
@@ -18,7 +25,8 @@ const UNENFORCED: Enforcement = { ingress: false, egress: false };
 interface Slot {
   readonly slot: number;
   record: EndpointRecord;
-  readonly policy: PolicyPair;
+  /** Its policy map, shared; undefined before its first policy. */
+  policy: PolicyMap | undefined;
   /** How often it was locked: what began to be written before that does not unlock it. */
   locks: number;
 }
@@ -30,23 +38,27 @@ interface Wish {
 }
 
 /**
- * The endpoints of the node in the kernel. Each has a slot that its record, its policy map and its epoch share.
+ * The endpoints of the node in the kernel. Each has a slot that its record, its epoch and its counters share.
  * A write to a record or a policy is always followed by the slot's epoch.
  */
 export class EndpointTable {
   readonly #maps: DatapathMaps;
   readonly #links: Pick<Links, 'attach' | 'attachAsync' | 'release'>;
-  readonly #policies: PolicyMaps;
+  readonly #policies: PolicyPool;
   readonly #switches: PolicySwitches;
   readonly #byId = new Map<number, Slot>();
   readonly #slots = new Set<number>();
   readonly #wishes = new Set<Wish>();
   #lastAttach: Promise<void> = Promise.resolve();
 
-  constructor(bpf: Bpf, maps: DatapathMaps, links: Pick<Links, 'attach' | 'attachAsync' | 'release'>) {
+  constructor(
+    maps: DatapathMaps,
+    links: Pick<Links, 'attach' | 'attachAsync' | 'release'>,
+    policies: PolicyPool,
+  ) {
     this.#maps = maps;
     this.#links = links;
-    this.#policies = new PolicyMaps(bpf, maps.policy, maps.policyStats);
+    this.#policies = policies;
     this.#switches = new PolicySwitches(maps);
   }
 
@@ -67,18 +79,17 @@ export class EndpointTable {
         const slot = readIndex(keys, i * 4);
         // The node's own, see HostEndpoint.
         if (slot === 0) continue;
-        const entry = {
-          slot,
-          record,
-          policy: new PolicyPair(this.#policies, slot, record.policySide),
-          locks: 0,
-        };
+        const index = record.policies[record.inForce];
+        const policy = index < DatapathLimit.policyMaps ? this.#policies.adopt(index) : undefined;
+        const entry: Slot = { slot, record, policy, locks: 0 };
         const { ifindex, ifname } = record.endpoint;
         this.#slots.add(slot);
         const guarded = attached.from_pod.has(ifindex) && attached.to_pod.has(ifindex);
         if (guarded || (indexOf(ifname) === ifindex && this.#guard(ifindex))) {
           this.#byId.set(record.endpoint.id, entry);
           this.#lead(entry);
+          // The agent before may have been killed between a record and its epoch.
+          moveEpoch(this.#maps, slot);
         } else {
           lost.push(entry);
         }
@@ -86,7 +97,6 @@ export class EndpointTable {
     }
     for (const entry of lost) this.#remove(entry);
     this.#dropStrayDevices();
-    this.#policies.refill(this.#slots);
     return [...this.#byId.values()].map(({ record }) => record.endpoint);
   }
 
@@ -150,20 +160,17 @@ export class EndpointTable {
 
   /** The record first, locked, then what leads to it, the programs last: nothing passes before a policy is there. */
   async #attach(endpoint: DatapathEndpoint, wish: Wish): Promise<void> {
-    await this.#policies.settled(this.#slots);
-    await this.#switches.settled();
     if (wish.gone) throw new UnknownEndpointError(endpoint.id);
     const old = this.#byId.get(endpoint.id);
     if (old !== undefined) this.#remove(old);
     for (const other of this.#byId.values()) {
       if (other.record.endpoint.ifindex === endpoint.ifindex) this.#remove(other);
     }
-    const slot = this.#policies.freeSlot(this.#slots);
-    const record: EndpointRecord = { endpoint, locked: true, enforcement: UNENFORCED, policySide: 0 };
-    const entry: Slot = { slot, record, policy: new PolicyPair(this.#policies, slot, 0), locks: 0 };
+    const slot = this.#freeSlot();
+    const record: EndpointRecord = { endpoint, locked: true, enforcement: UNENFORCED, ...NO_POLICIES };
+    const entry: Slot = { slot, record, policy: undefined, locks: 0 };
     this.#slots.add(slot);
     try {
-      await clear(entry.policy);
       this.#write(entry, record);
       this.#lead(entry);
       for (const hook of ['from_pod', 'to_pod'] as const) {
@@ -175,7 +182,17 @@ export class EndpointTable {
       throw error;
     }
     this.#byId.set(endpoint.id, entry);
-    this.#policies.refill(this.#slots);
+  }
+
+  /** @throws SystemError DATAPATH_FULL */
+  #freeSlot(): number {
+    for (let slot = 1; slot < DatapathLimit.endpointSlots; slot++) if (!this.#slots.has(slot)) return slot;
+    throw new SystemError(
+      `all ${DatapathLimit.endpointSlots - 1} endpoint slots of the datapath are in use`,
+      {
+        code: 'DATAPATH_FULL',
+      },
+    );
   }
 
   /** What leads to the endpoint: its device and its addresses. An agent that died while attaching may not have got so far. */
@@ -197,7 +214,6 @@ export class EndpointTable {
   /** Locked before anything goes, so that no packet meets half an endpoint; the programs outlive it on its device. */
   #remove(entry: Slot): void {
     const { endpoint } = entry.record;
-    this.#switches.forget(entry.policy);
     this.#write(entry, { ...entry.record, locked: true });
     for (const address of [endpoint.ipv4, endpoint.ipv6]) {
       if (address !== undefined) this.#deleteIfOurs(encodeAddressKey(address), entry.slot);
@@ -211,6 +227,7 @@ export class EndpointTable {
     moveEpoch(this.#maps, entry.slot);
     this.#slots.delete(entry.slot);
     this.#byId.delete(endpoint.id);
+    this.#leave(entry, undefined);
   }
 
   #deleteIfOurs(key: Buffer, slot: number): void {
@@ -219,39 +236,51 @@ export class EndpointTable {
       this.#maps.addresses.delete(key);
   }
 
+  /** From now on the endpoint is judged by another map. */
+  #leave(entry: Slot, next: PolicyMap | undefined): void {
+    const left = entry.policy;
+    entry.policy = next;
+    if (left !== undefined) this.#policies.release(left);
+  }
+
   /**
-   * Writes the policy where nothing is judged by it yet, then switches to it, with identity and enforcement, as one.
-   * @throws PolicyWriteError when the map does not take it: the endpoint is locked then; EndpointLockedError when it was
-   * locked meanwhile, and stays so
+   * Takes a map that holds the policy, then switches to it, with identity and enforcement, as one.
+   * @throws PolicyWriteError when no map takes it: the endpoint is locked then; EndpointLockedError when it was locked
+   * meanwhile, and stays so
    */
-  async applyPolicy(id: number, diff: MapStateDiff, wanted: PolicySwitch): Promise<void> {
+  async applyPolicy(id: number, state: MapState, wanted: PolicySwitch): Promise<void> {
     const entry = this.#entry(id);
-    const { policy, locks } = entry;
-    let switched: (() => void) | undefined;
+    const { locks } = entry;
+    const policy = await this.#acquire(entry, state);
+    const change = (): RecordChange => {
+      if (this.#byId.get(id) !== entry) throw new UnknownEndpointError(id);
+      if (entry.locks !== locks) throw new EndpointLockedError(id);
+      const before = entry.record;
+      const { identity = before.endpoint.identity, ingress, egress } = wanted;
+      const places = placePolicy(before, policy.index);
+      const endpoint = { ...before.endpoint, identity };
+      const after = { endpoint, locked: false, enforcement: { ingress, egress }, ...places };
+      return { slot: entry.slot, before, after };
+    };
+    const done = ({ after }: RecordChange): void => {
+      entry.record = after;
+      this.#leave(entry, policy);
+    };
     try {
-      if (entry.record.locked) await policy.writeInPlace(diff);
-      else if (!isEmptyDiff(diff)) switched = await policy.prepare(diff);
+      await this.#switches.add({ change, done });
+    } catch (error) {
+      this.#policies.release(policy);
+      throw error;
+    }
+  }
+
+  async #acquire(entry: Slot, state: MapState): Promise<PolicyMap> {
+    try {
+      return await this.#policies.acquire(state, entry.policy);
     } catch (cause) {
       this.#lock(entry);
-      throw new PolicyWriteError(id, cause);
+      throw new PolicyWriteError(entry.record.endpoint.id, cause);
     }
-    const policySide = switched === undefined ? policy.side : policy.otherSide;
-    await this.#switches.add({
-      slot: entry.slot,
-      policy,
-      record: () => {
-        if (this.#byId.get(id) !== entry) throw new UnknownEndpointError(id);
-        if (entry.locks !== locks) throw new EndpointLockedError(id);
-        const { identity = entry.record.endpoint.identity, ...enforcement } = wanted;
-        const endpoint = { ...entry.record.endpoint, identity };
-        return { endpoint, locked: false, enforcement, policySide };
-      },
-      done: (record) => {
-        entry.record = record;
-        switched?.();
-      },
-    });
-    this.#policies.refill(this.#slots);
   }
 
   /** @throws UnknownEndpointError */
@@ -267,30 +296,19 @@ export class EndpointTable {
   }
 
   readPolicy(id: number): MapState {
-    return this.#entry(id).policy.read();
+    return this.#read(this.#entry(id));
+  }
+
+  #read({ policy }: Slot): MapState {
+    return policy === undefined ? EMPTY_MAP_STATE : this.#policies.read(policy);
   }
 
   /** Endpoint id -> entries of its policy map. */
   policySizes(): readonly (readonly [id: number, entries: number])[] {
-    return [...this.#byId].map(([id, { policy }]) => [id, policy.entries]);
+    return [...this.#byId].map(([id, entry]) => [id, this.#read(entry).size]);
   }
 
   get size(): number {
     return this.#byId.size;
   }
-
-  close(): void {
-    this.#switches.close();
-    this.#policies.close();
-  }
-}
-
-function isEmptyDiff({ upserts, deletes }: MapStateDiff): boolean {
-  return upserts.length === 0 && deletes.length === 0;
-}
-
-/** An earlier endpoint of the slot has left its policy. */
-function clear(policy: PolicyPair): Promise<void> {
-  const deletes = [...policy.read().values()].map(({ key }) => key);
-  return policy.writeInPlace({ upserts: [], deletes });
 }

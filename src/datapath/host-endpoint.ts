@@ -1,20 +1,25 @@
-import type { Bpf } from '../../bpf/addon/index.ts';
 import { ReservedIdentity } from '../model/identity.ts';
-import type { MapState, MapStateDiff } from '../model/map-state.ts';
-import { decodeEndpoint, type EndpointRecord, encodeEndpoint } from './endpoint-codec.ts';
+import type { MapState } from '../model/map-state.ts';
+import {
+  decodeEndpoint,
+  type EndpointRecord,
+  NO_POLICIES,
+  type PolicyPlaces,
+  placePolicy,
+} from './endpoint-codec.ts';
 import { moveEpoch } from './epochs.ts';
 import type { Links } from './links.ts';
 import { endpointLayout } from './map-layouts.ts';
-import { PolicyMaps } from './policy-maps.ts';
-import { PolicyPair } from './policy-pair.ts';
+import type { PolicyMap, PolicyPool } from './policy-pool.ts';
 import type { DatapathMaps } from './programs.ts';
+import { switchRecords } from './record-switch.ts';
 import { indexKey } from './struct-layout.ts';
 import type { DatapathEndpoint, HostPolicy, HostSwitch } from './types.ts';
 
 const SLOT = 0;
 const HOOKS = ['to_host', 'from_host'] as const;
 
-function hostRecord(wanted: HostSwitch, policySide: 0 | 1): EndpointRecord {
+function hostRecord(wanted: HostSwitch, places: PolicyPlaces): EndpointRecord {
   const endpoint: DatapathEndpoint = {
     id: wanted.id,
     identity: ReservedIdentity.host,
@@ -26,7 +31,7 @@ function hostRecord(wanted: HostSwitch, policySide: 0 | 1): EndpointRecord {
     ipv6: undefined,
   };
   const { ingress, egress, audit } = wanted;
-  return { endpoint, locked: false, enforcement: { ingress, egress }, policySide, audit };
+  return { endpoint, locked: false, enforcement: { ingress, egress }, ...places, audit };
 }
 
 /**
@@ -37,22 +42,22 @@ function hostRecord(wanted: HostSwitch, policySide: 0 | 1): EndpointRecord {
 export class HostEndpoint {
   readonly #maps: DatapathMaps;
   readonly #links: Pick<Links, 'attach' | 'detach'>;
-  readonly #policies: PolicyMaps;
+  readonly #policies: PolicyPool;
   readonly #devices: readonly number[];
-  #policy: PolicyPair | undefined;
+  #policy: PolicyMap | undefined;
   #record: EndpointRecord | undefined;
   #last: Promise<unknown> = Promise.resolve();
 
   /** @param devices to other nodes */
   constructor(
-    bpf: Bpf,
     maps: DatapathMaps,
     links: Pick<Links, 'attach' | 'detach'>,
+    policies: PolicyPool,
     devices: readonly number[],
   ) {
     this.#maps = maps;
     this.#links = links;
-    this.#policies = new PolicyMaps(bpf, maps.policy, maps.policyStats);
+    this.#policies = policies;
     this.#devices = devices;
   }
 
@@ -60,6 +65,8 @@ export class HostEndpoint {
   adopt(attached: Readonly<Record<(typeof HOOKS)[number], ReadonlySet<number>>>): void {
     const value = this.#maps.endpoints.lookup(indexKey(SLOT));
     this.#record = value === undefined ? undefined : decodeEndpoint(value);
+    if (this.#record !== undefined)
+      this.#policy = this.#policies.adopt(this.#record.policies[this.#record.inForce]);
     const wanted = this.#record === undefined ? [] : this.#devices;
     for (const hook of HOOKS) {
       for (const ifindex of wanted) this.#links.attach(ifindex, hook);
@@ -69,28 +76,24 @@ export class HostEndpoint {
 
   /** What is in force; undefined where nothing of the node's own is judged. */
   read(): HostPolicy | undefined {
-    if (this.#record === undefined) return undefined;
-    const { endpoint, enforcement, audit = false, policySide } = this.#record;
-    this.#policy ??= new PolicyPair(this.#policies, SLOT, policySide);
-    return { id: endpoint.id, ...enforcement, audit, state: this.#policy.read() };
+    if (this.#record === undefined || this.#policy === undefined) return undefined;
+    const { endpoint, enforcement, audit = false } = this.#record;
+    return { id: endpoint.id, ...enforcement, audit, state: this.#policies.read(this.#policy) };
   }
 
   /** One after the other, as they come. @throws BpfError; what was in force is then, and no program was taken off */
-  apply(diff: MapStateDiff, wanted: HostSwitch): Promise<void> {
-    return this.#queued(() => this.#apply(diff, wanted));
+  apply(state: MapState, wanted: HostSwitch): Promise<void> {
+    return this.#queued(() => this.#apply(state, wanted));
   }
 
   /** Nothing of the node's own is judged any more. */
   remove(): Promise<void> {
     return this.#queued(async () => {
       if (this.#record === undefined) return;
-      this.#write(undefined);
+      this.#maps.endpoints.update(indexKey(SLOT), Buffer.alloc(endpointLayout.bytes));
+      this.#switched(undefined, undefined);
       for (const hook of HOOKS) for (const ifindex of this.#devices) this.#links.detach(ifindex, hook);
     });
-  }
-
-  close(): void {
-    this.#policies.close();
   }
 
   #queued(action: () => Promise<void>): Promise<void> {
@@ -99,37 +102,27 @@ export class HostEndpoint {
     return done;
   }
 
-  async #apply(diff: MapStateDiff, wanted: HostSwitch): Promise<void> {
-    if (this.#record === undefined) {
-      await this.#begin(diff, wanted);
-      return;
+  /** Where nothing is judged yet the programs come last. */
+  async #apply(state: MapState, wanted: HostSwitch): Promise<void> {
+    const before = this.#record;
+    const policy = await this.#policies.acquire(state, this.#policy);
+    const after = hostRecord(wanted, placePolicy(before ?? NO_POLICIES, policy.index));
+    try {
+      switchRecords(this.#maps.endpoints, [{ slot: SLOT, before, after }]);
+    } catch (error) {
+      this.#policies.release(policy);
+      throw error;
     }
-    this.#policy ??= new PolicyPair(this.#policies, SLOT, this.#record.policySide);
-    const policy = this.#policy;
-    const switched = await policy.prepare(diff);
-    this.#write(hostRecord(wanted, policy.otherSide));
-    switched();
-  }
-
-  /** Nothing is judged by the map yet: it is written whole, then the record, then the programs come. */
-  async #begin({ upserts }: MapStateDiff, wanted: HostSwitch): Promise<void> {
-    await this.#policies.ensure(SLOT, 0);
-    const policy = new PolicyPair(this.#policies, SLOT, 0);
-    this.#policy = policy;
-    await policy.writeInPlace({ upserts: [], deletes: keysOf(policy.read()) });
-    await policy.writeInPlace({ upserts, deletes: [] });
-    this.#write(hostRecord(wanted, 0));
+    this.#switched(after, policy);
+    if (before !== undefined) return;
     for (const hook of HOOKS) for (const ifindex of this.#devices) this.#links.attach(ifindex, hook);
   }
 
-  #write(record: EndpointRecord | undefined): void {
-    const value = record === undefined ? Buffer.alloc(endpointLayout.bytes) : encodeEndpoint(record);
-    this.#maps.endpoints.update(indexKey(SLOT), value);
-    moveEpoch(this.#maps, SLOT);
+  #switched(record: EndpointRecord | undefined, policy: PolicyMap | undefined): void {
+    const left = this.#policy;
     this.#record = record;
+    this.#policy = policy;
+    moveEpoch(this.#maps, SLOT);
+    if (left !== undefined) this.#policies.release(left);
   }
-}
-
-function keysOf(state: MapState): MapStateDiff['deletes'] {
-  return [...state.values()].map(({ key }) => key);
 }

@@ -15,13 +15,14 @@ export const configLayout = structLayout('config', 40, {
 export const endpointLayout = structLayout('endpoint', 64, {
   id: [0, u16],
   flags: [2, u8],
-  identity: [4, u32],
-  ifindex: [8, u32],
-  ip4: [12, bytes(4)],
-  ip6: [16, bytes(16)],
-  mac: [32, bytes(6)],
-  hostMac: [38, bytes(6)],
-  families: [44, u32],
+  families: [3, u8],
+  policy: [4, pair(u16)],
+  identity: [8, u32],
+  ifindex: [12, u32],
+  ip4: [16, bytes(4)],
+  ip6: [20, bytes(16)],
+  mac: [36, bytes(6)],
+  hostMac: [42, bytes(6)],
   ifname: [48, text(16)],
 });
 

@@ -106,7 +106,7 @@ class PinnedMapReader implements MapReader {
 
   *policy(endpointId: number): Iterable<PolicyRow> {
     const row = [...this.endpoints()].find(({ endpoint }) => endpoint.id === endpointId);
-    const map = row && openPolicyMap(this.#bpf, this.#map(MapName.policy), row.slot, row.policySide);
+    const map = row && openPolicyMap(this.#bpf, this.#map(MapName.policy), row.policies[row.inForce]);
     if (row === undefined || map === undefined) throw new UnknownEndpointError(endpointId);
     const stats = this.#map(MapName.policyStats);
     try {
@@ -152,7 +152,7 @@ class PinnedMapReader implements MapReader {
     return readCounters({
       metrics: this.#map(MapName.metrics),
       endpointCounters: this.#map(MapName.endpointCounters),
-      policy: this.#map(MapName.policy),
+      epochs: this.#map(MapName.epochs),
     });
   }
 

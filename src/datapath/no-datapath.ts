@@ -1,6 +1,5 @@
 import { formatCidr } from '../base/ip.ts';
 import type { MapState } from '../model/map-state.ts';
-import { mapStateKeyText } from '../model/map-state.ts';
 import { UnknownEndpointError } from './errors.ts';
 import type {
   Datapath,
@@ -45,14 +44,11 @@ class NoDatapath implements Datapath {
     return entry;
   }
 
-  async applyPolicy(...[id, diff, wanted]: Parameters<Datapath['applyPolicy']>): Promise<void> {
+  async applyPolicy(...[id, state, wanted]: Parameters<Datapath['applyPolicy']>): Promise<void> {
     const entry = this.#entry(id);
     const { identity = entry.endpoint.identity } = wanted;
     entry.endpoint = { ...entry.endpoint, identity };
-    const policy = new Map(entry.policy);
-    for (const key of diff.deletes) policy.delete(mapStateKeyText(key));
-    for (const upsert of diff.upserts) policy.set(mapStateKeyText(upsert.key), upsert);
-    entry.policy = policy;
+    entry.policy = state;
   }
 
   async lockEndpoint(id: number): Promise<void> {
@@ -63,10 +59,7 @@ class NoDatapath implements Datapath {
     return this.#entry(id).policy;
   }
 
-  async applyHostPolicy(...[diff, wanted]: Parameters<Datapath['applyHostPolicy']>): Promise<void> {
-    const state = new Map(this.#host?.state);
-    for (const key of diff.deletes) state.delete(mapStateKeyText(key));
-    for (const upsert of diff.upserts) state.set(mapStateKeyText(upsert.key), upsert);
+  async applyHostPolicy(...[state, wanted]: Parameters<Datapath['applyHostPolicy']>): Promise<void> {
     this.#host = { ...wanted, state };
   }
 

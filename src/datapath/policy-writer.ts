@@ -4,14 +4,14 @@ import { mapStateKeyText } from '../model/map-state.ts';
 import { policyEntryLayout, policyKeyLayout } from './map-layouts.ts';
 import { decodePolicyEntry, decodePolicyKey, encodePolicyEntry, encodePolicyKey } from './policy-codec.ts';
 
-type Upsert = { readonly key: MapStateKey; readonly entry: MapStateEntry };
+const READ_BATCH = 1024;
+/** The kernel may take 40 us to free an entry. */
+const WRITE_BATCH = 128;
 
-const BATCH = 1024;
-
-/** The whole policy map of one endpoint. */
+/** A whole policy map. */
 export function readPolicyMap(map: BpfMap): MapState {
-  const state = new Map<string, Upsert>();
-  for (const { keys, values, count } of map.batches(BATCH)) {
+  const state = new Map<string, { readonly key: MapStateKey; readonly entry: MapStateEntry }>();
+  for (const { keys, values, count } of map.batches(READ_BATCH)) {
     for (let i = 0; i < count; i++) {
       const key = decodePolicyKey(keys, i * policyKeyLayout.bytes);
       state.set(mapStateKeyText(key), { key, entry: decodePolicyEntry(values, i * policyEntryLayout.bytes) });
@@ -20,44 +20,11 @@ export function readPolicyMap(map: BpfMap): MapState {
   return state;
 }
 
-/** Whether the map holds exactly this key: a lookup alone finds shorter prefixes too. */
-function holds(map: BpfMap, key: MapStateKey): boolean {
-  const value = map.lookup(encodePolicyKey(key));
-  if (value === undefined) return false;
-  return policyEntryLayout.decode(value).l4Bits === (key.protocol === 0 ? 0 : 8 + key.portPrefixLength);
-}
-
-/** By how much a difference to what the map holds changes the number of its entries. */
-export function countChange(map: BpfMap, diff: MapStateDiff): number {
-  if (diff.growth !== undefined) return diff.growth;
-  const added = diff.upserts.filter(({ key }) => !holds(map, key)).length;
-  return added - diff.deletes.filter((key) => holds(map, key)).length;
-}
-
-/** One difference that does what `first` and then `second` do. */
-export function mergeDiffs(first: MapStateDiff, second: MapStateDiff): MapStateDiff {
-  const upserts = new Map<string, Upsert>();
-  const deletes = new Map<string, MapStateKey>();
-  for (const diff of [first, second]) {
-    for (const key of diff.deletes) {
-      const text = mapStateKeyText(key);
-      upserts.delete(text);
-      deletes.set(text, key);
-    }
-    for (const upsert of diff.upserts) {
-      const text = mapStateKeyText(upsert.key);
-      deletes.delete(text);
-      upserts.set(text, upsert);
-    }
-  }
-  return { upserts: [...upserts.values()], deletes: [...deletes.values()] };
-}
-
-/** Parts of at most BATCH, with a pause between them in which the event loop goes on. */
+/** Parts of at most WRITE_BATCH, with a pause between them in which the event loop goes on. */
 async function inBatches<T>(items: readonly T[], write: (part: readonly T[]) => void): Promise<void> {
-  for (let at = 0; at < items.length; at += BATCH) {
+  for (let at = 0; at < items.length; at += WRITE_BATCH) {
     if (at > 0) await new Promise((resolve) => setImmediate(resolve));
-    write(items.slice(at, at + BATCH));
+    write(items.slice(at, at + WRITE_BATCH));
   }
 }
 

@@ -7,6 +7,7 @@ import { CiliateError, SystemError } from '../base/errors.ts';
 import { DatapathLimit, EventKind, MapName } from '../model/constants.gen.ts';
 import { PinnedByOtherVersionError } from './errors.ts';
 import { configLayout, ctEntryLayout } from './map-layouts.ts';
+import { takeOlderEndpoints } from './older-endpoints.ts';
 import { indexKey } from './struct-layout.ts';
 
 export const OBJECT_FILE = 'ciliate.bpf.o';
@@ -88,7 +89,8 @@ function closeAll(handles: readonly { close(): void }[]): void {
 }
 
 /**
- * Loads the one object. Maps that are pinned already are taken over with what is in them.
+ * Loads the one object. Maps that are pinned already are taken over with what is in them, endpoints also of the version
+ * before.
  * @throws BpfError BPF_LOAD with the verifier's words, PinnedByOtherVersionError when a pinned map has another shape
  */
 export function loadPrograms(options: LoadOptions): LoadedPrograms {
@@ -107,6 +109,7 @@ export function loadPrograms(options: LoadOptions): LoadedPrograms {
     const clock = object.program('clock');
     const empty = object.program('empty');
     object.close();
+    if (options.mapsFolder !== undefined) takeOlderEndpoints(options.bpf, options.mapsFolder, maps.endpoints);
     for (const [key, name] of Object.entries(MapName)) {
       if (options.mapsFolder === undefined || pinned.has(name)) continue;
       maps[key as keyof typeof MapName].pin(join(options.mapsFolder, name));

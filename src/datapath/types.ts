@@ -1,7 +1,7 @@
 import type { Cidr, IpBytes } from '../base/ip.ts';
 import type { MonitorEvent } from '../model/event.ts';
 import type { NumericIdentity } from '../model/identity.ts';
-import type { MapState, MapStateDiff } from '../model/map-state.ts';
+import type { MapState } from '../model/map-state.ts';
 
 /** 6 bytes in transmission order. */
 export type MacBytes = Uint8Array;
@@ -132,22 +132,23 @@ export interface Datapath {
   attachEndpoint(endpoint: DatapathEndpoint): Promise<void>;
   detachEndpoint(id: number): Promise<void>;
   /**
-   * Switches to the policy that the difference leads to, with enforcement and identity, all at once, and then moves the
-   * endpoint's epoch: established flows are judged anew.
+   * Switches to a policy, with enforcement and identity, all at once, and then moves the endpoint's epoch: established
+   * flows are judged anew. Endpoints with the same map state, the same object, share it: it is written once. It may never
+   * change.
    */
-  applyPolicy(id: number, diff: MapStateDiff, wanted: PolicySwitch): Promise<void>;
+  applyPolicy(id: number, state: MapState, wanted: PolicySwitch): Promise<void>;
   /**
    * Nothing passes the endpoint until an `applyPolicy` that begins after this call; one under way does not open it.
    * @throws UnknownEndpointError, BpfError
    */
   lockEndpoint(id: number): Promise<void>;
-  /** The whole map state as the kernel holds it: what a restarted agent takes the difference against. */
+  /** The whole map state as the kernel holds it. */
   readPolicy(id: number): Promise<MapState>;
   /**
-   * Switches to the node's own policy that the difference leads to: from then on it is judged where the node is an end, on
-   * its devices to other nodes and towards its endpoints. @throws BpfError; what was in force is then
+   * Switches to a policy of the node's own: from then on it is judged where the node is an end, on its devices to other
+   * nodes and towards its endpoints. @throws BpfError; what was in force is then
    */
-  applyHostPolicy(diff: MapStateDiff, wanted: HostSwitch): Promise<void>;
+  applyHostPolicy(state: MapState, wanted: HostSwitch): Promise<void>;
   /** From then on nothing of the node's own is judged. */
   removeHostPolicy(): Promise<void>;
   /** What the kernel holds of it; undefined where nothing of the node's own is judged. */

@@ -282,7 +282,7 @@ export const endpointFlagText: Readonly<Record<number, string>> = {
   1: 'locked',
   2: 'enforce-ingress',
   4: 'enforce-egress',
-  8: 'policy-b: the second of its two policy maps is in force',
+  8: 'policy-b: the second of the two policy maps that it names is in force',
   16: 'audit: what its policy refuses is told, and passes',
 };
 
@@ -359,9 +359,9 @@ export const DatapathLimit = {
 /** Texts of {@link DatapathLimit}. */
 export const datapathLimitText: Readonly<Record<number, string>> = {
   4096: 'slots of endpoints; slot 0 stands for what is no endpoint, its record for the node itself',
-  16384: 'entries of one endpoint\'s policy map',
+  16384: 'entries of one policy map',
   24576: 'rules whose connections are counted',
-  8192: 'policy maps: two a slot, at 2 * slot and 2 * slot + 1',
+  8192: 'policy maps: for each slot the one in force, if none is shared, and one to change',
   128: 'most packet bytes in an event',
   1: 'layout of an event',
   40: 'bits of a policy key before protocol and port',
@@ -377,7 +377,7 @@ export const MapName = {
   fragments: 'ciliate_frag_v1',
   devices: 'ciliate_devices_v1',
   addresses: 'ciliate_addresses_v1',
-  endpoints: 'ciliate_endpoints_v1',
+  endpoints: 'ciliate_endpoints_v2',
   epochs: 'ciliate_epochs_v1',
   shownEpochs: 'ciliate_shownep_v1',
   policy: 'ciliate_policy_v2',

@@ -37,11 +37,12 @@ export interface MapStateEntry {
 /** `mapStateKeyText(key)` -> key and entry. */
 export type MapState = ReadonlyMap<string, { readonly key: MapStateKey; readonly entry: MapStateEntry }>;
 
+/** The state without entries. */
+export const EMPTY_MAP_STATE: MapState = new Map();
+
 export interface MapStateDiff {
   readonly upserts: readonly { readonly key: MapStateKey; readonly entry: MapStateEntry }[];
   readonly deletes: readonly MapStateKey[];
-  /** By how many entries the state grows; undefined where nobody counted. */
-  readonly growth?: number;
 }
 
 /** A string that two keys share exactly when they are the same key: `ingress/1234/6/80/16`. */

@@ -3,6 +3,7 @@ import { type Identity, isLocalIdentity, type NumericIdentity } from '../model/i
 import type { ProxyPorts } from '../model/l7.ts';
 import { formatLabels } from '../model/labels.ts';
 import { type Direction, type MapState, mapStateKeyText } from '../model/map-state.ts';
+import { diffMapState } from '../model/map-state-diff.ts';
 import type { NamedPort } from '../model/named-port.ts';
 import type { PolicyInventory } from '../model/policy-inventory.ts';
 import {
@@ -13,7 +14,6 @@ import {
   judgeFlow,
   sameRequests,
 } from './impact-flows.ts';
-import { diffMapState } from './map-state.ts';
 import type { PolicySnapshot } from './repository.ts';
 import type { PolicyEnforcement, ResolvedPolicy } from './resolve.ts';
 import { PolicyResolver, type ResolverOptions } from './resolver.ts';

@@ -24,7 +24,7 @@ export type { ImpactFlow, ImpactPeer, ImpactRequest } from './impact-flows.ts';
 export { inventoryObjects, policyText } from './inventory-json.ts';
 export { type L4RuleSummary, type L4Summary, l4Summary } from './l4-summary.ts';
 export { checkLocalIdentities, type LocalIdentitiesJson } from './local-identities.ts';
-export { diffMapState, identitiesWithVerdict, isEmptyDiff } from './map-state.ts';
+export { identitiesWithVerdict } from './map-state.ts';
 export { namedPortsText } from './named-ports.ts';
 export { type PolicyObject, policyObjectLabels } from './namespace.ts';
 export type { PolicyNode } from './node-identities.ts';

@@ -2,7 +2,6 @@ import type { NumericIdentity } from '../model/identity.ts';
 import {
   type Direction,
   type MapState,
-  type MapStateDiff,
   type MapStateEntry,
   type MapStateKey,
   type MapStateVerdict,
@@ -91,35 +90,6 @@ export function pruneShadowed(items: Map<string, MapStateItem>): void {
     }
   }
   for (const text of shadowed) items.delete(text);
-}
-
-function sameVerdict(a: MapStateVerdict, b: MapStateVerdict): boolean {
-  if (a.kind === 'redirect' && b.kind === 'redirect') return a.proxyPort === b.proxyPort;
-  return a.kind === b.kind;
-}
-
-export function sameEntry(a: MapStateEntry, b: MapStateEntry): boolean {
-  return (
-    a === b || (a.precedence === b.precedence && a.ruleId === b.ruleId && sameVerdict(a.verdict, b.verdict))
-  );
-}
-
-/** What turns `old` into `next`: entries that are new or changed, and keys that are gone. */
-export function diffMapState(old: MapState, next: MapState): MapStateDiff {
-  if (old === next) return { upserts: [], deletes: [] };
-  const upserts: MapStateItem[] = [];
-  const deletes: MapStateKey[] = [];
-  for (const [text, item] of next) {
-    const before = old.get(text);
-    if (before === undefined || !sameEntry(before.entry, item.entry)) upserts.push(item);
-  }
-  for (const [text, item] of old) if (!next.has(text)) deletes.push(item.key);
-  return { upserts, deletes, growth: next.size - old.size };
-}
-
-/** Whether a difference changes nothing. */
-export function isEmptyDiff(diff: MapStateDiff): boolean {
-  return diff.upserts.length === 0 && diff.deletes.length === 0;
 }
 
 /** The peers of a direction with a verdict of this kind on every protocol and port, ascending; 0 is everybody. */

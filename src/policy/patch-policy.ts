@@ -1,8 +1,9 @@
 import { DatapathLimit } from '../model/constants.gen.ts';
 import type { NumericIdentity } from '../model/identity.ts';
 import { type MapState, type MapStateDiff, type MapStateKey, mapStateKeyText } from '../model/map-state.ts';
+import { sameEntry } from '../model/map-state-diff.ts';
 import { mixesL7 } from './l7-conflict.ts';
-import { type MapStateItem, pruneShadowed, sameEntry } from './map-state.ts';
+import { type MapStateItem, pruneShadowed } from './map-state.ts';
 import {
   addGrant,
   distinctGrants,

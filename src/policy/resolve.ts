@@ -1,7 +1,13 @@
 import { DatapathLimit } from '../model/constants.gen.ts';
 import { type Identity, type NumericIdentity, ReservedIdentity } from '../model/identity.ts';
 import type { ProxyPorts } from '../model/l7.ts';
-import { type Direction, type MapState, type MapStateVerdict, mapStateKeyText } from '../model/map-state.ts';
+import {
+  type Direction,
+  EMPTY_MAP_STATE,
+  type MapState,
+  type MapStateVerdict,
+  mapStateKeyText,
+} from '../model/map-state.ts';
 import { type CompiledRule, type Grant, grantMeaning } from './compile-rule.ts';
 import { ALL_L4, withPortNumber } from './l4.ts';
 import { findL7Conflict } from './l7-conflict.ts';
@@ -184,7 +190,7 @@ export function lockedPolicy(subject: Identity): ResolvedPolicy {
   return {
     subject,
     enforcement: { ingress: true, egress: true },
-    mapState: new Map(),
+    mapState: EMPTY_MAP_STATE,
     grants: [],
     requirements: NO_REQUIREMENTS,
     overflow: false,

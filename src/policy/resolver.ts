@@ -1,6 +1,7 @@
 import { type Identity, NODE_IDENTITY_SCOPE, type NumericIdentity } from '../model/identity.ts';
 import type { DnsPattern, L7Policy, L7SubjectPolicy } from '../model/l7.ts';
 import { labelSetText } from '../model/labels.ts';
+import { diffMapState, sameMapState } from '../model/map-state-diff.ts';
 import type { NamedPort } from '../model/named-port.ts';
 import { EMPTY_INVENTORY, type PolicyInventory } from '../model/policy-inventory.ts';
 import { type LabelSelector, matchesSelector } from '../model/selector.ts';
@@ -14,7 +15,6 @@ import {
 } from './compile-rule.ts';
 import { mergedL7Policy, redirects } from './l7-policy.ts';
 import { LocalIdentities, type LocalIdentitiesJson } from './local-identities.ts';
-import { diffMapState } from './map-state.ts';
 import { namedPortsText, PortNames } from './named-ports.ts';
 import { NodeIdentities, type PolicyNode } from './node-identities.ts';
 import { patchPolicy } from './patch-policy.ts';
@@ -115,7 +115,8 @@ export class PolicyResolver implements PolicyEngine {
     if (known !== undefined && sameLabels(known.identity, subject)) {
       const variant = known.variants.get(text);
       if (variant !== undefined) return variant.policy;
-      const policy = this.#sharedPolicy(known) ?? this.#resolve(known.identity, namedPorts);
+      const policy =
+        this.#sharedPolicy(known) ?? interned(this.#resolve(known.identity, namedPorts), known.variants);
       known.variants.set(text, { namedPorts, policy });
       known.l7 = 'stale';
       return policy;
@@ -344,7 +345,7 @@ export class PolicyResolver implements PolicyEngine {
       let shared: ResolvedPolicy | undefined;
       const fresh = [...variants].map(([text, { namedPorts }]) => {
         shared = named ? undefined : shared;
-        const policy = shared ?? this.#resolve(identity, namedPorts, rules);
+        const policy = shared ?? interned(this.#resolve(identity, namedPorts, rules), variants);
         shared = policy;
         return [text, { namedPorts, policy }] as const;
       });
@@ -421,6 +422,15 @@ function isJudged({ variants }: Followed): boolean {
   return [...variants.values()].some(
     ({ policy }) => redirects(policy, 'ingress') || redirects(policy, 'egress'),
   );
+}
+
+/** The policy with the map state of a known one that has the same entries: who holds that need not compare. */
+function interned(policy: ResolvedPolicy, known: ReadonlyMap<string, Variant>): ResolvedPolicy {
+  for (const {
+    policy: { mapState },
+  } of known.values())
+    if (sameMapState(mapState, policy.mapState)) return { ...policy, mapState };
+  return policy;
 }
 
 function updateOf(old: Variant, policy: ResolvedPolicy, l7Changed: boolean): PolicyUpdate {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { DropReason } from '../../src/model/constants.gen.ts';
+import { EMPTY_MAP_STATE } from '../../src/model/map-state.ts';
 import { stateOf } from '../support/datapath-lab.ts';
 import { echo, tcp, udp } from '../support/packets.ts';
 import {
@@ -88,10 +89,9 @@ describePrograms('flows', (cases) => {
       await cases.rig.setPolicy(A.id, new Map(), OPEN);
       const seen = send(address.b, udp(1, 2));
       assert.equal(seen.verdict, 'redirect', JSON.stringify(seen.events));
-      const nothing = { upserts: [], deletes: [] };
-      await cases.rig.endpoints.applyPolicy(A.id, nothing, { ...OPEN, identity: 1001 });
+      await cases.rig.endpoints.applyPolicy(A.id, EMPTY_MAP_STATE, { ...OPEN, identity: 1001 });
       assertDropped(send(address.b, udp(1, 2)), DropReason.policy);
-      await cases.rig.endpoints.applyPolicy(A.id, nothing, { ...OPEN, identity: A.identity });
+      await cases.rig.endpoints.applyPolicy(A.id, EMPTY_MAP_STATE, { ...OPEN, identity: A.identity });
     });
 
     it('closes a flow of TCP with a reset', async () => {

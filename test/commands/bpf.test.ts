@@ -7,7 +7,7 @@ import { loadBpf } from '../../bpf/addon/index.ts';
 import { writeAgentRecord } from '../../src/base/agent-record.ts';
 import { parseCidr, parseIp } from '../../src/base/ip.ts';
 import { encodeIpcacheEntry, encodeIpcacheKey } from '../../src/datapath/address-codec.ts';
-import { encodeEndpoint } from '../../src/datapath/endpoint-codec.ts';
+import { encodeEndpoint, NO_POLICIES } from '../../src/datapath/endpoint-codec.ts';
 import { ct4KeyLayout, ctEntryLayout } from '../../src/datapath/map-layouts.ts';
 import { type LoadedPrograms, loadPrograms } from '../../src/datapath/programs.ts';
 import { indexKey } from '../../src/datapath/struct-layout.ts';
@@ -31,7 +31,7 @@ function fill({ maps }: LoadedPrograms): void {
     endpoint,
     locked: false,
     enforcement: { ingress: true, egress: false },
-    policySide: 0 as const,
+    ...NO_POLICIES,
   };
   maps.endpoints.update(indexKey(1), encodeEndpoint(record));
   const entry = { prefix: parseCidr('10.1.0.5/32'), identity: 300, tunnelEndpoint: undefined };

@@ -1,7 +1,5 @@
 /** Real packets against the datapath while things go wrong around it. */
 import assert from 'node:assert/strict';
-import { createSocket, type Socket } from 'node:dgram';
-import { once } from 'node:events';
 import { readdirSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -10,11 +8,9 @@ import { fileURLToPath } from 'node:url';
 import { BpfMapType, loadBpf } from '../../bpf/addon/index.ts';
 import { createIcmpProbe } from '../../probes/icmp/index.ts';
 import { CiliateError } from '../../src/base/errors.ts';
-import { loadSockets } from '../../src/base/sockets/index.ts';
 import { DropReason, MapName } from '../../src/model/constants.gen.ts';
 import { ReservedIdentity } from '../../src/model/identity.ts';
-import type { MapState } from '../../src/model/map-state.ts';
-import { diffMapState } from '../../src/policy/index.ts';
+import { boundDatagrams, DatagramStream } from '../support/datagram-stream.ts';
 import {
   allow,
   DatapathLab,
@@ -33,55 +29,10 @@ const OPEN = { ingress: false, egress: false };
 const INGRESS = { ingress: true, egress: false };
 const EGRESS = { ingress: false, egress: true };
 const BOTH = { ingress: true, egress: true };
-const BEAT_MS = 2;
 const CHILD = fileURLToPath(new URL('./churn-child.ts', import.meta.url));
 /** `KILL_ROUNDS=60` for a long run. */
 const KILL_ROUNDS = Number(process.env.KILL_ROUNDS ?? 6);
 const POLICY_CHANGES = Number(process.env.POLICY_CHANGES ?? 200);
-
-/** Datagrams from one namespace to another, one every BEAT_MS, and how many arrived. */
-class Stream {
-  readonly #from: Socket;
-  readonly #to: Socket;
-  readonly #timer: NodeJS.Timeout;
-  sent = 0;
-  received = 0;
-
-  private constructor(from: Socket, to: Socket, address: string, port: number) {
-    this.#from = from;
-    this.#to = to;
-    to.on('message', () => this.received++);
-    this.#timer = setInterval(() => {
-      from.send('x', port, address);
-      this.sent++;
-    }, BEAT_MS);
-  }
-
-  static async open(lab: DatapathLab, from: string, to: string, address: string, port: number) {
-    const receiver = await bound(lab, to, address, port);
-    const sender = await bound(lab, from, address.includes(':') ? '::' : '0.0.0.0', 0);
-    return new Stream(sender, receiver, address, port);
-  }
-
-  /** Stops sending and waits for what is under way. */
-  async end(): Promise<void> {
-    clearInterval(this.#timer);
-    await delay(100);
-    this.#from.close();
-    this.#to.close();
-  }
-}
-
-async function bound(lab: DatapathLab, namespace: string, address: string, port: number): Promise<Socket> {
-  const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
-  socket.on('error', () => undefined);
-  const listening = once(socket, 'listening');
-  const family = address.includes(':') ? 6 : 4;
-  const netns = lab.net.path(namespace);
-  socket.bind({ fd: loadSockets().openSocket({ family, type: 'datagram', netns, bind: { address, port } }) });
-  await listening;
-  return socket;
-}
 
 describe('attacks on the datapath in network namespaces', { skip: bpfOrSkip(), timeout: 180_000 }, () => {
   const lab = new DatapathLab('N');
@@ -106,8 +57,7 @@ describe('attacks on the datapath in network namespaces', { skip: bpfOrSkip(), t
     entries: readonly ReturnType<typeof allow>[],
     enforcement = OPEN,
   ): Promise<void> {
-    const before: MapState = await lab.datapath.readPolicy(pod.endpoint.id);
-    await lab.datapath.applyPolicy(pod.endpoint.id, diffMapState(before, stateOf(entries)), enforcement);
+    await lab.datapath.applyPolicy(pod.endpoint.id, stateOf(entries), enforcement);
   }
 
   async function restart(): Promise<void> {
@@ -119,8 +69,8 @@ describe('attacks on the datapath in network namespaces', { skip: bpfOrSkip(), t
   /** Whether one of several datagrams from a pod reaches a socket on the node. */
   async function reachesNode(pod: Pod, address: string, port: number): Promise<boolean> {
     const family = address.includes(':') ? '::' : '0.0.0.0';
-    const node = await bound(lab, lab.node, family, port);
-    const sender = await bound(lab, pod.namespace, family, 0);
+    const node = await boundDatagrams(lab, lab.node, family, port);
+    const sender = await boundDatagrams(lab, pod.namespace, family, 0);
     let heard = false;
     node.on('message', () => {
       heard = true;
@@ -162,7 +112,7 @@ describe('attacks on the datapath in network namespaces', { skip: bpfOrSkip(), t
   });
 
   it('leaves a pod whose endpoint was deleted without any way out', async () => {
-    const stream = await Stream.open(lab, c.namespace, lab.remote, REMOTE4, 7080);
+    const stream = await DatagramStream.open(lab, c.namespace, lab.remote, REMOTE4, 7080);
     await eventually('the first datagrams', () => stream.received > 5 || undefined, { timeoutMs: 2000 });
     await lab.datapath.detachEndpoint(c.endpoint.id);
     await delay(50);
@@ -229,7 +179,7 @@ describe('attacks on the datapath in network namespaces', { skip: bpfOrSkip(), t
       ...['ip', 'link', 'add', 'link', 'eth0', 'name', 'tagged', 'type', 'vlan', 'id', '5'],
     ]);
     if (made.exitCode !== 0) return t.skip(`this kernel has no VLAN devices: ${made.stderr.trim()}`);
-    const stream = await Stream.open(lab, a.namespace, b.namespace, b.ipv4, 7090);
+    const stream = await DatagramStream.open(lab, a.namespace, b.namespace, b.ipv4, 7090);
     await eventually('the first datagrams', () => stream.received > 5 || undefined, { timeoutMs: 2000 });
     lab.events.length = 0;
     const inPod = (...words: string[]): Promise<string> => lab.net.ip('-n', a.namespace, ...words);
@@ -289,11 +239,11 @@ describe('attacks on the datapath in network namespaces', { skip: bpfOrSkip(), t
       [always, deny('ingress', a.endpoint.identity, 17), allow('ingress', a.endpoint.identity)].slice(0, 1),
     ];
     await setPolicy(b, variants[0] ?? [], INGRESS);
-    const allowed = await Stream.open(lab, a.namespace, b.namespace, b.ipv4, 7100);
+    const allowed = await DatagramStream.open(lab, a.namespace, b.namespace, b.ipv4, 7100);
     const denied = await Promise.all([
-      Stream.open(lab, a.namespace, b.namespace, b.ipv4, 7101),
-      Stream.open(lab, c.namespace, b.namespace, b.ipv4, 7103),
-      Stream.open(lab, lab.remote, b.namespace, b.ipv6, 7104),
+      DatagramStream.open(lab, a.namespace, b.namespace, b.ipv4, 7101),
+      DatagramStream.open(lab, c.namespace, b.namespace, b.ipv4, 7103),
+      DatagramStream.open(lab, lab.remote, b.namespace, b.ipv6, 7104),
     ]);
     await eventually('the first datagrams', () => allowed.received > 5 || undefined, { timeoutMs: 2000 });
     try {
@@ -390,7 +340,7 @@ describe('attacks on the datapath in network namespaces', { skip: bpfOrSkip(), t
   async function killAgents(
     seed: number,
     denies: boolean,
-  ): Promise<{ readonly allowed: Stream; readonly denied: readonly Stream[] }> {
+  ): Promise<{ readonly allowed: DatagramStream; readonly denied: readonly DatagramStream[] }> {
     let state = seed;
     const random = (): number => {
       state = (state * 1_103_515_245 + 12_345) % 2 ** 31;
@@ -399,14 +349,14 @@ describe('attacks on the datapath in network namespaces', { skip: bpfOrSkip(), t
     await setPolicy(b, [allow('ingress', a.endpoint.identity, 17, 7200)], INGRESS);
     await lab.datapath.attachEndpoint(c.endpoint);
     await lab.datapath.stop();
-    const allowed = await Stream.open(lab, a.namespace, b.namespace, b.ipv4, 7200);
+    const allowed = await DatagramStream.open(lab, a.namespace, b.namespace, b.ipv4, 7200);
     await eventually('the first datagrams', () => allowed.received > 5 || undefined, { timeoutMs: 2000 });
     const denied = await Promise.all([
-      Stream.open(lab, a.namespace, b.namespace, b.ipv4, 7201),
-      Stream.open(lab, c.namespace, b.namespace, b.ipv4, 7202),
-      Stream.open(lab, c.namespace, lab.remote, REMOTE4, 7203),
-      Stream.open(lab, lab.remote, c.namespace, c.ipv4, 7204),
-      Stream.open(lab, lab.node, c.namespace, c.ipv4, 7205),
+      DatagramStream.open(lab, a.namespace, b.namespace, b.ipv4, 7201),
+      DatagramStream.open(lab, c.namespace, b.namespace, b.ipv4, 7202),
+      DatagramStream.open(lab, c.namespace, lab.remote, REMOTE4, 7203),
+      DatagramStream.open(lab, lab.remote, c.namespace, c.ipv4, 7204),
+      DatagramStream.open(lab, lab.node, c.namespace, c.ipv4, 7205),
     ]);
     const text = JSON.stringify(ordersFor(denies), (_, value: unknown) =>
       value instanceof Uint8Array ? [...value] : value,

@@ -4,17 +4,18 @@ import { loadBpf } from '../../bpf/addon/index.ts';
 import { decodeEndpoint } from '../../src/datapath/endpoint-codec.ts';
 import { EndpointTable } from '../../src/datapath/endpoint-table.ts';
 import { endpointLayout } from '../../src/datapath/map-layouts.ts';
+import { PolicyMaps } from '../../src/datapath/policy-maps.ts';
+import { PolicyPool } from '../../src/datapath/policy-pool.ts';
 import { type LoadedPrograms, loadPrograms } from '../../src/datapath/programs.ts';
-import type { MapStateDiff } from '../../src/model/map-state.ts';
-import { allow } from '../support/datapath-lab.ts';
+import { allow, stateOf } from '../support/datapath-lab.ts';
 import { bpfOrSkip } from '../support/privilege.ts';
 import { testEndpoint } from '../support/program-rig.ts';
 
-const stateDiff = (upserts: MapStateDiff['upserts']): MapStateDiff => ({ upserts, deletes: [] });
 const UNKNOWN = { code: 'DATAPATH_NO_ENDPOINT' };
 
 describe('the endpoint table', { skip: bpfOrSkip() }, () => {
   let loaded: LoadedPrograms;
+  let policies: PolicyPool;
   let table: EndpointTable;
   /** What the kernel would do: each link waits until it is let go. */
   let waiting: { readonly name: string; go(): void }[] = [];
@@ -34,10 +35,12 @@ describe('the endpoint table', { skip: bpfOrSkip() }, () => {
 
   before(() => {
     loaded = loadPrograms({ bpf: loadBpf(), conntrackEntries: 4096 });
-    table = new EndpointTable(loadBpf(), loaded.maps, links);
+    const { maps } = loaded;
+    policies = new PolicyPool(new PolicyMaps(loadBpf(), maps.policy, maps.policyStats));
+    table = new EndpointTable(maps, links, policies);
   });
   after(() => {
-    table?.close();
+    policies?.close();
     loaded?.close();
   });
   afterEach(() => {
@@ -111,15 +114,15 @@ describe('the endpoint table', { skip: bpfOrSkip() }, () => {
         }
       return undefined;
     };
-    await table.applyPolicy(1, stateDiff([allow('ingress', 7)]), open);
+    await table.applyPolicy(1, stateOf([allow('ingress', 7)]), open);
     assert.equal(lockedNow(), false);
-    const late = table.applyPolicy(1, stateDiff([allow('ingress', 8)]), open);
+    const late = table.applyPolicy(1, stateOf([allow('ingress', 7), allow('ingress', 8)]), open);
     table.lock(1);
     assert.equal(lockedNow(), true);
     await assert.rejects(late, { code: 'ENDPOINT_LOCKED' });
     assert.equal(lockedNow(), true);
     assert.equal(table.readPolicy(1).size, 1, 'the map in force is as it was');
-    await table.applyPolicy(1, stateDiff([allow('ingress', 8)]), open);
+    await table.applyPolicy(1, stateOf([allow('ingress', 7), allow('ingress', 8)]), open);
     assert.equal(lockedNow(), false);
     assert.equal(table.readPolicy(1).size, 2);
   });

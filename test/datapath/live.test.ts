@@ -10,7 +10,6 @@ import { loadSockets } from '../../src/base/sockets/index.ts';
 import { openMapReader } from '../../src/datapath/index.ts';
 import { DropReason } from '../../src/model/constants.gen.ts';
 import { ReservedIdentity } from '../../src/model/identity.ts';
-import { type MapState, mapStateKeyText } from '../../src/model/map-state.ts';
 import {
   allow,
   DatapathLab,
@@ -20,6 +19,7 @@ import {
   REMOTE_IDENTITY,
   REMOTE4,
   REMOTE6,
+  stateOf,
 } from '../support/datapath-lab.ts';
 import { NetSockets } from '../support/net-sockets.ts';
 import { bpfOrSkip } from '../support/privilege.ts';
@@ -100,10 +100,7 @@ describe('the BPF datapath in network namespaces', { skip: bpfOrSkip(), timeout:
 
   /** Brings a pod to exactly these entries. */
   async function setPolicy(pod: Pod, entries: readonly ReturnType<typeof allow>[], enforcement = INGRESS) {
-    const before: MapState = await lab.datapath.readPolicy(pod.endpoint.id);
-    const wanted = new Set(entries.map(({ key }) => mapStateKeyText(key)));
-    const deletes = [...before].filter(([text]) => !wanted.has(text)).map(([, { key }]) => key);
-    await lab.datapath.applyPolicy(pod.endpoint.id, { upserts: entries, deletes }, enforcement);
+    await lab.datapath.applyPolicy(pod.endpoint.id, stateOf(entries), enforcement);
   }
 
   function drops(): readonly number[] {
@@ -328,8 +325,8 @@ describe('the BPF datapath in network namespaces', { skip: bpfOrSkip(), timeout:
   it('locks an endpoint whose policy does not fit, and says so', async () => {
     await setPolicy(b, [allow('ingress', a.endpoint.identity)]);
     assert.ok(await lab.ping(a.namespace, b.ipv4));
-    const upserts = Array.from({ length: 16_400 }, (_, i) => allow('ingress', 5000 + i));
-    const failed = lab.datapath.applyPolicy(b.endpoint.id, { upserts, deletes: [] }, INGRESS);
+    const state = stateOf(Array.from({ length: 16_400 }, (_, i) => allow('ingress', 5000 + i)));
+    const failed = lab.datapath.applyPolicy(b.endpoint.id, state, INGRESS);
     await assert.rejects(failed, { code: 'POLICY_WRITE' });
     assert.equal(await lab.ping(a.namespace, b.ipv4), false);
     const usage = await lab.datapath.readMapUsage();

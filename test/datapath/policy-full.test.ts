@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { DatapathLimit } from '../../src/model/constants.gen.ts';
-import { diffMapState } from '../../src/policy/index.ts';
 import { allow, DatapathLab, type Pod, stateOf } from '../support/datapath-lab.ts';
 import { bpfOrSkip } from '../support/privilege.ts';
 
@@ -23,21 +22,20 @@ describe('a policy map that is full', { skip: bpfOrSkip() }, () => {
     a = await lab.pod(10, 300);
     b = await lab.pod(11, 301);
     for (const { endpoint } of [a, b]) await lab.datapath.attachEndpoint(endpoint);
-    await lab.datapath.applyPolicy(10, diffMapState(new Map(), new Map()), OPEN);
-    await lab.datapath.applyPolicy(11, diffMapState(new Map(), state(0)), ENFORCED);
+    await lab.datapath.applyPolicy(10, stateOf([]), OPEN);
+    await lab.datapath.applyPolicy(11, state(0), ENFORCED);
   });
   after(() => lab.cleanUp());
 
   it('locks its endpoint, and opens it again when the policy fits', async () => {
     assert.equal(await lab.ping(a.namespace, b.ipv4), true);
-    const tooMany = diffMapState(await lab.datapath.readPolicy(11), state(DatapathLimit.policyEntries));
+    const tooMany = state(DatapathLimit.policyEntries);
     await assert.rejects(lab.datapath.applyPolicy(11, tooMany, ENFORCED), {
       code: 'POLICY_WRITE',
       message: /endpoint 11.*locked/,
     });
     assert.equal(await lab.ping(a.namespace, b.ipv4), false);
-    const fitting = diffMapState(await lab.datapath.readPolicy(11), state(1));
-    await lab.datapath.applyPolicy(11, fitting, ENFORCED);
+    await lab.datapath.applyPolicy(11, state(1), ENFORCED);
     assert.equal(await lab.ping(a.namespace, b.ipv4), true);
   });
 });

@@ -2,12 +2,11 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { type MapState, type MapStateVerdict, mapStateKeyText } from '../../src/model/map-state.ts';
+import { diffMapState, isEmptyDiff } from '../../src/model/map-state-diff.ts';
 import { DROP_POLICY, DROP_POLICY_DENY, evaluateMapState } from '../../src/policy/evaluate-map-state.ts';
 import { ALL_L4, type L4Match, l4Matches, portPrefixes } from '../../src/policy/l4.ts';
 import {
-  diffMapState,
   identitiesWithVerdict,
-  isEmptyDiff,
   type MapStateItem,
   precedenceOf,
   pruneShadowed,

@@ -1,7 +1,7 @@
 import { loadBpf } from '../../bpf/addon/index.ts';
 import { type Cidr, formatCidr, parseCidr, parseIp } from '../../src/base/ip.ts';
 import { encodeAddressKey, encodeIpcacheEntry, encodeIpcacheKey } from '../../src/datapath/address-codec.ts';
-import { encodeEndpoint } from '../../src/datapath/endpoint-codec.ts';
+import { encodeEndpoint, NO_POLICY } from '../../src/datapath/endpoint-codec.ts';
 import { moveEpoch, REMOTE_SLOT } from '../../src/datapath/epochs.ts';
 import { conntrackKey } from '../../src/datapath/flow-lookup.ts';
 import { addressEntryLayout, ctEntryLayout, metricsLayout } from '../../src/datapath/map-layouts.ts';
@@ -17,7 +17,8 @@ import { fieldsOf, indexKey, sumPerCpu } from '../../src/datapath/struct-layout.
 import { AddressFlag, CtFlag, DropReason, MetricDirection } from '../../src/model/constants.gen.ts';
 import { type Identity, type NumericIdentity, ReservedIdentity } from '../../src/model/identity.ts';
 import { type Direction, type MapState, Protocol } from '../../src/model/map-state.ts';
-import { diffMapState, type PolicyEnforcement, type PrefixIdentity } from '../../src/policy/index.ts';
+import { diffMapState } from '../../src/model/map-state-diff.ts';
+import type { PolicyEnforcement, PrefixIdentity } from '../../src/policy/index.ts';
 import { buildFrame, type FrameOptions } from './frames.ts';
 
 /** Of the engine's two endpoints. */
@@ -173,12 +174,12 @@ export class BpfPolicyEngine {
       ipv4: address(4, host),
       ipv6: address(6, host),
     };
-    const policy = this.#policies.get(slot, 0);
+    const policy = this.#policies.get(slot);
     await writePolicyDiff(policy, diffMapState(this.#mapStates[place], mapState));
     this.#mapStates[place] = mapState;
     maps.endpoints.update(
       indexKey(slot),
-      encodeEndpoint({ endpoint, locked: false, enforcement, policySide: 0 }),
+      encodeEndpoint({ endpoint, locked: false, enforcement, policies: [slot, NO_POLICY], inForce: 0 }),
     );
     moveEpoch(maps, slot);
     moveEpoch(maps, REMOTE_SLOT);

@@ -13,7 +13,8 @@ import {
   type RuleConnections,
   UNCOUNTED_RULES,
 } from '../../src/datapath/types.ts';
-import { type MapState, type MapStateDiff, mapStateKeyText } from '../../src/model/map-state.ts';
+import { EMPTY_MAP_STATE, type MapState } from '../../src/model/map-state.ts';
+import { diffMapState } from '../../src/model/map-state-diff.ts';
 
 /** One endpoint as the kernel would hold it. */
 export interface FakeKernelEndpoint {
@@ -82,21 +83,15 @@ export class FakeDatapath implements Datapath {
     this.kernel.calls.push(`detach ${id}`);
   }
 
-  async applyPolicy(
-    id: number,
-    diff: MapStateDiff,
-    { identity, ...enforcement }: PolicySwitch,
-  ): Promise<void> {
+  async applyPolicy(id: number, state: MapState, { identity, ...enforcement }: PolicySwitch): Promise<void> {
     this.#fail('applyPolicy');
     const locks = this.#locks.get(id);
     await this.kernel.beforePolicy(id);
     const held = this.#endpoint(id);
     if (this.#locks.get(id) !== locks) throw new EndpointLockedError(id);
     held.locked = false;
-    const policy = new Map(held.policy);
-    for (const key of diff.deletes) policy.delete(mapStateKeyText(key));
-    for (const item of diff.upserts) policy.set(mapStateKeyText(item.key), item);
-    held.policy = policy;
+    const diff = diffMapState(held.policy, state);
+    held.policy = state;
     held.enforcement = enforcement;
     if (identity !== undefined && identity !== held.endpoint.identity) {
       held.endpoint = { ...held.endpoint, identity };
@@ -123,11 +118,9 @@ export class FakeDatapath implements Datapath {
     return this.#endpoint(id).policy;
   }
 
-  async applyHostPolicy(diff: MapStateDiff, wanted: HostSwitch): Promise<void> {
+  async applyHostPolicy(state: MapState, wanted: HostSwitch): Promise<void> {
     this.#fail('applyHostPolicy');
-    const state = new Map(this.kernel.host?.state);
-    for (const key of diff.deletes) state.delete(mapStateKeyText(key));
-    for (const item of diff.upserts) state.set(mapStateKeyText(item.key), item);
+    const diff = diffMapState(this.kernel.host?.state ?? EMPTY_MAP_STATE, state);
     this.kernel.host = { ...wanted, state };
     this.kernel.calls.push(`host +${diff.upserts.length} -${diff.deletes.length}`);
   }

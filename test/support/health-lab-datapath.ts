@@ -3,7 +3,7 @@ import { loadSockets } from '../../src/base/sockets/index.ts';
 import { createBpfDatapath, type Datapath, type DatapathEndpoint } from '../../src/datapath/index.ts';
 import { ReservedIdentity } from '../../src/model/identity.ts';
 import { Protocol } from '../../src/model/map-state.ts';
-import { allow, deny } from './datapath-lab.ts';
+import { allow, deny, stateOf } from './datapath-lab.ts';
 import type { NetnsLab } from './netns.ts';
 
 const ENDPOINT_ID = 7;
@@ -99,8 +99,7 @@ export class LabDatapath {
 
   /** Whether a policy of the endpoint denies echoes. */
   async setEchoPolicy(denies: boolean): Promise<void> {
-    const diff = denies ? { upserts: [NO_ECHO], deletes: [] } : { upserts: [ALL], deletes: [NO_ECHO.key] };
-    await this.#datapath.applyPolicy(ENDPOINT_ID, diff, ENFORCED);
+    await this.#datapath.applyPolicy(ENDPOINT_ID, stateOf(denies ? [ALL, NO_ECHO] : [ALL]), ENFORCED);
   }
 
   stop(): Promise<void> {

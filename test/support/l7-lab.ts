@@ -6,10 +6,8 @@ import { inheritedByProxy } from '../../src/agent/proxy-launch.ts';
 import { silentLog } from '../../src/base/log.ts';
 import { loadSockets } from '../../src/base/sockets/index.ts';
 import type { AccessLogRecord, L7SubjectPolicy, ProxyPorts } from '../../src/model/l7.ts';
-import type { MapState } from '../../src/model/map-state.ts';
-import { mapStateKeyText } from '../../src/model/map-state.ts';
 import { PROXY_MARK, type ProxyListener } from '../../src/model/proxy-protocol.ts';
-import { type allow, DatapathLab, type Pod } from './datapath-lab.ts';
+import { type allow, DatapathLab, type Pod, stateOf } from './datapath-lab.ts';
 import { NetSockets } from './net-sockets.ts';
 import { eventually, type StartedProcess, startProcess } from './process.ts';
 
@@ -98,13 +96,10 @@ export class L7Lab {
   /** Brings a pod's policy map to these entries; directions with entries are enforced. */
   async setPolicy(pod: Pod, entries: readonly ReturnType<typeof allow>[], identity?: number): Promise<void> {
     const { datapath } = this.datapaths;
-    const old: MapState = await datapath.readPolicy(pod.endpoint.id);
-    const wanted = new Set(entries.map(({ key }) => mapStateKeyText(key)));
-    const deletes = [...old].filter(([text]) => !wanted.has(text)).map(([, { key }]) => key);
     const names = (direction: 'ingress' | 'egress'): boolean =>
       entries.some(({ key }) => key.direction === direction);
     const enforcement = { ingress: names('ingress'), egress: names('egress') };
-    await datapath.applyPolicy(pod.endpoint.id, { upserts: entries, deletes }, { ...enforcement, identity });
+    await datapath.applyPolicy(pod.endpoint.id, stateOf(entries), { ...enforcement, identity });
   }
 
   path(namespace: string): string {

@@ -4,8 +4,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { formatCidr, parseCidr } from '../../src/base/ip.ts';
 import { type Identity, ReservedIdentity } from '../../src/model/identity.ts';
 import { labelSet, parseLabel } from '../../src/model/labels.ts';
-import { type Direction, type MapState, mapStateKeyText } from '../../src/model/map-state.ts';
-import { diffMapState, PolicyResolver, parsePolicy, Repository } from '../../src/policy/index.ts';
+import { type Direction, EMPTY_MAP_STATE, mapStateKeyText } from '../../src/model/map-state.ts';
+import { PolicyResolver, parsePolicy, Repository } from '../../src/policy/index.ts';
 import { DatapathLab, NODE4, NODE6, type Pod, REMOTE4, REMOTE6 } from './datapath-lab.ts';
 import { NetSockets } from './net-sockets.ts';
 import { eventually } from './process.ts';
@@ -54,7 +54,6 @@ export class LanguageLab {
   readonly lab = new DatapathLab('w');
   readonly #sockets = new NetSockets();
   #pods!: Readonly<Record<'subject' | 'pod' | 'health', Pod>>;
-  #mapState: MapState = new Map();
   #prefixes = new Set<string>();
 
   async start(): Promise<void> {
@@ -73,11 +72,7 @@ export class LanguageLab {
     };
     for (const pod of Object.values(this.#pods)) await lab.datapath.attachEndpoint(pod.endpoint);
     for (const { endpoint } of [this.#pods.pod, this.#pods.health])
-      await lab.datapath.applyPolicy(
-        endpoint.id,
-        { upserts: [], deletes: [] },
-        { ingress: false, egress: false },
-      );
+      await lab.datapath.applyPolicy(endpoint.id, EMPTY_MAP_STATE, { ingress: false, egress: false });
     for (const family of [4, 6] as const) await this.#serve(family);
   }
 
@@ -108,8 +103,7 @@ export class LanguageLab {
     resolver.setRules(repository.snapshot());
     const { mapState, enforcement } = resolver.resolve(SUBJECT);
     const { datapath } = this.lab;
-    await datapath.applyPolicy(10, diffMapState(this.#mapState, mapState), enforcement);
-    this.#mapState = mapState;
+    await datapath.applyPolicy(10, mapState, enforcement);
     const prefixes = resolver.prefixes();
     const texts = new Set(prefixes.map(({ prefix }) => formatCidr(prefix)));
     const gone = [...this.#prefixes].filter((prefix) => !texts.has(prefix));

@@ -7,6 +7,8 @@ import { syncHostAddresses } from '../../src/datapath/host-addresses.ts';
 import { HostEndpoint } from '../../src/datapath/host-endpoint.ts';
 import { IpcacheTable } from '../../src/datapath/ipcache-table.ts';
 import { configLayout } from '../../src/datapath/map-layouts.ts';
+import { PolicyMaps } from '../../src/datapath/policy-maps.ts';
+import { PolicyPool } from '../../src/datapath/policy-pool.ts';
 import {
   type AttachedHook,
   DEFAULT_LIFETIMES,
@@ -74,6 +76,7 @@ export function testEndpoint(
 export class ProgramRig {
   readonly bpf: Bpf = loadBpf();
   readonly loaded: LoadedPrograms;
+  readonly policies: PolicyPool;
   readonly endpoints: EndpointTable;
   readonly ipcache: IpcacheTable;
   readonly host: HostEndpoint;
@@ -89,8 +92,9 @@ export class ProgramRig {
       release: () => undefined,
       detach: () => undefined,
     };
-    this.host = new HostEndpoint(this.bpf, maps, noLinks, []);
-    this.endpoints = new EndpointTable(this.bpf, maps, noLinks);
+    this.policies = new PolicyPool(new PolicyMaps(this.bpf, maps.policy, maps.policyStats));
+    this.host = new HostEndpoint(maps, noLinks, this.policies, []);
+    this.endpoints = new EndpointTable(maps, noLinks, this.policies);
     this.ipcache = new IpcacheTable(maps.ipcache, maps);
     this.#ring = this.bpf.openRingBuffer(maps.events, (records) => {
       for (const record of records) {
@@ -115,27 +119,12 @@ export class ProgramRig {
   /** Makes `state` the node's own policy; undefined takes it off. */
   async setHostPolicy(state: MapState | undefined, wanted: Partial<HostSwitch> = {}): Promise<void> {
     if (state === undefined) return this.host.remove();
-    const before = this.host.read()?.state ?? new Map();
-    await this.host.apply(
-      {
-        upserts: [...state.values()],
-        deletes: [...before].filter(([text]) => !state.has(text)).map(([, { key }]) => key),
-      },
-      { id: HOST_ID, ingress: true, egress: true, audit: false, ...wanted },
-    );
+    await this.host.apply(state, { id: HOST_ID, ingress: true, egress: true, audit: false, ...wanted });
   }
 
   /** Brings an endpoint's policy map to `state`. */
-  async setPolicy(id: number, state: MapState, enforcement: Enforcement): Promise<void> {
-    const before = this.endpoints.readPolicy(id);
-    await this.endpoints.applyPolicy(
-      id,
-      {
-        upserts: [...state.values()],
-        deletes: [...before].filter(([text]) => !state.has(text)).map(([, { key }]) => key),
-      },
-      enforcement,
-    );
+  setPolicy(id: number, state: MapState, enforcement: Enforcement): Promise<void> {
+    return this.endpoints.applyPolicy(id, state, enforcement);
   }
 
   async setIdentity(prefix: string, identity: number, held = false): Promise<void> {
@@ -190,8 +179,7 @@ export class ProgramRig {
 
   close(): void {
     this.#ring.close();
-    this.endpoints.close();
-    this.host.close();
+    this.policies.close();
     this.loaded.close();
   }
 }

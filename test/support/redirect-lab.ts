@@ -1,8 +1,16 @@
 import assert from 'node:assert/strict';
 import type { Socket } from 'node:net';
 import { after, before, beforeEach } from 'node:test';
-import { type MapState, mapStateKeyText } from '../../src/model/map-state.ts';
-import { type allow, DatapathLab, NODE4, NODE6, type Pod, REMOTE4, REMOTE6 } from './datapath-lab.ts';
+import {
+  type allow,
+  DatapathLab,
+  NODE4,
+  NODE6,
+  type Pod,
+  REMOTE4,
+  REMOTE6,
+  stateOf,
+} from './datapath-lab.ts';
 import { firstBytes, NetSockets } from './net-sockets.ts';
 import { eventually, type StartedProcess, startProcess } from './process.ts';
 
@@ -74,10 +82,7 @@ export class RedirectLab {
 
   async setPolicy(pod: Pod, entries: readonly ReturnType<typeof allow>[], enforcement = INGRESS) {
     const { datapath } = this.datapaths;
-    const old: MapState = await datapath.readPolicy(pod.endpoint.id);
-    const wanted = new Set(entries.map(({ key }) => mapStateKeyText(key)));
-    const deletes = [...old].filter(([text]) => !wanted.has(text)).map(([, { key }]) => key);
-    await datapath.applyPolicy(pod.endpoint.id, { upserts: entries, deletes }, enforcement);
+    await datapath.applyPolicy(pod.endpoint.id, stateOf(entries), enforcement);
   }
 
   /** How often the proxy has told of a flow. */

@@ -123,6 +123,24 @@ describe('the followers of the events', () => {
   });
 });
 
+describe('who asks for the head of the events alone', () => {
+  it('follows nothing, however often it asks', async () => {
+    const rig = new DashboardRig(nodeNames(2));
+    await rig.start();
+    const end = new AbortController();
+    try {
+      for (let i = 0; i < 40; i++) {
+        const head = await fetch(`${rig.url}v1beta/events`, { method: 'HEAD' });
+        assert.deepEqual([head.status, head.headers.get('content-type')], [200, 'text/event-stream']);
+      }
+      assert.equal((await fetch(`${rig.url}v1beta/events`, { signal: end.signal })).status, 200);
+    } finally {
+      end.abort();
+      await rig.stop();
+    }
+  });
+});
+
 describe('a follower of the events that does not read', () => {
   it('is cut off and counted, leaves nothing in memory, and holds up nobody else', async () => {
     const count = 200;

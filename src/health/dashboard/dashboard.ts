@@ -155,15 +155,18 @@ export class Dashboard {
   }
 
   #events(context: Context): Response {
-    const stream = this.#feed.stream(() => endOf(context));
-    if (stream === undefined) {
-      return context.json('too many follow already', 503, { ...SECURITY_HEADERS, 'retry-after': '10' });
-    }
-    return context.body(stream, 200, {
+    const headers = {
       ...SECURITY_HEADERS,
       'content-type': 'text/event-stream',
       'cache-control': 'no-store',
       'x-accel-buffering': 'no',
-    });
+    };
+    // Hono drops the body of an answer to HEAD without ending it: a stream would have its place for ever.
+    if (context.req.method === 'HEAD') return context.body(null, 200, headers);
+    const stream = this.#feed.stream(() => endOf(context));
+    if (stream === undefined) {
+      return context.json('too many follow already', 503, { ...SECURITY_HEADERS, 'retry-after': '10' });
+    }
+    return context.body(stream, 200, headers);
   }
 }

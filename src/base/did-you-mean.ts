@@ -16,10 +16,18 @@ function distance(a: string, b: string): number {
   return last[b.length] ?? 0;
 }
 
-/** The name that was probably meant: at most a third of the word (and two letters at least) apart; else undefined. */
+/** Longer words are no slips of the hand; compared with thousands of names they take seconds, from whoever may ask. */
+const WORD_MAX = 64;
+
+/**
+ * The name that was probably meant: at most a third of the word (and two letters at least) apart; else undefined. Names whose
+ * length alone is further away cost nothing.
+ */
 export function closestName(wrong: string, names: readonly string[]): string | undefined {
+  if (wrong.length > WORD_MAX) return undefined;
   const most = Math.max(2, Math.floor(wrong.length / 3));
   const [best] = names
+    .filter((name) => Math.abs(name.length - wrong.length) <= most)
     .map((name) => ({ name, edits: distance(wrong, name) }))
     .filter(({ edits }) => edits <= most)
     .sort((a, b) => a.edits - b.edits);

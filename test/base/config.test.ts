@@ -109,6 +109,15 @@ describe('closestName', () => {
   it('finds a typing error and stays silent about a different word', () => {
     assert.equal(closestName('ipv4-rnage', ['ipv4-range', 'ipv6-range']), 'ipv4-range');
     assert.equal(closestName('bogus', ['ipv4-range', 'mode']), undefined);
+    assert.equal(closestName('a', ['mode']), undefined);
+  });
+
+  it('takes no time that whoever asks could make long', () => {
+    const names = Array.from({ length: 2000 }, (_, i) => `${i}`.padEnd(253, 'n'));
+    const before = process.cpuUsage();
+    assert.equal(closestName('n'.repeat(2000), names), undefined);
+    const { user, system } = process.cpuUsage(before);
+    assert.ok(user + system < 1e6, `${user + system} us of CPU`);
   });
 });
 

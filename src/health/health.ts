@@ -214,6 +214,7 @@ class HealthAgent implements Health {
     this.rows.pathChanged(path.peer);
     this.#diagnosis.changed();
     if (to === 'unreachable' || from === 'unreachable') this.#confirmer.confirm(path.peer, to);
+    if (to === 'unreachable') this.#losses.died(path);
     this.#changes.add(change);
   }
 

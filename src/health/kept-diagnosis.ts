@@ -4,6 +4,8 @@ import { Diagnoser, type OwnPaths } from './locate/index.ts';
 
 /** How long one holds, if nothing changes: rows grow old, and counts add up. */
 const HOLDS_MS = 1000;
+/** While something waits to be told. */
+const HOLDS_PENDING_MS = 250;
 
 /** The diagnosis of now: made when it is asked for, and kept for a second or until a fault comes or goes. */
 export class KeptDiagnosis {
@@ -24,7 +26,8 @@ export class KeptDiagnosis {
   }
 
   at(now: Instant): HealthDiagnosis {
-    if (this.#kept === undefined || now.nowMs - this.#kept.nowMs >= HOLDS_MS) {
+    const holdsMs = this.#diagnoser.isPending ? HOLDS_PENDING_MS : HOLDS_MS;
+    if (this.#kept === undefined || now.nowMs - this.#kept.nowMs >= holdsMs) {
       const diagnosis = this.#diagnoser.diagnose(this.#matrix(), this.#own, now);
       this.#kept = { diagnosis, nowMs: now.nowMs };
     }

@@ -102,7 +102,10 @@ export interface PathWindow {
 export interface LossPoint {
   /** Node on which it was seen last. */
   readonly node: string;
-  /** Hook of the datapath (`from_pod`, `to_pod`, `from_netdev`, `stamp`, `echo`), or `socket` when it was never sent. */
+  /**
+   * Hook of the datapath (`from_pod`, `to_pod`, `from_netdev`, `stamp`, `echo`), `socket` when it was never sent, or `route`
+   * when it came from the node's endpoint and the node's kernel has no route for it.
+   */
   readonly hook: string;
   /** On its way to the peer, or the answer on its way back. */
   readonly leg: 'request' | 'answer';

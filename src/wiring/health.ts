@@ -21,6 +21,7 @@ import {
   type Health,
   type HealthMetrics,
   LossFinder,
+  type LossFinderDeps,
   loadDashboardAssets,
   MtuWatch,
   type NodeProvider,
@@ -89,21 +90,17 @@ interface Parts {
 function makeDevices(
   { devices = [], sources = [], log }: HealthProcessOptions,
   engine: ProbeEngine,
+  routes: Routes,
 ): ProbeDevices {
-  return new ProbeDevices(
-    { names: devices, sources },
-    { engine, routes: new Routes(), clock: systemClock, log },
-  );
+  return new ProbeDevices({ names: devices, sources }, { engine, routes, clock: systemClock, log });
 }
 
 function makeLosses(
   { port = HEALTH_PORT, sources }: HealthProcessOptions,
-  engine: ProbeEngine,
-  datapath: WaypointTable,
+  parts: Pick<LossFinderDeps, 'engine' | 'datapath' | 'routes'>,
 ): LossFinder {
   return new LossFinder({
-    engine,
-    datapath,
+    ...parts,
     ask: (address, path) => askPeer({ port, sources }, address, path),
     nowNs: () => Number(process.hrtime.bigint()),
   });
@@ -117,9 +114,10 @@ function makeParts(options: HealthProcessOptions, endpointFd: number | undefined
     maxAnswerBytes: AGENT_ANSWER_BYTES,
   });
   const engine = makeEngine(options, endpointFd);
-  const devices = makeDevices(options, engine);
+  const routes = new Routes();
+  const devices = makeDevices(options, engine, routes);
   const datapath = new WaypointTable(options.paths.bpfDir);
-  const losses = makeLosses(options, engine, datapath);
+  const losses = makeLosses(options, { engine, datapath, routes });
   const origins = { host: 0, ...(endpointFd === undefined ? {} : { endpoint: 1 }) };
   const health: Health = createHealth(
     { interval: options.interval },

@@ -39,12 +39,16 @@ interface Fault {
   readonly name: string;
   readonly inject: () => Promise<unknown>;
   readonly heal: () => Promise<unknown>;
-  /** What the verdict must be; none of another fault may stand beside it. */
+  /** What the verdict must be, and where; none of another fault may stand beside it. */
   readonly fault: string;
+  readonly where: string;
   readonly hook: RegExp | undefined;
   readonly reason: RegExp | undefined;
   readonly roundMs: number;
 }
+
+const placeText = ({ kind, node, from, to }: Verdict['place']): string =>
+  [kind, ...[node, from, to].filter((name) => name !== undefined).sort()].join(' ');
 
 describe('faults between three nodes with the real datapath', { skip: bpfOrSkip() }, () => {
   let testLab: TestLab;
@@ -117,7 +121,13 @@ describe('faults between three nodes with the real datapath', { skip: bpfOrSkip(
       name: 'a policy that denies',
       inject: () => agentClient(lab.node('node2')).putPolicy(JSON.stringify([DENY])),
       heal: () => agentClient(lab.node('node2')).deletePolicy([LABELS]),
-      ...{ fault: 'policy-drop', hook: /^node2 from_netdev$/, reason: /^Policy denied/, roundMs: ROUND_MS },
+      ...{
+        fault: 'policy-drop',
+        where: 'node node2',
+        hook: /^node2 from_netdev$/,
+        reason: /^Policy denied/,
+        roundMs: ROUND_MS,
+      },
     },
     {
       name: 'a missing route',
@@ -125,6 +135,7 @@ describe('faults between three nodes with the real datapath', { skip: bpfOrSkip(
       heal: () => on('node1', 'ip', 'route', 'del', ...ROUTE),
       ...{
         fault: 'route-missing',
+        where: 'pair node1 node2',
         hook: /^node1 socket$/,
         reason: /^EHOSTUNREACH: no route$/,
         roundMs: ROUND_MS,
@@ -136,6 +147,7 @@ describe('faults between three nodes with the real datapath', { skip: bpfOrSkip(
       heal: () => on('fabric', 'tc', 'qdisc', 'del', 'dev', 'node2', 'root'),
       ...{
         fault: 'nic-drop',
+        where: 'node node2',
         hook: /^node[13] stamp$/,
         reason: /never came to the peer$/,
         roundMs: ROUND_MS,
@@ -145,19 +157,25 @@ describe('faults between three nodes with the real datapath', { skip: bpfOrSkip(
       name: 'a stack that hangs',
       inject: setStack(true),
       heal: setStack(false),
-      ...{ fault: 'stack-hung', hook: undefined, reason: undefined, roundMs: ROUND_MS },
+      ...{ fault: 'stack-hung', where: 'node node2', hook: undefined, reason: undefined, roundMs: ROUND_MS },
     },
     {
       name: 'a network that swallows long packets',
       inject: setPortMtu(1400),
       heal: setPortMtu(1500),
-      ...{ fault: 'mtu-black-hole', hook: undefined, reason: undefined, roundMs: SLOW_ROUND_MS },
+      ...{
+        fault: 'mtu-black-hole',
+        where: 'node node2',
+        hook: undefined,
+        reason: undefined,
+        roundMs: SLOW_ROUND_MS,
+      },
     },
     {
       name: 'a hung agent',
       inject: signal('SIGSTOP'),
       heal: signal('SIGCONT'),
-      ...{ fault: 'agent-hung', hook: undefined, reason: undefined, roundMs: ROUND_MS },
+      ...{ fault: 'agent-hung', where: 'node node2', hook: undefined, reason: undefined, roundMs: ROUND_MS },
     },
   ];
 
@@ -172,17 +190,19 @@ describe('faults between three nodes with the real datapath', { skip: bpfOrSkip(
             { what: fault.fault, timeoutMs: 2 * fault.roundMs + SPARE_MS },
             async () => {
               const { verdicts } = await diagnosis('node1');
-              const text = verdicts.map(({ fault, place }) => `${fault} ${JSON.stringify(place)}`).join(', ');
+              const text = verdicts.map(({ fault, place }) => `${fault} ${placeText(place)}`).join(', ');
               said.set(text, said.get(text) ?? Math.round(performance.now() - begun));
-              const found = verdicts.find((verdict) => verdict.fault === fault.fault);
+              const found = verdicts.find(
+                (verdict) => verdict.fault === fault.fault && placeText(verdict.place) === fault.where,
+              );
               return isAbout(verdicts, fault.fault) ? found : undefined;
             },
           ).catch((error: unknown) => {
             throw new Error(`trial ${trial}: ${JSON.stringify([...said])}`, { cause: error });
           });
           const after = Math.round(performance.now() - begun);
-          t.diagnostic(`trial ${trial}: after ${after} ms, ${JSON.stringify(found.place)}`);
-          if (after > 2 * fault.roundMs) t.diagnostic(`said since: ${JSON.stringify([...said])}`);
+          const history = [...said].map(([text, ms]) => `${ms} ms: ${text}`);
+          t.diagnostic(`trial ${trial}: after ${after} ms; ${history.join('; ')}`);
           const point = found['loss-point'];
           if (fault.hook === undefined || fault.reason === undefined) assert.equal(point, undefined);
           else {

@@ -59,6 +59,11 @@ export class Diagnoser {
     this.#oldMs = options.oldMs ?? OLD_MS;
   }
 
+  /** Whether something was found that must stand longer before it is told. */
+  get isPending(): boolean {
+    return this.#standing.isPending;
+  }
+
   /** @param own the paths of this node to a peer: since when they are as they are */
   diagnose(matrix: MatrixView, own: OwnPaths, at: Instant): HealthDiagnosis {
     const silent = this.#silentNodes(matrix);

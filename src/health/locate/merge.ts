@@ -34,6 +34,12 @@ function rankOf({ fault, place }: Claim): number {
 /** Faults that another one of the same place does not explain. */
 const APART: ReadonlySet<FaultKind> = new Set(['canary-open', 'mtu-black-hole']);
 
+/** Where a datapath drops packets, and says why. */
+const DROPPING_HOOKS: ReadonlySet<string> = new Set(['from_pod', 'to_pod', 'from_netdev']);
+/** Pairs with drops at the same node that make it the place, and the part of all its pairs. */
+const DROPS_LEAST = 2;
+const DROPS_SHARE = 0.5;
+
 /** So many nodes down at once, and so large a part, are one fault of the network. */
 const MASS_LEAST = 8;
 const MASS_SHARE = 0.2;
@@ -54,7 +60,7 @@ export interface MergeContext {
  */
 export function mergeClaims(claims: readonly Claim[], context: MergeContext): Claim[] {
   const merged = new Map<string, Claim>();
-  for (const claim of joinSides(claims)) {
+  for (const claim of joinSides(joinReasons(claims, context.nodes))) {
     const key = claimKey(claim);
     const before = merged.get(key);
     merged.set(key, before === undefined ? claim : joined(before, claim));
@@ -87,6 +93,40 @@ export function placeKey(place: FaultPlace): string {
     case 'path-class':
       return `path-class ${place.pathClass}`;
   }
+}
+
+/** A node that says of itself that it drops what half of the others, or more, exchange with it is the place. */
+function joinReasons(claims: readonly Claim[], nodes: number): Claim[] {
+  const peers = new Map<string, Set<string>>();
+  for (const claim of claims) {
+    const drop = ownDropOf(claim);
+    if (drop !== undefined) peers.set(drop.key, (peers.get(drop.key) ?? new Set()).add(drop.peer));
+  }
+  const least = Math.max(DROPS_LEAST, DROPS_SHARE * (nodes - 1));
+  return claims.map((claim) => {
+    const drop = ownDropOf(claim);
+    if (drop === undefined || (peers.get(drop.key)?.size ?? 0) < least) return claim;
+    const { node, direction } = drop;
+    return { ...claim, place: { kind: 'node', node, direction } };
+  });
+}
+
+/** Of a pair: what one of its nodes says that it drops itself, and of whom. */
+function ownDropOf({ fault, place, lossPoint }: Claim):
+  | {
+      readonly key: string;
+      readonly node: string;
+      readonly peer: string;
+      readonly direction: 'send' | 'receive';
+    }
+  | undefined {
+  if (place.kind !== 'pair' || lossPoint?.reason === undefined) return undefined;
+  const { node, hook, leg, reason } = lossPoint;
+  const isHere = DROPPING_HOOKS.has(hook) && (node === place.from || node === place.to);
+  if (!isHere) return undefined;
+  const direction = (node === place.to) === (leg === 'request') ? 'receive' : 'send';
+  const peer = node === place.to ? place.from : place.to;
+  return { key: JSON.stringify([fault, node, hook, leg, reason]), node, peer, direction };
 }
 
 /** A node that both shows and sees a fault of its endpoint is the place. */

@@ -21,6 +21,8 @@ type Follows = (claim: Claim, from: Claim) => boolean;
 
 /** A claim that rests on counts, on one pair, or on silence without a reason, is told after so long: others may confirm it, or say what it really is. */
 const CONFIRM_MS = 1500;
+/** One that says of itself that it has no route to a peer may have none to others: it has tried to reach them by then. */
+const NO_ROUTE_MS = 800;
 /** Of what is seen path by path, pairs with a node in common may be that node's: all of its paths are seen by then. */
 const SPREAD_MS = 8000;
 /** A verdict of counts stays so long after it was found last. */
@@ -46,6 +48,12 @@ export class Standing {
   /** Whether it is certain enough: what stands already needs less. */
   admits(claim: Claim): boolean {
     return claim.certain || this.#stood.has(claimKey(claim));
+  }
+
+  /** Whether anything must stand longer before it is told. */
+  get isPending(): boolean {
+    for (const { told } of this.#stood.values()) if (!told) return true;
+    return false;
   }
 
   /**
@@ -103,6 +111,7 @@ function isRestOf(claim: Claim, from: Claim, follows: Follows): boolean {
 function confirmMs(claim: Claim, claims: readonly Claim[]): number {
   const { fault, place } = claim;
   if (SPREADING.has(fault) && claims.some((other) => isBeside(claim, other))) return SPREAD_MS;
+  if (fault === 'route-missing' && place.kind === 'pair' && claim.lossPoint !== undefined) return NO_ROUTE_MS;
   const isVague = fault === 'loss' || fault === 'slow' || fault === 'drop';
   return isVague || place.kind === 'pair' || place.kind === 'observer' ? CONFIRM_MS : 0;
 }

@@ -1,12 +1,16 @@
-import type { PathCounts, ProbeEngine } from '../../../probes/engine/index.ts';
+import type { EngineSelf, PathCounts, ProbeEngine, Routes } from '../../../probes/engine/index.ts';
 import type { Waypoint } from '../../base/waypoint.ts';
 import type { LossPoint, ProbePath } from '../../model/health.ts';
 import { type PathId, type Sighting, type Sightings, sightingsOf } from './sightings.ts';
 
 export interface LossFinderDeps {
-  readonly engine: Pick<ProbeEngine, 'prober' | 'waypoints' | 'heardNs' | 'departuresNs' | 'self'>;
+  readonly engine: Pick<ProbeEngine, 'prober' | 'waypoints' | 'heardNs' | 'departuresNs'> & {
+    self(): Pick<EngineSelf, 'programs'>;
+  };
   /** What this node's datapath saw. */
   readonly datapath: { read(path: PathId): readonly Waypoint[] };
+  /** Of the host's namespace; undefined: not asked. */
+  readonly routes?: Pick<Routes, 'devices'> | undefined;
   /** What the node at that address saw; undefined: it does not say. Never rejects. */
   readonly ask: (address: string, path: PathId) => Promise<Sightings | undefined>;
   /** Monotonic ns, of the clock that programs read. */
@@ -26,6 +30,8 @@ export interface LostPath {
 
 /** Text of a loss behind our device of which the peer says, or shows, that nothing came. */
 export const NEVER_CAME = 'left this node and never came to the peer';
+/** Text of a loss behind our endpoint's device that our own kernel's routes explain. */
+const NO_ROUTE_HERE = 'no route on this node';
 /** So long ago the peer must have been heard of at least to be alive. */
 const HEARD_MS = 2500;
 
@@ -35,10 +41,13 @@ interface Place {
   readonly leg: LossPoint['leg'];
 }
 
-/** The places that a probe and its answer pass, in that order; of no path all of them. */
+/**
+ * The places that a probe and its answer pass, in that order; of no path all of them. A departure is stamped on the device
+ * that it begins at: of a path from our endpoint, before it comes to the host.
+ */
 const WAY: readonly Place[] = [
-  { node: 'self', hook: 'from_pod', leg: 'request' },
   { node: 'self', hook: 'stamp', leg: 'request' },
+  { node: 'self', hook: 'from_pod', leg: 'request' },
   { node: 'peer', hook: 'ingress', leg: 'request' },
   { node: 'peer', hook: 'from_netdev', leg: 'request' },
   { node: 'peer', hook: 'to_pod', leg: 'request' },
@@ -54,7 +63,8 @@ const WAY: readonly Place[] = [
  * 1. what this node's programs saw since the last answer, and whether probes left its device;
  * 2. what the peer saw, by its own word, if it can still be asked;
  * 3. the place furthest on the way that saw one is the loss point, with the reason if it dropped it there;
- * 4. a probe that left here and is unknown to a peer that lives (it says so, or its own probes come in) was lost between.
+ * 4. a probe that came from our endpoint to our host, and which that has no route for, was lost there;
+ * 5. one that left here and is unknown to a peer that lives (it says so, or its own probes come in) was lost between.
  */
 export class LossFinder {
   readonly #deps: LossFinderDeps;
@@ -86,21 +96,32 @@ export class LossFinder {
     const { node, hook, leg } = furthest;
     const seen = node === 'self' ? here : (there?.seen ?? []);
     const dropped = seen.find((one) => one.hook === hook && one.leg === leg)?.reason;
-    const reason = hook === 'stamp' ? this.#reasonBehind(lost, departures, there) : dropped;
-    return { node: node === 'self' ? lost.self : lost.path.peer, hook, leg, reason };
+    const isGone = node === 'self' && leg === 'request' && dropped === undefined;
+    const behind = isGone ? this.#behind(lost, { hook, departures, there }) : undefined;
+    return behind ?? { node: node === 'self' ? lost.self : lost.path.peer, hook, leg, reason: dropped };
   }
 
-  #reasonBehind(
-    { peerAddress }: LostPath,
-    departures: readonly number[],
-    there: Sightings | undefined,
-  ): string | undefined {
-    if (there !== undefined) return there.devices ? NEVER_CAME : undefined;
+  /** Of a probe that was seen on this node, was not dropped by its programs, and nowhere else seen. */
+  #behind(
+    { path, self, peerAddress }: LostPath,
+    { hook, departures, there }: Departure,
+  ): LossPoint | undefined {
+    const isRouted = hook === 'stamp' || (this.#deps.routes?.devices([path.address]).length ?? 1) > 0;
+    if (!isRouted) return { node: self, hook: 'route', leg: 'request', reason: NO_ROUTE_HERE };
+    const neverCame = { node: self, hook: 'stamp', leg: 'request', reason: NEVER_CAME } as const;
+    if (there !== undefined) return there.devices ? neverCame : undefined;
     const { engine, nowNs } = this.#deps;
     const heardNs = engine.heardNs(peerAddress);
     const isAlive = heardNs > Math.min(...departures) && nowNs() - heardNs < HEARD_MS * 1e6;
-    return isAlive ? NEVER_CAME : undefined;
+    return isAlive ? neverCame : undefined;
   }
+}
+
+/** Where a probe was seen last here, when its path's last ones left, and what the peer says. */
+interface Departure {
+  readonly hook: string;
+  readonly departures: readonly number[];
+  readonly there: Sightings | undefined;
 }
 
 function stamp(departures: readonly number[], nowNs: number): Sighting {

@@ -18,6 +18,7 @@ const AT_ONCE = 8;
 /** Asks again and again where the probes of dead paths are lost, as long as nobody has said it. */
 export class LossRounds {
   readonly #deps: LossRoundsDeps;
+  #left = AT_ONCE;
   #stopped = false;
 
   constructor(deps: LossRoundsDeps) {
@@ -26,10 +27,18 @@ export class LossRounds {
 
   /** Of paths without a loss point a few are asked about: their peer may not have answered the last time. */
   tick(): void {
+    this.#left = AT_ONCE;
     const unexplained = [...this.#deps.book.ailing].filter(
       ({ state, lossPoint }) => state === 'unreachable' && lossPoint?.reason === undefined,
     );
     for (const { path } of unexplained.slice(0, AT_ONCE)) this.#ask(path);
+  }
+
+  /** A path has just died: as long as there are few, its peer is asked without waiting for the next round. */
+  died(path: ProbePath): void {
+    if (this.#left <= 0) return;
+    this.#left--;
+    this.#ask(path);
   }
 
   stop(): void {

@@ -6,7 +6,7 @@ function faultOf({ state, path, blackHole, lossPoint }: PathReport): FaultKind |
   if (state !== 'unreachable' && state !== 'degraded') return undefined;
   if (PROBE_KINDS[path.kind]?.expects === 'silence') return 'canary-open';
   if (lossPoint?.reason === undefined) return undefined;
-  if (lossPoint.hook === 'socket') return 'route-missing';
+  if (lossPoint.hook === 'socket' || lossPoint.hook === 'route') return 'route-missing';
   if (lossPoint.hook === 'stamp') return 'nic-drop';
   return /polic/i.test(lossPoint.reason) ? 'policy-drop' : 'drop';
 }

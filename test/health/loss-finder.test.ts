@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict';
+import { beforeEach, describe, it } from 'node:test';
+import { type LiveCounts, noCounts } from '../../probes/engine/index.ts';
+import type { Waypoint } from '../../src/base/waypoint.ts';
+import { LossFinder } from '../../src/health/index.ts';
+import { NEVER_CAME } from '../../src/health/loss/loss-finder.ts';
+import type { Sightings } from '../../src/health/loss/sightings.ts';
+import { hookText } from '../../src/model/constants.gen.ts';
+import { type LossPoint, PROBE_KINDS } from '../../src/model/health.ts';
+
+const FROM_POD = Number(Object.entries(hookText).find(([, text]) => text === 'from_pod')?.[0]);
+const NOW_MS = 100_000;
+const ANSWERED_MS = 90_000;
+const LEFT_MS = 99_000;
+
+/** What a path's prober knows, and what it hears when it asks. */
+interface Known {
+  own: readonly Waypoint[];
+  departures: readonly number[];
+  peer: Sightings | undefined;
+  heardMs: number;
+  isRouted: boolean;
+}
+
+describe('where a probe was lost', () => {
+  let known: Known;
+
+  beforeEach(() => {
+    known = { own: [], departures: [LEFT_MS * 1e6], peer: undefined, heardMs: 0, isRouted: true };
+  });
+
+  function find(pathClass: string): Promise<LossPoint | undefined> {
+    const finder = new LossFinder({
+      engine: {
+        prober: 1,
+        waypoints: () => [],
+        heardNs: () => known.heardMs * 1e6,
+        departuresNs: () => known.departures,
+        self: () => ({ programs: { ready: true, mode: 'bpf' } }),
+      },
+      datapath: { read: () => known.own },
+      routes: { devices: () => (known.isRouted ? [2] : []) },
+      ask: () => Promise.resolve(known.peer),
+      nowNs: () => NOW_MS * 1e6,
+    });
+    const kind = PROBE_KINDS.findIndex(({ name }) => name === `${pathClass}/icmp`);
+    const counts: LiveCounts = { ...noCounts(), answeredLastNs: ANSWERED_MS * 1e6 };
+    const path = { peer: 'n3', kind, family: 4, address: '10.0.0.3', primary: true } as const;
+    return finder.find({ path, handle: 7, counts, self: 'n2', peerAddress: '10.0.0.3' });
+  }
+
+  const passed = (atMs: number): Waypoint => ({
+    hook: FROM_POD,
+    leg: 'request',
+    atNs: atMs * 1e6,
+    dropReason: 0,
+  });
+  const silentPeer: Sightings = { devices: true, seen: [] };
+
+  it('is our own kernel when it came from our endpoint, and the host has no route for it', async () => {
+    known.own = [passed(LEFT_MS)];
+    known.isRouted = false;
+    known.peer = silentPeer;
+    const point = { node: 'n2', hook: 'route', leg: 'request', reason: 'no route on this node' };
+    assert.deepEqual(await find('endpoint-host'), point);
+  });
+
+  it('is between us and the peer when there is a route, and the peer lives and saw nothing', async () => {
+    known.own = [passed(LEFT_MS)];
+    const point = { node: 'n2', hook: 'stamp', leg: 'request', reason: NEVER_CAME };
+    known.peer = silentPeer;
+    assert.deepEqual(await find('endpoint-host'), point);
+    known.peer = undefined;
+    known.heardMs = NOW_MS - 100;
+    assert.deepEqual(await find('endpoint-host'), point);
+    known.own = [];
+    assert.deepEqual(await find('host-host'), point);
+  });
+
+  it('is where it was seen last, without a reason, when nobody knows whether the peer lives', async () => {
+    known.own = [passed(LEFT_MS)];
+    assert.deepEqual(await find('endpoint-host'), {
+      node: 'n2',
+      hook: 'from_pod',
+      leg: 'request',
+      reason: undefined,
+    });
+  });
+
+  it('is the peer when that saw it', async () => {
+    known.own = [passed(LEFT_MS)];
+    known.isRouted = false;
+    known.peer = {
+      devices: true,
+      seen: [{ hook: 'from_netdev', leg: 'request', agoMs: 900, reason: 'Policy denied' }],
+    };
+    assert.deepEqual(await find('endpoint-host'), {
+      node: 'n3',
+      hook: 'from_netdev',
+      leg: 'request',
+      reason: 'Policy denied',
+    });
+  });
+
+  it('is unknown when no probe was seen since the last answer', async () => {
+    known.own = [passed(ANSWERED_MS - 1)];
+    known.departures = [(ANSWERED_MS - 1) * 1e6];
+    assert.equal(await find('endpoint-host'), undefined);
+  });
+});

@@ -47,6 +47,21 @@ async function engine(mode: 'bpf' | 'raw'): Promise<Reported> {
   return new Map(Object.entries(rttNs).filter(([, ns]) => ns > 0));
 }
 
+/** Each target three times or more: all but the first and each eighth probe begin at the device. */
+async function shortCuts(): Promise<Reported> {
+  const { rttNs = {} } = await lab.engine({
+    mode: 'bpf',
+    responder: 'icmp',
+    targets: TARGETS,
+    count: 0,
+    periodMs: (TARGETS.length / PER_SECOND) * 1000,
+    seconds: 6,
+    blockMs: BLOCK_MS,
+    each: true,
+  });
+  return new Map(Object.entries(rttNs).filter(([, ns]) => ns > 0));
+}
+
 async function inside(...argv: readonly string[]): Promise<string> {
   return runChecked(['nsenter', `--net=${lab.here}`, 'bash', '-c', '"$@" 2>&1', 'bash', ...argv], {
     timeoutMs: LIMIT_MS,
@@ -93,6 +108,7 @@ async function measured(probe: () => Promise<Reported>, outcomes: Errors[]): Pro
 
 const PROBERS = {
   'programs (bpf)': () => engine('bpf'),
+  'programs, known way (bpf)': shortCuts,
   'raw sockets (raw)': () => engine('raw'),
   fping,
   'iputils ping': ping,
@@ -109,7 +125,7 @@ async function measure(): Promise<void> {
   const p99 = (name: string): number => median(p99s.get(name) ?? []);
   const of = (name: string, pick: (errors: Errors) => number): number =>
     median((outcomes.get(name) ?? []).map(pick));
-  const ours = ['programs (bpf)', 'raw sockets (raw)'];
+  const ours = ['programs (bpf)', 'programs, known way (bpf)', 'raw sockets (raw)'];
   report(
     `|reported - wire| of a round trip, ${LOOPS} busy loops, event loop blocked ${BLOCK_MS} ms a second`,
     [

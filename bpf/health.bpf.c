@@ -23,7 +23,10 @@
 #define SUMMED_WORDS	((L4_HEADER_BYTES + sizeof(struct probe_cookie)) / 4)
 #define HOP_LIMIT	64
 #define MARK_MASK	0xf00
-#define WINDOW_NS	1000000000ull
+#define SECOND_NS	1000000000ull
+#define AGE_MAX_NS	10000000ull
+#define EINVAL		22
+#define XMIT_CONGESTED	2 /* NET_XMIT_CN: another one may have been dropped */
 
 #ifndef __CHECKER__
 #define __force
@@ -50,6 +53,15 @@ struct {
 	__type(key, __u32);
 	__type(value, struct probe_path);
 } probe_paths SEC(".maps");
+
+/* 0: IPv4, 1: IPv6 -> the batch that leaves next. In the memory of user space, which writes it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct probe_batch);
+} probe_batches SEC(".maps");
 
 struct probe_peer {
 	__u64 window_ns; /* when the present window began */
@@ -231,6 +243,82 @@ static __always_inline struct probe_path *record_get(const struct probe_cookie *
 	return bpf_map_lookup_elem(&probe_paths, &path);
 }
 
+/*
+ * Remembers how the kernel sends a path's probes: the next ones may begin here. Not what goes into a tunnel
+ * or got a tag beside its bytes, nor by a device without Ethernet headers: there the addresses do not fit.
+ */
+static __always_inline void learn_way(struct __sk_buff *ctx, const struct probe_packet *packet,
+				      struct probe_path *record, __u64 now_ns)
+{
+	struct probe_way *way = &record->way;
+	bool v4 = packet->source.family == 4;
+	const __u64 *wanted = (const __u64 *)record->address;
+	struct bpf_tunnel_key tunnel;
+	__u64 to[2] = {};
+	__be16 protocol;
+
+	way->ifindex = 0;
+	if (packet->l4_bytes != PROBE_LEAST_BYTES || ctx->vlan_present ||
+	    ctx->len != (v4 ? PROBE_HEAD_V4 : PROBE_HEAD_V6) + PROBE_LEAST_BYTES ||
+	    bpf_skb_get_tunnel_key(ctx, &tunnel, sizeof(tunnel), 0) != -EINVAL)
+		return;
+	if ((v4 ? bpf_skb_load_bytes(ctx, 0, way->head, PROBE_HEAD_V4)
+		: bpf_skb_load_bytes(ctx, 0, way->head, PROBE_HEAD_V6)) < 0)
+		return;
+	__builtin_memcpy(&protocol, way->head + 12, sizeof(protocol));
+	if (v4)
+		__builtin_memcpy(to, way->head + ETH_HLEN + 16, 4);
+	else
+		__builtin_memcpy(to, way->head + ETH_HLEN + 24, 16);
+	if ((__force __u32)protocol != ctx->protocol || wanted[0] != to[0] || wanted[1] != to[1])
+		return;
+	way->learned = (__u32)(now_ns >> PROBE_WAY_SHIFT);
+	way->ifindex = ctx->ifindex;
+}
+
+static __always_inline bool is_batch(struct __sk_buff *ctx)
+{
+	__be16 type;
+
+	return ctx->mark & PROBE_BATCH_BIT &&
+	       bpf_skb_load_bytes(ctx, ETH_HLEN - sizeof(type), &type, sizeof(type)) == 0 &&
+	       type == bpf_htons(PROBE_BATCH_TYPE);
+}
+
+/*
+ * Sends the probes that the prober has laid down, each as a clone of this frame: no socket, no route and no
+ * neighbour is asked for, and the answers wait until all are out.
+ */
+static __always_inline int send_batch(struct __sk_buff *ctx)
+{
+	bool v4 = ctx->protocol == (__force __u32)bpf_htons(ETH_P_IP);
+	__u32 family = v4 ? 0 : 1;
+	struct probe_batch *batch = bpf_map_lookup_elem(&probe_batches, &family);
+
+	ctx->mark = PROBE_MARK;
+	for (__u32 i = 0; batch && i < PROBE_BATCH && i < batch->count; i++) {
+		struct probe_frame *frame = &batch->frames[i];
+		struct probe_path *record = bpf_map_lookup_elem(&probe_paths, &frame->path);
+		__u64 *sent_ns;
+		long result;
+
+		if (!record)
+			continue;
+		if ((v4 ? bpf_skb_store_bytes(ctx, 0, frame->bytes, PROBE_HEAD_V4 + PROBE_LEAST_BYTES, 0)
+			: bpf_skb_store_bytes(ctx, 0, frame->bytes, PROBE_HEAD_V6 + PROBE_LEAST_BYTES, 0)) <
+		    0)
+			break;
+		sent_ns = &record->sent_ns[frame->place & (PROBE_RING - 1)];
+		/* Tells the clone, which passes here too, that it has its time. */
+		ctx->cb[0] = PROBE_MAGIC;
+		*sent_ns = bpf_ktime_get_ns();
+		result = bpf_clone_redirect(ctx, ctx->ifindex, 0);
+		if (result && result != XMIT_CONGESTED)
+			*sent_ns = 0;
+	}
+	return TC_ACT_SHOT;
+}
+
 /* tcx egress of a device: the time at which our probe leaves. */
 SEC("tc")
 int probe_egress(struct __sk_buff *ctx)
@@ -239,12 +327,22 @@ int probe_egress(struct __sk_buff *ctx)
 	struct probe_path *record;
 	__u32 place;
 
-	if ((ctx->mark & MARK_MASK) != PROBE_MARK || !parse_probe(ctx, &packet))
+	if ((ctx->mark & MARK_MASK) != PROBE_MARK)
+		return NEXT;
+	if (is_batch(ctx))
+		return send_batch(ctx);
+	if (ctx->cb[0] == PROBE_MAGIC) {
+		ctx->cb[0] = 0;
+		COUNT(stamped);
+		return NEXT;
+	}
+	if (!parse_probe(ctx, &packet))
 		return NEXT;
 	record = record_get(&packet.cookie);
 	place = bpf_ntohl(packet.cookie.sequence) & (PROBE_RING - 1);
 	if (!record || record->nonce[place] != packet.cookie.nonce)
 		return NEXT;
+	learn_way(ctx, &packet, record, bpf_ktime_get_ns());
 	record->sent_ns[place] = bpf_ktime_get_ns();
 	COUNT(stamped);
 	return NEXT;
@@ -304,9 +402,27 @@ static __always_inline void note_answer(struct probe_path *record, const struct 
 		record->sequence_last = sequence;
 }
 
+/*
+ * When the packet came to the host: it may have waited for others since. The kernel's stamp is of the wall
+ * clock, and TAI is that by whole seconds. An age beyond all queues, or more than since the probe left, is of
+ * a clock that was set meanwhile.
+ */
+static __always_inline __u64 arrived_ns(const struct __sk_buff *ctx, __u64 sent_ns)
+{
+	__u64 stamp_ns = ctx->tstamp, tai_ns, now_ns, age_ns;
+
+	if (!stamp_ns)
+		return bpf_ktime_get_ns();
+	tai_ns = bpf_ktime_get_tai_ns();
+	/* Second: an interrupt between the two makes the packet later, never earlier than it was. */
+	now_ns = bpf_ktime_get_ns();
+	age_ns = (tai_ns - stamp_ns) % SECOND_NS;
+	return age_ns < AGE_MAX_NS && now_ns - age_ns >= sent_ns ? now_ns - age_ns : now_ns;
+}
+
 /* Takes the first answer to a probe of ours; all others go up to the prober's thread, and to whoever asked.
  */
-static __always_inline int take_answer(const struct probe_packet *packet, __u64 now_ns)
+static __always_inline int take_answer(const struct __sk_buff *ctx, const struct probe_packet *packet)
 {
 	struct probe_path *record = record_get(&packet->cookie);
 	__u32 place = bpf_ntohl(packet->cookie.sequence) & (PROBE_RING - 1);
@@ -320,7 +436,7 @@ static __always_inline int take_answer(const struct probe_packet *packet, __u64 
 		COUNT(passed_up);
 		return NEXT;
 	}
-	note_answer(record, packet, now_ns);
+	note_answer(record, packet, arrived_ns(ctx, record->sent_ns[place]));
 	COUNT(consumed);
 	return TC_ACT_SHOT;
 }
@@ -337,7 +453,7 @@ static __always_inline bool may_have_echo(const struct probe_packet *packet, __u
 		return false;
 	}
 	peer->heard_ns = now_ns;
-	if (now_ns - peer->window_ns > WINDOW_NS) {
+	if (now_ns - peer->window_ns > SECOND_NS) {
 		peer->window_ns = now_ns;
 		peer->echoes = 0;
 	}
@@ -466,12 +582,11 @@ SEC("tc")
 int probe_ingress(struct __sk_buff *ctx)
 {
 	struct probe_packet packet = {};
-	__u64 now_ns = bpf_ktime_get_ns();
 
 	if (!parse_probe(ctx, &packet))
 		return NEXT;
 	if (packet.protocol == IPPROTO_UDP && packet.destination_port == bpf_htons(PROBE_PORT)) {
-		int verdict = answer_probe(ctx, &packet, now_ns);
+		int verdict = answer_probe(ctx, &packet, bpf_ktime_get_ns());
 
 		if (verdict == TC_ACT_REDIRECT)
 			return verdict;
@@ -480,7 +595,7 @@ int probe_ingress(struct __sk_buff *ctx)
 	}
 	if (packet.protocol == IPPROTO_UDP ||
 	    packet.icmp_type == (packet.source.family == 4 ? ECHO_REPLY_V4 : ECHO_REPLY_V6))
-		return packet.cookie.flags & PROBE_BY_THREAD ? NEXT : take_answer(&packet, now_ns);
+		return packet.cookie.flags & PROBE_BY_THREAD ? NEXT : take_answer(ctx, &packet);
 	waypoint_note(&probe_waypoints, &packet.cookie, WAYPOINT_INGRESS, 0);
 	return NEXT;
 }

@@ -87,6 +87,18 @@ async function settled(engine: ProbeEngine, task: EngineTask, paths: readonly nu
   }
 }
 
+/** Probes at the paths' periods. For the times of the last ones, nothing is sent any more when it resolves. */
+async function periodically(engine: ProbeEngine, task: EngineTask, paths: readonly number[]): Promise<void> {
+  const { seconds = 0, blockMs = 0 } = task;
+  for (let second = 0; second < seconds; second++) {
+    if (blockMs > 0) block(blockMs);
+    await sleep(1000 - blockMs);
+  }
+  if (task.each !== true) return;
+  for (const path of paths) engine.pace(path, 0);
+  await sleep(LOOK_MS * 4);
+}
+
 async function measure(engine: ProbeEngine, task: EngineTask): Promise<EngineOutcome> {
   const { responder, count, periodMs = 0, seconds = 0 } = task;
   const paths = task.targets.map((address) => engine.open({ address, responder, origin: 0, periodMs }));
@@ -102,7 +114,7 @@ async function measure(engine: ProbeEngine, task: EngineTask): Promise<EngineOut
     for (const path of paths) engine.burst(path, count, 1);
     await settled(engine, task, paths);
   } else {
-    await sleep(seconds * 1000);
+    await periodically(engine, task, paths);
   }
   const lastNs = paths.reduce((last, path) => Math.max(last, engine.counts(path).answeredLastNs), 0);
   const wallMs = count > 0 ? (lastNs - Number(before.atNs)) / 1e6 : seconds * 1000;

@@ -15,6 +15,19 @@
 #define PROBE_PORT    4240   /* UDP, of the echo responder */
 #define PROBE_MARK    0xb00u /* on packets of the prober's sockets: what the egress program looks at */
 
+/*
+ * Many probes for one: the prober hands a frame of this EtherType (for experiments, IEEE 802: no host takes
+ * it) and with this bit of the mark to the device, and the egress program sends the batch that waits in its
+ * map.
+ */
+#define PROBE_BATCH	  8 /* probes of a batch: more would wait for each other */
+#define PROBE_BATCH_BIT	  0x1000u
+#define PROBE_BATCH_TYPE  0x88b5
+#define PROBE_HEAD_V4	  34 /* bytes of Ethernet and IP */
+#define PROBE_HEAD_V6	  54
+#define PROBE_LEAST_BYTES 40 /* behind them, of the smallest probe */
+#define PROBE_WAY_SHIFT	  20 /* 2^20 ns, some ms */
+
 enum probe_cookie_flag {
 	PROBE_WANTS_ECHO = 1, /* for the BPF responder; else only the stack may answer */
 	PROBE_ECHOED = 2,     /* written by the BPF responder */
@@ -32,6 +45,14 @@ struct probe_cookie {
 	__be32 sequence;     /* of the path's probes, from 1; after 2^32 - 1 comes 0 */
 	__be32 residence_ns; /* by the responder: from its ingress to its egress; 0: not told */
 	__be64 nonce;	     /* keyed digest of prober, path and sequence: nobody else can make it */
+};
+
+/* How the kernel sent a path's smallest probe last. Only what left as a plain frame is known. */
+struct probe_way {
+	__u32 ifindex; /* 0: not known */
+	__u32 learned; /* CLOCK_MONOTONIC >> PROBE_WAY_SHIFT */
+	__u8 head[PROBE_HEAD_V6];
+	__u8 pad[2];
 };
 
 /*
@@ -67,6 +88,22 @@ struct probe_path {
 	__u32 sequence_last;	/* highest that was answered */
 	__u32 hop_limit_last;
 	__u32 histogram[PROBE_BUCKETS]; /* see probe_bucket */
+	struct probe_way way;		/* E; S forgets it */
+};
+
+/* A probe of a batch. Written by the prober's thread. */
+struct probe_frame {
+	__u32 path;
+	__u32 place; /* in the path's ring */
+	__u8 bytes[PROBE_HEAD_V6 + PROBE_LEAST_BYTES];
+	__u8 pad[2];
+};
+
+/* What the next frame of a family becomes. What did not go has no departure in its record. */
+struct probe_batch {
+	__u32 count;
+	__u32 pad;
+	struct probe_frame frames[PROBE_BATCH];
 };
 
 /*

@@ -18,8 +18,9 @@ export const Option = {
   dscp: 10,
   receiveBuffer: 11,
   recordsFd: 12,
-  firstSequence: 13,
-  count: 14,
+  batchesFd: 13,
+  firstSequence: 14,
+  count: 15,
 } as const;
 
 export const CommandKind = { open: 1, close: 2, pace: 3, burst: 4 } as const;
@@ -72,7 +73,7 @@ export const Account = {
 
 /** struct probe_path, in 32-bit words; from `answered` on, 64 bits wide up to `sequenceLast`. */
 export const PathRecord = {
-  words: 204,
+  words: 220,
   /** Entries of `sent_ns`. */
   ring: 16,
   sentNs: 32,
@@ -104,7 +105,8 @@ export const Self = {
   eventsLost: 8,
   turns: 9,
   nowNs: 10,
-  count: 11,
+  shortCuts: 11,
+  count: 12,
 } as const;
 
 export const KEY_BYTES = 16;

@@ -46,6 +46,7 @@ enum engine_option {
 	OPTION_DSCP,
 	OPTION_RECEIVE_BUFFER, /* bytes asked for */
 	OPTION_RECORDS_FD,     /* map of records to share with programs; -1: plain memory */
+	OPTION_BATCHES_FD,     /* map of batches that programs send; -1: none */
 	OPTION_FIRST_SEQUENCE, /* of every path */
 	OPTION_COUNT,
 };
@@ -106,6 +107,7 @@ enum engine_counter {
 	SELF_EVENTS_LOST,
 	SELF_TURNS,
 	SELF_NOW_NS,
+	SELF_SHORT_CUTS, /* of those sent: at the device, see engine_device.c */
 	SELF_COUNT,
 };
 
@@ -115,7 +117,7 @@ struct stamp_owner {
 	uint32_t sequence;
 };
 
-enum socket_kind { SOCKET_ICMP, SOCKET_UDP_RAW, SOCKET_UDP };
+enum socket_kind { SOCKET_ICMP, SOCKET_UDP_RAW, SOCKET_UDP, SOCKET_CHANGES };
 
 struct engine_socket {
 	int fd; /* -1: not open */
@@ -139,6 +141,10 @@ struct engine_sockets {
 	struct engine_socket icmp;
 	struct engine_socket udp_raw; /* sends with the ports of `udp`; not open in datagram mode */
 	struct engine_socket udp[ENGINE_FLOWS_MAX];
+	/* Where programs send batches; -1: not. */
+	int device;
+	struct engine_socket changed; /* netlink: of links, addresses, routes and rules */
+	uint32_t changes;	      /* heard of */
 };
 
 enum path_phase { PHASE_NEW, PHASE_ANSWERING, PHASE_SUSPECT, PHASE_SILENT };
@@ -154,7 +160,9 @@ struct path_state {
 	uint8_t rotate;
 	uint8_t phase; /* enum path_phase */
 	uint16_t packet_bytes;
-	uint16_t flow; /* next source port */
+	uint16_t flow;	    /* next source port */
+	uint8_t way_left;   /* probes that may still take the short cut */
+	uint8_t way_misses; /* in a row, after short cuts */
 	uint32_t generation;
 	uint32_t sequence; /* last sent; never begins anew, goes on from 0 at its end */
 	uint32_t next;	   /* in its wheel slot */
@@ -166,7 +174,9 @@ struct path_state {
 	uint64_t burst_next_ns;
 	uint64_t period_ns;
 	uint64_t due_ns;
-	uint64_t error_ns; /* of the last event */
+	uint64_t error_ns;     /* of the last event */
+	uint64_t way_after_ns; /* no short cut before */
+	uint32_t way_changes;  /* of the origin, when the whole way was taken last */
 	uint8_t address[16];
 };
 
@@ -229,6 +239,8 @@ struct engine {
 	uint64_t tokens_ns;
 	uint32_t random;
 	struct send_batch *batch;
+	struct probe_batch *batches;  /* by family: v4, v6; shared with programs; NULL: none */
+	struct device_batch *waiting; /* likewise */
 	struct receive_batch *received;
 
 	/* Between threads, under the mutex. */
@@ -303,7 +315,19 @@ void engine_drain(struct engine *engine);
 int engine_send_init(struct engine *engine);
 void engine_send_free(struct engine *engine);
 bool engine_send(struct engine *engine, uint32_t path, uint64_t now_ns);
+void engine_put(struct engine *engine, const struct packet_plan *plan);
 void engine_flush(struct engine *engine);
+
+/* engine_device.c; the first two and engine_open_device on the caller's thread */
+int engine_device_init(struct engine *engine);
+void engine_device_free(struct engine *engine);
+void engine_open_device(struct engine *engine, struct engine_sockets *sockets);
+void engine_close_device(struct engine_sockets *sockets);
+void engine_note_changes(struct engine *engine, struct engine_socket *changed);
+bool engine_takes_short_cut(struct engine *engine, uint32_t path, uint64_t now_ns);
+void engine_distrust(struct engine *engine, uint32_t path, uint64_t now_ns);
+void engine_put_device(struct engine *engine, const struct packet_plan *plan);
+void engine_flush_device(struct engine *engine);
 
 /* engine_pace.c */
 int engine_pace_init(struct engine *engine);

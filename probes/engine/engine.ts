@@ -360,6 +360,7 @@ export class NativeProbeEngine implements ProbeEngine {
       paths: this.#count,
       refused: this.#refused,
       sent: value(Self.sent),
+      shortCuts: value(Self.shortCuts),
       cpuNs: value(Self.cpuNs),
       bpfNs: running?.runTimeNs(),
       ownDrops: value(Self.ownDrops),
@@ -420,6 +421,7 @@ function nativeOptions(options: EngineOptions, { programs, prober }: EngineParts
   values[Option.dscp] = options.dscp ?? 0;
   values[Option.receiveBuffer] = DEFAULT_RECEIVE_BUFFER_BYTES;
   values[Option.recordsFd] = programs instanceof ProbePrograms ? programs.recordsFd : -1;
+  values[Option.batchesFd] = programs instanceof ProbePrograms ? programs.batchesFd : -1;
   values[Option.firstSequence] = options.firstSequence ?? 1;
   return values;
 }

@@ -69,6 +69,7 @@ void engine_note_missed(struct engine *engine, uint32_t index, uint64_t now_ns)
 	uint32_t burst = (uint32_t)engine->options[OPTION_BURST];
 	uint32_t missed = ++engine->accounts[index].lost_in_a_row;
 
+	engine_distrust(engine, index, now_ns);
 	if (path->phase == PHASE_ANSWERING || path->phase == PHASE_NEW) {
 		engine_set_phase(engine, index, PHASE_SUSPECT);
 		tell(engine, index, EVENT_SUSPECT, now_ns);

@@ -261,6 +261,10 @@ void engine_drain(struct engine *engine)
 		for (int i = 0; i < count; i++) {
 			struct engine_socket *sock = ready[i].data.ptr;
 
+			if (sock->kind == SOCKET_CHANGES) {
+				engine_note_changes(engine, sock);
+				continue;
+			}
 			if (ready[i].events & EPOLLERR)
 				drain_notices(engine, sock);
 			if (ready[i].events & EPOLLIN) {

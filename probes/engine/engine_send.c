@@ -70,9 +70,10 @@ static bool pass_over(struct engine *engine, struct send_batch *batch, uint32_t 
 	return true;
 }
 
-/* Sends what has been gathered. A machine that is busy loses probes by its own fault: they count as failed.
+/* Sends what has been gathered for the socket. A machine that is busy loses probes by its own fault: they
+ * count as failed.
  */
-void engine_flush(struct engine *engine)
+static void flush_socket(struct engine *engine)
 {
 	struct send_batch *batch = engine->batch;
 	uint32_t done = 0;
@@ -101,6 +102,13 @@ void engine_flush(struct engine *engine)
 	batch->socket = NULL;
 }
 
+/* Sends all that has been gathered. */
+void engine_flush(struct engine *engine)
+{
+	engine_flush_device(engine);
+	flush_socket(engine);
+}
+
 /* Room for one more packet of this socket. @returns its index */
 static uint32_t make_room(struct engine *engine, const struct packet_plan *plan)
 {
@@ -109,7 +117,7 @@ static uint32_t make_room(struct engine *engine, const struct packet_plan *plan)
 
 	if (batch->count == ENGINE_BATCH || batch->used + plan->length > BATCH_BYTES ||
 	    (batch->socket && batch->socket != plan->socket))
-		engine_flush(engine);
+		flush_socket(engine);
 	i = batch->count++;
 	batch->socket = (struct engine_socket *)plan->socket;
 	batch->vectors[i] = (struct iovec){batch->bytes + batch->used, plan->length};
@@ -160,15 +168,39 @@ static void put_in_flight(struct engine *engine, uint32_t index, uint32_t sequen
 	*flight = (struct flight){.sent_ns = now_ns, .path = index, .sequence = sequence};
 }
 
+/* Gathers a probe that takes the whole way. */
+void engine_put(struct engine *engine, const struct packet_plan *plan)
+{
+	struct send_batch *batch = engine->batch;
+	const struct path_state *path = &engine->paths[plan->path];
+	uint32_t i = make_room(engine, plan);
+
+	engine_build(engine, path, plan, batch->vectors[i].iov_base);
+	batch->messages[i].msg_hdr = (struct msghdr){.msg_iov = &batch->vectors[i], .msg_iovlen = 1};
+	set_peer(batch, i, path, plan->with_udp_header || path->responder == RESPONDER_ICMP);
+	batch->owners[i] = (struct stamp_owner){plan->path, plan->sequence};
+}
+
+/* Puts the probe in its place of the record, where its answer is looked for. */
+static void expect_answer(struct engine *engine, const struct packet_plan *plan)
+{
+	struct probe_path *record = &engine->records[plan->path];
+	uint32_t place = plan->sequence & (PROBE_RING - 1);
+
+	/* A probe that a whole ring of later ones overtakes is lost, whatever its deadline. */
+	if (__atomic_exchange_n(&record->nonce[place], 0, __ATOMIC_ACQ_REL))
+		engine->accounts[plan->path].lost++;
+	record->sent_ns[place] = 0;
+	record->answered_sequence[place] = ~plan->sequence;
+	__atomic_store_n(&record->nonce[place], plan->nonce, __ATOMIC_RELEASE);
+}
+
 /* Gathers one probe. False when too many are under way: later, please. */
 bool engine_send(struct engine *engine, uint32_t index, uint64_t now_ns)
 {
-	struct send_batch *batch = engine->batch;
 	struct path_state *path = &engine->paths[index];
-	struct probe_path *record = &engine->records[index];
 	struct probe_account *account = &engine->accounts[index];
 	struct packet_plan plan = {.path = index};
-	uint32_t place, i;
 
 	if (engine->flight_tail - engine->flight_hard > engine->flight_mask)
 		return false;
@@ -181,18 +213,11 @@ bool engine_send(struct engine *engine, uint32_t index, uint64_t now_ns)
 	plan.with_udp_header = plan.socket->kind == SOCKET_UDP_RAW;
 	plan.length = path->packet_bytes - (path->family == 4 ? 20u : 40u) -
 		      (path->responder == RESPONDER_ECHO && !plan.with_udp_header ? 8u : 0u);
-	i = make_room(engine, &plan);
-	place = plan.sequence & (PROBE_RING - 1);
-	/* A probe that a whole ring of later ones overtakes is lost, whatever its deadline. */
-	if (__atomic_exchange_n(&record->nonce[place], 0, __ATOMIC_ACQ_REL))
-		account->lost++;
-	record->sent_ns[place] = 0;
-	record->answered_sequence[place] = ~plan.sequence;
-	__atomic_store_n(&record->nonce[place], plan.nonce, __ATOMIC_RELEASE);
-	engine_build(engine, path, &plan, batch->vectors[i].iov_base);
-	batch->messages[i].msg_hdr = (struct msghdr){.msg_iov = &batch->vectors[i], .msg_iovlen = 1};
-	set_peer(batch, i, path, plan.with_udp_header || path->responder == RESPONDER_ICMP);
-	batch->owners[i] = (struct stamp_owner){index, plan.sequence};
+	expect_answer(engine, &plan);
+	if (engine_takes_short_cut(engine, index, now_ns))
+		engine_put_device(engine, &plan);
+	else
+		engine_put(engine, &plan);
 	account->sent++;
 	account->sent_last_ns = now_ns;
 	put_in_flight(engine, index, plan.sequence, now_ns);

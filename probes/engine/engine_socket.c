@@ -117,6 +117,8 @@ static int open_all(void *data)
 		result = open_one(opening, &sockets->udp_raw, SOCKET_UDP_RAW, true);
 	for (int i = 0; result == 0 && i < options[OPTION_FLOWS]; i++)
 		result = open_one(opening, &sockets->udp[i], SOCKET_UDP, false);
+	if (result == 0 && opening->request->mode == MODE_BPF)
+		engine_open_device(opening->engine, sockets);
 	return result;
 }
 
@@ -133,6 +135,7 @@ static void close_family(struct engine_sockets *sockets)
 {
 	close_one(&sockets->icmp);
 	close_one(&sockets->udp_raw);
+	engine_close_device(sockets);
 	for (int i = 0; i < ENGINE_FLOWS_MAX; i++)
 		close_one(&sockets->udp[i]);
 }

@@ -63,6 +63,7 @@ int engine_create(struct engine *engine, const int32_t options[OPTION_COUNT],
 
 			sockets->error = -ENOTCONN;
 			sockets->icmp.fd = sockets->udp_raw.fd = -1;
+			sockets->device = sockets->changed.fd = -1;
 			for (int flow = 0; flow < ENGINE_FLOWS_MAX; flow++)
 				sockets->udp[flow].fd = -1;
 		}
@@ -79,6 +80,8 @@ int engine_create(struct engine *engine, const int32_t options[OPTION_COUNT],
 		result = engine_pace_init(engine);
 	if (result == 0)
 		result = engine_send_init(engine);
+	if (result == 0)
+		result = engine_device_init(engine);
 	return result == 0 ? engine_receive_init(engine) : result;
 }
 
@@ -194,6 +197,7 @@ void engine_destroy(struct engine *engine)
 	engine_close_sockets(engine);
 	engine_pace_free(engine);
 	engine_send_free(engine);
+	engine_device_free(engine);
 	engine_receive_free(engine);
 	free(engine->flights);
 	free(engine->slow);
@@ -227,7 +231,7 @@ int engine_command(struct engine *engine, const struct engine_command *commands,
 			result = -ENOMEM;
 		}
 	}
-	if (result == 0) {
+	if (result == 0 && count) {
 		memcpy(engine->commands + engine->command_count, commands, count * sizeof(*commands));
 		engine->command_count += count;
 	}

@@ -40,6 +40,8 @@ export class ProbePrograms {
   readonly #links = new Map<string, readonly BpfLink[]>();
   /** For the engine's memory; ours to close. */
   readonly recordsFd: number;
+  /** Likewise: of `probe_batches`. */
+  readonly batchesFd: number;
   #closed = false;
 
   /** @throws BpfError when the kernel or our privileges do not allow it */
@@ -68,6 +70,9 @@ export class ProbePrograms {
     config.update(ZERO, new Uint8Array(Uint32Array.of(prober, echoesPerSecond).buffer));
     config.close();
     this.recordsFd = this.#maps.records.descriptor();
+    const batches = map('probe_batches');
+    this.batchesFd = batches.descriptor();
+    batches.close();
   }
 
   /**
@@ -153,6 +158,7 @@ export class ProbePrograms {
     for (const item of [...Object.values(this.#programs), ...Object.values(this.#maps)]) item.close();
     this.#object.close();
     closeSync(this.recordsFd);
+    closeSync(this.batchesFd);
   }
 }
 

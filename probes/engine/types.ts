@@ -196,6 +196,8 @@ export interface EngineSelf {
   /** Openings that were refused, for all paths were taken. */
   readonly refused: number;
   readonly sent: number;
+  /** Of those: that began at the device, by programs, as the kernel had sent others of their path. */
+  readonly shortCuts: number;
   /** CPU of the thread, ns, and of the programs where BPF statistics are on. */
   readonly cpuNs: number;
   readonly bpfNs: number | undefined;

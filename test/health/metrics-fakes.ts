@@ -97,6 +97,7 @@ export const engineSelf: EngineSelf = {
   devices: [],
   paths: 1,
   refused: 9,
+  shortCuts: 0,
   sent: 100,
   cpuNs: 5e6,
   bpfNs: 1e6,

@@ -60,7 +60,8 @@ describe('probe engine with programs on the devices', { skip: rootOrSkip() }, ()
     it(`times answers of the stack at ${address}, and takes them off the wire`, async () => {
       const engine = await start(0);
       const path = engine.open({ address, responder: 'icmp', origin: 0, periodMs: 20 });
-      await until(() => engine.counts(path).answered >= 10);
+      // What is told of it comes at the soft deadline.
+      await until(() => engine.counts(path).answered >= 10 && events.length > 0);
       const { lost, unstamped, echoed, rttLastNs, rttMaxNs, hopLimitLast } = engine.counts(path);
       assert.equal(lost + unstamped + echoed, 0);
       assert.ok(rttLastNs > 0 && rttLastNs <= rttMaxNs);
@@ -85,6 +86,60 @@ describe('probe engine with programs on the devices', { skip: rootOrSkip() }, ()
       assert.ok(peer.self().echoes >= 20);
     });
   }
+
+  for (const [i, address] of THERE.entries()) {
+    for (const responder of ['icmp', 'echo'] as const) {
+      it(`begins ${responder} probes of ${address} at the device once the kernel has shown the way, and asks it again`, async () => {
+        const engine = await start(0);
+        const peer = await start(1);
+        peer.setPeers([HERE[i] ?? ''], [address]);
+        const path = engine.open({ address, responder, origin: 0, periodMs: 20, rotate: true });
+        await until(() => engine.self().shortCuts >= 20);
+        const { sent, lost, failed, unstamped, duplicate } = engine.counts(path);
+        assert.equal(lost + failed + unstamped + duplicate, 0);
+        // One in eight at least takes the whole way.
+        assert.ok(engine.self().shortCuts <= sent * (7 / 8) + 7, `${engine.self().shortCuts} of ${sent}`);
+      });
+    }
+  }
+
+  it('hears at once that a route is gone, though it knew the way', async () => {
+    const engine = await start(0);
+    await lab.ip('-n', names[1], 'address', 'add', '10.5.0.1/32', 'dev', 'lo');
+    await lab.ip('-n', names[0], 'route', 'add', '10.5.0.1/32', 'via', '10.1.0.2');
+    const path = engine.open({ address: '10.5.0.1', responder: 'icmp', origin: 0, periodMs: 20 });
+    await until(() => engine.self().shortCuts >= 3);
+    await lab.ip('-n', names[0], 'route', 'del', '10.5.0.1/32');
+    await until(() => engine.counts(path).failed >= 1);
+    assert.equal(engine.counts(path).lost, 0);
+    assert.equal(events.find(({ kind }) => kind === 'error')?.errno, constants.errno.ENETUNREACH);
+  });
+
+  it('calls no peer silent because its address on the link changed under the known way', async () => {
+    // Until the change is made on both sides, nothing is to be missed.
+    const engine = await start(0, { timeoutMs: 3000, softTimeoutMs: 2000 });
+    const path = engine.open({ address: '10.1.0.2', responder: 'icmp', origin: 0, periodMs: 1000 });
+    await until(() => engine.self().shortCuts >= 1);
+    await lab.ip('-n', names[1], 'link', 'set', 'eth0', 'address', '02:00:00:00:00:77');
+    const neighbour = ['10.1.0.2', 'lladdr', '02:00:00:00:00:77', 'dev', 'eth0', 'nud', 'reachable'];
+    await lab.ip('-n', names[0], 'neigh', 'replace', ...neighbour);
+    await until(() => events.some(({ kind }) => kind === 'suspect'));
+    const { answered } = engine.counts(path);
+    await until(() => engine.counts(path).answered >= answered + 3);
+    assert.ok(events.every(({ kind }) => kind !== 'silent'));
+  });
+
+  it('goes the whole way when its programs are off the device', async () => {
+    const engine = await start(0);
+    const path = engine.open({ address: '10.1.0.2', responder: 'icmp', origin: 0, periodMs: 20 });
+    await until(() => engine.self().shortCuts >= 3);
+    engine.setDevices(0, []);
+    const { answered } = engine.counts(path);
+    await until(() => engine.counts(path).answered >= answered + 10);
+    const counts = engine.counts(path);
+    assert.equal(counts.lost + counts.failed, 0);
+    assert.ok(counts.unstamped >= 1);
+  });
 
   it('is no reflector: an address that is no node gets no echo, and hears that the port is closed', async () => {
     const engine = await start(0);

@@ -28,6 +28,8 @@ export interface HealthManagerOptions {
   readonly port: number;
   readonly metricsAddress: ListenAddress | undefined;
   readonly metricsNames: HealthMetricsNames;
+  /** Peers with series of their own, with the names of Cilium 1.16. */
+  readonly metricsPeersMax: number;
   readonly dashboardAddress?: ListenAddress | undefined;
   /** Name of the health endpoint's namespace; default: `healthNetns`. */
   readonly netns?: string | undefined;
@@ -141,7 +143,7 @@ export class HealthManager implements HealthPart {
 
   #settings(): ProcessSettings {
     const { nodeName, nodeIps, devices, paths, intervalMs, port } = this.#options;
-    const { metricsAddress, metricsNames, dashboardAddress, policyPaths } = this.#options;
+    const { metricsAddress, metricsNames, metricsPeersMax, dashboardAddress, policyPaths } = this.#options;
     const addressFlag = (flag: string, address: ListenAddress | undefined): string[] =>
       address === undefined ? [] : [flag, listenText(address)];
     return {
@@ -153,7 +155,7 @@ export class HealthManager implements HealthPart {
         ...devices.flatMap((name) => ['--device', name]),
         ...(policyPaths && this.#deps.isPolicyEnforced() ? [] : ['--no-policy-paths']),
         ...addressFlag('--metrics-addr', metricsAddress),
-        ...['--metrics-names', metricsNames],
+        ...['--metrics-names', metricsNames, '--metrics-peers-max', String(metricsPeersMax)],
         ...addressFlag('--dashboard-addr', dashboardAddress),
       ],
       place: this.#endpoint?.netnsId ?? '',

@@ -281,6 +281,13 @@ export const AGENT_OPTIONS = {
     fallback: '1.17' as HealthMetricsNames,
     placeholder: HEALTH_METRICS_NAMES.join('|'),
   }),
+  'health-metrics-peers-max': option({
+    description:
+      'peers with connectivity metrics of their own, the first by name, with the names of 1.12 to 1.16',
+    parse: parseInteger(0, 100_000),
+    fallback: 100,
+    placeholder: 'NUMBER',
+  }),
   'health-dashboard-address': option({
     description:
       "where the health agent's dashboard is served; without an address at the node's own; may be that of its metrics; empty for nowhere",

@@ -65,6 +65,8 @@ export interface Health {
   /** Calls back at each change of a path's state. */
   onChange(listener: (change: PathChange) => void): void;
   trackers(): readonly PathTracker[];
+  /** How many paths should be probed and are not, for there is no room for them. */
+  unprobed(): number;
   /** Sums over all paths that are or were open; they never fall. */
   totals(): readonly ProbeTotal[];
   nodes(): NodeView;
@@ -271,6 +273,10 @@ class HealthAgent implements Health {
 
   trackers(): readonly PathTracker[] {
     return this.#book.trackers();
+  }
+
+  unprobed(): number {
+    return this.#book.refused;
   }
 
   totals(): readonly ProbeTotal[] {

@@ -56,6 +56,9 @@ export function addStates(registry: Registry, { health, counts, wallMs }: StateS
     const { stale } = now.nodes();
     return stale === undefined ? 0 : Math.max(0, wallMs() - stale.sinceMs) / 1000;
   });
+  gauge('ciliate_health_paths_unprobed', 'Paths that are not probed, for there is no room for them', () => {
+    return health()?.unprobed();
+  });
   addFamily(registry, {
     name: 'ciliate_health_paths',
     help: 'Paths of this node by state',

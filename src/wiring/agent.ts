@@ -60,6 +60,7 @@ function healthOptions(options: AgentOptions, node: NodeFacts, paths: NodePaths)
     port: options['health-port'],
     metricsAddress: metrics && listenAddressOf(metrics, node),
     metricsNames: options['health-metrics-names'],
+    metricsPeersMax: options['health-metrics-peers-max'],
     dashboardAddress: dashboard && listenAddressOf(dashboard, node),
     netns: options['health-netns'],
     withEndpoint: options.datapath === 'bpf',

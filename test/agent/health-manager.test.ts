@@ -36,6 +36,7 @@ const options: HealthManagerOptions = {
   port: 4240,
   metricsAddress: undefined,
   metricsNames: '1.17',
+  metricsPeersMax: 100,
   withEndpoint: false,
   command: [process.execPath, '-e', PROGRAM, '--', calls],
 };
@@ -75,6 +76,12 @@ describe('the health process that an agent keeps', () => {
     await start({ metricsNames: 'both' });
     await until('another one was started', () => called().length === 2);
     assert.match(called()[1] ?? '', / --metrics-names both( |$)/);
+  });
+
+  it('is told how many peers may have metrics of their own', async () => {
+    await start({ metricsPeersMax: 7 });
+    await until('it was started', () => called().length === 1);
+    assert.match(called()[0] ?? '', / --metrics-peers-max 7( |$)/);
   });
 
   it('is told to leave the paths of policy out when the agent says so', async () => {

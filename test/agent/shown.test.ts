@@ -19,6 +19,7 @@ describe('what an agent shows of itself', () => {
     assert.equal(map['health-interval'], '1s');
     assert.equal(map['health-port'], 4240);
     assert.equal(map['health-metrics-names'], '1.17');
+    assert.equal(map['health-metrics-peers-max'], 100);
   });
 
   it('lists its node with the zone that its labels tell', async () => {

@@ -74,6 +74,10 @@ describe('more paths than the engine has room for', { skip: rootOrSkip() }, () =
       clock: systemClock,
     });
     assert.match(await metrics.text(), /^ciliate_health_paths_refused_total [1-9]/m);
+    assert.match(
+      await metrics.text(),
+      new RegExp(`^ciliate_health_paths_unprobed ${PEERS.length - ROOM}$`, 'm'),
+    );
   });
 
   it('measures no MTU without room for that, and measures it when there is', async () => {

@@ -79,7 +79,7 @@ export function inventoryObjects(
   ];
 }
 
-/** Rules and the objects that they name as one policy text, for an agent: a JSON list. */
+/** Rules and the objects that they name as one policy text, for an agent: a JSON list, as short as it can be. */
 export function policyText(rules: readonly Rule[], inventory: PolicyInventory): string {
-  return JSON.stringify([...inventoryObjects(inventory, 'written'), ...rules.map(ruleJson)], undefined, 2);
+  return JSON.stringify([...inventoryObjects(inventory, 'written'), ...rules.map(ruleJson)]);
 }

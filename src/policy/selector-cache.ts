@@ -5,6 +5,8 @@ import {
   ReservedIdentity,
 } from '../model/identity.ts';
 import { type KnownIdentity, knownIdentity, matchesPeer, type PeerSelector } from './peer-selector.ts';
+import { PrefixIndex } from './prefix-index.ts';
+import { SelectorIndex } from './selector-index.ts';
 
 export interface IdentityChanges {
   readonly upserts?: readonly Identity[];
@@ -46,16 +48,17 @@ const labelIndexKey = (key: string, value: string): string => `${key}=${value}`;
 export class SelectorCache {
   readonly #clusterName: string;
   readonly #identities = new Map<NumericIdentity, KnownIdentity>();
-  /** Those that stand for addresses outside: the only ones that prefixes and names pick. */
-  readonly #outside = new Set<NumericIdentity>();
+  /** Those that stand for addresses outside: the only ones that prefixes pick. */
+  readonly #byPrefix = new PrefixIndex<NumericIdentity>();
   /** `key=value` of a label -> identities that have it, whatever its source. */
   readonly #byLabel = new Map<string, Set<NumericIdentity>>();
   readonly #selectors = new Map<string, Entry>();
+  readonly #index = new SelectorIndex();
 
   constructor(options: { readonly clusterName: string }) {
     this.#clusterName = options.clusterName;
     for (const identity of RESERVED_IDENTITIES) {
-      if (identity.id !== ReservedIdentity.unknown) this.#index(identity);
+      if (identity.id !== ReservedIdentity.unknown) this.#enter(identity);
     }
   }
 
@@ -81,6 +84,7 @@ export class SelectorCache {
       if (identity !== undefined && matchesPeer(peer, identity, this.#clusterName)) identities.add(id);
     }
     this.#selectors.set(peer.text, { peer, identities, users: 1 });
+    this.#index.add(peer);
   }
 
   /** Gives up one hold; the last one forgets the selector. */
@@ -88,7 +92,9 @@ export class SelectorCache {
     const held = this.#selectors.get(peer.text);
     if (held === undefined) return;
     held.users--;
-    if (held.users === 0) this.#selectors.delete(peer.text);
+    if (held.users > 0) return;
+    this.#selectors.delete(peer.text);
+    this.#index.delete(held.peer);
   }
 
   /** The identities that a selector in use picks; empty for one that is not in use. */
@@ -115,29 +121,27 @@ export class SelectorCache {
     return deltas;
   }
 
+  /** Only selectors that may pick the identity, or could before, are looked at. */
   #upsert(identity: Identity, deltas: Map<string, MutableDelta>): void {
     if (identity.id === ReservedIdentity.unknown) return;
-    this.#unindex(identity.id);
-    const known = this.#index(identity);
-    for (const [text, entry] of this.#selectors) {
-      const matches = matchesPeer(entry.peer, known, this.#clusterName);
-      this.#note(deltas, text, entry, identity.id, matches);
-    }
+    const before = this.#leave(identity.id);
+    const known = this.#enter(identity);
+    for (const peer of new Set([...before, ...this.#index.candidates(known)]))
+      this.#note(deltas, peer, identity.id, matchesPeer(peer, known, this.#clusterName));
   }
 
   #remove(id: NumericIdentity, deltas: Map<string, MutableDelta>): void {
-    this.#unindex(id);
-    for (const [text, entry] of this.#selectors) this.#note(deltas, text, entry, id, false);
+    for (const peer of this.#leave(id)) this.#note(deltas, peer, id, false);
   }
 
   #note(
     deltas: Map<string, MutableDelta>,
-    text: string,
-    entry: Entry,
+    { text }: PeerSelector,
     id: NumericIdentity,
     matches: boolean,
   ): void {
-    if (entry.identities.has(id) === matches) return;
+    const entry = this.#selectors.get(text);
+    if (entry === undefined || entry.identities.has(id) === matches) return;
     const delta = deltas.get(text) ?? { added: [], removed: [] };
     deltas.set(text, delta);
     if (matches) {
@@ -152,7 +156,8 @@ export class SelectorCache {
   /** The fewest identities among which the selector's can be: those with its rarest label. */
   #candidates(peer: PeerSelector): Iterable<NumericIdentity> {
     const all = this.#identities;
-    if (peer.kind === 'cidr' || peer.kind === 'fqdn') return this.#outside;
+    if (peer.kind === 'fqdn') return this.#byLabel.get(labelIndexKey(peer.name, '')) ?? [];
+    if (peer.kind === 'cidr') return peer.prefixes.flatMap((prefix) => [...this.#byPrefix.within(prefix)]);
     if (peer.kind !== 'labels' || peer.selector.matchLabels.length === 0) return all.keys();
     let rarest: ReadonlySet<NumericIdentity> | undefined;
     for (const part of peer.selector.matchLabels) {
@@ -162,10 +167,10 @@ export class SelectorCache {
     return rarest ?? all.keys();
   }
 
-  #index(identity: Identity): KnownIdentity {
+  #enter(identity: Identity): KnownIdentity {
     const known = knownIdentity(identity);
     this.#identities.set(identity.id, known);
-    if (known.prefix !== undefined) this.#outside.add(identity.id);
+    if (known.prefix !== undefined) this.#byPrefix.add(known.prefix, identity.id);
     for (const { key, value } of known.labels) {
       const text = labelIndexKey(key, value);
       const having = this.#byLabel.get(text) ?? new Set();
@@ -175,14 +180,18 @@ export class SelectorCache {
     return known;
   }
 
-  #unindex(id: NumericIdentity): void {
-    for (const { key, value } of this.#identities.get(id)?.labels ?? []) {
+  /** @returns the selectors that could have picked it */
+  #leave(id: NumericIdentity): ReadonlySet<PeerSelector> {
+    const known = this.#identities.get(id);
+    if (known === undefined) return new Set();
+    for (const { key, value } of known.labels) {
       const text = labelIndexKey(key, value);
       const having = this.#byLabel.get(text);
       having?.delete(id);
       if (having?.size === 0) this.#byLabel.delete(text);
     }
     this.#identities.delete(id);
-    this.#outside.delete(id);
+    if (known.prefix !== undefined) this.#byPrefix.delete(known.prefix, id);
+    return this.#index.candidates(known);
   }
 }

@@ -63,7 +63,9 @@ async function readBytes(incoming: IncomingMessage, maxBytes: number): Promise<B
 }
 
 function tooLarge(maxBytes: number): ApiError {
-  return new ApiError(413, `the body is longer than the limit of ${maxBytes} bytes`);
+  return new ApiError(413, `the body is longer than the limit of ${maxBytes} bytes`, {
+    hint: 'send it in several parts',
+  });
 }
 
 /** No type at all is taken as JSON. */

@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { ListenOptions, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { SystemError } from '../../src/base/errors.ts';
+import { Admission } from './admission.ts';
 import {
   CONNECTIONS_MAX,
   HEAD_BYTES_MAX,
@@ -23,6 +24,8 @@ export interface ResponderOptions {
   readonly listen: readonly ResponderListen[];
   readonly requestTimeoutMs?: number | undefined;
   readonly connectionsMax?: number | undefined;
+  /** Whether probes are expected from an address: others have a part of the connections only. Undefined: from all. */
+  readonly isExpected?: ((address: string) => boolean) | undefined;
   /** What is answered beside the probes. */
   readonly routes?: readonly ResponderRoute[] | undefined;
 }
@@ -50,11 +53,14 @@ class HttpResponder implements Responder {
   readonly #servers: Server[] = [];
   readonly #counters = { answered: 0, notFound: 0, refused: 0, dropped: 0 };
   readonly #routes: RouteRequests;
+  readonly #admission: Admission | undefined;
   #stopping: Promise<void> | undefined;
 
   constructor(options: ResponderOptions) {
     this.#options = options;
-    this.#routes = new RouteRequests(options.routes ?? []);
+    const { routes = [], isExpected } = options;
+    this.#routes = new RouteRequests(routes);
+    this.#admission = isExpected === undefined ? undefined : new Admission(isExpected);
   }
 
   async start(): Promise<void> {
@@ -90,6 +96,11 @@ class HttpResponder implements Responder {
     );
     server.maxConnections = connectionsMax;
     server.maxRequestsPerSocket = REQUESTS_A_CONNECTION;
+    server.on('connection', (socket: Socket) => {
+      if (this.#admission?.admit(socket) !== false) return;
+      this.#counters.dropped++;
+      socket.destroy();
+    });
     server.on('drop', () => {
       this.#counters.dropped++;
     });

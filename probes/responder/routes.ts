@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { errorText } from '../../src/base/errors.ts';
+import { remoteOf } from './admission.ts';
 import { ROUTE_REQUESTS_MAX } from './constants.ts';
 
 export interface RouteAnswer {
@@ -18,16 +19,6 @@ export interface ResponderRoute {
 }
 
 const NO_BODY = new Uint8Array();
-const IPV4_IN_IPV6 = '::ffff:';
-
-/** Address of the other end; IPv4 as such, also on a socket of IPv6. */
-function remoteOf(request: IncomingMessage): string {
-  const address = request.socket.remoteAddress ?? '';
-  return address.startsWith(IPV4_IN_IPV6) && address.includes('.')
-    ? address.slice(IPV4_IN_IPV6.length)
-    : address;
-}
-
 /**
  * Reads and answers requests to routes. What cannot be answered ends the connection, so that no body is read in vain:
  * 405 another method, 403 from nobody of ours, 411 no length, 413 too long, 503 too many at once.
@@ -52,7 +43,7 @@ export class RouteRequests {
 
   #refusal(route: ResponderRoute, request: IncomingMessage): number | undefined {
     if (request.method !== 'POST') return 405;
-    if (!route.admits(remoteOf(request))) return 403;
+    if (!route.admits(remoteOf(request.socket))) return 403;
     const length = request.headers['content-length'];
     if (length === undefined) return 411;
     if (Number(length) > route.bodyBytesMax) return 413;
@@ -63,7 +54,7 @@ export class RouteRequests {
     const chunks: Buffer[] = [];
     this.#open++;
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
-    request.on('end', () => respond(response, answerOf(route, remoteOf(request), chunks), false));
+    request.on('end', () => respond(response, answerOf(route, remoteOf(request.socket), chunks), false));
     // A peer that goes away in the middle is its own affair: `close` follows.
     request.on('error', () => undefined);
     request.once('close', () => {

@@ -7,6 +7,7 @@ export { Dashboard } from './dashboard/dashboard.ts';
 export { createDashboardApp } from './dashboard/server.ts';
 export { EngineProber } from './engine-prober.ts';
 export { createHealth, type Health, type HealthDeps, type HealthOptions } from './health.ts';
+export { ListedAddresses } from './listed-addresses.ts';
 export { LossFinder, type LossFinderDeps } from './loss/loss-finder.ts';
 export { askPeer, waypointRoute } from './loss/peer-question.ts';
 export { createHttpTransport, rowRoutes } from './mesh/index.ts';

@@ -20,6 +20,7 @@ import {
   EngineProber,
   type Health,
   type HealthMetrics,
+  ListedAddresses,
   LossFinder,
   type LossFinderDeps,
   loadDashboardAssets,
@@ -82,6 +83,7 @@ interface Parts {
   readonly engine: ProbeEngine;
   readonly agent: AgentClient;
   readonly devices: ProbeDevices;
+  readonly listed: ListedAddresses;
   readonly losses: LossFinder;
   readonly datapath: WaypointTable;
   readonly mtu: MtuWatch;
@@ -116,6 +118,7 @@ function makeParts(options: HealthProcessOptions, endpointFd: number | undefined
   const engine = makeEngine(options, endpointFd);
   const routes = new Routes();
   const devices = makeDevices(options, engine, routes);
+  const listed = new ListedAddresses();
   const datapath = new WaypointTable(options.paths.bpfDir);
   const losses = makeLosses(options, { engine, datapath, routes });
   const origins = { host: 0, ...(endpointFd === undefined ? {} : { endpoint: 1 }) };
@@ -126,12 +129,15 @@ function makeParts(options: HealthProcessOptions, endpointFd: number | undefined
       probers: [new EngineProber(engine, origins, losses), makeRequests(options)],
       clock: systemClock,
       log,
-      onNodes: (view) => devices.follow(view),
+      onNodes: (view) => {
+        listed.follow(view);
+        devices.follow(view);
+      },
       rows: createHttpTransport({ port: options.port ?? HEALTH_PORT, sources: options.sources }),
     },
   );
   const mtu = new MtuWatch({ engine, origins, clock: systemClock, trackers: () => health.trackers() });
-  return { health, engine, agent, devices, losses, datapath, mtu };
+  return { health, engine, agent, devices, listed, losses, datapath, mtu };
 }
 
 function makeMetrics(
@@ -191,7 +197,11 @@ export async function startHealthProcess(options: HealthProcessOptions): Promise
     pathRoute(parts.health),
     waypointRoute(parts.losses, (address) => rows.isNode(address)),
   ];
-  const responder = createResponder({ listen: options.listen, routes });
+  const responder = createResponder({
+    listen: options.listen,
+    routes,
+    isExpected: (address) => parts.listed.has(address),
+  });
   try {
     await responder.start();
     releases.push(() => responder.stop());

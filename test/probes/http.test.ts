@@ -10,6 +10,7 @@ import type { ProbeResult } from '../../probes/types.ts';
 import { loadSockets } from '../../src/base/sockets/index.ts';
 import { NetnsLab } from '../support/netns.ts';
 import { rootOrSkip } from '../support/privilege.ts';
+import { eventually } from '../support/process.ts';
 
 function portOf(server: Pick<Server, 'address'>): number {
   return (server.address() as AddressInfo).port;
@@ -178,8 +179,8 @@ describe('the responder', () => {
   }
 
   /** Sends bytes and reads until the connection ends. */
-  async function talk(port: number, text: string): Promise<string> {
-    const socket = connect(port, '127.0.0.1');
+  async function talk(port: number, text: string, localAddress = '127.0.0.1'): Promise<string> {
+    const socket = connect({ port, host: '127.0.0.1', localAddress });
     let answer = '';
     socket.on('data', (chunk) => {
       answer += chunk.toString('latin1');
@@ -232,6 +233,35 @@ describe('the responder', () => {
     for (const socket of idle) socket.destroy();
     await new Promise((resolve) => setTimeout(resolve, 20));
     assert.match(await talk(port, 'GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'), /200/);
+  });
+
+  it('answers those it expects however many strangers hold connections, and strangers again when those have gone', async (t) => {
+    const expected = '127.0.0.1';
+    const { responder, port } = await start(t, { isExpected: (address) => address === expected });
+    const held: Socket[] = [];
+    t.after(() => {
+      for (const socket of held) socket.destroy();
+    });
+    const hold = async (localAddress: string, count: number): Promise<void> => {
+      const sockets = Array.from({ length: count }, () => connect({ host: expected, port, localAddress }));
+      for (const socket of sockets) socket.on('error', () => undefined);
+      held.push(...sockets);
+      await Promise.all(sockets.map((socket) => once(socket, 'connect')));
+    };
+    const hello = 'GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n';
+    await hold('127.0.0.2', 64);
+    assert.equal(await talk(port, hello, '127.0.0.2'), '');
+    await hold('127.0.0.3', 64);
+    assert.equal(await talk(port, hello, '127.0.0.4'), '');
+    assert.equal(responder.counters().dropped, 2);
+    assert.match(await talk(port, hello), /^HTTP\/1.1 200 /);
+    for (const socket of held.splice(0)) socket.destroy();
+    await eventually(
+      'strangers are answered again',
+      async () => (await talk(port, hello, '127.0.0.4')).startsWith('HTTP/1.1 200 ') || undefined,
+    );
+    await hold(expected, 64);
+    assert.equal(await talk(port, hello), '');
   });
 
   it('says where it cannot listen, and leaves nothing open', async (t) => {

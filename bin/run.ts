@@ -100,11 +100,26 @@ async function help(words: readonly string[]): Promise<void> {
   await showHelp(words);
 }
 
-/** `ciliate health --nodes FILE`: a topic's own flags run the agent that the topic is about. */
+/** Flags that say whom the health agent probes. */
+const HEALTH_AGENT_FLAGS = ['--nodes', '--agent'];
+
+/** `ciliate health --nodes FILE`, in whichever order: a topic's own flags run the agent that the topic is about. */
 export function withoutAlias(argv: readonly string[]): readonly string[] {
   const [topic, ...rest] = argv;
-  const flag = rest[0]?.split('=')[0];
-  return topic === 'health' && (flag === '--nodes' || flag === '--agent') ? ['health-agent', ...rest] : argv;
+  if (topic !== 'health' || rest[0]?.startsWith('-') !== true) return argv;
+  const isAgent = rest.some((word) => HEALTH_AGENT_FLAGS.includes(word.split('=', 1)[0] ?? ''));
+  return isAgent ? ['health-agent', ...rest] : argv;
+}
+
+/** A topic does nothing with flags: what was meant to be run would be taken for a wish for help. */
+function strayFlag(topic: string, rest: readonly string[]): UsageError | undefined {
+  const flag = rest.find((word) => word.startsWith('-'))?.split('=', 1)[0];
+  if (flag === undefined) return undefined;
+  const close = topic === 'health' ? closestName(flag, HEALTH_AGENT_FLAGS) : undefined;
+  return new UsageError(`\`ciliate ${topic}\` takes no flag ${flag} without a command after it`, {
+    code: 'USAGE',
+    hint: close === undefined ? `see \`ciliate ${topic} --help\`` : `did you mean ${close}?`,
+  });
 }
 
 async function dispatch(written: readonly string[]): Promise<void> {
@@ -119,6 +134,8 @@ async function dispatch(written: readonly string[]): Promise<void> {
   const topic = words.join(':');
   const isTopic = words.length > 0 && [...registry.keys()].some((known) => known.startsWith(`${topic}:`));
   if (wantsHelp(argv) || words.length === 0 || words[0] === 'help' || (id === undefined && isTopic)) {
+    const stray = isTopic && !wantsHelp(argv) ? strayFlag(words.join(' '), rest) : undefined;
+    if (stray !== undefined) throw stray;
     const about = words[0] === 'help' ? words.slice(1) : words;
     await help(id === undefined ? about : id.split(':'));
     return;

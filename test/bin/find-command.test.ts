@@ -51,10 +51,13 @@ describe('a topic with flags of its agent', () => {
   it('runs the agent; all else stays as it was written', () => {
     assert.deepEqual(withoutAlias(['health', '--nodes', 'f']), ['health-agent', '--nodes', 'f']);
     assert.deepEqual(withoutAlias(['health', '--nodes=f', '-x']), ['health-agent', '--nodes=f', '-x']);
+    const late = ['--node-name', 'n1', '--nodes', 'f'];
+    assert.deepEqual(withoutAlias(['health', ...late]), ['health-agent', ...late]);
     for (const argv of [
       ['health'],
       ['health', '--help'],
       ['health', 'status', '--nodes'],
+      ['health', '--node', 'f'],
       ['node', '--nodes'],
     ]) {
       assert.equal(withoutAlias(argv), argv);

@@ -19,6 +19,16 @@ describe('usage errors', () => {
     assert.deepEqual(outcome, { stdout: '', stderr, code: 2 });
   });
 
+  it('a flag of a topic alone exits 2, and suggests what starts the health agent', async () => {
+    const { code, stdout, stderr } = await cli(['health', '--node', 'f']);
+    const text =
+      'Error: `ciliate health` takes no flag --node without a command after it\nHint: did you mean --nodes?\n';
+    assert.deepEqual({ code, stdout, stderr }, { code: 2, stdout: '', stderr: text });
+    const other = await cli(['policy', '--all']);
+    assert.deepEqual([other.code, other.stdout], [2, '']);
+    assert.match(other.stderr, /see `ciliate policy --help`/);
+  });
+
   it('several unknown flags are named at once, each with the nearest', async () => {
     const outcome = await cli(['agent', '--ipv4-rang', 'x', '--deviced', 'y', '--zzzzzzzz']);
     const stderr =

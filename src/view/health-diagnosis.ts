@@ -115,11 +115,17 @@ function pathCommand(place: FaultPlace): string {
   return to === undefined ? 'ciliate health matrix' : `ciliate health matrix --node ${to}`;
 }
 
-type Steps = (place: FaultPlace) => readonly string[];
+type Steps = (place: FaultPlace, lossPoint?: LossPoint) => readonly string[];
 
 const onNode = (place: FaultPlace): string => {
   const { at } = endsOf(place);
   return at === undefined ? 'on one of the nodes' : `on ${at}`;
+};
+
+/** Where what does not answer is, or answers and should not. */
+const onPeer = (place: FaultPlace): string => {
+  const { to } = endsOf(place);
+  return to === undefined ? 'on one of the nodes' : `on ${to}`;
 };
 
 const probe: Steps = (place) => {
@@ -127,8 +133,12 @@ const probe: Steps = (place) => {
   return to === undefined ? [] : [`ciliate health probe ${to} --count 20: whether it still is so`];
 };
 
-const drops: Steps = (place) => [
-  `ciliate monitor --type drop ${onNode(place)}: which packets are dropped, and why`,
+/** Where packets were seen last, if that is known: there they are dropped. */
+const onDropper = (place: FaultPlace, lossPoint: LossPoint | undefined): string =>
+  lossPoint === undefined ? onNode(place) : `on ${lossPoint.node}`;
+
+const drops: Steps = (place, lossPoint) => [
+  `ciliate monitor --type drop ${onDropper(place, lossPoint)}: which packets are dropped, and why`,
   `${pathCommand(place)}: which kinds of paths fail, and where probes were seen last`,
 ];
 
@@ -141,14 +151,17 @@ const NEXT: Readonly<Record<FaultKind, Steps>> = {
       : 'the console of a node that does not answer: whether it runs, and its device has a carrier',
   ],
   'stack-hung': (place) => [
-    `the console ${onNode(place)}: dmesg for a lock-up, /proc/pressure for memory`,
+    `the console ${onPeer(place)}: dmesg for a lock-up, /proc/pressure for memory`,
     ...probe(place),
   ],
   'agent-hung': (place) => [
-    `ciliate health status ${onNode(place)}, and the log of its health agent: whether it runs`,
+    `ciliate health status ${onPeer(place)}, and the log of its health agent: whether it runs`,
     'ss -ltn sport = :4240 there: whether it listens, and its queue is full',
   ],
-  loss: (place) => [`ip -s -s link ${onNode(place)}: drops and errors of its device`, ...drops(place)],
+  loss: (place, lossPoint) => [
+    `ip -s -s link ${onDropper(place, lossPoint)}: drops and errors of its device`,
+    ...drops(place, lossPoint),
+  ],
   slow: (place) => [
     `${pathCommand(place)}: whether the network or the responder takes the time`,
     `/proc/pressure/cpu ${onNode(place)}: whether its processors are overrun`,
@@ -158,17 +171,17 @@ const NEXT: Readonly<Record<FaultKind, Steps>> = {
     `ip link ${onNode(place)}: whether the MTU is larger than what passes; a tunnel takes 50 bytes and more`,
     'filters on the way: ICMP "fragmentation needed" (type 3 code 4) and "packet too big" must pass',
   ],
-  'policy-drop': (place) => [
-    `ciliate monitor --type drop ${onNode(place)}: which identities, and which port`,
+  'policy-drop': (place, lossPoint) => [
+    `ciliate monitor --type drop ${onDropper(place, lossPoint)}: which identities, and which port`,
     'ciliate policy trace: which rule decides',
   ],
   'route-missing': (place) => [
     `ip route get ADDRESS ${onNode(place)}: which route is taken, if any`,
     'ciliate node list: whether the peer has the address that is probed',
   ],
-  'nic-drop': (place) => [
-    `ip -s -s link ${onNode(place)}: which counter of the device grows`,
-    `ethtool -S of the device ${onNode(place)}: rings that are full`,
+  'nic-drop': (place, lossPoint) => [
+    `ip -s -s link ${onDropper(place, lossPoint)}: which counter of the device grows`,
+    `ethtool -S of the device ${onDropper(place, lossPoint)}: rings that are full`,
   ],
   drop: drops,
   'icmp-filtered': () => [
@@ -180,9 +193,9 @@ const NEXT: Readonly<Record<FaultKind, Steps>> = {
     'ciliate monitor --type drop: whether a policy of ours takes it',
   ],
   'canary-open': (place) => [
-    `ciliate endpoint list ${onNode(place)}: whether policy is enforced on the health endpoint`,
-    `ciliate bpf policy list ${onNode(place)}: which entry lets it through`,
-    `ciliate policy get ${onNode(place)}: whether a rule allows what the canary expects to be denied`,
+    `ciliate endpoint list ${onPeer(place)}: whether policy is enforced on the health endpoint`,
+    `ciliate bpf policy list ${onPeer(place)}: which entry lets it through`,
+    `ciliate policy get ${onPeer(place)}: whether a rule allows what the canary expects to be denied`,
   ],
 };
 
@@ -199,5 +212,9 @@ export function verdictText(verdict: VerdictView): VerdictText {
   const only = families.length === 1 ? [`only over IPv${families[0]}`] : [];
   const shown = kinds.length > 0 ? [`paths: ${kinds.join(', ')}`] : [];
   const point = lossPoint === undefined ? [] : [lossPointText(lossPoint)];
-  return { what: SENTENCES[fault](place), details: [...only, ...shown, ...point], next: NEXT[fault](place) };
+  return {
+    what: SENTENCES[fault](place),
+    details: [...only, ...shown, ...point],
+    next: NEXT[fault](place, lossPoint),
+  };
 }

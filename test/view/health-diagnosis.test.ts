@@ -73,4 +73,19 @@ describe('the text of a verdict', () => {
     assert.ok(next.some((step) => step.startsWith('ciliate health path n1 n2')));
     assert.ok(next.some((step) => step.startsWith('ciliate monitor --type drop on n1')));
   });
+
+  it('sends the reader to the node that does not answer, not to the one that asks it', () => {
+    for (const fault of ['agent-hung', 'stack-hung', 'canary-open'] as const) {
+      const { next } = verdictText({ ...plain, fault, place: { kind: 'pair', from: 'n1', to: 'n2' } });
+      assert.match(next[0] ?? '', / on n2[,:]/, fault);
+    }
+  });
+
+  it('sends the reader to the node that saw the packets last', () => {
+    const lossPoint = { node: 'n2', hook: 'to_pod', leg: 'request', reason: undefined } as const;
+    for (const fault of ['policy-drop', 'drop', 'nic-drop', 'loss'] as const) {
+      const place = { kind: 'pair', from: 'n1', to: 'n2' } as const;
+      assert.match(verdictText({ ...plain, fault, place, lossPoint }).next[0] ?? '', / on n2:/, fault);
+    }
+  });
 });

@@ -147,7 +147,7 @@ class HealthAgent implements Health {
         this.#diagnosis.changed();
         this.#asker.heard(peers);
       },
-      onFailure: (node, reason) => log.info({ node, reason }, 'a node does not exchange rows with us'),
+      onFailure: (peer, reason) => log.info({ peer, reason }, 'a node does not exchange rows with us'),
     });
   }
 

@@ -1,6 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { parse as parseYaml } from 'yaml';
 import type { NodeElement } from '../api/schema.ts';
+import { closestName } from '../base/did-you-mean.ts';
 import { type CiliateError, errnoOf, errorText, NotPermittedError, UsageError } from '../base/errors.ts';
 import { formatIp, parseIp } from '../base/ip.ts';
 import type { Logger } from '../base/log.ts';
@@ -47,7 +48,7 @@ function element(ip: unknown, where: string): { enabled: boolean; ip: string } |
   try {
     return { enabled: true, ip: formatIp(parseIp(ip)) };
   } catch (cause) {
-    throw invalid(where, errorText(cause), cause);
+    throw invalid(where, 'no address', cause);
   }
 }
 
@@ -85,7 +86,7 @@ export function parseNodeList(text: string, file: string): HealthNode[] {
   try {
     parsed = parseYaml(text);
   } catch (cause) {
-    throw invalid(file, errorText(cause), cause);
+    throw invalid(file, 'neither YAML nor JSON', cause);
   }
   const list = isRecord(parsed) ? parsed.nodes : parsed;
   if (!Array.isArray(list)) throw invalid(file, 'neither a list nor an object with a list `nodes`');
@@ -95,7 +96,10 @@ export function parseNodeList(text: string, file: string): HealthNode[] {
     const where = `${file}[${i}]`;
     if (!isRecord(node)) throw invalid(where, 'not an object');
     const { name } = node;
-    if (typeof name !== 'string' || name === '') throw invalid(`${where}.name`, 'a node needs a name');
+    if (name === undefined || name === null || name === '')
+      throw invalid(`${where}.name`, 'a node needs a name');
+    if (typeof name !== 'string')
+      throw invalid(`${where}.name`, `a name must be text: ${JSON.stringify(String(name))} in quotes`);
     if (names.has(name)) throw invalid(`${where}.name`, `a second node named ${JSON.stringify(name)}`);
     names.add(name);
     const isLong = Object.keys(node).every((key) => LONG_KEYS.some((known) => known === key));
@@ -126,29 +130,32 @@ const POLL_MS = 2000;
 
 export interface StaticNodesDeps {
   readonly clock: Clock;
+  /** Addresses of this machine, in text form: where it stands in the list, if nobody told its name. */
+  readonly ownAddresses: () => ReadonlySet<string>;
   readonly log: Logger;
 }
 
 /** A file that is the node list; read again when it changes. A change that does not parse is told, and the last list stays. */
 class StaticNodes implements NodeProvider {
   readonly #file: string;
-  readonly #self: string | undefined;
+  readonly #told: string | undefined;
   readonly #deps: StaticNodesDeps;
   readonly #listeners: (() => void)[] = [];
   #nodes: HealthNode[] = [];
+  #self: string | undefined;
   #stale: NodeView['stale'];
   #seen = '';
   #cancel: (() => void) | undefined;
 
   constructor(file: string, self: string | undefined, deps: StaticNodesDeps) {
     this.#file = file;
-    this.#self = self;
+    this.#told = self;
     this.#deps = deps;
   }
 
   async start(): Promise<void> {
     this.#read();
-    this.#tellEmpty();
+    this.#tellOdd();
     this.#watch();
   }
 
@@ -164,10 +171,38 @@ class StaticNodes implements NodeProvider {
     this.#listeners.push(listener);
   }
 
-  /** An empty list is taken as it stands: written `[]`, for an empty file is more likely half a write. */
-  #tellEmpty(): void {
-    if (this.#nodes.length === 0)
-      this.#deps.log.warn({ file: this.#file }, 'the node list is empty: nothing is probed');
+  /**
+   * Says what of the list is likely a slip. An empty one is taken as it stands: written `[]`, for an empty file is more likely
+   * half a write. A node that is not in it probes, but no other takes what it measures.
+   */
+  #tellOdd(): void {
+    const { log } = this.#deps;
+    const told = this.#told;
+    if (this.#nodes.length === 0) {
+      log.warn({ file: this.#file }, 'the node list is empty: nothing is probed');
+    } else if (told === undefined && this.#self === undefined) {
+      const text =
+        'which node of the list this is, its addresses do not say: others get no rows of it; say --node-name';
+      log.warn({ file: this.#file }, text);
+    } else if (told !== undefined && !this.#nodes.some(({ name }) => name === told)) {
+      const meant = closestName(
+        told,
+        this.#nodes.map(({ name }) => name),
+      );
+      const hint = meant === undefined ? '' : `; did you mean ${meant}?`;
+      log.warn(
+        { file: this.#file },
+        `no node of the list has the name of --node-name: others get no rows of it${hint}`,
+      );
+    }
+  }
+
+  /** The name that was told, else that of the only node with an address of this machine. */
+  #findSelf(nodes: readonly HealthNode[]): string | undefined {
+    if (this.#told !== undefined) return this.#told;
+    const own = this.#deps.ownAddresses();
+    const here = nodes.filter(({ targets }) => targets.some((t) => t.kind === 'node' && own.has(t.address)));
+    return here.length === 1 ? here[0]?.name : undefined;
   }
 
   #watch(): void {
@@ -183,7 +218,7 @@ class StaticNodes implements NodeProvider {
       if (!this.#read()) return;
       if (this.#stale !== undefined) log.info({ nodes: this.#nodes.length }, 'the node list is renewed');
       this.#stale = undefined;
-      this.#tellEmpty();
+      this.#tellOdd();
       for (const listener of this.#listeners) listener();
     } catch (error) {
       const reason = errorText(error);
@@ -200,6 +235,7 @@ class StaticNodes implements NodeProvider {
       const seen = `${mtimeMs} ${size} ${ino}`;
       if (seen === this.#seen && this.#stale === undefined) return false;
       this.#nodes = parseNodeList(readFileSync(this.#file, 'utf8'), this.#file);
+      this.#self = this.#findSelf(this.#nodes);
       this.#seen = seen;
       return true;
     } catch (cause) {

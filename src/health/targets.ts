@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import type { NodeAddressing, NodeElement } from '../api/schema.ts';
-import type { IpFamily } from '../base/ip.ts';
+import { formatIp, type IpFamily, parseIp } from '../base/ip.ts';
 
 /** What answers at an address: the node itself, or its health endpoint. */
 export type PathKind = 'node' | 'endpoint';
@@ -33,11 +33,17 @@ function isProbeable(address: string): boolean {
   return isIP(address) !== 0 && !address.includes('%');
 }
 
+/** As the kernel writes it: whoever comes from there is known by the same text. */
+function canonical(address: string): string {
+  return formatIp(parseIp(address));
+}
+
 function enabledIps(addressing: NodeAddressing | undefined): string[] {
   return [addressing?.ipv4, addressing?.ipv6]
     .filter((element) => element?.enabled === true)
     .map((element) => element?.ip ?? '')
-    .filter(isProbeable);
+    .filter(isProbeable)
+    .map(canonical);
 }
 
 function targetsOf(node: string, kind: PathKind, addresses: readonly string[]): PathTarget[] {
@@ -52,7 +58,8 @@ export function healthNode(element: NodeElement): HealthNode {
   const secondary = (element['secondary-addresses'] ?? [])
     .filter(({ enabled }) => enabled === true)
     .map(({ ip }) => ip ?? '')
-    .filter(isProbeable);
+    .filter(isProbeable)
+    .map(canonical);
   const host = [...enabledIps(element['primary-address']), ...secondary];
   const endpoint = enabledIps(element['health-endpoint-address']);
   const targets = [...targetsOf(name, 'node', host), ...targetsOf(name, 'endpoint', endpoint)];

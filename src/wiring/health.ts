@@ -1,4 +1,5 @@
 import { closeSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
 import { type ProbeEngine, Routes } from '../../probes/engine/index.ts';
 import { HEALTH_PORT } from '../../probes/http/index.ts';
 import { createResponder, type ResponderListen } from '../../probes/responder/index.ts';
@@ -68,10 +69,20 @@ const AGENT_TIMEOUT_MS = 5000;
 /** Some 30,000 nodes: an agent that lies must not take the memory of a process that stays. */
 const AGENT_ANSWER_BYTES = 16 * 1024 * 1024;
 
+function ownAddresses(): ReadonlySet<string> {
+  return new Set(
+    Object.values(networkInterfaces())
+      .flat()
+      .map((each) => each?.address ?? ''),
+  );
+}
+
 function makeNodes(options: HealthProcessOptions, agent: AgentClient): NodeProvider {
   const { nodesFile, nodeName, log } = options;
   const deps = { clock: systemClock, log };
-  if (nodesFile !== undefined) return createStaticNodes({ file: nodesFile, self: nodeName }, deps);
+  if (nodesFile !== undefined) {
+    return createStaticNodes({ file: nodesFile, self: nodeName }, { ...deps, ownAddresses });
+  }
   return createAgentNodes(
     { self: nodeName },
     { ...deps, nodeChanges: (clientId) => agent.nodeChanges(clientId), healthz: () => agent.healthz() },

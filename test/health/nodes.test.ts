@@ -6,6 +6,7 @@ import { describe, it } from 'node:test';
 import type { ClusterNodeStatus, HealthStatusResponse } from '../../src/api/schema.ts';
 import { SourceError } from '../../src/api/source-error.ts';
 import { packageRoot } from '../../src/base/assets.ts';
+import { errorText, UsageError } from '../../src/base/errors.ts';
 import { type Logger, silentLog } from '../../src/base/log.ts';
 import { createAgentNodes, createStaticNodes, parseNodeList } from '../../src/health/index.ts';
 import { element } from './fakes.ts';
@@ -203,7 +204,52 @@ describe("the agent's node list", () => {
   });
 });
 
+describe('which node of the list in a file this one is', () => {
+  const list = '- {name: n1, ipv4: 10.0.0.1, ipv4HealthIp: 10.1.0.1}\n- {name: n2, ipv4: 10.0.0.2}';
+
+  async function started(self: string | undefined, own: readonly string[]) {
+    const folder = mkdtempSync(join(tmpdir(), 'nodes-'));
+    const file = join(folder, 'nodes.yaml');
+    writeFileSync(file, list);
+    const said: string[] = [];
+    const log = {
+      ...silentLog,
+      warn: (_: object, text: string) => void said.push(text),
+    } as unknown as Logger;
+    const deps = { clock: new VirtualClock(), log, ownAddresses: () => new Set(own) };
+    const nodes = createStaticNodes({ file, self }, deps);
+    await nodes.start();
+    rmSync(folder, { recursive: true });
+    await nodes.stop();
+    return { self: nodes.view().self, said };
+  }
+
+  it('is the one that was told', async () => {
+    assert.deepEqual(await started('n2', ['10.0.0.1']), { self: 'n2', said: [] });
+  });
+
+  it('is the only one with an address of this machine', async () => {
+    assert.deepEqual(await started(undefined, ['127.0.0.1', '10.0.0.2']), { self: 'n2', said: [] });
+  });
+
+  it('is said not to be known when there are none or several, and what to do', async () => {
+    for (const own of [[], ['10.1.0.1'], ['10.0.0.1', '10.0.0.2']]) {
+      const { self, said } = await started(undefined, own);
+      assert.equal(self, undefined);
+      assert.match(said.join(), /^which node of the list this is.*--node-name$/);
+    }
+  });
+
+  it('is said to be none of it when the name is not there, and which was probably meant', async () => {
+    const { self, said } = await started('n3', ['10.0.0.1']);
+    assert.equal(self, 'n3');
+    assert.match(said.join(), /^no node of the list.*did you mean n1\?$/);
+  });
+});
+
 describe('a node list in a file', () => {
+  const nobody = (): ReadonlySet<string> => new Set();
+
   it('may be short, or as the API has it', () => {
     const short = parseNodeList('- {name: n1, ipv4: 10.0.0.1, ipv6: "fd00::1", ipv4HealthIp: 10.1.0.1}', 'f');
     assert.deepEqual(
@@ -221,7 +267,8 @@ describe('a node list in a file', () => {
   for (const [text, why] of [
     ['nodes: 3', /list/],
     ['- {ipv4: 10.0.0.1}', /needs a name/],
-    ['- {name: a, ipv4: 10.0.0.300}', /f\[0\]\.ipv4.*not an IP address/],
+    ['- {name: 5}', /f\[0\]\.name: a name must be text: "5" in quotes/],
+    ['- {name: a, ipv4: 10.0.0.300}', /f\[0\]\.ipv4: no address: "10.0.0.300" is not an IP address$/],
     ['- {name: a, ipv5: 10.0.0.3}', /no such field "ipv5"/],
     ['- {name: a}\n- {name: a}', /f\[1\]\.name: a second node/],
     [
@@ -234,9 +281,24 @@ describe('a node list in a file', () => {
     ['- {name: [', /node list f/],
   ] as const) {
     it(`is refused with the place and the reason: ${text.replace('\n', ' ')}`, () => {
-      assert.throws(() => parseNodeList(text, 'f'), { code: 'NODE_LIST_INVALID', message: why });
+      assert.throws(
+        () => parseNodeList(text, 'f'),
+        (error) =>
+          error instanceof UsageError && error.code === 'NODE_LIST_INVALID' && why.test(errorText(error)),
+      );
     });
   }
+
+  it('may write an address in any way: it is kept as the kernel writes it', () => {
+    const [node] = parseNodeList(JSON.stringify([element('n1', 'FD00:0:0::1', 'fd00:1:0:0:0:0:0:A')]), 'f');
+    assert.deepEqual(
+      node?.targets.map(({ address }) => address),
+      ['fd00::1', 'fd00:1::a'],
+    );
+    const twice =
+      '- {name: a, ipv6: "fd00::1"}\n- {name: b, primary-address: {ipv6: {enabled: true, ip: "fd00:0::1"}}}';
+    assert.throws(() => parseNodeList(twice, 'f'), { message: /fd00::1 is an address of "a" too/ });
+  });
 
   it('tells zones, and may be empty when it says so', () => {
     const nodes = parseNodeList('- {name: a, ipv4: 10.0.0.1, zone: z1}\n- {name: b, ipv4: 10.0.0.2}', 'f');
@@ -261,7 +323,7 @@ describe('a node list in a file', () => {
     const note = (_fields: object, message: string): void => void said.push(message);
     const log = { ...silentLog, info: note, warn: note } as unknown as Logger;
     const clock = new VirtualClock();
-    const nodes = createStaticNodes({ file }, { clock, log });
+    const nodes = createStaticNodes({ file, self: 'a' }, { clock, log, ownAddresses: nobody });
     await nodes.start();
     rmSync(file);
     await clock.pass(9000);
@@ -286,7 +348,7 @@ describe('a node list in a file', () => {
     const file = join(folder, 'nodes.yaml');
     writeFileSync(file, '- {name: a, ipv4: 10.0.0.1}');
     const clock = new VirtualClock();
-    const nodes = createStaticNodes({ file }, { clock, log: silentLog });
+    const nodes = createStaticNodes({ file }, { clock, log: silentLog, ownAddresses: nobody });
     await nodes.start();
     writeFileSync(file, '- {name: a, ipv4: 10.0.0.1}\n- {name: b, ipv4: 10.0.0.2}');
     await clock.pass(2500);

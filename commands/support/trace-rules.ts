@@ -8,7 +8,9 @@ import {
   type EnforcementMode,
   formatProblems,
   lacksNamespace,
+  OWN_DOCUMENT_LIMITS,
   type ParsedPolicy,
+  type ParsePolicyOptions,
   type PolicyText,
   parsePolicy,
   type TraceParty,
@@ -32,8 +34,12 @@ export interface TraceSettings {
 const DEFAULT_SETTINGS: TraceSettings = { mode: 'default', allowLocalhost: 'always', clusterName: 'default' };
 
 /** @throws UsageError POLICY_INVALID with every error of every text */
-export function parseTexts(texts: readonly PolicyText[], namespace: string): readonly ParsedPolicy[] {
-  const parsed = texts.map(({ file, text }) => parsePolicy(text, { file, namespace }));
+export function parseTexts(
+  texts: readonly PolicyText[],
+  namespace: string,
+  limits: ParsePolicyOptions['limits'] = {},
+): readonly ParsedPolicy[] {
+  const parsed = texts.map(({ file, text }) => parsePolicy(text, { file, namespace, limits }));
   const errors = parsed.flatMap((one) => one.errors);
   if (errors.length === 0) return parsed;
   throw new UsageError(`the policy is invalid:\n${formatProblems(errors)}`, { code: 'POLICY_INVALID' });
@@ -66,6 +72,7 @@ export async function rulesOfAgent(agent: AgentClient): Promise<TraceRules> {
       { file: 'the groups and services of the agent', text: objects.objects ?? '[]' },
     ],
     'default',
+    OWN_DOCUMENT_LIMITS,
   );
   const rules = parsed?.rules ?? [];
   const numbers = numbered.map(({ id }) => id).filter((id) => id !== 0);

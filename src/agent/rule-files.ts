@@ -3,7 +3,13 @@ import { basename, dirname, join } from 'node:path';
 import { type StagedFiles, setFileAside, stageFiles, writeFileAtomically } from '../base/atomic-file.ts';
 import { errorText } from '../base/errors.ts';
 import { EMPTY_INVENTORY, type PolicyInventory } from '../model/policy-inventory.ts';
-import { inventoryObjects, PolicyInvalidError, parsePolicy, Repository } from '../policy/index.ts';
+import {
+  inventoryObjects,
+  OWN_DOCUMENT_LIMITS,
+  PolicyInvalidError,
+  parsePolicy,
+  Repository,
+} from '../policy/index.ts';
 import type { StateFileDeps } from './state-file.ts';
 
 /** What an earlier agent left of the rules. */
@@ -28,7 +34,7 @@ function fileText(rules: Repository, inventory: PolicyInventory): string {
 function savedInventory(saved: unknown, file: string): PolicyInventory {
   const { inventory } = (saved ?? {}) as { readonly inventory?: unknown };
   if (!Array.isArray(inventory) || inventory.length === 0) return EMPTY_INVENTORY;
-  const parsed = parsePolicy(JSON.stringify(inventory), { file });
+  const parsed = parsePolicy(JSON.stringify(inventory), { file, limits: OWN_DOCUMENT_LIMITS });
   if (parsed.errors.length > 0) throw new PolicyInvalidError(parsed.errors);
   return parsed.inventory;
 }

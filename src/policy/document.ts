@@ -24,6 +24,12 @@ export const DEFAULT_DOCUMENT_LIMITS: DocumentLimits = {
   maxJsonNodes: 2_000_000,
 };
 
+/** Of what we wrote ourselves, rule by rule and object by object: it was read before, and must be read again. */
+export const OWN_DOCUMENT_LIMITS: Partial<DocumentLimits> = {
+  maxJsonBytes: Number.POSITIVE_INFINITY,
+  maxJsonNodes: Number.POSITIVE_INFINITY,
+};
+
 /** Each costs the reader of YAML far more than its text. */
 const MAX_DOCUMENTS = 5000;
 

@@ -1,4 +1,5 @@
 export type { NamedPort } from '../model/named-port.ts';
+export { OWN_DOCUMENT_LIMITS } from './document.ts';
 export {
   DROP_POLICY,
   DROP_POLICY_DENY,

@@ -3,14 +3,13 @@ import type { HealthStatusResponse } from '../api/schema.ts';
 import type { IpFamily } from '../base/ip.ts';
 import type { Logger } from '../base/log.ts';
 import type { HealthCell, HealthDiagnosis, PathChange, PathReport } from '../model/health.ts';
-import { Asker } from './asker.ts';
 import { ChangeLog } from './change-log.ts';
 import { type Clock, type Instant, instantOf } from './clock.ts';
+import { Cluster } from './cluster.ts';
 import { Confirmer } from './confirmer.ts';
-import { KeptDiagnosis } from './kept-diagnosis.ts';
 import { LookRounds } from './look-rounds.ts';
 import { LossRounds } from './loss/loss-rounds.ts';
-import { Mesh, notesOf, type PackedMatrix, type RowService, type RowTransport } from './mesh/index.ts';
+import type { PackedMatrix, RowService, RowTransport } from './mesh/index.ts';
 import type { NodeProvider, NodeView } from './node-view.ts';
 import { PathBook } from './path-book.ts';
 import { Planning, type PlanningOptions } from './planning.ts';
@@ -81,8 +80,6 @@ export interface Health {
   readiness(kind: string, family: IpFamily): ProbeReadiness;
 }
 
-/** By then its other paths have answered, or are dead themselves. */
-const JUST_DIED_MS = 10_000;
 const DEFAULT_PROBE_NOW_MS = 1500;
 
 class HealthAgent implements Health {
@@ -90,12 +87,10 @@ class HealthAgent implements Health {
   readonly #deps: HealthDeps;
   readonly #book: PathBook;
   readonly #planning: Planning;
-  readonly rows: Mesh;
-  readonly #diagnosis: KeptDiagnosis;
+  readonly #cluster: Cluster;
   readonly #changes: ChangeLog;
   readonly #filterLog: FilterLog;
   readonly #confirmer: Confirmer;
-  readonly #asker: Asker;
   readonly #losses: LossRounds;
   readonly #status: HealthStatus;
   readonly #looks: LookRounds;
@@ -112,23 +107,17 @@ class HealthAgent implements Health {
       (change) => this.#changed(change),
     );
     const parts = { clock: deps.clock, log: deps.log, book: this.#book, view: () => deps.nodes.view() };
+    this.#cluster = new Cluster({ ...parts, transport: deps.rows });
     this.#planning = new Planning(options, {
       ...parts,
       onPlanned: (view, watched) => {
-        this.rows.follow(view, watched);
+        this.#cluster.rows.follow(view, watched);
         deps.onNodes?.(view);
       },
     });
-    this.#confirmer = new Confirmer({ ...parts, onHeard: (peers) => this.#heard(peers) });
-    this.#asker = new Asker({ ...parts, nodes: () => deps.nodes.view().nodes.length, random: Math.random });
-    this.#book.onSuspect((path) => this.#asker.suspect(path));
-    this.#losses = new LossRounds({ ...parts, onFound: () => this.#lossFound() });
-    this.#diagnosis = new KeptDiagnosis(
-      () => this.matrix(),
-      (peer) => this.reports(peer),
-    );
+    this.#confirmer = new Confirmer({ ...parts, onHeard: (peers) => this.#cluster.pathsChanged(peers) });
+    this.#losses = new LossRounds({ ...parts, onFound: () => this.#cluster.lossFound() });
     this.#looks = new LookRounds({ ...parts, onRound: (at) => this.#round(at) });
-    this.rows = this.#makeMesh(deps);
     this.#status = new HealthStatus({
       ...parts,
       nodes: deps.nodes,
@@ -137,18 +126,8 @@ class HealthAgent implements Health {
     });
   }
 
-  #makeMesh({ clock, rows, log }: HealthDeps): Mesh {
-    return new Mesh({
-      clock,
-      cell: (peer) => this.cell(peer),
-      notes: () => notesOf(this.#faultyReports()),
-      transport: rows,
-      onFault: (peers) => {
-        this.#diagnosis.changed();
-        this.#asker.heard(peers);
-      },
-      onFailure: (peer, reason) => log.info({ peer, reason }, 'a node does not exchange rows with us'),
-    });
+  get rows(): RowService {
+    return this.#cluster.rows;
   }
 
   #now(): Instant {
@@ -165,7 +144,7 @@ class HealthAgent implements Health {
     await nodes.start();
     this.#planning.now();
     this.#looks.start();
-    this.rows.start();
+    this.#cluster.start();
   }
 
   async stop(): Promise<void> {
@@ -173,9 +152,8 @@ class HealthAgent implements Health {
     this.#looks.stop();
     this.#planning.stop();
     this.#confirmer.stop();
-    this.#asker.stop();
     this.#losses.stop();
-    await this.rows.stop();
+    await this.#cluster.stop();
     await this.#deps.nodes.stop();
     await Promise.all(this.#deps.probers.map((prober) => prober.stop()));
   }
@@ -192,37 +170,17 @@ class HealthAgent implements Health {
   #round(at: Instant): void {
     const book = this.#book;
     this.#status.tick();
-    this.#tellDead(at);
     this.#losses.tick();
     this.#filterLog.look(book.ailing, (peer) => book.trackers(peer));
-    this.diagnosis();
-  }
-
-  /** Of a peer with a path that just died is told what its other paths say since then, as soon as they say it. */
-  #tellDead({ nowMs }: Instant): void {
-    const dead = [...this.#book.ailing].filter(({ deadMs }) => {
-      return deadMs !== undefined && nowMs - deadMs < JUST_DIED_MS;
-    });
-    for (const peer of new Set(dead.map(({ path }) => path.peer))) this.rows.pathChanged(peer);
-  }
-
-  #lossFound(): void {
-    this.rows.notesChanged();
-    this.#diagnosis.changed();
+    this.#cluster.round(at);
   }
 
   #changed(change: PathChange): void {
     const { path, from, to } = change;
-    this.rows.pathChanged(path.peer);
-    this.#diagnosis.changed();
+    this.#cluster.pathsChanged([path.peer]);
     if (to === 'unreachable' || from === 'unreachable') this.#confirmer.confirm(path.peer, to);
     if (to === 'unreachable') this.#losses.died(path);
     this.#changes.add(change);
-  }
-
-  #heard(peers: ReadonlySet<string>): void {
-    for (const peer of peers) this.rows.pathChanged(peer);
-    this.#diagnosis.changed();
   }
 
   async probeNow(): Promise<HealthStatusResponse> {
@@ -251,12 +209,6 @@ class HealthAgent implements Health {
 
   reports(peer?: string): PathReport[] {
     return this.#book.reports(this.#deps.clock.nowMs(), peer);
-  }
-
-  /** Of peers with a path that is not well: the reports of all paths cost too much to be made every few seconds. */
-  #faultyReports(): PathReport[] {
-    const peers = new Set(Array.from(this.#book.ailing, ({ path }) => path.peer));
-    return [...peers].flatMap((peer) => this.reports(peer));
   }
 
   cell(peer: string): HealthCell | undefined {
@@ -288,11 +240,11 @@ class HealthAgent implements Health {
   }
 
   matrix(): PackedMatrix {
-    return this.rows.matrix();
+    return this.#cluster.matrix();
   }
 
   diagnosis(): HealthDiagnosis {
-    return this.#diagnosis.at(this.#now());
+    return this.#cluster.diagnosis();
   }
 
   intervalMs(): number {

@@ -1,0 +1,109 @@
+import type { Logger } from '../base/log.ts';
+import type { HealthDiagnosis, PathReport } from '../model/health.ts';
+import { Asker } from './asker.ts';
+import { type Clock, type Instant, instantOf } from './clock.ts';
+import { KeptDiagnosis } from './kept-diagnosis.ts';
+import { Mesh, notesOf, type PackedMatrix, type RowTransport } from './mesh/index.ts';
+import type { NodeView } from './node-view.ts';
+import type { PathBook } from './path-book.ts';
+
+export interface ClusterDeps {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly book: PathBook;
+  readonly view: () => NodeView;
+  /** Undefined: only our own row is known. */
+  readonly transport: RowTransport | undefined;
+}
+
+/** By then its other paths have answered, or are dead themselves. */
+const JUST_DIED_MS = 10_000;
+
+/** This node among the others: what it tells them of its paths, what they tell, and what all of it comes to. */
+export class Cluster {
+  readonly rows: Mesh;
+  readonly #deps: ClusterDeps;
+  readonly #asker: Asker;
+  readonly #diagnosis: KeptDiagnosis;
+
+  constructor(deps: ClusterDeps) {
+    this.#deps = deps;
+    const nodes = (): number => deps.view().nodes.length;
+    this.#asker = new Asker({ ...deps, nodes, random: Math.random });
+    this.#diagnosis = new KeptDiagnosis(
+      () => this.matrix(),
+      (peer) => this.#reports(peer),
+    );
+    this.rows = this.#makeMesh(deps);
+    deps.book.onSuspect((path) => this.#asker.suspect(path));
+  }
+
+  #makeMesh({ clock, book, transport, log }: ClusterDeps): Mesh {
+    return new Mesh({
+      clock,
+      cell: (peer) => book.cell(peer, clock.nowMs()),
+      notes: () => notesOf(this.#ailingReports()),
+      transport,
+      onFault: (peers) => {
+        this.#diagnosis.changed();
+        this.#asker.heard(peers);
+      },
+      onFailure: (peer, reason) => log.info({ peer, reason }, 'a node does not exchange rows with us'),
+    });
+  }
+
+  start(): void {
+    this.rows.start();
+  }
+
+  /** May be called twice. */
+  async stop(): Promise<void> {
+    this.#asker.stop();
+    await this.rows.stop();
+  }
+
+  /** All paths have been looked at once more. */
+  round({ nowMs }: Instant): void {
+    this.#tellDead(nowMs);
+    this.diagnosis();
+  }
+
+  /** Of a peer with a path that just died is told what its other paths say since then, as soon as they say it. */
+  #tellDead(nowMs: number): void {
+    const dead = [...this.#deps.book.ailing].filter(({ deadMs }) => {
+      return deadMs !== undefined && nowMs - deadMs < JUST_DIED_MS;
+    });
+    for (const peer of new Set(dead.map(({ path }) => path.peer))) this.rows.pathChanged(peer);
+  }
+
+  /** Paths to these peers changed their state, or were heard of after that. */
+  pathsChanged(peers: Iterable<string>): void {
+    for (const peer of peers) this.rows.pathChanged(peer);
+    this.#diagnosis.changed();
+  }
+
+  /** More is known of where probes are lost. */
+  lossFound(): void {
+    this.rows.notesChanged();
+    this.#diagnosis.changed();
+  }
+
+  matrix(): PackedMatrix {
+    return this.rows.matrix();
+  }
+
+  diagnosis(): HealthDiagnosis {
+    return this.#diagnosis.at(instantOf(this.#deps.clock));
+  }
+
+  #reports(peer: string): PathReport[] {
+    const { book, clock } = this.#deps;
+    return book.reports(clock.nowMs(), peer);
+  }
+
+  /** Of peers with a path that is not well: the reports of all paths cost too much to be made every few seconds. */
+  #ailingReports(): PathReport[] {
+    const peers = new Set(Array.from(this.#deps.book.ailing, ({ path }) => path.peer));
+    return [...peers].flatMap((peer) => this.#reports(peer));
+  }
+}

@@ -34,18 +34,23 @@ export interface EndpointRecord extends PolicyPlaces {
   readonly audit?: boolean;
 }
 
+function flagsOf({ locked, enforcement, inForce, audit = false }: EndpointRecord): number {
+  return (
+    (locked ? EndpointFlag.locked : 0) |
+    (audit ? EndpointFlag.audit : 0) |
+    (inForce === 1 ? EndpointFlag.policyB : 0) |
+    (enforcement.ingress ? EndpointFlag.enforceIngress : 0) |
+    (enforcement.egress ? EndpointFlag.enforceEgress : 0)
+  );
+}
+
 /** `struct endpoint`. */
 export function encodeEndpoint(record: EndpointRecord): Buffer {
-  const { endpoint, locked, enforcement, policies, inForce, audit = false } = record;
+  const { endpoint, policies } = record;
   const none = new Uint8Array();
   return endpointLayout.encode({
     id: endpoint.id,
-    flags:
-      (locked ? EndpointFlag.locked : 0) |
-      (audit ? EndpointFlag.audit : 0) |
-      (inForce === 1 ? EndpointFlag.policyB : 0) |
-      (enforcement.ingress ? EndpointFlag.enforceIngress : 0) |
-      (enforcement.egress ? EndpointFlag.enforceEgress : 0),
+    flags: flagsOf(record),
     families: (endpoint.ipv4 ? FAMILY_V4 : 0) | (endpoint.ipv6 ? FAMILY_V6 : 0),
     policy: policies,
     identity: endpoint.identity,
@@ -56,6 +61,30 @@ export function encodeEndpoint(record: EndpointRecord): Buffer {
     hostMac: endpoint.hostMac,
     ifname: endpoint.ifname,
   });
+}
+
+/** Encodes many records of the same endpoints, of which little changes: one `endpoint` object is encoded once. */
+export class EndpointEncoder {
+  readonly #encoded = new WeakMap<DatapathEndpoint, Buffer>();
+
+  /** Records one after the other. */
+  encode(records: readonly EndpointRecord[]): Buffer {
+    const { bytes, fields } = endpointLayout;
+    const all = Buffer.alloc(bytes * records.length);
+    const view = new DataView(all.buffer, all.byteOffset, all.length);
+    for (const [i, record] of records.entries()) {
+      all.set(this.#encodedOf(record), i * bytes);
+      fields.flags[1].write(view, i * bytes + fields.flags[0], flagsOf(record));
+      fields.policy[1].write(view, i * bytes + fields.policy[0], record.policies);
+    }
+    return all;
+  }
+
+  #encodedOf(record: EndpointRecord): Buffer {
+    const known = this.#encoded.get(record.endpoint) ?? encodeEndpoint(record);
+    this.#encoded.set(record.endpoint, known);
+    return known;
+  }
 }
 
 /** @returns undefined when the slot is free */

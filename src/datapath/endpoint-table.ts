@@ -258,7 +258,8 @@ export class EndpointTable {
       const before = entry.record;
       const { identity = before.endpoint.identity, ingress, egress } = wanted;
       const places = placePolicy(before, policy.index);
-      const endpoint = { ...before.endpoint, identity };
+      const { endpoint: known } = before;
+      const endpoint = known.identity === identity ? known : { ...known, identity };
       const after = { endpoint, locked: false, enforcement: { ingress, egress }, ...places };
       return { slot: entry.slot, before, after };
     };

@@ -1,5 +1,5 @@
 import type { BpfMap, SharedValues } from '../../bpf/addon/index.ts';
-import { indexKey, readIndex } from './struct-layout.ts';
+import { indexKey, indexKeys, readIndex } from './struct-layout.ts';
 
 /** The slot that stands for everything that is not an endpoint of this node. */
 export const REMOTE_SLOT = 0;
@@ -27,8 +27,8 @@ export type ShownEpochs = SharedValues;
 
 /** `moveEpoch` for several slots at once. */
 export function moveEpochs(maps: EpochMaps, shown: ShownEpochs, slots: readonly number[]): void {
-  const keys = Buffer.concat(slots.map(indexKey));
-  const next = Buffer.concat(slots.map((slot) => indexKey((shown.u32(slot) + 1) >>> 0)));
+  const keys = indexKeys(slots);
+  const next = indexKeys(slots.map((slot) => (shown.u32(slot) + 1) >>> 0));
   maps.shownEpochs.updateBatch(keys, next, slots.length);
   maps.epochs.updateBatch(keys, next, slots.length);
 }

@@ -12,7 +12,7 @@ import type { Links } from './links.ts';
 import { endpointLayout } from './map-layouts.ts';
 import type { PolicyMap, PolicyPool } from './policy-pool.ts';
 import type { DatapathMaps } from './programs.ts';
-import { switchRecords } from './record-switch.ts';
+import { RecordSwitch } from './record-switch.ts';
 import { indexKey } from './struct-layout.ts';
 import type { DatapathEndpoint, HostPolicy, HostSwitch } from './types.ts';
 
@@ -43,6 +43,7 @@ export class HostEndpoint {
   readonly #maps: DatapathMaps;
   readonly #links: Pick<Links, 'attach' | 'detach'>;
   readonly #policies: PolicyPool;
+  readonly #records: RecordSwitch;
   readonly #devices: readonly number[];
   #policy: PolicyMap | undefined;
   #record: EndpointRecord | undefined;
@@ -58,6 +59,7 @@ export class HostEndpoint {
     this.#maps = maps;
     this.#links = links;
     this.#policies = policies;
+    this.#records = new RecordSwitch(maps.endpoints);
     this.#devices = devices;
   }
 
@@ -108,7 +110,7 @@ export class HostEndpoint {
     const policy = await this.#policies.acquire(state, this.#policy);
     const after = hostRecord(wanted, placePolicy(before ?? NO_POLICIES, policy.index));
     try {
-      switchRecords(this.#maps.endpoints, [{ slot: SLOT, before, after }]);
+      this.#records.write([{ slot: SLOT, before, after }]);
     } catch (error) {
       this.#policies.release(policy);
       throw error;

@@ -1,6 +1,6 @@
 import { moveEpochs, type ShownEpochs } from './epochs.ts';
 import type { DatapathMaps } from './programs.ts';
-import { type RecordChange, switchRecords } from './record-switch.ts';
+import { type RecordChange, RecordSwitch } from './record-switch.ts';
 
 /** An endpoint whose policy is written and to be put in force. */
 export interface PolicySwitchStep {
@@ -23,11 +23,13 @@ interface Waiting {
 export class PolicySwitches {
   readonly #maps: DatapathMaps;
   readonly #epochs: ShownEpochs;
+  readonly #records: RecordSwitch;
   #waiting: Waiting[] = [];
 
   constructor(maps: DatapathMaps) {
     this.#maps = maps;
     this.#epochs = maps.shownEpochs.sharedValues();
+    this.#records = new RecordSwitch(maps.endpoints);
   }
 
   /** @rejects with what `change` throws, or the datapath (BpfError) */
@@ -49,7 +51,7 @@ export class PolicySwitches {
     if (ready.length === 0) return;
     const changes = ready.map(({ change }) => change);
     try {
-      switchRecords(this.#maps.endpoints, changes);
+      this.#records.write(changes);
       const slots = changes.map(({ slot }) => slot);
       moveEpochs(this.#maps, this.#epochs, slots);
     } catch (error) {

@@ -146,6 +146,14 @@ export function indexKey(index: number): Buffer {
   return key;
 }
 
+/** The keys of several, one after the other. */
+export function indexKeys(indices: readonly number[]): Buffer {
+  const keys = Buffer.alloc(4 * indices.length);
+  const view = new DataView(keys.buffer, keys.byteOffset, keys.length);
+  for (const [i, index] of indices.entries()) u32.write(view, 4 * i, index);
+  return keys;
+}
+
 export function readIndex(buffer: Uint8Array, offset = 0): number {
   return u32.read(new DataView(buffer.buffer, buffer.byteOffset + offset, 4), 0);
 }

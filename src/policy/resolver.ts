@@ -444,7 +444,12 @@ function updateOf(old: Variant, policy: ResolvedPolicy, l7Changed: boolean): Pol
 }
 
 function sameLabels(a: Identity, b: Identity): boolean {
-  return a.labels === b.labels || labelSetText(a.labels) === labelSetText(b.labels);
+  if (a.labels.length !== b.labels.length) return false;
+  const inOrder = a.labels.every(({ source, key, value }, i) => {
+    const other = b.labels[i];
+    return source === other?.source && key === other.key && value === other.value;
+  });
+  return inOrder || labelSetText(a.labels) === labelSetText(b.labels);
 }
 
 function selectorTexts({ grants, requirements }: ResolvedPolicy): readonly string[] {

@@ -9,7 +9,7 @@ import {
   placePolicy,
 } from '../../src/datapath/endpoint-codec.ts';
 import { endpointLayout } from '../../src/datapath/map-layouts.ts';
-import { switchRecords } from '../../src/datapath/record-switch.ts';
+import { RecordSwitch } from '../../src/datapath/record-switch.ts';
 import { readIndex } from '../../src/datapath/struct-layout.ts';
 import { testEndpoint } from '../support/program-rig.ts';
 
@@ -41,7 +41,7 @@ describe('a switch of records', () => {
   it('names a map beside the one in force first, and then puts it in force with all that belongs to it', () => {
     const map = new WrittenRecords();
     const after = { ...CLOSED, ...ENFORCED, ...placePolicy(CLOSED, 7) };
-    switchRecords(map as unknown as BpfMap, [{ slot: 3, before: CLOSED, after }]);
+    new RecordSwitch(map as unknown as BpfMap).write([{ slot: 3, before: CLOSED, after }]);
     assert.deepEqual(map.writes, [
       [{ slot: 3, record: { ...CLOSED, policies: [NO_POLICY, 7] } }],
       [{ slot: 3, record: { ...CLOSED, ...ENFORCED, policies: [NO_POLICY, 7], inForce: 1 } }],
@@ -53,7 +53,7 @@ describe('a switch of records', () => {
     const before: EndpointRecord = { ...CLOSED, ...ENFORCED, policies: [6, 7], inForce: 1 };
     const after = { ...before, ...placePolicy(before, 6) };
     const changes = [3, 4].map((slot) => ({ slot, before, after }));
-    switchRecords(map as unknown as BpfMap, changes);
+    new RecordSwitch(map as unknown as BpfMap).write(changes);
     assert.deepEqual(
       map.writes.map((records) =>
         records.map(({ slot, record }) => [slot, record?.policies, record?.inForce]),

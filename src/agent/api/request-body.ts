@@ -57,7 +57,9 @@ async function readBytes(incoming: IncomingMessage, maxBytes: number): Promise<B
     });
     incoming.on('end', resolve);
     incoming.on('error', (cause) => reject(new ApiError(400, 'the body was cut off', { cause })));
-    incoming.on('close', () => reject(new ApiError(400, 'the body was cut off')));
+    incoming.on('close', () => {
+      if (!incoming.complete) reject(new ApiError(400, 'the body was cut off'));
+    });
   });
   return Buffer.concat(chunks);
 }

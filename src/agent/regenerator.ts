@@ -11,13 +11,16 @@ export interface RegeneratorDeps {
 }
 
 export interface RegeneratorOptions {
-  /** Endpoints that are built at the same time. Default 16. */
+  /**
+   * Endpoints that are built at the same time. Default 128: those of one change are put in force together, and what takes
+   * long of a build is waiting, for the kernel or for the store.
+   */
   readonly concurrency?: number;
   /** First pause after a failure; doubles up to 60 s. Default 1 s. */
   readonly retryBaseMs?: number;
 }
 
-const CONCURRENCY = 16;
+const CONCURRENCY = 128;
 const RETRY_BASE_MS = 1_000;
 const LONGEST_RETRY_MS = 60_000;
 

@@ -99,6 +99,8 @@ export function probeText(report: HealthProbeReport, options: ViewOptions = {}):
   const paths = report.paths ?? [];
   const without = (report['without-path'] ?? []).map(printableField);
   const head = ['PEER', 'PATH', 'ADDRESS', 'ANSWERED', 'LOSS', 'RTT MIN P50 MAX', ''];
+  if (paths.length === 0 && without.length === 0)
+    return 'No other node is in the node list: nothing to probe.\n';
   const lines =
     paths.length === 0
       ? ''

@@ -1,16 +1,26 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Diagnoser } from '../../src/health/locate/index.ts';
-import type { FaultPlace, HealthDiagnosis, HealthVerdict } from '../../src/model/health.ts';
+import type {
+  FaultPlace,
+  HealthDiagnosis,
+  HealthVerdict,
+  PathReport,
+  PathState,
+} from '../../src/model/health.ts';
 import { DEAD, names, type Seen, World } from './locate-world.ts';
 
 const WALL_MS = Date.UTC(2026, 0, 1);
 
 /** What stands after two seconds in which nothing changes. */
-function diagnosed(world: World, diagnoser = new Diagnoser()): HealthDiagnosis {
+function diagnosed(
+  world: World,
+  diagnoser = new Diagnoser(),
+  own: Parameters<Diagnoser['diagnose']>[1] = () => [],
+): HealthDiagnosis {
   let diagnosis: HealthDiagnosis | undefined;
   for (const nowMs of [0, 1000, 2000])
-    diagnosis = diagnoser.diagnose(world, () => [], { nowMs, wallMs: WALL_MS + nowMs });
+    diagnosis = diagnoser.diagnose(world, own, { nowMs, wallMs: WALL_MS + nowMs });
   assert.ok(diagnosis !== undefined);
   return diagnosis;
 }
@@ -202,9 +212,17 @@ describe('the diagnosis of a cluster', () => {
 
   it('of a node alone is what it sees of itself, and unknown without that', () => {
     const world = new World(['n01']);
-    assert.equal(diagnosed(world).state, 'healthy');
     world.see = () => undefined;
-    assert.equal(diagnosed(world.changed()).state, 'unknown');
+    const state = (...states: readonly PathState[]): string =>
+      diagnosed(world, new Diagnoser(), () => states.map((each) => ({ state: each }) as PathReport)).state;
+    assert.deepEqual(
+      [state('reachable', 'unknown'), state('unknown'), state(), state('reachable', 'unreachable')],
+      ['healthy', 'unknown', 'unknown', 'unknown'],
+    );
+  });
+
+  it('is unknown when there is no node at all', () => {
+    assert.equal(diagnosed(new World([])).state, 'unknown');
   });
 
   it('is unknown, never healthy, when too many rows are missing', () => {

@@ -192,6 +192,7 @@ describe('what decides the exit', () => {
     const [icmp, , canary] = probed.paths ?? [];
     assert.ok(icmp && canary);
     const report = { ...probed, 'without-path': [] };
+    assert.match(probeText({ ...report, paths: [] }), /^No other node is in the node list/);
     assert.equal(allAnswered({ ...report, paths: [icmp, canary] }), true);
     assert.equal(allAnswered({ ...report, paths: [{ ...icmp, answered: 0 }] }), false);
     assert.equal(allAnswered({ ...report, paths: [{ ...canary, answered: 1 }] }), false);

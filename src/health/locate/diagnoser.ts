@@ -78,7 +78,7 @@ export class Diagnoser {
       return verdictOf(claim, Math.min(sinceMs, ownSinceMs(claim, own) ?? sinceMs));
     });
     verdicts.sort((a, b) => gravityOf(a.fault) - gravityOf(b.fault) || b.confidence - a.confidence);
-    return { state: this.#stateOf(matrix, verdicts, silent.length), verdicts, silent, atMs: at.wallMs };
+    return { state: this.#stateOf(matrix, verdicts, own, silent.length), verdicts, silent, atMs: at.wallMs };
   }
 
   #silentNodes(matrix: MatrixView): HealthDiagnosis['silent'] {
@@ -115,12 +115,25 @@ export class Diagnoser {
     return claims;
   }
 
-  #stateOf(matrix: MatrixView, verdicts: readonly HealthVerdict[], silent: number): HealthDiagnosis['state'] {
+  #stateOf(
+    matrix: MatrixView,
+    verdicts: readonly HealthVerdict[],
+    own: OwnPaths,
+    silent: number,
+  ): HealthDiagnosis['state'] {
     if (verdicts.some(({ fault }) => !LESSER.has(fault))) return 'broken';
     if (verdicts.length > 0) return 'degraded';
     if (silent > SILENT_SHARE * matrix.nodes.length) return 'unknown';
+    // A row tells of others only: a node alone is what its own paths are.
+    if (matrix.nodes.length === 1) return areWell(own(matrix.self)) ? 'healthy' : 'unknown';
     return this.#store.everybodySeen(matrix) ? 'healthy' : 'unknown';
   }
+}
+
+/** Whether something is known, and nothing amiss is. */
+function areWell(paths: ReturnType<OwnPaths>): boolean {
+  const known = paths.filter(({ state }) => state !== 'unknown');
+  return known.length > 0 && known.every(({ state }) => state === 'reachable');
 }
 
 function verdictOf(claim: Claim, sinceMs: number): HealthVerdict {

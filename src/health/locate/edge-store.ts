@@ -94,10 +94,7 @@ export class EdgeStore {
   /** Whether of each node but ourselves anybody knows anything. A node alone sees itself. */
   everybodySeen(matrix: MatrixView): boolean {
     const { nodes, self } = matrix;
-    if (nodes.length === 1) {
-      const states = matrix.row(self)?.cells.get(self)?.states;
-      return states !== undefined && (states[4] | states[6]) !== 0;
-    }
+    if (nodes.length === 0) return false;
     const seen = new Uint8Array(nodes.length);
     for (const kept of this.#kept) {
       const { targets, states4, states6 } = kept?.edges ?? NO_EDGES;

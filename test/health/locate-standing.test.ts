@@ -88,6 +88,6 @@ describe('verdicts over time', () => {
     world.notes = (from) => (from === 'n01' ? [note('n03', 'nic-drop', elsewhere)] : []);
     diagnoser = new Diagnoser();
     assert.deepEqual(toldFor(1), [], 'silence without a reason may be a part of more');
-    assert.ok(toldFor(2).includes('drop node n03 receive'));
+    assert.ok(toldFor(2).includes('drop node n03 both'));
   });
 });

@@ -50,15 +50,17 @@ const LONE_PAIR = 0.5;
 
 /** @param symptom index in `SYMPTOMS`, or `LOSS` */
 export function claimOf(finding: Finding, symptom: number, context: ClaimContext): Claim {
-  const notes = notesOn(finding, context);
-  const noted = commonFault(notes, finding) ?? faultAtNode(notes, finding.suspect, context);
-  const place = placeOf(finding.suspect, context, directionOf(finding.suspect, notes, context));
-  const shown = countShown(finding, symptom, context);
-  const lone = finding.suspect.kind === 'pair' && context.observersOf(finding.suspect.to) < 2;
+  const { suspect } = finding;
+  const lone = suspect.kind === 'pair' && context.observersOf(suspect.to) < 2;
+  const shown = ownFault(suspect, symptom, lone);
+  const all = notesOn(finding, context);
+  const noted = commonFault(all, finding) ?? dropAtNode(all, suspect, context, shown);
+  // What others note is of something else, or not true.
+  const notes = all.filter(({ fault }) => fault === noted);
   return {
-    ...shown,
-    fault: noted ?? ownFault(finding.suspect, symptom, lone),
-    place,
+    ...countShown(finding, symptom, context),
+    fault: noted ?? shown,
+    place: placeOf(suspect, context, directionOf(suspect, notes, context)),
     lossPoint: commonest(notes.map(({ lossPoint }) => lossPoint)),
     sinceMs: notes.length === 0 ? undefined : Math.min(...notes.map(({ sinceMs }) => sinceMs)),
     confidence: confidenceOf(finding, context.names.length) * (lone ? LONE_PAIR : 1),
@@ -156,15 +158,24 @@ function commonFault(notes: readonly EdgeNote[], { edges, observers }: Finding):
   return enough ? (best[0] as FaultKind) : undefined;
 }
 
-/** A node that drops packets itself, and says why: few have asked it yet, and that is enough. */
-function faultAtNode(
+/**
+ * A node that drops packets itself, and says why: few have asked it yet, and that is enough. But one that is dead says
+ * nothing: who notes that it did would have its death taken for something else.
+ */
+function dropAtNode(
   notes: readonly EdgeNote[],
   suspect: Suspect,
   { names }: ClaimContext,
+  shown: FaultKind,
 ): FaultKind | undefined {
-  if (suspect.kind !== 'node' && suspect.kind !== 'observed') return undefined;
+  if ((suspect.kind !== 'node' && suspect.kind !== 'observed') || shown === 'node-down') return undefined;
   const node = names[suspect.node];
-  return notes.find(({ lossPoint }) => lossPoint?.node === node && lossPoint?.reason !== undefined)?.fault;
+  return notes.find(
+    ({ fault, lossPoint }) =>
+      (fault === 'policy-drop' || fault === 'drop') &&
+      lossPoint?.node === node &&
+      lossPoint?.reason !== undefined,
+  )?.fault;
 }
 
 function commonest(points: readonly (LossPoint | undefined)[]): LossPoint | undefined {

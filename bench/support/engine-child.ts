@@ -116,17 +116,19 @@ async function measure(engine: ProbeEngine, task: EngineTask): Promise<EngineOut
   } else {
     await periodically(engine, task, paths);
   }
-  const lastNs = paths.reduce((last, path) => Math.max(last, engine.counts(path).answeredLastNs), 0);
-  const wallMs = count > 0 ? (lastNs - Number(before.atNs)) / 1e6 : seconds * 1000;
+  // What follows is done once, for the report.
   const { user, system } = process.cpuUsage(before.cpu);
   const self = engine.self();
+  const threadAfterUs = threadUs();
+  const lastNs = paths.reduce((last, path) => Math.max(last, engine.counts(path).answeredLastNs), 0);
+  const wallMs = count > 0 ? (lastNs - Number(before.atNs)) / 1e6 : seconds * 1000;
   return {
     ...totals(engine, paths),
     ...(count === 0 && { sent: self.sent - before.self.sent }),
     ownDrops: self.ownDrops,
     cpuUs: user + system,
     selfUs: (self.cpuNs - before.self.cpuNs) / 1000,
-    threadUs: threadUs() - before.thread,
+    threadUs: threadAfterUs - before.thread,
     wallMs,
     lagMaxMs: self.lagMaxNs / 1e6,
     ...(task.each === true && {

@@ -199,6 +199,7 @@ struct engine {
 	uint64_t key[2];
 	uint64_t timeout_ns;
 	uint64_t turn_ns;
+	uint64_t quiet_ns; /* whole turns: the turn while all goes well */
 	uint64_t soft_ns;
 	uint32_t paths_max;
 
@@ -228,6 +229,7 @@ struct engine {
 	uint32_t pending_head, pending_count;
 	uint32_t *bursts;
 	uint32_t burst_count;
+	uint32_t fast;		/* paths whose periods are shorter than quiet_ns */
 	uint32_t suspects;	/* paths in PHASE_SUSPECT: their deadlines are kept to the ms */
 	struct flight *flights; /* ring */
 	uint64_t flight_mask, flight_tail, flight_soft, flight_hard;

@@ -72,6 +72,13 @@ static void put_on(struct engine *engine, uint32_t index)
 	engine->wheel_count++;
 }
 
+static void set_period(struct engine *engine, struct path_state *path, uint64_t period_ns)
+{
+	engine->fast -= path->period_ns && path->period_ns < engine->quiet_ns;
+	path->period_ns = period_ns;
+	engine->fast += period_ns && period_ns < engine->quiet_ns;
+}
+
 static void open_path(struct engine *engine, const struct engine_command *command, uint64_t now_ns)
 {
 	uint32_t index = command->path;
@@ -93,12 +100,13 @@ static void open_path(struct engine *engine, const struct engine_command *comman
 		.sequence = path->sequence,
 		.next = path->next,
 		.slot = path->slot,
-		.period_ns = (uint64_t)command->period_us * 1000,
 		.due_ns = now_ns + (uint64_t)command->phase_us * 1000,
 	};
 
 	memcpy(fresh.address, command->address, sizeof(fresh.address));
+	set_period(engine, path, 0);
 	*path = fresh;
+	set_period(engine, path, (uint64_t)command->period_us * 1000);
 	memset(record, 0, sizeof(*record));
 	memcpy(record->address, command->address, sizeof(record->address));
 	record->timeout_us = (uint32_t)(engine->timeout_ns / 1000);
@@ -116,6 +124,7 @@ static void close_path(struct engine *engine, uint32_t index)
 	struct path_state *path = &engine->paths[index];
 
 	take_off(engine, index);
+	set_period(engine, path, 0);
 	path->burst_left = 0;
 	engine_set_phase(engine, index, PHASE_NEW);
 	path->active = false;
@@ -128,7 +137,7 @@ static void pace_path(struct engine *engine, const struct engine_command *comman
 	struct path_state *path = &engine->paths[command->path];
 	uint64_t last_ns = engine->accounts[command->path].sent_last_ns;
 
-	path->period_ns = (uint64_t)command->period_us * 1000;
+	set_period(engine, path, (uint64_t)command->period_us * 1000);
 	if (!path->period_ns) {
 		take_off(engine, command->path);
 		return;

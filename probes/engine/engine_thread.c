@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define QUIET_NS (40 * NS_PER_MS)
+
 static int map_records(struct engine *engine)
 {
 	int fd = engine->options[OPTION_RECORDS_FD];
@@ -52,6 +54,8 @@ int engine_create(struct engine *engine, const int32_t options[OPTION_COUNT],
 	memcpy(engine->key, key, PROBE_KEY_BYTES);
 	engine->timeout_ns = (uint64_t)options[OPTION_TIMEOUT_MS] * NS_PER_MS;
 	engine->turn_ns = (uint64_t)options[OPTION_TURN_MS] * NS_PER_MS;
+	engine->quiet_ns =
+		engine->turn_ns < QUIET_NS ? QUIET_NS / engine->turn_ns * engine->turn_ns : engine->turn_ns;
 	engine->soft_ns = (uint64_t)options[OPTION_SOFT_TIMEOUT_MS] * NS_PER_MS;
 	engine->paths_max = (uint32_t)options[OPTION_PATHS_MAX];
 	engine->clock_offset_ns = probe_clock_offset_ns(&width_ns);
@@ -137,10 +141,16 @@ void engine_note_cpu(struct engine *engine)
 		     (uint64_t)used.tv_sec * NS_PER_SECOND + (uint64_t)used.tv_nsec);
 }
 
-/* The next whole turn from a time on: what comes due within one is served together. */
+/*
+ * The next whole turn from a time on: what comes due within one is served together. A wake-up costs as much
+ * as a score of probes, so that turns are longer while all goes well.
+ */
 static uint64_t round_up(const struct engine *engine, uint64_t ns)
 {
-	return ns == UINT64_MAX ? ns : (ns + engine->turn_ns - 1) / engine->turn_ns * engine->turn_ns;
+	uint64_t turn_ns = engine->pending_count || engine->slow_count || engine->fast ? engine->turn_ns
+										       : engine->quiet_ns;
+
+	return ns == UINT64_MAX ? ns : (ns + turn_ns - 1) / turn_ns * turn_ns;
 }
 
 static void *run(void *argument)

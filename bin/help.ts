@@ -1,7 +1,11 @@
 import { join } from 'node:path';
 import { Config } from '@oclif/core/config';
 import { Help } from '@oclif/core/help';
+import { terminalWidth } from '../commands/support/health-flags.ts';
 import pjson from '../package.json' with { type: 'json' };
+
+/** What help is made for: a narrower terminal gets it narrower. */
+const HELP_WIDTH = 80;
 
 /** The bundle carries its manifest beside itself; from source every command's module is read. */
 const bundled = !import.meta.filename.endsWith('.ts');
@@ -17,6 +21,8 @@ export async function fullConfig(): Promise<Config> {
 /** Prints the help of a command or topic, or of everything. */
 export async function showHelp(words: readonly string[]): Promise<void> {
   const config = await fullConfig();
-  const help = new Help(config, { ...config.pjson.oclif.helpOptions, hideAliasesFromRoot: true });
+  const width = terminalWidth();
+  const narrow = width < HELP_WIDTH ? { maxWidth: width } : {};
+  const help = new Help(config, { ...config.pjson.oclif.helpOptions, ...narrow, hideAliasesFromRoot: true });
   await help.showHelp([...words]);
 }

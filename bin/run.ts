@@ -84,6 +84,9 @@ async function runCommand(id: string, rest: readonly string[], registry: Registr
   await (command as unknown as { _run(): Promise<unknown> })._run();
 }
 
+/** Characters in a line of the prepared help. */
+const PREPARED_WIDTH = 80;
+
 /** The text of `--help` that the bundle carries beside itself. */
 function preparedHelp(): string | undefined {
   const file = join(import.meta.dirname, 'help.txt');
@@ -91,7 +94,8 @@ function preparedHelp(): string | undefined {
 }
 
 async function help(words: readonly string[]): Promise<void> {
-  const prepared = words.length === 0 ? preparedHelp() : undefined;
+  const isNarrow = Number(process.env.COLUMNS ?? process.stdout.columns) < PREPARED_WIDTH;
+  const prepared = words.length === 0 && !isNarrow ? preparedHelp() : undefined;
   if (prepared !== undefined) {
     process.stdout.write(prepared);
     return;

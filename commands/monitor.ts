@@ -77,8 +77,10 @@ export default class Monitor extends BaseCommand<typeof Monitor> {
     const named = { labelsOf: names?.labels.of, ruleName: names?.rules.of };
     const options = { compat: this.compat, verbose, hex, ifname, ...named };
     let left = flags.count ?? Number.POSITIVE_INFINITY;
-    if (format.kind === 'text') process.stderr.write('Press Ctrl-C to quit\n');
-    const stream = { socketPath: this.paths.eventsSocket, signal: interruptSignal() };
+    const onOpen = (): void => {
+      if (format.kind === 'text') process.stderr.write('Press Ctrl-C to quit\n');
+    };
+    const stream = { socketPath: this.paths.eventsSocket, signal: interruptSignal(), onOpen };
     for await (const event of monitorEvents(stream)) {
       if (!monitorMatches(event, filter)) continue;
       await names?.prepare(event);

@@ -35,6 +35,10 @@ export default class LabUp extends BaseCommand<typeof LabUp> {
     const signal = interruptSignal(STOPPING_OR_UNREAD);
     const isolated = missingForNamespaces().length === 0;
     const say = (text: string): boolean => process.stderr.write(`${text}\n`);
+    // A terminal sends its signal to the programs that we run as well: what they fail with then is not the reason.
+    const orInterrupted = (error: unknown): never => {
+      throw signal.aborted ? signal.reason : error;
+    };
     const lab = await createLab({
       name,
       nodes,
@@ -43,13 +47,13 @@ export default class LabUp extends BaseCommand<typeof LabUp> {
       agent: { datapath: isolated ? 'bpf' : 'none' },
       onProgress: say,
       signal,
-    });
+    }).catch(orInterrupted);
     try {
       if (workloads === 'star-wars') await startStarWars(lab, say);
       signal.throwIfAborted();
     } catch (error) {
       await takeDown(lab.layout);
-      throw error;
+      orInterrupted(error);
     }
     lab.finish();
     say(`lab ${name} is up; \`ciliate lab status --name ${name}\` shows it`);

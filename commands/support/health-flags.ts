@@ -18,9 +18,11 @@ export function parseSinceFlag(text: string, nowMs: number): string {
   });
 }
 
-/** Width of the terminal; 80 where there is none. */
+/** Width of the terminal; where there is none that of COLUMNS, else 80. */
 export function terminalWidth(): number {
-  return process.stdout.isTTY === true && process.stdout.columns > 0 ? process.stdout.columns : 80;
+  if (process.stdout.isTTY === true && process.stdout.columns > 0) return process.stdout.columns;
+  const wanted = process.env.COLUMNS ?? '';
+  return /^[1-9]\d{0,4}$/.test(wanted) ? Number(wanted) : 80;
 }
 
 /** Whether colours are shown: on a terminal, unless the user's environment says no (https://no-color.org). */

@@ -1,10 +1,17 @@
 import type { EventEmitter } from 'node:events';
-import { SystemError } from '../../src/base/errors.ts';
+import { ExitCode, InterruptedError } from '../../src/base/errors.ts';
 
 /** A signal that comes twice, or that a closed terminal and a shell both send, must not cut the taking down short. */
 const REPEATED: ReadonlySet<NodeJS.Signals> = new Set(['SIGHUP']);
 
 const STOPPING: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+
+const EXITS: Readonly<Partial<Record<NodeJS.Signals, ExitCode>>> = {
+  SIGHUP: ExitCode.hangup,
+  SIGINT: ExitCode.interrupted,
+  SIGPIPE: ExitCode.unread,
+  SIGTERM: ExitCode.terminated,
+};
 
 /** For commands that leave something behind if they just end: they stop also when nobody reads their output (`| head`). */
 export const STOPPING_OR_UNREAD: readonly NodeJS.Signals[] = [...STOPPING, 'SIGPIPE'];
@@ -26,7 +33,7 @@ export function tellOutputClosed(): boolean {
 export function interruptSignal(signals: readonly NodeJS.Signals[] = STOPPING): AbortSignal {
   const controller = new AbortController();
   const onSignal = (name: NodeJS.Signals): void => {
-    controller.abort(new SystemError(`interrupted by ${name}`, { code: 'INTERRUPTED' }));
+    controller.abort(new InterruptedError(`interrupted by ${name}`, EXITS[name] ?? ExitCode.interrupted));
   };
   for (const name of signals) {
     if (name === 'SIGPIPE') told.on(OUTPUT_CLOSED, () => onSignal(name));

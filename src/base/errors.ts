@@ -7,6 +7,11 @@ export const ExitCode = {
   systemFailed: 4,
   partial: 5,
   internal: 70,
+  /** Ended by a signal, after what was begun was taken down: 128 and its number, as shells say it. */
+  hangup: 129,
+  interrupted: 130,
+  unread: 141,
+  terminated: 143,
 } as const;
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
 
@@ -70,6 +75,13 @@ export class SystemError extends CiliateError {
       hint: options.hint,
       cause: options.cause,
     });
+  }
+}
+
+/** Somebody wanted the command to end before it was done. */
+export class InterruptedError extends CiliateError {
+  constructor(message: string, exitCode: ExitCode) {
+    super(message, { code: 'INTERRUPTED', exitCode });
   }
 }
 

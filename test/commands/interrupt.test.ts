@@ -8,7 +8,7 @@ const CHILD = `
   import { interruptSignal, STOPPING_OR_UNREAD, tellOutputClosed } from ${JSON.stringify(MODULE)};
   const signal = interruptSignal(STOPPING_OR_UNREAD);
   signal.addEventListener('abort', () => {
-    console.error(signal.reason.message);
+    console.error(signal.reason.message, signal.reason.exitCode);
     setTimeout(() => { console.error('tidied up'); process.exit(5); }, 200);
   });
   process.stdout.on('error', () => tellOutputClosed());
@@ -21,13 +21,17 @@ function startChild() {
 }
 
 describe('interruptSignal', () => {
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  for (const [name, code] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+    ['SIGHUP', 129],
+  ] as const) {
     it(`fires at ${name} and leaves time to tidy up`, async (t) => {
       const child = await startChild();
       t.after(() => child.stop('SIGKILL'));
       await child.waitForLine(/^ready$/);
       child.child.kill(name);
-      await child.waitForLine(new RegExp(`^interrupted by ${name}$`));
+      await child.waitForLine(new RegExp(`^interrupted by ${name} ${code}$`));
       await child.waitForLine(/^tidied up$/);
     });
   }
@@ -37,7 +41,7 @@ describe('interruptSignal', () => {
     t.after(() => child.stop('SIGKILL'));
     await child.waitForLine(/^ready$/);
     child.child.stdout?.destroy();
-    await child.waitForLine(/^interrupted by SIGPIPE$/);
+    await child.waitForLine(/^interrupted by SIGPIPE 141$/);
     await child.waitForLine(/^tidied up$/);
   });
 

@@ -78,7 +78,9 @@ export async function runDemo(run: DemoRun): Promise<ExitCode> {
     await (missing.length > 0 ? runLoopback : runEnforced)(run, (made) => {
       lab = made;
     });
-  } catch (error) {
+  } catch (cause) {
+    // A terminal sends its signal to the programs that we run as well: what they fail with then is not the reason.
+    const error: unknown = run.signal.aborted ? run.signal.reason : cause;
     if (error instanceof CiliateError && error.code === 'LAB_EXISTS') throw error;
     stopped = error instanceof CiliateError ? error.exitCode : ExitCode.internal;
     report.check(false, errorText(error));

@@ -3,9 +3,12 @@ import type { Logger } from '../../base/log.ts';
 import type { ProbePath } from '../../model/health.ts';
 import type { NodeView } from '../node-view.ts';
 import type { PathBook } from '../path-book.ts';
+import type { PathTracker } from '../state/path-tracker.ts';
 
 export interface LossRoundsDeps {
-  readonly book: Pick<PathBook, 'ailing' | 'findLoss'>;
+  readonly book: Pick<PathBook, 'findLoss'> & {
+    readonly ailing: Iterable<Pick<PathTracker, 'path' | 'state' | 'lossPoint'>>;
+  };
   readonly view: () => NodeView;
   readonly log: Logger;
   /** More is known of where probes are lost. */
@@ -15,10 +18,26 @@ export interface LossRoundsDeps {
 /** Paths that are asked about a second. */
 const AT_ONCE = 8;
 
-/** Asks again and again where the probes of dead paths are lost, as long as nobody has said it. */
+/** The first of each peer, then the second of each, and so on: a dead node has many paths, and others wait behind them. */
+function byTurns(paths: readonly ProbePath[]): ProbePath[] {
+  const seen = new Map<string, number>();
+  const turns = paths.map((path) => {
+    const turn = seen.get(path.peer) ?? 0;
+    seen.set(path.peer, turn + 1);
+    return { path, turn };
+  });
+  return turns.sort((a, b) => a.turn - b.turn).map(({ path }) => path);
+}
+
+/**
+ * Asks again and again where the probes of dead paths are lost, as long as nobody has said it: all of them in turn, since of
+ * some nobody ever says it.
+ */
 export class LossRounds {
   readonly #deps: LossRoundsDeps;
   #left = AT_ONCE;
+  /** Paths that had their turn, since all had theirs. */
+  #asked = new WeakSet<ProbePath>();
   #stopped = false;
 
   constructor(deps: LossRoundsDeps) {
@@ -28,10 +47,15 @@ export class LossRounds {
   /** Of paths without a loss point a few are asked about: their peer may not have answered the last time. */
   tick(): void {
     this.#left = AT_ONCE;
-    const unexplained = [...this.#deps.book.ailing].filter(
-      ({ state, lossPoint }) => state === 'unreachable' && lossPoint?.reason === undefined,
-    );
-    for (const { path } of unexplained.slice(0, AT_ONCE)) this.#ask(path);
+    const unexplained = [...this.#deps.book.ailing]
+      .filter(({ state, lossPoint }) => state === 'unreachable' && lossPoint?.reason === undefined)
+      .map(({ path }) => path);
+    let waiting = unexplained.filter((path) => !this.#asked.has(path));
+    if (waiting.length === 0) {
+      this.#asked = new WeakSet();
+      waiting = unexplained;
+    }
+    for (const path of byTurns(waiting).slice(0, AT_ONCE)) this.#ask(path);
   }
 
   /** A path has just died: as long as there are few, its peer is asked without waiting for the next round. */
@@ -46,6 +70,7 @@ export class LossRounds {
   }
 
   #ask(path: ProbePath): void {
+    this.#asked.add(path);
     const { book, view, log, onFound } = this.#deps;
     const { self, nodes } = view();
     const hosts = nodes.find(({ name }) => name === path.peer)?.targets.filter(({ kind }) => kind === 'node');

@@ -14,7 +14,7 @@ export interface AskerDeps {
 
 const AGENT = PROBE_KINDS.findIndex(({ name }) => name === 'host-host/http');
 /** Requests of this node besides their pace, in a second and at once. */
-const ASKS_PER_SECOND = 20;
+const ASKS_PER_SECOND = 10;
 /** What all nodes together ask one peer for what they heard of it, in a second: they wait for a random part of that time. */
 const ASKED_PER_SECOND = 200;
 /** A path that was asked so lately need not be asked for it. */

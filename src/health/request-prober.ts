@@ -19,6 +19,8 @@ export interface RequestProberDeps {
   readonly classes?: Readonly<Partial<Record<string, Probe>>> | undefined;
   readonly clock: Clock;
   readonly random: () => number;
+  /** Least time after which a request without an answer is suspect. Default 100. */
+  readonly softMs?: number | undefined;
 }
 
 /** What is due within one turn starts together. */
@@ -35,6 +37,10 @@ const RETRY_MS = 100;
 const SOFT_MS = 100;
 const SOFT_FACTOR = 4;
 const SOFT_MOST_MS = 1000;
+/** A timer that rings so late was held up by ourselves: the answer may be there. */
+const HELD_UP_MS = 20;
+/** Paths a second that become suspect so: where many are late at once, more requests would make it worse. */
+const SUSPECTS_PER_SECOND = 5;
 
 /** What only a peer that got the probe can cause: where silence is expected, it is the fault. */
 const ANSWERS: ReadonlySet<ProbeFailure['kind']> = new Set(['refused', 'reset', 'bad-answer']);
@@ -69,6 +75,9 @@ export class RequestProber implements PathProber {
   readonly #paths = new Map<number, Path>();
   readonly #listeners: ((events: readonly ProberEvent[]) => void)[] = [];
   #next = 1;
+  /** Paths that may still become suspect before their deadline in the second that began then. */
+  #secondMs = Number.NEGATIVE_INFINITY;
+  #left = 0;
   #cancel: (() => void) | undefined;
   #running = false;
 
@@ -196,13 +205,29 @@ export class RequestProber implements PathProber {
   /** Of a path that answers, a request that takes long is not waited for alone. @returns what ends it */
   #watch(handle: number, path: Path): () => void {
     if (path.phase !== 'answering') return () => undefined;
-    const ownMs = (SOFT_FACTOR * path.counts.rttLastNs) / 1e6;
-    return this.#deps.clock.after(Math.min(SOFT_MOST_MS, Math.max(SOFT_MS, ownMs)), () => {
-      if (this.#paths.get(handle) !== path || !this.#running || path.phase !== 'answering') return;
-      this.#suspect(handle, path);
-      const nowMs = this.#deps.clock.nowMs();
-      for (let i = 0; i < RETRIES; i++) void this.#probe(handle, path, nowMs);
-    });
+    const { clock, softMs: leastMs = SOFT_MS } = this.#deps;
+    const ownMs = Math.min(SOFT_MOST_MS, (SOFT_FACTOR * path.counts.rttLastNs) / 1e6);
+    const softMs = Math.max(leastMs, ownMs);
+    let cancel: () => void;
+    const arm = (): void => {
+      const dueMs = clock.nowMs() + softMs;
+      cancel = clock.after(softMs, () => {
+        if (clock.nowMs() - dueMs > HELD_UP_MS) arm();
+        else this.#late(handle, path);
+      });
+    };
+    arm();
+    return () => cancel();
+  }
+
+  #late(handle: number, path: Path): void {
+    if (this.#paths.get(handle) !== path || !this.#running || path.phase !== 'answering') return;
+    const nowMs = this.#deps.clock.nowMs();
+    if (nowMs - this.#secondMs >= 1000) [this.#secondMs, this.#left] = [nowMs, SUSPECTS_PER_SECOND];
+    if (this.#left <= 0) return;
+    this.#left--;
+    this.#suspect(handle, path);
+    for (let i = 0; i < RETRIES; i++) void this.#probe(handle, path, nowMs);
   }
 
   #suspect(handle: number, path: Path): void {

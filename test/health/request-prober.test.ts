@@ -70,6 +70,18 @@ describe('probes by requests', () => {
     await prober.stop();
   });
 
+  it('ask little more than usual when all peers are late at once', async () => {
+    for (let peer = 0; peer < 100; peer++) prober.open({ ...path, address: `10.0.1.${peer}` }, 10_000);
+    await clock.pass(20_050);
+    const before = probe.asked.length;
+    probe.answer = () => after(900, reply(900e6));
+    await clock.pass(10_000);
+    const more = probe.asked.length - before - 100;
+    assert.ok(more <= 11 * 5 * 2, String(more));
+    assert.ok(!events.some((text) => text.startsWith('silent')), events.join(', '));
+    await prober.stop();
+  });
+
   it('call a peer that refuses silent after three refusals, some time apart', async () => {
     prober.open(path, 1000);
     await clock.pass(5050);

@@ -48,6 +48,7 @@ const LOOKS = 20;
 const WINDOWS_S = 80;
 const PAUSE_MS = 10;
 const LOOK_MS = 50;
+const ASK_MS = 500;
 /** Beyond what a core sends; memory of probes under way is taken for so many. */
 const PACKETS_PER_SECOND = 250_000;
 
@@ -112,6 +113,8 @@ async function paths(engine: ProbeEngine, book: PathBook, task: MemoryTask): Pro
     await probeAll(engine, book, task);
     collectGarbage();
     samples.push({ probes: probes + task.step, residentBytes: residentBytes() });
+    // A long run is followed, and not lost when it is cut short.
+    console.error(JSON.stringify(samples.at(-1)));
   }
   return {
     recordsBytes: all.find(({ entries }) => entries === task.pathsMax)?.bytes ?? 0,
@@ -161,8 +164,11 @@ async function fillWindows(book: PathBook): Promise<void> {
 /** One step, with a look at all counts as often as the agent has it. */
 async function probeAll(engine: ProbeEngine, book: PathBook, task: MemoryTask): Promise<void> {
   const { sent } = engine.self();
-  book.burst(book.trackers(), task.step / task.targets.length, 1);
-  for (let looks = 0; engine.self().sent - sent < task.step; looks++) {
+  const missing = (): number => sent + task.step - engine.self().sent;
+  // A path that waits for its turn when another probe of it is due has the two as one: what is missing is asked for again.
+  for (let looks = 0; missing() > 0; looks++) {
+    if ((looks * LOOK_MS) % ASK_MS === 0)
+      book.burst(book.trackers(), Math.ceil(missing() / task.targets.length), 1);
     await delay(LOOK_MS);
     if ((looks * LOOK_MS) % 1000 === 0) book.tick(now());
   }

@@ -71,6 +71,34 @@ describe('PolicyResolver', () => {
     assert.deepEqual(resolver.updateIdentities({ deletes: [1002, 4711] }), []);
   });
 
+  it('gives one map state to endpoints whose named ports make no difference, and another to one whose do', () => {
+    const { resolver, repository } = setUp();
+    const port = (number: number) => [{ name: 'http', protocol: 6, port: number }];
+    resolver.updateIdentities({ upserts: [client] });
+    const plain = resolver.resolve(web).mapState;
+    assert.equal(resolver.resolve(web, port(8080)).mapState, plain);
+    repository.add(readPolicy(RULE.replace('"80"', 'http').replace('[one]', '[two]'), { file: 'y' }));
+    resolver.setRules(repository.snapshot());
+    const states = [port(8080), port(9090), []].map((ports) => resolver.resolve(web, ports).mapState);
+    assert.equal(new Set(states).size, 3);
+    assert.equal(states[2], plain, 'the name means nothing to it');
+    repository.delete([parseLabel('two')]);
+    resolver.setRules(repository.snapshot());
+    const again = [port(8080), port(9090), []].map((ports) => resolver.resolve(web, ports).mapState);
+    assert.deepEqual(again, [plain, plain, plain]);
+    assert.equal(new Set(again).size, 1);
+  });
+
+  it('gives the map state of before where a change of rules leaves every entry as it was', () => {
+    const { resolver, repository } = setUp();
+    resolver.updateIdentities({ upserts: [client] });
+    const { mapState } = resolver.resolve(web);
+    repository.add(readPolicy(RULE.replace('[one]', '[two]'), { file: 'y' }));
+    const [update] = resolver.setRules(repository.snapshot());
+    assert.equal(update?.policy.mapState, mapState);
+    assert.equal(resolver.resolve(web).mapState, mapState);
+  });
+
   it('leaves an earlier policy as it was', () => {
     const { resolver } = setUp();
     const before = resolver.resolve(web);

@@ -43,11 +43,13 @@ export function parseDnsName(text: string): DnsPattern {
 }
 
 /**
- * Reads a `matchPattern`: like a name, with `*` anywhere. One without `*` is a name.
+ * Reads a `matchPattern`: like a name, with `*` anywhere. One without `*` is a name. Every name is `*` alone; `*.`, with the
+ * final dot, is one label, as in Cilium, and read as `**`, which means that too.
  * @throws DnsPatternError
  */
 export function parseDnsPattern(text: string): DnsPattern {
-  const pattern = checked('pattern', text, PATTERN, 'letters, digits, -, _, *');
+  const folded = checked('pattern', text, PATTERN, 'letters, digits, -, _, *');
+  const pattern = folded === '*' && text !== '*' ? '**' : folded;
   return pattern.includes('*') ? { kind: 'pattern', pattern } : { kind: 'name', name: pattern };
 }
 

@@ -1,6 +1,13 @@
 import type { TextNode } from './document.ts';
 import type { PolicyProblem, ProblemCode } from './problem.ts';
 
+/** What right values look like, where a word does not say it. */
+const REMEDIES: Readonly<Record<string, string>> = {
+  'a map': 'write fields with values: {name: value}',
+  'a list': 'write a list, also of one: [value]',
+  text: 'write one word or text',
+};
+
 /** A value of the text and the path by which messages name it. */
 export interface Field {
   readonly node: TextNode;
@@ -125,7 +132,7 @@ export class Decoder {
   #wrongKind(field: Field, wanted: string, hint?: string): undefined {
     const found = KIND_WORDS[field.node.kind];
     const remedy =
-      hint ?? (field.node.kind === 'null' ? 'leave the field out, or give it a value' : undefined);
+      hint ?? (field.node.kind === 'null' ? 'leave the field out, or give it a value' : REMEDIES[wanted]);
     return this.report(field, 'TYPE', `must be ${wanted}, found ${found}`, remedy);
   }
 
@@ -189,14 +196,21 @@ export class Decoder {
 
   boolean(field: Field): boolean | undefined {
     const { node } = field;
-    return node.kind === 'boolean' ? node.value : this.#wrongKind(field, 'true or false');
+    if (node.kind === 'boolean') return node.value;
+    return this.#wrongKind(field, 'true or false', 'write true or false, without quotes');
   }
 
   integer(field: Field, min: number, max: number): number | undefined {
     const { node } = field;
-    if (node.kind !== 'number') return this.#wrongKind(field, 'a number');
+    const range = `write a whole number from ${min} to ${max}`;
+    if (node.kind !== 'number') return this.#wrongKind(field, 'a number', `${range}, without quotes`);
     if (Number.isInteger(node.value) && node.value >= min && node.value <= max) return node.value;
-    return this.report(field, 'VALUE', `must be a whole number from ${min} to ${max}, found ${node.source}`);
+    return this.report(
+      field,
+      'VALUE',
+      `must be a whole number from ${min} to ${max}, found ${node.source}`,
+      range,
+    );
   }
 
   /** Reports a field that must be there, at the place of the map that lacks it. */
@@ -205,7 +219,7 @@ export class Decoder {
       { node: parent.node, path: childPath(parent.path, name) },
       'MISSING',
       'is required',
-      hint,
+      hint ?? `write ${name}: and a value`,
     );
   }
 }

@@ -52,9 +52,13 @@ class JsonReader {
     const shown = rest.length > AS_SHOWN ? `${rest.slice(0, AS_SHOWN)}...` : rest;
     // Escaped, since it may go to a terminal.
     const plain = JSON.stringify(shown).slice(1, -1).replaceAll('\\"', '"');
-    const found =
-      this.#at === this.#text.length ? 'the text ends' : plain === '' ? 'the line ends' : `not ${plain}`;
-    return new NotPlainJson({ at: this.#at, reason: `no JSON: ${wanted} must come here, ${found}`, hint });
+    const isEnd = this.#at === this.#text.length;
+    const found = isEnd ? 'the text ends' : plain === '' ? 'the line ends' : `not ${plain}`;
+    return new NotPlainJson({
+      at: this.#at,
+      reason: `no JSON: ${wanted} must come here, ${found}`,
+      hint: hint ?? (isEnd ? 'close what is open' : `write ${wanted}`),
+    });
   }
 
   #match(pattern: RegExp): string | undefined {

@@ -1,9 +1,20 @@
-import { type Cidr, cidrContains, parseCidr, parseIp } from '../base/ip.ts';
+import { type Cidr, cidrContains, formatCidr, parseCidr, parseIp } from '../base/ip.ts';
 import type { LabelSelector } from '../model/selector.ts';
 import { type Decoder, type Field, quote } from './decoder.ts';
 import { CIDR_SET_FIELDS } from './fields.ts';
 import { decodeSelector } from './parse-selector.ts';
 import type { CidrSpec } from './rule.ts';
+
+/** Addresses of IPv4 as sockets of IPv6 write them: on the wire they are of IPv4. */
+const MAPPED = parseCidr('::ffff:0:0/96');
+
+function mappedHint({ bytes, length }: Cidr): string {
+  return `write ${formatCidr({ family: 4, bytes: bytes.subarray(12), length: length - 96 })}`;
+}
+
+function prefixWithin(inner: Cidr, outer: Cidr): boolean {
+  return inner.family === outer.family && inner.length >= outer.length && cidrContains(outer, inner.bytes);
+}
 
 /** A prefix, and its address before the bits behind the prefix were dropped. */
 interface WrittenCidr {
@@ -35,7 +46,15 @@ function decodeWritten(decoder: Decoder, field: Field, bare: boolean): WrittenCi
   const text = decoder.text(field);
   if (text === undefined) return undefined;
   const written = parseWritten(text, bare);
-  if (written !== undefined) return written;
+  if (written !== undefined) {
+    if (prefixWithin(written.cidr, MAPPED))
+      decoder.warn(
+        field,
+        `no packet has an address of ${quote(text)}: IPv4 within IPv6`,
+        mappedHint(written.cidr),
+      );
+    return written;
+  }
   const { reason, hint } = whyNoCidr(text, bare);
   return decoder.report(field, 'VALUE', reason, hint);
 }

@@ -21,7 +21,13 @@ function decodePattern(
   } catch (error) {
     if (!(error instanceof DnsPatternError)) throw error;
     const regex = parse === parseDnsName ? parseDnsRegex(text) : undefined;
-    if (regex === undefined) return decoder.report(field, 'VALUE', error.message, error.hint);
+    if (regex === undefined)
+      return decoder.report(
+        field,
+        'VALUE',
+        error.message,
+        error.hint ?? 'write www.example.org, *.example.org, **.example.org or *',
+      );
     const reason = `${quote(text)} is a regular expression, as 2018 had them, held against whole names`;
     decoder.warn(field, reason, 'write matchPattern');
     return regex;

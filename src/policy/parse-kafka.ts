@@ -69,7 +69,7 @@ function decodeApiVersion(decoder: Decoder, field: Field | undefined): number | 
   if (field === undefined || text === undefined) return undefined;
   if (/^\+?\d+$/.test(text) && Number(text) <= MAX_API_VERSION) return Number(text);
   const reason = `${quote(text)} is not a version: a whole number from 0 to ${MAX_API_VERSION}`;
-  return decoder.report(field, 'VALUE', reason);
+  return decoder.report(field, 'VALUE', reason, 'write it in quotes: "0"');
 }
 
 function decodeTopic(decoder: Decoder, field: Field | undefined): string | undefined {

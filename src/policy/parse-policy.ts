@@ -122,7 +122,7 @@ function decodeDocument(context: ParseContext, field: Field, defaultKind?: strin
   const { decoder } = context;
   if (field.node.kind !== 'map') {
     const found = field.node.kind === 'null' ? 'nothing' : `a ${field.node.kind}`;
-    decoder.report(field, 'TYPE', `must be a policy object or a rule, found ${found}`);
+    decoder.report(field, 'TYPE', `must be a policy object or a rule, found ${found}`, NO_POLICY);
     return;
   }
   const kindField = childOf(field, 'kind');
@@ -159,6 +159,8 @@ function secretRemarks({ rules, secrets }: ParseContext, file: string): PolicyPr
   );
 }
 
+const NO_POLICY = 'write an object with apiVersion, kind and spec, or a list of rules with endpointSelector';
+
 /**
  * Reads a policy text: YAML or JSON, one or several documents, each an object of `KINDS`, a list of them, a list of
  * rules or one rule. Every error is found, not only the first.
@@ -184,7 +186,7 @@ export function parsePolicy(text: string, options: ParsePolicyOptions): ParsedPo
   for (const node of parsed.documents) decodeRoot(context, { node, path: '' });
   const problems = decoder.problems();
   if (parsed.documents.length === 0 && problems.length === 0) {
-    decoder.reportAt(0, '', 'MISSING', 'the text holds no policy');
+    decoder.reportAt(0, '', 'MISSING', 'the text holds no policy', NO_POLICY);
   }
   const all = decoder.problems();
   const errors = all.filter((problem) => problem.severity === 'error');

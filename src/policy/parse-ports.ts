@@ -51,7 +51,12 @@ function decodePortValue(decoder: Decoder, field: Field): number | string | unde
   }
   if (text === '') return decoder.report(field, 'VALUE', 'the port is empty', 'write "0" for every port');
   if (port !== undefined)
-    return decoder.report(field, 'VALUE', `port ${quote(text)} is greater than ${MAX_PORT}`);
+    return decoder.report(
+      field,
+      'VALUE',
+      `port ${quote(text)} is greater than ${MAX_PORT}`,
+      `ports go from 1 to ${MAX_PORT}`,
+    );
   if (/^0\d+$/.test(text)) {
     const reason = `${quote(text)} is not a port number: with a leading 0 it would be octal`;
     return decoder.report(field, 'VALUE', reason, 'leave the 0 out');

@@ -48,7 +48,12 @@ function cidrProblem(key: string): KeyProblem | undefined {
 
 function plainProblem(key: string, text: string): KeyProblem | undefined {
   const problem = labelKeyProblem(key);
-  return problem === undefined ? undefined : { reason: `${quote(text)} is not a label key: ${problem}` };
+  return problem === undefined
+    ? undefined
+    : {
+        reason: `${quote(text)} is not a label key: ${problem}`,
+        hint: 'write it as app, k8s:app or example.org/app',
+      };
 }
 
 function fqdnProblem(key: string): KeyProblem | undefined {
@@ -121,7 +126,12 @@ function decodeValue(decoder: Decoder, field: Field): string | undefined {
   if (value === undefined) return undefined;
   const problem = labelValueProblem(value);
   if (problem === undefined) return value;
-  return decoder.report(field, 'VALUE', `${quote(value)} is not a label value: ${problem}`);
+  return decoder.report(
+    field,
+    'VALUE',
+    `${quote(value)} is not a label value: ${problem}`,
+    'write the value as the label has it',
+  );
 }
 
 function decodeMatchLabels(decoder: Decoder, field: Field, scope: SelectorScope): MatchLabel[] {
@@ -173,7 +183,12 @@ function decodeExpression(decoder: Decoder, field: Field, scope: SelectorScope):
     return undefined;
   const wantsValues = operator === 'In' || operator === 'NotIn';
   if (wantsValues && values.length === 0) {
-    return decoder.report(valuesField ?? field, 'VALUE', `${operator} needs at least one value`);
+    return decoder.report(
+      valuesField ?? field,
+      'VALUE',
+      `${operator} needs at least one value`,
+      operator === 'In' ? 'name values, or use Exists' : 'name values, or use DoesNotExist',
+    );
   }
   if (!wantsValues && values.length > 0 && valuesField !== undefined) {
     return decoder.report(valuesField, 'VALUE', `${operator} takes no values`, 'remove the values');

@@ -101,6 +101,12 @@ describe('a matchPattern', () => {
     for (const name of ['', 'a', 'a.b', 'a\\032b.c']) assert.ok(matches('*', name), name);
   });
 
+  it('takes * with a final dot for names of one label, not for every name', () => {
+    assert.deepEqual(parseDnsPattern('*.'), { kind: 'pattern', pattern: '**' });
+    assert.ok(matches('*.', 'com'));
+    for (const name of ['', 'a.b', 'evil.example.com']) assert.ok(!matches('*.', name), name);
+  });
+
   it('without a star is a name', () => {
     assert.deepEqual(parseDnsPattern('A.b.'), { kind: 'name', name: 'a.b' });
   });

@@ -4,24 +4,34 @@ import type { PathTracker } from './state/path-tracker.ts';
 const CELL_MAX = 0xffff;
 const U32_MAX = 0xffff_ffff;
 
-/** What this node tells the others of a peer, from all its paths. @param nowMs monotonic */
+/**
+ * What this node tells the others of a peer, from all its paths. Requests count as sent and lost only where nothing else is
+ * answered: one that is late is more likely a busy agent's, which is no loss of packets.
+ * @param nowMs monotonic
+ */
 export function cellOf(peer: string, trackers: readonly PathTracker[], nowMs: number): HealthCell {
   const states = { 4: 0, 6: 0 };
   const deadMs = trackers.reduce((latest, tracker) => Math.max(latest, tracker.deadMs ?? 0), 0);
-  let [sent, lost, rttNs, rttKind] = [0, 0, 0, Number.POSITIVE_INFINITY];
+  const [echoes, requests] = [
+    { sent: 0, lost: 0 },
+    { sent: 0, lost: 0 },
+  ];
+  let [rttNs, rttKind] = [0, Number.POSITIVE_INFINITY];
   for (const tracker of trackers) {
     const { kind, family } = tracker.path;
     states[family] = worst(states[family], kind, tracker.stateSince(deadMs, nowMs));
     // Of a path of which nothing can be said, for nobody answers such probes there, the losses say nothing either.
     if (PROBE_KINDS[kind]?.expects !== 'answer' || tracker.state === 'unknown') continue;
     const lately = tracker.lately();
-    sent += lately.sent;
-    lost += lately.lost;
+    const sum = PROBE_KINDS[kind]?.responder === 'http' ? requests : echoes;
+    sum.sent += lately.sent;
+    sum.lost += lately.lost;
     const { medianNs } = tracker;
     if (medianNs === undefined || kind >= rttKind) continue;
     rttKind = kind;
     rttNs = Math.min(U32_MAX, Math.round(medianNs));
   }
+  const { sent, lost } = echoes.sent > 0 ? echoes : requests;
   return { peer, states, rttNs, sent: Math.min(CELL_MAX, sent), lost: Math.min(CELL_MAX, lost) };
 }
 

@@ -27,7 +27,7 @@ import { createOperations } from './operations/index.ts';
 import { fqdnOptions } from './options.ts';
 import { ownIps, ownNode } from './own-node.ts';
 import { isInRanges, podRanges } from './pod-ranges.ts';
-import { PolicyActivity, rulesOfRecord } from './policy-activity.ts';
+import { DecidingRules, PolicyActivity } from './policy-activity.ts';
 import { PolicyManager } from './policy-manager.ts';
 import { policyNodes } from './policy-nodes.ts';
 import { PrefixWriter } from './prefix-writer.ts';
@@ -75,6 +75,8 @@ export class AgentParts {
   readonly metrics: AgentMetrics;
   readonly operations: AgentOperations;
   #proxyCounters: ProxyCounters = NO_PROXY_COUNTERS;
+  /** Of the policy that the proxy has. */
+  #deciding: DecidingRules | undefined;
 
   constructor(deps: AgentDeps, state: AgentState) {
     this.#deps = deps;
@@ -289,7 +291,8 @@ export class AgentParts {
   }
 
   #rulesOf(record: AccessLogRecord): readonly number[] {
-    return rulesOfRecord(record, this.l7.sent);
+    if (this.#deciding?.policy !== this.l7.sent) this.#deciding = new DecidingRules(this.l7.sent);
+    return this.#deciding.of(record);
   }
 
   #createMetrics(): AgentMetrics {

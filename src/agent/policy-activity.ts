@@ -25,17 +25,53 @@ function covers(
   );
 }
 
-/** The rules that decided a request: those that the record names, or that open its port where none allowed it. */
-export function rulesOfRecord(record: AccessLogRecord, policy: L7Policy): readonly number[] {
-  const { direction, source, destination } = record;
-  const [own, peer] = direction === 'ingress' ? [destination, source] : [source, destination];
-  const filters = policy.subjects.find(({ subject }) => subject === own.identity)?.[direction] ?? [];
-  const deciding = filters.filter(
-    (filter) =>
-      covers(filter, peer.identity, record) &&
-      (record.verdict === 'denied' ? filter.l7 !== undefined : record.rules.includes(filter.ruleName)),
-  );
-  return [...new Set(deciding.map(({ ruleId }) => ruleId))].filter((id) => id !== 0);
+/** Peers and ports of one policy that are remembered; beyond, they start over. */
+const MAX_VIEWS = 4096;
+
+/** The rules that decide requests of one peer and port. */
+interface View {
+  /** Numbers of those that judge requests there. */
+  readonly judging: readonly number[];
+  /** Name as records have it -> numbers. */
+  readonly byName: ReadonlyMap<string, readonly number[]>;
+}
+
+const known = (ids: Iterable<number>): readonly number[] => [...new Set(ids)].filter((id) => id !== 0);
+
+/** Which rules of one policy decided requests. Those of a peer and port are looked for once: requests come by thousands. */
+export class DecidingRules {
+  readonly policy: L7Policy;
+  readonly #views = new Map<string, View>();
+
+  constructor(policy: L7Policy) {
+    this.policy = policy;
+  }
+
+  /** Those that the record names, or that open its port where none allowed it. */
+  of(record: AccessLogRecord): readonly number[] {
+    const { judging, byName } = this.#view(record);
+    if (record.verdict === 'denied') return judging;
+    return known(record.rules.flatMap((name) => byName.get(name) ?? []));
+  }
+
+  #view(record: AccessLogRecord): View {
+    const { direction, source, destination } = record;
+    const [own, peer] = direction === 'ingress' ? [destination, source] : [source, destination];
+    const isDns = record.l7.kind === 'dns';
+    const key = `${own.identity} ${direction} ${peer.identity} ${destination.port} ${isDns}`;
+    const before = this.#views.get(key);
+    if (before !== undefined) return before;
+    const subject = this.policy.subjects.find((one) => one.subject === own.identity);
+    const filters = (subject?.[direction] ?? []).filter((filter) => covers(filter, peer.identity, record));
+    const names = Map.groupBy(filters, ({ ruleName }) => ruleName);
+    const view = {
+      judging: known(filters.filter(({ l7 }) => l7 !== undefined).map(({ ruleId }) => ruleId)),
+      byName: new Map([...names].map(([name, of]) => [name, known(of.map(({ ruleId }) => ruleId))])),
+    };
+    if (this.#views.size >= MAX_VIEWS) this.#views.clear();
+    this.#views.set(key, view);
+    return view;
+  }
 }
 
 /**

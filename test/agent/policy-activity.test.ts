@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { PolicyActivity } from '../../src/agent/policy-activity.ts';
+import { DecidingRules, PolicyActivity } from '../../src/agent/policy-activity.ts';
 import type { PolicyVerdictEvent, TraceEvent } from '../../src/model/event.ts';
-import type { AccessLogRecord } from '../../src/model/l7.ts';
+import type { AccessLogRecord, L7Filter, L7Policy } from '../../src/model/l7.ts';
 
 const verdict = (more: Partial<PolicyVerdictEvent>): PolicyVerdictEvent => ({
   kind: 'policy-verdict',
@@ -196,5 +196,52 @@ describe('the activity of rules', () => {
     assert.deepEqual(activity.requestsOf(3), { allowed: 1, denied: 1 });
     activity.retainRules(new Set([4]));
     assert.deepEqual(activity.requestsOf(3), { allowed: 0, denied: 0 });
+  });
+});
+
+describe('the rules that decided a request', () => {
+  const http = { kind: 'http', rules: [] } as const;
+  const filter = (ruleId: number, more: Partial<L7Filter>): L7Filter => ({
+    protocol: 6,
+    firstPort: 80,
+    lastPort: 80,
+    peers: [300],
+    l7: http,
+    ruleId,
+    ruleName: `r${ruleId}`,
+    ...more,
+  });
+  const policy: L7Policy = {
+    revision: 1,
+    subjects: [
+      {
+        subject: 400,
+        ingress: [
+          filter(1, {}),
+          filter(2, { peers: [301] }),
+          filter(3, { firstPort: 79, lastPort: 81, peers: undefined, l7: undefined }),
+          filter(4, { ruleName: 'r1' }),
+          filter(5, { protocol: 17 }),
+          filter(0, {}),
+        ],
+        egress: undefined,
+      },
+    ],
+  };
+  const rules = new DecidingRules(policy);
+
+  it('are those that it names and that cover its peer and port', () => {
+    assert.deepEqual(rules.of(record({ rules: ['r1'] })), [1, 4]);
+    assert.deepEqual(rules.of(record({ rules: ['r2', 'r3', 'r9'] })), [3]);
+    assert.deepEqual(rules.of(record({ rules: ['r5'] })), []);
+    const other = { address: '10.0.0.3', port: 4000, identity: 301, endpoint: 0 };
+    assert.deepEqual(rules.of(record({ rules: ['r1', 'r2'], source: other })), [2]);
+  });
+
+  it('are those that judge there where none let it pass', () => {
+    assert.deepEqual(rules.of(record({ verdict: 'denied' })), [1, 4]);
+    const elsewhere = { address: '10.0.0.2', port: 82, identity: 400, endpoint: 7 };
+    assert.deepEqual(rules.of(record({ verdict: 'denied', destination: elsewhere })), []);
+    assert.deepEqual(rules.of(record({ verdict: 'denied', direction: 'egress' })), []);
   });
 });

@@ -23,6 +23,8 @@ import { FakeNodes } from '../health/fakes.ts';
 
 /** Each request costs client and server, and both are in this process: less where there are many nodes. */
 const HTTP_PER_SECOND = { many: 0.5, few: 1 };
+/** So it waits long for it, before it thinks that anything is wrong. */
+const [HTTP_SOFT_MS, HTTP_TIMEOUT_MS] = [2500, 5000];
 const PATHS_MAX = 2048;
 
 export interface LabAgentOptions {
@@ -61,9 +63,10 @@ export async function startLabAgent(options: LabAgentOptions): Promise<LabAgent>
   const origins = { host: 0 };
   const requests = new RequestProber({
     responder: 'http',
-    probes: { host: createHttpProbe({ netns, timeoutMs: 5000 }) },
+    probes: { host: createHttpProbe({ netns, timeoutMs: HTTP_TIMEOUT_MS }) },
     clock: systemClock,
     random: Math.random,
+    softMs: HTTP_SOFT_MS,
   });
   const health: Health = createHealth(
     {

@@ -7,8 +7,8 @@ import {
   type ProbePath,
   probePathKey,
 } from '../model/health.ts';
-import { cellOf } from './cell.ts';
 import type { Instant } from './clock.ts';
+import { ownCell } from './own-cell.ts';
 import type { PlannedPath } from './plan/planner.ts';
 import type { ProbedPath } from './probe-run.ts';
 import { type ProbeTotal, ProbeTotals } from './probe-totals.ts';
@@ -258,6 +258,6 @@ export class PathBook {
   /** What this node tells the others of a peer; undefined without any path to it. @param nowMs monotonic */
   cell(peer: string, nowMs: number): HealthCell | undefined {
     const trackers = this.trackers(peer);
-    return trackers.length === 0 ? undefined : cellOf(peer, trackers, nowMs);
+    return trackers.length === 0 ? undefined : ownCell(peer, trackers, nowMs);
   }
 }

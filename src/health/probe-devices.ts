@@ -3,6 +3,7 @@ import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Clock } from './clock.ts';
 import type { NodeView } from './node-view.ts';
+import { hostTargets } from './targets.ts';
 
 export interface ProbeDevicesOptions {
   /** Names of devices that are used besides those that routes lead to: where others' probes come in. */
@@ -55,7 +56,7 @@ export class ProbeDevices {
   /** Of another node list: whom the responder answers, at which addresses of ours, and where programs stand. */
   follow({ self, nodes }: NodeView): void {
     const targets = nodes.flatMap((node) => node.targets);
-    const hosts = targets.filter(({ kind }) => kind === 'node');
+    const hosts = nodes.flatMap(hostTargets);
     const addressesOf = (ours: boolean): string[] =>
       hosts.filter(({ node }) => (node === self) === ours).map(({ address }) => address);
     this.#addresses = targets.map(({ address }) => address);

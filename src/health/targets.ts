@@ -23,6 +23,11 @@ export interface HealthNode {
   readonly targets: readonly PathTarget[];
 }
 
+/** The addresses of the node itself, not those of its health endpoint. */
+export function hostTargets({ targets }: Pick<HealthNode, 'targets'>): PathTarget[] {
+  return targets.filter(({ kind }) => kind === 'node');
+}
+
 /** Names a path: a node's address as what it is. */
 export function pathKey({ node, kind, address }: Pick<PathTarget, 'node' | 'kind' | 'address'>): string {
   return `${node} ${kind} ${address}`;

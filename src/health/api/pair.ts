@@ -2,6 +2,7 @@ import type { HealthPair, HealthPairCell, HealthPathReport } from '../../api/sch
 import { errorText } from '../../base/errors.ts';
 import type { MatrixView } from '../../model/health.ts';
 import type { Health } from '../health.ts';
+import { hostTargets } from '../targets.ts';
 import { pathAnswer } from './answers.ts';
 import { worstState } from './cells.ts';
 
@@ -32,7 +33,7 @@ async function ask(
 ): Promise<readonly HealthPathReport[] | string> {
   if (askPeer === undefined) return 'other nodes are not asked here';
   const node = health.nodes().nodes.find(({ name }) => name === from);
-  const addresses = (node?.targets ?? []).filter(({ kind }) => kind === 'node').map(({ address }) => address);
+  const addresses = node === undefined ? [] : hostTargets(node).map(({ address }) => address);
   let reason = 'it has no address';
   for (const address of addresses) {
     try {

@@ -4,6 +4,7 @@ import type { ProbePath } from '../../model/health.ts';
 import type { NodeView } from '../node-view.ts';
 import type { PathBook } from '../path-book.ts';
 import type { PathTracker } from '../state/path-tracker.ts';
+import { hostTargets } from '../targets.ts';
 
 export interface LossRoundsDeps {
   readonly book: Pick<PathBook, 'findLoss'> & {
@@ -73,8 +74,9 @@ export class LossRounds {
     this.#asked.add(path);
     const { book, view, log, onFound } = this.#deps;
     const { self, nodes } = view();
-    const hosts = nodes.find(({ name }) => name === path.peer)?.targets.filter(({ kind }) => kind === 'node');
-    const host = hosts?.find(({ family }) => family === path.family) ?? hosts?.[0];
+    const node = nodes.find(({ name }) => name === path.peer);
+    const hosts = node === undefined ? [] : hostTargets(node);
+    const host = hosts.find(({ family }) => family === path.family) ?? hosts[0];
     if (self === undefined || host === undefined || this.#stopped) return;
     book
       .findLoss(path, self, host.address)

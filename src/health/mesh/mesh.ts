@@ -1,6 +1,7 @@
 import type { HealthCell, RowNote } from '../../model/health.ts';
 import type { Clock } from '../clock.ts';
 import type { NodeView } from '../node-view.ts';
+import { hostTargets } from '../targets.ts';
 import { Exchange, type RowRequest, type RowTransport } from './exchange.ts';
 import type { ExchangeCounters } from './exchange-counters.ts';
 import { matrixView, type PackedMatrix } from './matrix.ts';
@@ -90,9 +91,9 @@ export class Mesh {
   follow(view: NodeView, watched: readonly string[]): void {
     this.#self = view.self ?? '';
     this.#directory.update(
-      view.nodes.map(({ name, zone, targets }) => {
-        const own = targets.filter(({ kind }) => kind === 'node');
-        return { name, zone, addresses: own.map(({ address }) => address) };
+      view.nodes.map((node) => {
+        const { name, zone } = node;
+        return { name, zone, addresses: hostTargets(node).map(({ address }) => address) };
       }),
     );
     if (view.self === undefined) return;

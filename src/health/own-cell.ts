@@ -9,7 +9,7 @@ const U32_MAX = 0xffff_ffff;
  * answered: one that is late is more likely a busy agent's, which is no loss of packets.
  * @param nowMs monotonic
  */
-export function cellOf(peer: string, trackers: readonly PathTracker[], nowMs: number): HealthCell {
+export function ownCell(peer: string, trackers: readonly PathTracker[], nowMs: number): HealthCell {
   const states = { 4: 0, 6: 0 };
   const deadMs = trackers.reduce((latest, tracker) => Math.max(latest, tracker.deadMs ?? 0), 0);
   const [echoes, requests] = [

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { cellOf } from '../../src/health/cell.ts';
+import { ownCell } from '../../src/health/own-cell.ts';
 import type { PathTracker } from '../../src/health/state/path-tracker.ts';
 import { type PathState, PROBE_KINDS } from '../../src/model/health.ts';
 
@@ -13,7 +13,7 @@ function tracked(name: string, sent: number, lost: number, state: PathState = 'r
 }
 
 const counts = (...paths: readonly PathTracker[]): readonly number[] => {
-  const { sent, lost } = cellOf('n2', paths, 0);
+  const { sent, lost } = ownCell('n2', paths, 0);
   return [sent, lost];
 };
 

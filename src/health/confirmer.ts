@@ -61,12 +61,10 @@ export class Confirmer {
     const { book } = this.#deps;
     const all = book.trackers(peer);
     // One that is reachable may be so from before the outage.
-    const others = became === 'unreachable' ? all.filter(({ state }) => state !== became) : all;
-    book.burst(
-      others.filter((one) => !isRequest(one)),
-      ECHOES,
-      ECHO_MS,
-    );
+    const isDeath = became === 'unreachable';
+    const others = isDeath ? all.filter(({ state }) => state !== became) : all;
+    const echoes = others.filter((one) => !isRequest(one));
+    book.burst(echoes, isDeath ? ECHOES : 1, ECHO_MS);
     if (this.#mayRequest(peer, became)) book.burst(others.filter(isRequest), 1, 1);
   }
 

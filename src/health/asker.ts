@@ -15,6 +15,8 @@ export interface AskerDeps {
 const AGENT = PROBE_KINDS.findIndex(({ name }) => name === 'host-host/http');
 /** Requests of this node besides their pace, in a second and at once. */
 const ASKS_PER_SECOND = 10;
+/** Of them for what was only heard: a node that is cut off tells of all others. */
+const HEARD_PER_SECOND = 2;
 /** What all nodes together ask one peer for what they heard of it, in a second: they wait for a random part of that time. */
 const ASKED_PER_SECOND = 200;
 /** A path that was asked so lately need not be asked for it. */
@@ -37,6 +39,7 @@ export class Asker {
   readonly #notBefore = new Map<string, number>();
   #secondMs = Number.NEGATIVE_INFINITY;
   #left = 0;
+  #heardLeft = 0;
   #stopped = false;
 
   constructor(deps: AskerDeps) {
@@ -69,13 +72,23 @@ export class Asker {
     const nowMs = this.#deps.clock.nowMs();
     if (this.#stopped) return;
     for (const [name, ms] of this.#notBefore) if (ms < nowMs) this.#notBefore.delete(name);
+    this.#renew(nowMs);
+    if (this.#heardLeft <= 0) return;
+    this.#heardLeft--;
     this.#ask(this.#deps.book.trackers(peer).filter(({ path }) => path.kind === AGENT));
+  }
+
+  #renew(nowMs: number): void {
+    if (nowMs - this.#secondMs < 1000) return;
+    this.#secondMs = nowMs;
+    this.#left = ASKS_PER_SECOND;
+    this.#heardLeft = HEARD_PER_SECOND;
   }
 
   #ask(paths: readonly PathTracker[]): void {
     const { clock, book } = this.#deps;
     const nowMs = clock.nowMs();
-    if (nowMs - this.#secondMs >= 1000) [this.#secondMs, this.#left] = [nowMs, ASKS_PER_SECOND];
+    this.#renew(nowMs);
     const due = paths.filter(({ counts }) => nowMs - (counts?.sentLastNs ?? 0) / 1e6 >= LATELY_MS);
     const asked = due.slice(0, this.#left);
     this.#left -= asked.length;

@@ -147,7 +147,10 @@ export class PathBook {
     if (change.to === 'degraded' || change.to === 'unreachable') this.#ailing.add(tracker);
     else this.#ailing.delete(tracker);
     if (deadMs !== undefined && change.to === 'reachable')
-      for (const other of this.trackers(tracker.path.peer)) other.forgetOutage(deadMs, at);
+      for (const other of this.#byPeer.get(tracker.path.peer) ?? []) {
+        other.prober.read(other.handle, other.counts);
+        other.tracker.forgetOutage(deadMs, other.counts, at);
+      }
     this.#onChange(change);
   }
 

@@ -148,7 +148,8 @@ describe('endpoints pinned by the version before', { skip: bpfOrSkip(), timeout:
         if (!listPins(join(lab.bpfDir, 'maps')).includes(OLDER)) await pinOlder();
         const argv = [process.execPath, CHILD, lab.bpfDir, lab.net.path(lab.node), churnOrders(c)];
         const child = await startProcess(argv);
-        if (round % 2 === 0) await child.waitForLine(/^started with 3/);
+        // The one that is attached anew all the time may have been killed out of its record.
+        if (round % 2 === 0) await child.waitForLine(/^started with [23]/);
         await delay(random.below(400));
         await child.stop('SIGKILL');
         assert.ok(!child.output().includes('Error'), child.output());

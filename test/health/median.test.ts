@@ -23,8 +23,11 @@ describe('the median that is kept', () => {
           counts.unstamped++;
           continue;
         }
-        counts.rttLastNs = usualNs * (0.5 + random.below(1000) / 1000);
-        const bucket = bucketOf(counts.rttLastNs);
+        const rttNs = Math.floor(usualNs * (0.5 + random.below(1000) / 1000));
+        counts.rttSumNs += rttNs;
+        // Of requests the last time is the whole, and only the network's part is in the histogram.
+        counts.rttLastNs = rttNs * (1 + random.below(5));
+        const bucket = bucketOf(rttNs);
         counts.histogram[bucket] = (counts.histogram[bucket] ?? 0) + 1;
       }
       if (random.oneIn(100)) usualNs = 2 ** (10 + random.below(20));

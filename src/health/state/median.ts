@@ -32,7 +32,7 @@ function timedOf({ answered, unstamped }: PathCounts): number {
  * cache: so it is read only where that is needed. In steps:
  *
  * 1. what was read is kept as the bucket of the median, with how many lie below it and in it;
- * 2. of one more answer the last round trip tells the bucket: as long as the middle place stays within the median's
+ * 2. of one more answer the sum of round trips tells the bucket: as long as the middle place stays within the median's
  *    bucket, the median is the same;
  * 3. after several answers, or when the middle place leaves that bucket, the histogram is read.
  */
@@ -42,6 +42,7 @@ export class MedianKeeper {
   #within = 0;
   #total = 0;
   #timed = NOT_KNOWN;
+  #sumNs = 0;
 
   /** The histogram that is compared with is another one. */
   forget(): void {
@@ -52,8 +53,10 @@ export class MedianKeeper {
   of(counts: PathCounts, before: Uint32Array): number | undefined {
     const timed = timedOf(counts);
     const more = timed - this.#timed;
-    const isKnown = this.#timed !== NOT_KNOWN && (more === 0 || (more === 1 && this.#add(counts.rttLastNs)));
+    const isKnown =
+      this.#timed !== NOT_KNOWN && (more === 0 || (more === 1 && this.#add(counts.rttSumNs - this.#sumNs)));
     this.#timed = timed;
+    this.#sumNs = counts.rttSumNs;
     if (!isKnown) this.#read(counts.histogram, before);
     return this.#total === 0 ? undefined : MIDDLES_NS[this.#bucket];
   }

@@ -55,6 +55,11 @@ export class Outcomes {
     }
   }
 
+  /** Whether more is missed by now than at the last look. */
+  misses(counts: PathCounts): boolean {
+    return missedOf(counts) > this.#missed;
+  }
+
   /** Whether there was a look before the last one. */
   get isLater(): boolean {
     return this.#isLater;

@@ -11,7 +11,7 @@ import type { Instant } from '../clock.ts';
 import type { ProberEvent } from '../prober.ts';
 import { EMPTY_WINDOW, type Losses } from './judgement.ts';
 import { Outcomes } from './outcomes.ts';
-import { WindowRing } from './path-window.ts';
+import { missedOf, WindowRing } from './path-window.ts';
 import { type PathSize, Quality } from './quality.ts';
 
 /** A path that was not probed for so many periods, and so long, is unknown. */
@@ -100,11 +100,15 @@ export class PathTracker {
   /**
    * An outage of its peer since then (monotonic ms) is over: what this path lost meanwhile, and what came late,
    * says nothing of after it, nor does what was sent until now and is not heard of yet.
+   * @param counts of now, not as they were looked at last
    */
-  forgetOutage(sinceMs: number, at: Instant): void {
+  forgetOutage(sinceMs: number, counts: PathCounts, at: Instant): void {
     this.#outageEndMs = at.nowMs;
-    const isTouched = (this.#outcomes.missedNowMs ?? 0) >= sinceMs || this.#quality.isSlow;
-    if (this.#counts !== undefined && isTouched) this.#ring.restart(this.#counts, at.nowMs);
+    const { sent, answered } = counts;
+    const outcomes = this.#outcomes;
+    const isUnderWay = sent > answered + missedOf(counts);
+    const hasMissed = outcomes.misses(counts) || (outcomes.missedNowMs ?? 0) >= sinceMs;
+    if (isUnderWay || hasMissed || this.#quality.isSlow) this.#ring.restart(counts, at.nowMs);
   }
 
   /** Since when it is in its state, monotonic ms. */

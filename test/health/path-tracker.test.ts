@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { noCounts, type PathCounts } from '../../probes/engine/index.ts';
+import { PathTracker } from '../../src/health/state/path-tracker.ts';
+import { PROBE_KINDS } from '../../src/model/health.ts';
+
+const KIND = PROBE_KINDS.findIndex(({ name }) => name === 'endpoint-endpoint/icmp');
+const PATH = { peer: 'n2', kind: KIND, family: 4, address: '10.0.0.2', primary: true } as const;
+const PERIOD_MS = 10_000;
+
+function instant(nowMs: number) {
+  return { nowMs, wallMs: nowMs };
+}
+
+function counts(sent: number, answered: number, lost: number, sentLastMs: number): PathCounts {
+  return { ...noCounts(), sent, answered, lost, sentLastNs: sentLastMs * 1e6 };
+}
+
+describe('the state of a path whose peer was dead for a while', () => {
+  it('is well after it, also when probes were lost and others answered between two looks', () => {
+    const tracker = new PathTracker(PATH, PERIOD_MS, instant(0));
+    tracker.onEvent({ kind: 'answer', reason: undefined }, instant(0));
+    for (let ms = 0; ms <= 12_000; ms += 1000) {
+      const sent = 1 + Math.floor(ms / 1000);
+      tracker.onCounts(counts(sent, sent, 0, ms), instant(ms));
+    }
+    // Six are sent while the peer is dead, and it comes back before they are known to be lost.
+    tracker.forgetOutage(12_100, counts(19, 13, 0, 12_200), instant(12_400));
+    // Six more are answered before the next look.
+    tracker.onCounts(counts(25, 19, 6, 12_500), instant(13_000));
+    assert.equal(tracker.state, 'reachable');
+    assert.equal(tracker.lately().lost, 0);
+  });
+
+  it('tells the loss of after it', () => {
+    const tracker = new PathTracker(PATH, PERIOD_MS, instant(0));
+    tracker.onEvent({ kind: 'answer', reason: undefined }, instant(0));
+    tracker.onCounts(counts(13, 13, 0, 12_000), instant(12_000));
+    tracker.forgetOutage(12_100, counts(13, 13, 0, 12_000), instant(12_400));
+    tracker.onCounts(counts(33, 25, 8, 13_500), instant(14_000));
+    assert.equal(tracker.state, 'degraded');
+  });
+});

@@ -24,6 +24,8 @@ const MORE_OUTSIDE = [
 
 /** Few, so that a test can fill them. */
 const CONNTRACK_ENTRIES = 16_384;
+/** Cases tell by the drops that rose: none may come from the denied path that health probes. */
+const AGENT_WORDS = [`--conntrack-entries=${CONNTRACK_ENTRIES}`, '--no-health-policy-paths'];
 
 /** Somebody who sends or is sent to: a workload, a node, or `outside`, the machine outside of the cluster. */
 export interface Place {
@@ -45,9 +47,7 @@ export class LiveLab {
   }
 
   async start(): Promise<void> {
-    // Cases tell by the drops that rose: none may come from the denied path that health probes.
-    const words = [`--conntrack-entries=${CONNTRACK_ENTRIES}`, '--no-health-policy-paths'];
-    this.#testLab = await startTestLab(2, words);
+    this.#testLab = await startTestLab(2, AGENT_WORDS);
     this.#outside = await makeOutside(this.lab, MORE_OUTSIDE);
   }
 
@@ -124,7 +124,7 @@ export class LiveLab {
   /** Lets an agent start anew after it was killed. @param extra more words for `ciliate agent` */
   async restartAgent(nodeName: string, extra: readonly string[] = []): Promise<void> {
     this.killAgent(nodeName);
-    await this.lab.startAgent(nodeName, { datapath: 'bpf', extra });
+    await this.lab.startAgent(nodeName, { datapath: 'bpf', extra: [...AGENT_WORDS, ...extra] });
   }
 
   /** Kills an agent, if it runs, so that it can put nothing in order. */

@@ -68,7 +68,7 @@ export const CORNER_CASES: readonly CornerCase[] = [
     kinds: ['programs', 'live'],
   },
   { number: 34, subject: 'forged addresses, overlay and ARP', kinds: ['programs', 'live'] },
-  { number: 35, subject: 'changes of policy under load', kinds: ['live'] },
+  { number: 35, subject: 'changes of policy under load', kinds: ['programs', 'live'] },
   { number: 36, subject: 'endpoints made amid changes, addresses given anew', kinds: ['programs', 'live'] },
   { number: 37, subject: 'policies of one name, changed subjects', kinds: ['engine', 'live'] },
   { number: 38, subject: 'a policy too large for its map', kinds: ['programs', 'live'] },

@@ -1,12 +1,25 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
+import { parseIp } from '../../src/base/ip.ts';
 import { DatapathLimit, DropReason } from '../../src/model/constants.gen.ts';
+import type { MapState } from '../../src/model/map-state.ts';
 import { stateOf } from '../support/datapath-lab.ts';
-import { arpPacket, icmpError, ipPacket, type L4, packet, rawL4, tcp, udp } from '../support/packets.ts';
+import {
+  arpPacket,
+  icmp,
+  icmpError,
+  ipPacket,
+  type L4,
+  packet,
+  rawL4,
+  tcp,
+  udp,
+} from '../support/packets.ts';
 import {
   A,
   ack,
   assertDropped,
+  B,
   describePrograms,
   fin,
   item,
@@ -14,9 +27,12 @@ import {
   PEER,
   syn,
 } from '../support/program-cases.ts';
+import type { RunResult } from '../support/program-rig.ts';
 
 /** More than conntrack holds here. */
 const FLOOD = 70_000;
+/** Entries of a policy that takes many turns of the event loop to write. */
+const MANY = 2000;
 const INGRESS = { ingress: true, egress: false };
 const EGRESS = { ingress: false, egress: true };
 
@@ -82,7 +98,7 @@ describePrograms('corner cases of packets', (cases) => {
       return icmpError(family, family === 4 ? 3 : 1, family === 4 ? 3 : 4, ipPacket(quoted));
     };
     assert.equal(receive(address.otherNode, error(4030)).verdict, 'redirect');
-    assert.equal(receive(address.otherNode, error(4031)).verdict, 'drop');
+    assertDropped(receive(address.otherNode, error(4031)), DropReason.unknownCt);
   });
 
   it('corner case 32: a port that is used again opens a new flow, one opened from both ends is one, half-closed ones live', async () => {
@@ -104,12 +120,15 @@ describePrograms('corner cases of packets', (cases) => {
 
   it('corner case 33: fragments follow their first and are dropped without it; options and extension headers are read', async () => {
     await cases.rig.setPolicy(A.id, stateOf([item('egress', PEER, { protocol: 17, port: 53 })]), EGRESS);
-    const part = (id: number, offset: number, more: boolean): string => {
-      const payload = offset === 0 ? udp(4050, 53, Buffer.alloc(24)) : rawL4(17, Buffer.alloc(16));
-      return send(address.peer, payload, { fragment: { id, offset, more } }).verdict;
+    const part = (id: number, offset: number, port = 53): RunResult => {
+      const payload = offset === 0 ? udp(4050, port, Buffer.alloc(24)) : rawL4(17, Buffer.alloc(16));
+      return send(address.peer, payload, { fragment: { id, offset, more: offset === 0 } });
     };
-    assert.deepEqual([part(7, 0, true), part(7, 32, false)], ['pass', 'pass']);
-    assert.equal(part(8, 32, false), 'drop', 'the first was lost, or comes later');
+    assert.deepEqual([part(7, 0).verdict, part(7, 32).verdict], ['pass', 'pass']);
+    // Its first was lost, or comes later.
+    assertDropped(part(8, 32), DropReason.fragNotFound);
+    assertDropped(part(9, 0, 54), DropReason.policy);
+    assertDropped(part(9, 32), DropReason.fragNotFound);
     const extension =
       family === 4
         ? { protocol: 0, bytes: Uint8Array.of(1, 1, 1, 0) }
@@ -124,13 +143,54 @@ describePrograms('corner cases of packets', (cases) => {
     );
   });
 
-  it('corner case 34: no packet in the name of another address or interface, no forged overlay, no foreign ARP', () => {
-    assert.equal(send(address.world, udp(1, 2), { source: address.b }).verdict, 'drop');
-    assert.equal(send(address.world, udp(1, 2), { source: address.world }).verdict, 'drop');
+  const arpReply = (senderIp: string): Buffer =>
+    arpPacket({ operation: 2, senderMac: A.mac, senderIp, targetIp: address.router });
+  const advertisement = (target: string): Buffer =>
+    packet({
+      source: target,
+      destination: address.node,
+      sourceMac: A.mac,
+      ttl: 255,
+      payload: icmp(6, 136, 0, 0x60000000, parseIp(target)),
+    });
+
+  it('corner case 34: no packet in the name of another address or interface, no forged overlay, no claim of a foreign neighbour', () => {
+    for (const source of [address.b, address.peer, address.node, address.nobody])
+      assertDropped(send(address.world, udp(1, 2), { source }), DropReason.invalidSip);
+    assertDropped(send(address.world, udp(1, 2), { sourceMac: B.mac }), DropReason.invalidSmac);
+    assert.equal(send(address.world, udp(1, 2)).verdict, 'pass', 'in its own name');
     assertDropped(send(address.otherNode, udp(1, 8472)), DropReason.encapProhibited);
-    if (family === 6) return;
-    const arp = arpPacket({ operation: 2, senderMac: A.mac, senderIp: address.b, targetIp: address.router });
-    assert.equal(cases.rig.run('from_pod', arp).verdict, 'drop');
+    assert.equal(send(address.otherNode, udp(1, 8473)).verdict, 'pass', 'no overlay');
+    const claim = (senderIp: string): string =>
+      cases.rig.run('from_pod', family === 4 ? arpReply(senderIp) : advertisement(senderIp)).verdict;
+    assert.deepEqual([claim(address.b), claim(address.node), claim(address.a)], ['drop', 'drop', 'pass']);
+  });
+
+  it('corner case 35: while a large policy takes the place of another, what both allow passes and what both deny does not', async () => {
+    // Each allows port 80 in a way of its own, so that there is no entry that a change could leave alone.
+    const policy = (round: number): MapState => {
+      const others = Array.from({ length: MANY }, (_, i) => item('ingress', round * 100_000 + i));
+      const bits = round % 2 === 0 ? 16 : 12;
+      return stateOf([...others, item('ingress', PEER, { protocol: 6, port: 80, bits })]);
+    };
+    await cases.rig.setPolicy(A.id, policy(1), INGRESS);
+    const open = (from: number, to: number): RunResult => receive(address.peer, tcp(from, to, syn));
+    assert.equal(open(4065, 80).verdict, 'redirect');
+    for (let round = 2, port = 5000; round < 6; round++) {
+      let turns = 0;
+      let isDone = false;
+      const change = cases.rig.setPolicy(A.id, policy(round), INGRESS).finally(() => {
+        isDone = true;
+      });
+      for (; !isDone; turns++, port++) {
+        assert.equal(open(port, 80).verdict, 'redirect', `a new flow, turn ${turns} of change ${round}`);
+        assert.equal(receive(address.peer, tcp(4065, 80, ack)).verdict, 'redirect', 'a flow from before');
+        assertDropped(open(port, 443), DropReason.policy);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      await change;
+      assert.ok(turns > 2, 'packets came amid the change');
+    }
   });
 
   it('corner case 36: an address that goes to another pod is judged by its new identity with the next packet', async () => {
@@ -146,7 +206,7 @@ describePrograms('corner cases of packets', (cases) => {
     }
     // An endpoint whose policy is not there yet lets nothing pass.
     const locked = { destination: address.locked };
-    assert.equal(receive(address.peer, tcp(4062, 80, syn), locked).verdict, 'drop');
+    assertDropped(receive(address.peer, tcp(4062, 80, syn), locked), DropReason.epNotReady);
     assert.equal(cases.rig.endpoints.readPolicy(LOCKED.id).size, 0);
   });
 
@@ -161,7 +221,8 @@ describePrograms('corner cases of packets', (cases) => {
       code: 'POLICY_WRITE',
       message: /locked/,
     });
-    assert.equal(receive(address.peer, tcp(4071, 80, syn)).verdict, 'drop');
+    for (const port of [4070, 4071])
+      assertDropped(receive(address.peer, tcp(port, 80, syn)), DropReason.epNotReady);
     await cases.rig.setPolicy(A.id, open, INGRESS);
     assert.equal(receive(address.peer, tcp(4072, 80, syn)).verdict, 'redirect');
   });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { ICMP, ingress, object, PODS, UDP, World } from './world.ts';
+import { ICMP, ingress, networkPolicy, object, PODS, UDP, World } from './world.ts';
 
 const CLUSTER_PODS = Object.keys(PODS);
 const EVERYBODY = [...CLUSTER_PODS, 'host', 'remote-node', 'health', '198.51.100.7', '2001:db8::7'];
@@ -11,16 +11,34 @@ const PORT_80 = 'toPorts: [{ports: [{port: "80", protocol: TCP}]}]';
 
 describe('corner cases of selection', () => {
   it('corner case 1: an empty list leaves a direction open, an empty item closes it, an absent section leaves it open', () => {
-    const egress = `${WEB}\negress: [{toEntities: [all]}]`;
-    assert.deepEqual(new World(object(`${egress}\ningress: []`)).who(EVERYBODY), EVERYBODY);
-    assert.deepEqual(new World(object(egress)).who(EVERYBODY), EVERYBODY);
-    assert.deepEqual(new World(object(`${egress}\ningress: [{}]`)).who(EVERYBODY), []);
+    const sides = [
+      { direction: 'ingress', other: 'egress: [{toEntities: [all]}]' },
+      { direction: 'egress', other: 'ingress: [{fromEntities: [all]}]' },
+    ] as const;
+    for (const { direction, other } of sides) {
+      const who = (section: string): readonly string[] =>
+        new World(object(`${WEB}\n${other}${section}`)).who(EVERYBODY, { direction });
+      assert.deepEqual(who(`\n${direction}: []`), EVERYBODY, direction);
+      assert.deepEqual(who(''), EVERYBODY, direction);
+      assert.deepEqual(who(`\n${direction}: [{}]`), [], direction);
+    }
+  });
+
+  it('corner case 1: in a NetworkPolicy it is the other way about: an empty list closes a direction, an empty item opens it', () => {
+    const who = (section: string): readonly string[] =>
+      new World(networkPolicy(`{podSelector: {matchLabels: {app: web}}${section}}`)).who(EVERYBODY);
+    assert.deepEqual(who(', ingress: []'), []);
+    assert.deepEqual(who(''), [], 'ingress is meant where no types are named');
+    assert.deepEqual(who(', ingress: [{}]'), EVERYBODY);
+    assert.deepEqual(who(', policyTypes: [Egress], egress: [{}]'), EVERYBODY, 'ingress is not meant');
   });
 
   it('corner case 2: no peers listed with ports is nobody, an empty selector the namespace, absent peers everybody', () => {
     assert.deepEqual(new World(ingress(`[{fromEndpoints: [], ${PORT_80}}]`)).who(EVERYBODY), []);
     assert.deepEqual(new World(ingress(`[{fromEndpoints: [{}], ${PORT_80}}]`)).who(EVERYBODY), NAMESPACE);
-    assert.deepEqual(new World(ingress(`[{${PORT_80}}]`)).who(EVERYBODY), EVERYBODY);
+    const everybody = new World(ingress(`[{${PORT_80}}]`));
+    assert.deepEqual(everybody.who(EVERYBODY), EVERYBODY);
+    assert.deepEqual(everybody.who(EVERYBODY, { port: 81 }), [], 'at this port');
   });
 
   it('corner case 3: an empty selector stays inside the namespace, and clusterwide leaves the world out', () => {
@@ -52,6 +70,18 @@ describe('corner cases of selection', () => {
       `${NS_TEAM}=blue`,
     );
     assert.deepEqual(world.who(EVERYBODY), ['plain', 'web2']);
+  });
+
+  it('corner case 5: a namespace without labels is one of all namespaces, and of those that lack a label, as is who has no namespace', () => {
+    const who = (namespaces: string): readonly string[] => {
+      const from = `ingress: [{from: [{namespaceSelector: ${namespaces}}]}]`;
+      return new World(networkPolicy(`{podSelector: {matchLabels: {app: web}}, ${from}}`)).who(EVERYBODY);
+    };
+    assert.deepEqual(who('{}'), [...NAMESPACE, 'stranger', 'web2']);
+    assert.deepEqual(who('{matchLabels: {team: blue}}'), ['stranger', 'web2']);
+    const others = EVERYBODY.filter((name) => name !== 'stranger' && name !== 'web2');
+    for (const operator of ['NotIn, values: [blue]', 'DoesNotExist'])
+      assert.deepEqual(who(`{matchExpressions: [{key: team, operator: ${operator}}]}`), others);
   });
 
   it("corner case 6: the object's namespace stands for another one that its endpointSelector names", () => {
@@ -101,8 +131,8 @@ describe('corner cases of selection', () => {
   it('corner case 21: the world is neither host nor remote nodes, the cluster is all but the world', () => {
     const entity = (name: string): World => new World(ingress(`[{fromEntities: [${name}]}]`));
     const outside = ['198.51.100.7', '2001:db8::7'];
-    assert.deepEqual(entity('world').who(EVERYBODY), outside);
     const inside = ['host', 'remote-node', 'kube-apiserver', 'init', 'health', 'unmanaged', 'ingress'];
+    assert.deepEqual(entity('world').who([...CLUSTER_PODS, ...inside, ...outside]), outside);
     assert.deepEqual(entity('cluster').who(inside), inside);
     assert.deepEqual(entity('cluster').who(outside), []);
   });
@@ -176,6 +206,27 @@ describe('corner cases of ports and prefixes', () => {
     assert.deepEqual([at(80, []), at(0, [])], ['deny 133', 'deny 133']);
     const udp = { peer: 'client', protocol: UDP, port: 81, namedPorts: one };
     assert.equal(world.verdict(udp), 'deny 133', 'the name of UDP is another one');
+  });
+
+  it('corner case 14: towards others a named port is what pods of the cluster call so, if they agree', () => {
+    const clusterPorts = [
+      { name: 'http', protocol: 6, port: 80 },
+      { name: 'http', protocol: 17, port: 81 },
+      { name: 'torn', protocol: 6, port: 90 },
+      { name: 'torn', protocol: 6, port: 91 },
+    ];
+    const to = (name: string): readonly number[] => {
+      const rule = `egress: [{toPorts: [{ports: [{port: ${name}, protocol: TCP}]}]}]`;
+      const world = new World(object(`endpointSelector: {matchLabels: {app: client}}\n${rule}`), {
+        clusterPorts,
+      });
+      const flow = { subject: 'client', peer: 'web', direction: 'egress' } as const;
+      const namedPorts = [{ name: 'http', protocol: 6, port: 8080 }];
+      return [0, 80, 81, 90, 91, 8080].filter((port) => world.passes({ ...flow, port, namedPorts }));
+    };
+    assert.deepEqual(to('http'), [80], 'whatever the subject calls so itself');
+    assert.deepEqual(to('torn'), [], 'two numbers are none');
+    assert.deepEqual(to('nobody'), []);
   });
 
   it('corner case 15: a range holds its edges and nothing beyond, may be every port, is one port when reversed, and yields to a deny inside', () => {

@@ -48,9 +48,15 @@ describe('corner cases of services, as far as policy goes', () => {
 describePrograms('corner cases of translated flows', (cases) => {
   const { address, send } = cases;
 
-  it('corner case 28: what a pod sends to its own address by way of the node is judged as a flow to itself', async () => {
-    await cases.rig.setPolicy(A.id, new Map(), { ingress: true, egress: false });
-    assert.equal(send(address.a, tcp(4100, 80, syn)).verdict, 'drop');
+  it('corner case 28: what leaves a pod for its own address is dropped, whatever rules say: only a translation could bring it', async () => {
+    const own = stateOf([item('ingress', A.identity), item('egress', A.identity)]);
+    for (const enforced of [false, true]) {
+      await cases.rig.setPolicy(A.id, own, { ingress: enforced, egress: enforced });
+      assertDropped(send(address.a, tcp(4100, 80, syn)), DropReason.invalid);
+    }
+    assert.equal(send(address.b, tcp(4101, 80, syn)).verdict, 'drop', 'to another one they have a say');
+    await cases.rig.setPolicy(A.id, own, { ingress: false, egress: false });
+    assert.equal(send(address.b, tcp(4101, 80, syn)).verdict, 'redirect');
   });
 
   it('corner case 31: a pod reaches its own node by the rule for the host, another by that for remote nodes', async () => {

@@ -182,3 +182,7 @@ export function object(spec: string, name = 'p', more = ''): string {
 /** An object for `web` with these ingress items, written as a flow sequence. */
 export const ingress = (items: string, more = ''): string =>
   object(`endpointSelector: {matchLabels: {app: web}}\ningress: ${items}`, 'p', more);
+
+/** A NetworkPolicy of the namespace `default`, its spec written as a flow mapping. */
+export const networkPolicy = (spec: string): string =>
+  `---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: default}\nspec: ${spec}\n`;

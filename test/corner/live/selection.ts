@@ -61,6 +61,12 @@ export function defineSelection({ live, traffic }: Stage): void {
     assert.deepEqual(await udp(), ['133', 'open']);
     await live.change(named('nobody', 'TCP'));
     assert.deepEqual(await tcp(), ['133', '133', '133', '133']);
+    const towards = (protocol: string): string =>
+      fromClient(`[{${TO_SERVER}, toPorts: [{ports: [{port: web, protocol: ${protocol}}]}]}]`);
+    await live.policy(towards('UDP'));
+    assert.deepEqual(await udp(), ['133', 'open'], 'towards others what pods of the cluster call so');
+    await live.change(towards('TCP'));
+    assert.deepEqual(await tcp(), ['133', '133', '133', '133'], 'if they agree');
   });
 
   it('corner case 15: a range holds its edges and nothing beyond, and yields to a deny inside', async () => {

@@ -148,7 +148,7 @@ describe('the events and the readiness of three agents with the real datapath', 
     // It is ready as soon as nothing is known against it; its other paths are heard of a little later.
     await waitFor({ what: 'all is well again', timeoutMs: LIMIT_MS }, async () => {
       const { paths } = await healthClient(lab.node('node1')).pair('node3');
-      const isWell = paths.every(({ state }) => state === 'reachable');
+      const isWell = paths?.every(({ state }) => state === 'reachable') === true;
       return isWell && (await isReady('node1', 'node3')) ? true : undefined;
     });
     // Nothing has an id: a follower that comes again begins anew, whatever it says that it had last.

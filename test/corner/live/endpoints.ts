@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { agentClient } from '../../../src/lab/agent-process.ts';
 import { policyRealized } from '../../../src/lab/demo/observe.ts';
 import { podLabels } from '../../../src/lab/workload.ts';
@@ -11,10 +12,19 @@ import { PORTS, type Stage } from './stage.ts';
 
 /** Longer than the first two times that TCP sends again. */
 const CUT_MS = 900;
+/** Together longer than it takes to make an endpoint. */
+const STAGES = 6;
+const STAGE_MS = 7;
 
 /** Gives the agent of node1 rules, and waits for no endpoint to have them. */
 function put(live: LiveLab, text: string): Promise<unknown> {
   return agentClient(live.lab.node('node1')).putPolicy(rulesText(readPolicy(text, { file: 'case.yaml' })));
+}
+
+/** Waits until the endpoints of node1 have the rules of its agent. */
+async function realized(live: LiveLab): Promise<void> {
+  const node = live.lab.node('node1');
+  await policyRealized(node, (await agentClient(node).policy()).revision ?? 0);
 }
 
 /** Endpoints that come, change and go. */
@@ -34,13 +44,24 @@ export function defineEndpoints({ live, traffic }: Stage): void {
     while (!isMade) await put(live, text(changes++ % 2 === 0 ? 443 : 80));
     await making;
     assert.ok(changes > 1, `${changes} changes came while it was made`);
-    const node = live.lab.node('node1');
-    await policyRealized(node, (await agentClient(node).policy()).revision ?? 0);
+    await realized(live);
     await traffic.serve('late', PORTS);
     const [open, closed] = changes % 2 === 0 ? [80, 443] : [443, 80];
     assert.equal(await traffic.tcp('client', 'late', open), 'open');
     assert.equal(await traffic.tcp('client', 'late', closed), '133');
     assert.equal(await traffic.tcp('plain', 'late', open), '133');
+
+    // One change for each stage of the making.
+    for (let stage = 0; stage < STAGES; stage++) {
+      const [next, former] = stage % 2 === 0 ? [closed, open] : [open, closed];
+      await Promise.all([
+        live.replace('late', podLabels(['k8s:app=server'])),
+        delay(stage * STAGE_MS).then(() => put(live, text(next))),
+      ]);
+      await realized(live);
+      assert.equal(await traffic.tcp('client', 'late', next), 'open', `stage ${stage}`);
+      assert.equal(await traffic.tcp('client', 'late', former), '133', `stage ${stage}`);
+    }
 
     await live.relabel('late', podLabels(['k8s:app=first']));
     await live.policy(toServers(`[{fromEndpoints: [{matchLabels: {app: first}}], ${PORT_80}}]`));
@@ -104,7 +125,8 @@ export function defineAgents({ live, traffic }: Stage): void {
       assert.ok(await opens(80), 'without an agent');
       assert.equal(await traffic.tcp('plain', 'server', 80), '133', 'without an agent');
       await live.restartAgent('node1');
-      const isNew = ((await agentClient(node).policy()).policy ?? '').includes('443');
+      await realized(live);
+      const isNew = /"port":\s*"443"/.test((await agentClient(node).policy()).policy ?? '');
       assert.ok(isNew || when === 'as it comes', 'what was accepted is kept');
       // As the rules that it has say.
       if (isNew) assert.ok(await opens(443), when);

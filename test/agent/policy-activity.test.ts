@@ -4,11 +4,9 @@ import { DecidingRules, PolicyActivity } from '../../src/agent/policy-activity.t
 import type { PolicyVerdictEvent, TraceEvent } from '../../src/model/event.ts';
 import type { AccessLogRecord, L7Filter, L7Policy } from '../../src/model/l7.ts';
 
-const verdict = (more: Partial<PolicyVerdictEvent>): PolicyVerdictEvent => ({
-  kind: 'policy-verdict',
-  monotonicNs: '1',
+/** What events of both kinds tell of the same packet. */
+const PACKET = {
   cpu: 0,
-  source: 7,
   hash: 1,
   srcIdentity: 300,
   dstIdentity: 400,
@@ -17,6 +15,13 @@ const verdict = (more: Partial<PolicyVerdictEvent>): PolicyVerdictEvent => ({
   lengthBytes: 60,
   summary: '10.0.0.1:4000 -> 10.0.0.2:80 tcp SYN',
   capture: '',
+} as const;
+
+const verdict = (more: Partial<PolicyVerdictEvent>): PolicyVerdictEvent => ({
+  kind: 'policy-verdict',
+  monotonicNs: '1',
+  ...PACKET,
+  source: 7,
   direction: 'ingress',
   remoteIdentity: 300,
   verdict: 0,
@@ -30,16 +35,8 @@ const verdict = (more: Partial<PolicyVerdictEvent>): PolicyVerdictEvent => ({
 const passed = (more: Partial<TraceEvent>): TraceEvent => ({
   kind: 'trace',
   monotonicNs: '2000',
-  cpu: 0,
+  ...PACKET,
   source: 5,
-  hash: 1,
-  srcIdentity: 300,
-  dstIdentity: 400,
-  dstEndpoint: 7,
-  ifindex: 1,
-  lengthBytes: 60,
-  summary: '10.0.0.1:4000 -> 10.0.0.2:80 tcp SYN',
-  capture: '',
   observationPoint: 0,
   state: 0,
   protocol: 6,

@@ -20,6 +20,8 @@ export interface EventSink {
   start(): Promise<void>;
   stop(): Promise<void>;
   publish(events: readonly MonitorEvent[]): void;
+  /** Whether anybody gets what is published now. */
+  heard(): boolean;
   /** Events that a listener was too slow for, since the start. */
   lost(): number;
 }

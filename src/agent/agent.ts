@@ -120,7 +120,10 @@ export class Agent {
     const { datapath, events, network, log, options, node } = this.#deps;
     const { policy, ipcache, cluster, ipam, proxy, gate, fqdn } = this.#parts;
     await events.start();
-    datapath.onEvents((batch) => this.#onDatapathEvents(batch));
+    datapath.onEvents({
+      take: (batch) => this.#onDatapathEvents(batch),
+      wantsDrops: () => events.heard(),
+    });
     const found = await datapath.start(datapathNode(options, node, ipam));
     log.info({ adopted: found.endpoints.length, kind: datapath.kind }, 'datapath started');
     await network.prepareNode();

@@ -4,7 +4,6 @@ import { type Bpf, type BpfMap, loadBpf } from '../../bpf/addon/index.ts';
 import { SystemError } from '../base/errors.ts';
 import { loadSockets } from '../base/sockets/index.ts';
 import { DatapathLimit, MapName } from '../model/constants.gen.ts';
-import type { MonitorEvent } from '../model/event.ts';
 import { collectConntrack, ticksOfJiffies } from './conntrack-table.ts';
 import { readCounters } from './counters.ts';
 import { EndpointTable } from './endpoint-table.ts';
@@ -27,7 +26,14 @@ import {
   writeConfig,
 } from './programs.ts';
 import { countUncounted, readRuleStats, retainRuleStats } from './rule-stats.ts';
-import type { ConntrackDescriptors, Datapath, DatapathNode, DatapathStartResult, MapUsage } from './types.ts';
+import type {
+  ConntrackDescriptors,
+  Datapath,
+  DatapathNode,
+  DatapathStartResult,
+  EventTaker,
+  MapUsage,
+} from './types.ts';
 
 export interface BpfDatapathOptions {
   /** Where maps and links are pinned: on a bpffs, one folder a node. */
@@ -84,7 +90,7 @@ class BpfDatapath implements Datapath {
   readonly #errors = new Map<string, number>();
   #running: Running | undefined;
   #ring: EventRing | undefined;
-  #listener: ((events: readonly MonitorEvent[]) => void) | undefined;
+  #taker: EventTaker | undefined;
 
   constructor(options: BpfDatapathOptions) {
     this.#options = options;
@@ -141,8 +147,8 @@ class BpfDatapath implements Datapath {
   }
 
   #openRing(): void {
-    if (this.#listener === undefined || this.#running === undefined || this.#ring !== undefined) return;
-    this.#ring = new EventRing(this.#bpf, this.#running.loaded.maps, this.#listener);
+    if (this.#taker === undefined || this.#running === undefined || this.#ring !== undefined) return;
+    this.#ring = new EventRing(this.#bpf, this.#running.loaded.maps, this.#taker);
   }
 
   stop(): Promise<void> {
@@ -247,8 +253,8 @@ class BpfDatapath implements Datapath {
     return rows;
   }
 
-  onEvents(listener: (events: readonly MonitorEvent[]) => void): void {
-    this.#listener = listener;
+  onEvents(taker: EventTaker): void {
+    this.#taker = taker;
     this.#ring?.close();
     this.#ring = undefined;
     this.#openRing();

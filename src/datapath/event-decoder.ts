@@ -31,14 +31,19 @@ function packetPart(record: Uint8Array, view: DataView) {
   };
 }
 
-/** One record of the ring buffer (`struct event`). @returns undefined for a version or kind that we do not know */
-export function decodeEvent(record: Uint8Array): MonitorEvent | undefined {
+/**
+ * One record of the ring buffer (`struct event`).
+ * @param drops whether drops are wanted
+ * @returns undefined for one that is not wanted, and for a version or kind that we do not know
+ */
+export function decodeEvent(record: Uint8Array, drops = true): MonitorEvent | undefined {
   if (record.length < eventLayout.bytes) return undefined;
   const view = new DataView(record.buffer, record.byteOffset, eventLayout.bytes);
   if (at.version[1].read(view, at.version[0]) !== DatapathLimit.eventVersion) return undefined;
   const subtype = at.subtype[1].read(view, at.subtype[0]);
   switch (at.kind[1].read(view, at.kind[0])) {
     case EventKind.drop:
+      if (!drops) return undefined;
       return {
         kind: 'drop',
         reason: subtype,

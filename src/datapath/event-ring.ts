@@ -3,17 +3,18 @@ import type { MonitorEvent } from '../model/event.ts';
 import { decodeEvent } from './event-decoder.ts';
 import type { DatapathMaps } from './programs.ts';
 import { indexKey } from './struct-layout.ts';
+import type { EventTaker } from './types.ts';
 
 /** The reader of the ring buffer: events in batches, and how many the kernel could not write or we could not read. */
 export class EventRing {
   readonly #maps: DatapathMaps;
-  readonly #listener: (events: readonly MonitorEvent[]) => void;
+  readonly #taker: EventTaker;
   readonly #ring: RingBuffer;
   #lost: bigint;
 
-  constructor(bpf: Bpf, maps: DatapathMaps, listener: (events: readonly MonitorEvent[]) => void) {
+  constructor(bpf: Bpf, maps: DatapathMaps, taker: EventTaker) {
     this.#maps = maps;
-    this.#listener = listener;
+    this.#taker = taker;
     this.#lost = this.#readLost();
     this.#ring = bpf.openRingBuffer(maps.events, (records, lost) => this.#deliver(records, lost));
   }
@@ -28,15 +29,16 @@ export class EventRing {
   /** @param unread records that the reader had no memory for */
   #deliver(records: readonly Buffer[], unread: number): void {
     const events: MonitorEvent[] = [];
+    const drops = this.#taker.wantsDrops();
     for (const record of records) {
-      const event = decodeEvent(record);
+      const event = decodeEvent(record, drops);
       if (event !== undefined) events.push(event);
     }
     const lost = this.#readLost();
     const count = Number(lost - this.#lost) + unread;
     if (count > 0) events.push({ kind: 'lost', source: 'ring', count });
     this.#lost = lost;
-    if (events.length > 0) this.#listener(events);
+    if (events.length > 0) this.#taker.take(events);
   }
 
   close(): void {

@@ -117,6 +117,14 @@ export interface ConntrackDescriptors {
   readonly id: string;
 }
 
+/** Who is told what the programs saw. */
+export interface EventTaker {
+  /** A batch, one call a wake-up. Lost ones arrive as `lost` events. */
+  take(events: readonly MonitorEvent[]): void;
+  /** Asked for each batch: a flood of denied packets is not decoded for nobody. They are counted in any case. */
+  wantsDrops(): boolean;
+}
+
 /**
  * The enforcing datapath of one node. `none` implements the same interface and enforces nothing, and says so.
  * Nothing passes an endpoint between `attachEndpoint` and its first `applyPolicy`.
@@ -165,8 +173,8 @@ export interface Datapath {
   /** Forgets what was counted for every rule but these. */
   retainRuleConnections(ids: ReadonlySet<number>): Promise<void>;
   readMapUsage(): Promise<readonly MapUsage[]>;
-  /** Events in batches, one call a wake-up; at most one listener. Lost ones arrive as `lost` events. */
-  onEvents(listener: (events: readonly MonitorEvent[]) => void): void;
+  /** At most one takes events. */
+  onEvents(taker: EventTaker): void;
   /** Undefined where there are no such maps. */
   openConntrack?(): ConntrackDescriptors | undefined;
   /** Removes conntrack entries past their lifetime; returns how many went. */

@@ -43,6 +43,7 @@ function eventSink(paths: NodePaths): EventSink {
     start: () => hub.start(),
     stop: () => hub.stop(),
     publish: (events) => hub.publish(events),
+    heard: () => hub.listenerCount > 0,
     lost: () => hub.stats().lost.listener,
   };
 }

@@ -98,6 +98,7 @@ export class NodeFixture {
     const sink: EventSink = {
       start: async () => undefined,
       stop: async () => undefined,
+      heard: () => true,
       publish: (events) => void this.events.push(...events),
       lost: () => 0,
     };

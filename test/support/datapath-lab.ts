@@ -135,7 +135,7 @@ export class DatapathLab {
       netns: this.net.path(this.node),
       conntrackEntries: 4096,
     });
-    datapath.onEvents((events) => this.events.push(...events));
+    datapath.onEvents({ take: (events) => this.events.push(...events), wantsDrops: () => true });
     return datapath;
   }
 

@@ -76,6 +76,7 @@ export function createLiveAgent(
       start: async () => undefined,
       stop: async () => undefined,
       publish: () => undefined,
+      heard: () => false,
       lost: () => 0,
     },
     health: () => noHealth,

@@ -59,6 +59,7 @@ export default class HealthAgent extends BaseCommand<typeof HealthAgent> {
       devices: flags.device,
       dscp: flags.dscp,
       packetsPerSecond: flags['packets-per-second'],
+      cpuPercent: flags['cpu-percent'],
       endpointNetns: flags['endpoint-netns'],
       policyPaths: flags['policy-paths'],
       log,

@@ -126,6 +126,13 @@ export const healthAgentFlags = {
     1,
     10_000_000,
   )({ description: 'ICMP and echo probes a second at most (default: 20,000)', helpValue: 'NUMBER' }),
+  'cpu-percent': numberFlag(
+    1,
+    100,
+  )({
+    description: 'CPU that these may take at most, percent of one core; what is due beyond it waits',
+    default: 25,
+  }),
   'log-level': Flags.option({
     description: 'least level that is logged',
     options: LOG_LEVELS,

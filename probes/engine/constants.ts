@@ -20,7 +20,8 @@ export const Option = {
   recordsFd: 12,
   batchesFd: 13,
   firstSequence: 14,
-  count: 15,
+  cpuPercent: 15,
+  count: 16,
 } as const;
 
 export const CommandKind = { open: 1, close: 2, pace: 3, burst: 4 } as const;
@@ -120,6 +121,8 @@ export const DEFAULT_PATHS_MAX = 65_536;
 export const DEFAULT_TIMEOUT_MS = 1000;
 export const DEFAULT_TURN_MS = 20;
 export const DEFAULT_PACKETS_PER_SECOND = 20_000;
+/** Of one core: a thread cannot use more. */
+export const DEFAULT_CPU_PERCENT = 100;
 export const DEFAULT_BURST = 5;
 export const DEFAULT_BURST_SPACING_MS = 10;
 export const DEFAULT_SOFT_TIMEOUT_MS = 50;

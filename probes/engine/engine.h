@@ -48,6 +48,7 @@ enum engine_option {
 	OPTION_RECORDS_FD,     /* map of records to share with programs; -1: plain memory */
 	OPTION_BATCHES_FD,     /* map of batches that programs send; -1: none */
 	OPTION_FIRST_SEQUENCE, /* of every path */
+	OPTION_CPU_PERCENT,    /* of one core, at most; 100: all of it */
 	OPTION_COUNT,
 };
 
@@ -239,6 +240,9 @@ struct engine {
 	uint32_t slow_count, slow_capacity;
 	double tokens;
 	uint64_t tokens_ns;
+	double cpu_left_ns; /* that may be used before probes wait; less than 0: too much was used */
+	uint64_t cpu_ns;    /* used, when that was reckoned last */
+	uint64_t cpu_at_ns; /* and when that was */
 	uint32_t random;
 	struct send_batch *batch;
 	struct probe_batch *batches;  /* by family: v4, v6; shared with programs; NULL: none */

@@ -11,6 +11,7 @@ import {
   CommandKind,
   DEFAULT_BURST,
   DEFAULT_BURST_SPACING_MS,
+  DEFAULT_CPU_PERCENT,
   DEFAULT_FLOWS,
   DEFAULT_PACKETS_PER_SECOND,
   DEFAULT_PATHS_MAX,
@@ -381,13 +382,21 @@ export function netnsPath(origin: EngineOrigin | undefined): string | undefined 
 }
 
 /** @throws UsageError */
-export function checkOptions({ origins, flows = 0, burst = 0, dscp = 0 }: EngineOptions): void {
+export function checkOptions({
+  origins,
+  flows = 0,
+  burst = 0,
+  dscp = 0,
+  cpuPercent = 100,
+}: EngineOptions): void {
   if (origins.length === 0 || origins.length > ORIGINS_MAX) {
     throw new UsageError(`an engine has 1 to ${ORIGINS_MAX} origins, not ${origins.length}`);
   }
   if (flows < 0 || flows > FLOWS_MAX) throw new UsageError(`flows: ${flows} is not 0..${FLOWS_MAX}`);
   if (burst < 0 || burst > BURST_MAX) throw new UsageError(`burst: ${burst} is not 0..${BURST_MAX}`);
   if (dscp < 0 || dscp > 63) throw new UsageError(`dscp: ${dscp} is not 0..63`);
+  if (!(cpuPercent >= 1 && cpuPercent <= 100))
+    throw new UsageError(`cpuPercent: ${cpuPercent} is not 1..100`);
 }
 
 function checkPath(path: EnginePath, family: IpFamily, origins: number): void {
@@ -423,5 +432,6 @@ function nativeOptions(options: EngineOptions, { programs, prober }: EngineParts
   values[Option.recordsFd] = programs instanceof ProbePrograms ? programs.recordsFd : -1;
   values[Option.batchesFd] = programs instanceof ProbePrograms ? programs.batchesFd : -1;
   values[Option.firstSequence] = options.firstSequence ?? 1;
+  values[Option.cpuPercent] = options.cpuPercent ?? DEFAULT_CPU_PERCENT;
   return values;
 }

@@ -125,7 +125,7 @@ static bool options_are_sane(const int32_t *options)
 	       between(options[OPTION_BURST_SPACING_MS], 1, 1000) &&
 	       between(options[OPTION_SOFT_TIMEOUT_MS], 1, options[OPTION_TIMEOUT_MS]) &&
 	       between(options[OPTION_FLOWS], 0, ENGINE_FLOWS_MAX) && between(options[OPTION_DSCP], 0, 63) &&
-	       options[OPTION_RECEIVE_BUFFER] > 0;
+	       between(options[OPTION_CPU_PERCENT], 1, 100) && options[OPTION_RECEIVE_BUFFER] > 0;
 }
 
 /* create(options: Int32Array, key: Uint8Array) -> handle | -errno */

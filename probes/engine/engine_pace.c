@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * When a path's next probe is due. A wheel of turns: a path lies in the slot of the turn in which it is due,
- * and carries how many rounds of the wheel pass before. What is due beyond the budget waits in order.
+ * and carries how many rounds of the wheel pass before. What is due beyond the budget, in packets a second or
+ * in CPU, waits in order.
  */
 #include "engine.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#define TURNS_OF_CREDIT 2.0 /* budget that a quiet time may leave over */
+#define TURNS_OF_CREDIT 4.0		 /* budget that a quiet time may leave over */
+#define CPU_CREDIT_NS	(50 * NS_PER_MS) /* likewise: what is earned in so long */
 
 int engine_pace_init(struct engine *engine)
 {
@@ -181,12 +184,45 @@ static void wait_for_budget(struct engine *engine, uint32_t index)
 static void earn(struct engine *engine, uint64_t now_ns)
 {
 	double rate = engine->options[OPTION_PACKETS_PER_SECOND];
-	double most = rate * (double)engine->turn_ns / NS_PER_SECOND * TURNS_OF_CREDIT + ENGINE_BATCH;
+	double most = rate * (double)engine->turn_ns / NS_PER_SECOND * TURNS_OF_CREDIT;
 
 	engine->tokens += rate * (double)(now_ns - engine->tokens_ns) / NS_PER_SECOND;
 	engine->tokens_ns = now_ns;
+	if (most < 1)
+		most = 1;
 	if (engine->tokens > most)
 		engine->tokens = most;
+}
+
+static uint64_t thread_cpu_ns(void)
+{
+	struct timespec used;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+	return (uint64_t)used.tv_sec * NS_PER_SECOND + (uint64_t)used.tv_nsec;
+}
+
+/*
+ * Whether the thread may use more CPU: its share of the time that has passed, less what it has used, for
+ * whatever. Reading answers is never put off, so that what it takes is paid for by sending less.
+ */
+static bool may_use_cpu(struct engine *engine)
+{
+	double share = engine->options[OPTION_CPU_PERCENT] / 100.0;
+	uint64_t now_ns, cpu_ns;
+
+	if (share >= 1)
+		return true;
+	now_ns = probe_now_ns();
+	cpu_ns = thread_cpu_ns();
+	if (engine->cpu_at_ns)
+		engine->cpu_left_ns +=
+			share * (double)(now_ns - engine->cpu_at_ns) - (double)(cpu_ns - engine->cpu_ns);
+	engine->cpu_at_ns = now_ns;
+	engine->cpu_ns = cpu_ns;
+	if (engine->cpu_left_ns > share * CPU_CREDIT_NS)
+		engine->cpu_left_ns = share * CPU_CREDIT_NS;
+	return engine->cpu_left_ns >= 0;
 }
 
 static void serve_slot(struct engine *engine, uint32_t slot, uint64_t now_ns)
@@ -239,8 +275,9 @@ static void serve_bursts(struct engine *engine, uint64_t now_ns)
 static void send_pending(struct engine *engine, uint64_t now_ns)
 {
 	uint32_t since_drain = 0;
+	bool may_send = may_use_cpu(engine);
 
-	while (engine->pending_count && engine->tokens >= 1) {
+	while (may_send && engine->pending_count && engine->tokens >= 1) {
 		uint32_t index = engine->pending[engine->pending_head];
 		struct path_state *path = &engine->paths[index];
 
@@ -250,8 +287,10 @@ static void send_pending(struct engine *engine, uint64_t now_ns)
 		engine->pending_head = (engine->pending_head + 1) % engine->paths_max;
 		engine->pending_count--;
 		engine->tokens -= path->active ? 1 : 0;
+		if (++since_drain % ENGINE_BATCH == 0)
+			may_send = may_use_cpu(engine);
 		/* Answers come while we send: none may find the buffer full. */
-		if (++since_drain == 8 * ENGINE_BATCH) {
+		if (since_drain == 8 * ENGINE_BATCH) {
 			engine_flush(engine);
 			engine_drain(engine);
 			since_drain = 0;

@@ -57,6 +57,11 @@ export interface EngineOptions {
   /** Packets a second at most; what is due beyond it waits, and counts in `self().deferred`. Default 20,000. */
   readonly packetsPerSecond?: number | undefined;
   /**
+   * CPU that the thread may use, percent of one core, 1..100. What is due beyond it waits likewise; what has come in is
+   * read all the same. Default 100: no bound.
+   */
+  readonly cpuPercent?: number | undefined;
+  /**
    * After a first probe without an answer within `softTimeoutMs`, or with an error instead of one, this many more follow at once,
    * `burstSpacingMs` apart, by the thread itself. Defaults 5 and 10; 0 for none.
    */

@@ -41,11 +41,31 @@ export class SlidingMax {
   }
 }
 
+interface EngineBudget {
+  readonly packetsPerSecond: number;
+  readonly cpuPercent: number;
+}
+
+function addBudget(registry: Registry, budget: EngineBudget): void {
+  addNumber(registry, {
+    name: 'ciliate_health_budget_packets_per_second',
+    help: 'Probe packets a second at most',
+    type: 'gauge',
+    read: () => budget.packetsPerSecond,
+  });
+  addNumber(registry, {
+    name: 'ciliate_health_budget_cpu_ratio',
+    help: 'CPU of one core that the thread that sends and matches probes may use at most',
+    type: 'gauge',
+    read: () => budget.cpuPercent / 100,
+  });
+}
+
 /** What measuring costs, and what it did not get done. Counters never fall, though an engine begins anew. */
 export function addEngine(
   registry: Registry,
   self: Self,
-  more: { readonly lagNs: () => number | undefined; readonly packetsPerSecond: number | undefined },
+  more: EngineBudget & { readonly lagNs: () => number | undefined },
 ): void {
   for (const [name, help, read] of ENGINE_TOTALS) {
     addNumber(registry, {
@@ -77,12 +97,7 @@ export function addEngine(
       return lagNs === undefined ? undefined : lagNs / 1e9;
     },
   });
-  addNumber(registry, {
-    name: 'ciliate_health_budget_packets_per_second',
-    help: 'Probe packets a second at most',
-    type: 'gauge',
-    read: () => more.packetsPerSecond,
-  });
+  addBudget(registry, more);
   addFamily(registry, {
     name: 'ciliate_health_engine_mode',
     help: 'How probes are stamped: 1 for the mode in force',

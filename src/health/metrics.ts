@@ -40,6 +40,8 @@ export interface HealthMetricsOptions {
   readonly peersMax?: number | undefined;
   /** Budget of the engine, packets a second. Default: the engine's own. */
   readonly packetsPerSecond?: number | undefined;
+  /** The same in CPU, percent of one core. Default: all of it. */
+  readonly cpuPercent?: number | undefined;
   /** CPU, memory and event loop of this process; off where several nodes live in one. Default true. */
   readonly processMetrics?: boolean | undefined;
 }
@@ -88,6 +90,7 @@ export function createHealthMetrics(
     names = '1.17',
     peersMax = PEERS_MAX,
     packetsPerSecond = PACKETS_PER_SECOND,
+    cpuPercent = 100,
     processMetrics,
   }: HealthMetricsOptions = {},
 ): HealthMetrics {
@@ -112,7 +115,7 @@ export function createHealthMetrics(
   );
   addRows(registry, () => moment?.health?.rows.counters());
   addFollowers(registry, deps.followersCut);
-  addEngine(registry, () => moment?.self, { lagNs: () => moment?.lagNs, packetsPerSecond });
+  addEngine(registry, () => moment?.self, { lagNs: () => moment?.lagNs, packetsPerSecond, cpuPercent });
   if (processMetrics !== false) addProcess(registry);
   const text = (): Promise<string> => {
     moment = take();

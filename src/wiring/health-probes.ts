@@ -16,6 +16,8 @@ export interface HealthProbeOptions {
   readonly dscp?: number | undefined;
   /** At most. */
   readonly packetsPerSecond?: number | undefined;
+  /** CPU of the engine's thread at most, percent of one core. */
+  readonly cpuPercent?: number | undefined;
   /** Addresses that probes leave from, at most one a family. */
   readonly sources?: readonly string[] | undefined;
   /** Path of the network namespace of this node's health endpoint: probes start there too. */
@@ -29,7 +31,7 @@ const PATHS_MAX = 32_768;
 
 /** Programs are tried on the loopback; the devices come with the nodes. */
 export function makeEngine(options: HealthProbeOptions, endpointFd: number | undefined): ProbeEngine {
-  const { timeoutMs, icmpMode, sources, dscp, packetsPerSecond } = options;
+  const { timeoutMs, icmpMode, sources, dscp, packetsPerSecond, cpuPercent } = options;
   const endpoint = endpointFd === undefined ? [] : [{ netnsFd: endpointFd }];
   return createProbeEngine({
     origins: [{ sources, devices: [LOOPBACK] }, ...endpoint],
@@ -37,6 +39,7 @@ export function makeEngine(options: HealthProbeOptions, endpointFd: number | und
     timeoutMs,
     dscp,
     packetsPerSecond,
+    cpuPercent,
     pathsMax: PATHS_MAX,
   });
 }

@@ -152,7 +152,7 @@ function makeParts(options: HealthProcessOptions, endpointFd: number | undefined
 }
 
 function makeMetrics(
-  { metricsNames: names, metricsPeersMax: peersMax, packetsPerSecond }: HealthProcessOptions,
+  { metricsNames: names, metricsPeersMax: peersMax, packetsPerSecond, cpuPercent }: HealthProcessOptions,
   { health, engine }: Parts,
   dashboard: Dashboard,
 ): HealthMetrics {
@@ -165,7 +165,7 @@ function makeMetrics(
       followersCut: () => dashboard.followersCut,
       clock: systemClock,
     },
-    { names, peersMax, packetsPerSecond },
+    { names, peersMax, packetsPerSecond, cpuPercent },
   );
 }
 

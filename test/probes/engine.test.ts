@@ -184,8 +184,8 @@ describe('probe engine between namespaces', { skip: rootOrSkip() }, () => {
     const begin = performance.now();
     await until(() => total(running, paths, 'sent') >= 200);
     const seconds = (performance.now() - begin) / 1000;
-    // One batch and two turns of credit, then 100 a second.
-    assert.ok(total(running, paths, 'sent') <= 128 + 4 + 100 * (seconds + 0.1), `${seconds} s`);
+    // Four turns of credit, then 100 a second.
+    assert.ok(total(running, paths, 'sent') <= 8 + 100 * (seconds + 0.1), `${seconds} s`);
     assert.ok(running.self().deferred > 0);
   });
 

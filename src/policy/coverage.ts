@@ -7,7 +7,15 @@ import {
   type SelectorKey,
 } from '../model/selector.ts';
 import { peersJson } from './peer-json.ts';
-import type { CidrSpec, Entity, Peers, PortRule, PortSpec, RuleItem } from './rule.ts';
+import {
+  type CidrSpec,
+  ENTITIES,
+  type Entity,
+  type Peers,
+  type PortRule,
+  type PortSpec,
+  type RuleItem,
+} from './rule.ts';
 
 /*
  * What is contained in what, as far as the texts show it: "no" may mean "not known". Only `yes` is relied on.
@@ -162,10 +170,73 @@ function atomCovers(wide: Atom, narrow: Atom): boolean {
   return narrow.kind === 'text' && wide.text === narrow.text;
 }
 
+/** Items do not change, and each is compared with many. */
+const atomsByItem = new WeakMap<RuleItem, readonly Atom[]>();
+
 /** Without peers an item is for everybody if it has ports or types, else for nobody. */
-function itemAtoms({ peers, ports, icmps }: RuleItem): Atom[] {
-  if (peers !== undefined) return atomsOf(peers);
-  return ports === undefined && icmps === undefined ? [] : [{ kind: 'every' }];
+function itemAtoms(item: RuleItem): readonly Atom[] {
+  const known = atomsByItem.get(item);
+  if (known !== undefined) return known;
+  const { peers, ports, icmps } = item;
+  const everybody: readonly Atom[] = ports === undefined && icmps === undefined ? [] : [{ kind: 'every' }];
+  const atoms = peers === undefined ? everybody : atomsOf(peers);
+  atomsByItem.set(item, atoms);
+  return atoms;
+}
+
+const labelMark = (key: string, value: string): string => `label ${key}=${value}`;
+const ANY_LABEL = 'labels';
+
+/** Under which a selector is found by those that may be contained in it. */
+export function selectorMark({ matchLabels: [first] }: LabelSelector): string {
+  return first === undefined ? ANY_LABEL : labelMark(first.key, first.value);
+}
+
+/** The marks of all selectors that may contain this one: each has a label that it has too, or none at all. */
+export function marksOfWider({ matchLabels, matchExpressions }: LabelSelector): readonly string[] {
+  const listed = matchExpressions.filter(({ operator }) => operator === 'In');
+  return [
+    ANY_LABEL,
+    ...matchLabels.map(({ key, value }) => labelMark(key, value)),
+    ...listed.flatMap(({ key, values }) => values.map((value) => labelMark(key, value))),
+  ];
+}
+
+const MARK: { readonly [K in Atom['kind']]: (atom: Extract<Atom, { kind: K }>) => string } = {
+  every: () => 'every',
+  selector: ({ selector }) => selectorMark(selector),
+  entity: ({ entity }) => `entity ${entity}`,
+  prefix: () => 'prefix',
+  text: ({ text }) => text,
+};
+
+const markOf = <K extends Atom['kind']>(atom: Extract<Atom, { kind: K }>): string =>
+  MARK[atom.kind as K](atom);
+
+function marksOfWiderAtoms(atom: Atom): readonly string[] {
+  switch (atom.kind) {
+    case 'selector':
+      return ['every', ...marksOfWider(atom.selector)];
+    case 'prefix':
+      return ['every', 'prefix', 'entity world'];
+    case 'entity': {
+      const around = ENTITIES.filter((wide) => WITHIN[wide]?.includes(atom.entity) === true);
+      return ['every', ...[atom.entity, ...around].map((entity) => `entity ${entity}`)];
+    }
+    default:
+      return ['every', markOf(atom)];
+  }
+}
+
+/** Under which an item is found by those that may be contained in it. */
+export function itemMarks(item: RuleItem): readonly string[] {
+  return [...new Set(itemAtoms(item).map(markOf))];
+}
+
+/** The marks of all items that may contain this one, which names a peer. */
+export function marksOfWiderItems(item: RuleItem): readonly string[] {
+  const [first] = itemAtoms(item);
+  return first === undefined ? [] : marksOfWiderAtoms(first);
 }
 
 function portCovers(wide: PortSpec, narrow: PortSpec): boolean {

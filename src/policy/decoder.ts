@@ -76,6 +76,11 @@ export function childPath(path: string, key: string): string {
   return path === '' ? key : `${path}.${key}`;
 }
 
+/** A number as Go reads it in YAML: octal after a leading 0, which YAML 1.2 takes for decimal. */
+function goNumber(value: number, source: string): number {
+  return /^[-+]?0[0-7]+$/.test(source) ? Number.parseInt(source, 8) : value;
+}
+
 /** Reads typed values out of the text's tree; what does not fit is reported and answered with undefined. */
 export class Decoder {
   readonly #file: string;
@@ -204,7 +209,9 @@ export class Decoder {
     const { node } = field;
     const range = `write a whole number from ${min} to ${max}`;
     if (node.kind !== 'number') return this.#wrongKind(field, 'a number', `${range}, without quotes`);
-    if (Number.isInteger(node.value) && node.value >= min && node.value <= max) return node.value;
+    const value = goNumber(node.value, node.source);
+    if (value !== node.value) this.warn(field, `${node.source} is octal: ${value}`, `write ${value}`);
+    if (Number.isInteger(value) && value >= min && value <= max) return value;
     return this.report(
       field,
       'VALUE',

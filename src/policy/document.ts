@@ -264,16 +264,20 @@ function countLines(text: string, lines: LineCounter): void {
   for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) lines.addNewLine(at + 1);
 }
 
+/** What editors of Windows put before a text; the YAML parser takes no list behind it. */
+const BYTE_ORDER_MARK = '\uFEFF';
+
 /**
  * Reads YAML 1.2 (JSON is a subset of it), several documents allowed, into values with their places. Duplicate keys,
  * unknown anchors, deep nesting and texts beyond the limits are reported, not thrown; a document with a syntax error
- * is left out.
+ * is left out. A byte order mark before the text counts for nothing, in places too.
  */
 export function parseText(
-  text: string,
+  marked: string,
   report: ReportAt,
   limits: DocumentLimits = DEFAULT_DOCUMENT_LIMITS,
 ): ParsedText {
+  const text = marked.startsWith(BYTE_ORDER_MARK) ? marked.slice(1) : marked;
   const lines = new LineCounter();
   const position = (at: Offset): { line: number; column: number } => {
     const { line, col } = lines.linePos(at);
@@ -289,7 +293,7 @@ export function parseText(
     report(
       0,
       'LIMIT',
-      `the text has ${bytes} bytes, at most ${limits.maxBytes} are read`,
+      `the text has ${bytes} bytes, at most ${limits.maxBytes} are read, ${limits.maxJsonBytes} of JSON`,
       'split it into several files',
     );
     return { documents: [], position };

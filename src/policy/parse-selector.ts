@@ -16,6 +16,7 @@ import {
 } from '../model/selector.ts';
 import { type Decoder, type Field, quote, suggestion } from './decoder.ts';
 import { EXPRESSION_FIELDS, SELECTOR_FIELDS } from './fields.ts';
+import { contradictoryKey } from './selector-contradiction.ts';
 
 /** What a selector picks from: endpoints and nodes by any label, CIDR groups by their own, pods as a NetworkPolicy does. */
 export type SelectorScope = 'any' | 'group' | 'kubernetes';
@@ -197,6 +198,13 @@ function decodeExpression(decoder: Decoder, field: Field, scope: SelectorScope):
   return known.length === values.length ? { ...key, operator, values: known } : undefined;
 }
 
+function warnOfContradiction(decoder: Decoder, field: Field, selector: LabelSelector): void {
+  const key = contradictoryKey(selector);
+  if (key === undefined) return;
+  const reason = `selects nothing: what it asks of ${key} cannot all be so`;
+  decoder.warn(field, reason, 'write a selector for each of the alternatives');
+}
+
 /** Reads a label selector; what is wrong in it is reported, and the answer then lacks that part. */
 export function decodeSelector(
   decoder: Decoder,
@@ -210,8 +218,10 @@ export function decodeSelector(
   const matchLabels = labels === undefined ? [] : decodeMatchLabels(decoder, labels, scope);
   const items = expressions === undefined ? [] : (decoder.items(expressions) ?? []);
   const matchExpressions = items.map((item) => decodeExpression(decoder, item, scope));
-  return makeSelector(
+  const selector = makeSelector(
     matchLabels,
     matchExpressions.filter((part) => part !== undefined),
   );
+  warnOfContradiction(decoder, field, selector);
+  return selector;
 }

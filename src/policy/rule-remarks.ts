@@ -2,6 +2,7 @@ import type { Label } from '../model/labels.ts';
 import { matchesSelector } from '../model/selector.ts';
 import { itemCovers, selectorCovers, selectsPeers } from './coverage.ts';
 import type { Rule, RuleItem } from './rule.ts';
+import { type PlacedItem, RULE_SECTIONS, RuleIndex } from './rule-index.ts';
 
 const DIRECTIONS = ['ingress', 'egress'] as const;
 type RuleDirection = (typeof DIRECTIONS)[number];
@@ -64,59 +65,35 @@ function hasItems(rule: Rule): boolean {
   return DIRECTIONS.some((direction) => itemCount(rule, direction) > 0);
 }
 
-const labelText = (key: string, value: string): string => `${key}=${value}`;
-
-/** Finds the rules whose subject may contain another's: each has a label that the other has too, or none at all. */
-class SubjectIndex {
-  readonly #byLabel = new Map<string, number[]>();
-
-  constructor(rules: readonly Rule[], numbers: Iterable<number>) {
-    for (const index of numbers) {
-      const [first] = rules[index]?.subject.matchLabels ?? [];
-      const text = first === undefined ? '' : labelText(first.key, first.value);
-      const list = this.#byLabel.get(text);
-      if (list === undefined) this.#byLabel.set(text, [index]);
-      else list.push(index);
-    }
+/** An item of the rule that another rule's has to contain before that can contain the rule. */
+function telling(rule: Rule): PlacedItem | undefined {
+  for (const section of RULE_SECTIONS) {
+    const item = rule[section]?.find(selectsPeers);
+    if (item !== undefined) return { section, item };
   }
-
-  /** Ascending. */
-  candidates({ subject }: Rule): readonly number[] {
-    const texts = subject.matchLabels.map(({ key, value }) => labelText(key, value));
-    for (const { operator, key, values } of subject.matchExpressions)
-      if (operator === 'In') texts.push(...values.map((value) => labelText(key, value)));
-    const found = new Set(['', ...texts].flatMap((text) => this.#byLabel.get(text) ?? []));
-    return [...found].sort((a, b) => a - b);
-  }
+  return undefined;
 }
 
 /** Of rules that cover each other the first one counts. */
-function coveredBy(rules: readonly Rule[], all: SubjectIndex, index: number): number | undefined {
-  const rule = rules[index];
-  if (rule === undefined || !hasItems(rule)) return undefined;
-  return all.candidates(rule).find((i) => {
-    const other = rules[i];
-    if (i === index || other === undefined || !ruleCovers(other, rule)) return false;
+function coveredBy(rules: RuleIndex, rule: Rule, index: number): number | undefined {
+  if (!hasItems(rule)) return undefined;
+  return rules.first(rule, telling(rule), (other, i) => {
+    if (i === index || !ruleCovers(other, rule)) return false;
     return i < index || !ruleCovers(rule, other);
   });
 }
 
-function deniedItems(rules: readonly Rule[], deniers: SubjectIndex, index: number): RuleRemark[] {
-  const rule = rules[index];
-  if (rule === undefined) return [];
-  const around = deniers.candidates(rule).filter((other) => {
-    const denier = rules[other];
-    return denier !== undefined && subjectCovers(denier, rule);
-  });
+function deniedItems(rules: RuleIndex, rule: Rule, index: number): RuleRemark[] {
   return DIRECTIONS.flatMap((section) =>
     (rule[section] ?? []).flatMap((item, i): RuleRemark[] => {
       if (!selectsPeers(item)) return [];
-      const by = around.find((other) => {
-        const denier = rules[other];
-        return (
-          denier !== undefined && denySection(denier, section).some((denied) => itemCovers(denied, item))
-        );
-      });
+      const by = rules.first(
+        rule,
+        { section: `${section}Deny`, item },
+        (other) =>
+          subjectCovers(other, rule) &&
+          denySection(other, section).some((denied) => itemCovers(denied, item)),
+      );
       return by === undefined ? [] : [{ kind: 'denied', rule: index, section, item: i, by }];
     }),
   );
@@ -139,16 +116,10 @@ export function unselectedRules(
  * that another one contains.
  */
 export function shadowedRules(rules: readonly Rule[]): readonly RuleRemark[] {
-  const denies = (rule: Rule): boolean =>
-    DIRECTIONS.some((direction) => denySection(rule, direction).length > 0);
-  const all = new SubjectIndex(rules, rules.keys());
-  const deniers = new SubjectIndex(
-    rules,
-    rules.flatMap((rule, i) => (denies(rule) ? [i] : [])),
-  );
-  return rules.flatMap((_, index): RuleRemark[] => {
-    const by = coveredBy(rules, all, index);
-    const denied = deniedItems(rules, deniers, index);
+  const all = new RuleIndex(rules);
+  return rules.flatMap((rule, index): RuleRemark[] => {
+    const by = coveredBy(all, rule, index);
+    const denied = deniedItems(all, rule, index);
     return by === undefined ? denied : [{ kind: 'covered', rule: index, by }, ...denied];
   });
 }

@@ -126,6 +126,33 @@ const TAKEN: readonly (readonly [
     /not a regular expression/,
   ],
   [
+    'a number that Go reads as octal',
+    egress('{icmps: [{fields: [{type: 010}]}]}'),
+    `${E0}.icmps[0].fields[0].type`,
+    /^010 is octal: 8$/,
+    /write 8/,
+  ],
+  [
+    'the end of a range that Go reads as octal',
+    egress('{toPorts: [{ports: [{port: "60", endPort: 0100}]}]}'),
+    `${E0}.toPorts[0].ports[0].endPort`,
+    /^0100 is octal: 64$/,
+  ],
+  [
+    'a subject that wants and forbids one label',
+    '- {endpointSelector: {matchLabels: {a: b}, matchExpressions: [{key: a, operator: NotIn, values: [b]}]}, ingress: [{}]}',
+    '[0].endpointSelector',
+    /selects nothing: .* any:a /,
+  ],
+  [
+    'peers that want two values of one label',
+    egress(
+      '{toEndpoints: [{matchLabels: {"k8s:a": b}, matchExpressions: [{key: "k8s:a", operator: In, values: [c]}]}]}',
+    ),
+    `${E0}.toEndpoints[0]`,
+    /selects nothing: .* k8s:a /,
+  ],
+  [
     'an empty section',
     '- endpointSelector: {}\n  ingress:\n  egress: []\n',
     '[0].ingress',
@@ -162,6 +189,27 @@ describe('a text that one version of Cilium takes', () => {
         rules.map((one) => one.rule),
       );
     });
+
+  it('means what Go makes of its numbers', () => {
+    const text = egress('{toPorts: [{ports: [{port: "60", endPort: 0100}, {port: "60", endPort: 080}]}]}');
+    const { rules, errors } = parsePolicy(text, { file: 'p.yaml' });
+    assert.deepEqual(errors, []);
+    const [first] = rules[0]?.rule.egress?.[0]?.ports ?? [];
+    assert.deepEqual(
+      first?.ports.map(({ endPort }) => endPort),
+      [64, 80],
+    );
+  });
+
+  it('may begin with a byte order mark, which counts for nothing in places', () => {
+    const { rules, errors } = parsePolicy('\uFEFF- endpointSelector: {}\n  ingress: [{}]\n', {
+      file: 'p.yaml',
+    });
+    assert.deepEqual(errors, []);
+    assert.deepEqual([rules.length, rules[0]?.line, rules[0]?.column], [1, 1, 3]);
+    const twice = parsePolicy('\uFEFF\uFEFF{}', { file: 'p.yaml' });
+    assert.notDeepEqual(twice.errors, []);
+  });
 
   it('may have rule labels of any source', () => {
     const { rules, errors } = parsePolicy(rule('ingress: [{}], labels: ["k9s:a=b"]'), { file: 'p.yaml' });

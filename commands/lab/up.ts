@@ -23,7 +23,7 @@ export default class LabUp extends BaseCommand<typeof LabUp> {
     const [
       { createLab, takeDown },
       { startStarWars },
-      { defaultLabsDir, missingForNamespaces },
+      { defaultLabsDir, missingForNamespaces, notEnforcedText },
       { interruptSignal, STOPPING_OR_UNREAD },
     ] = await Promise.all([
       import('../../src/lab/lab.ts'),
@@ -33,8 +33,10 @@ export default class LabUp extends BaseCommand<typeof LabUp> {
     ]);
     const { name, nodes, workloads } = this.flags;
     const signal = interruptSignal(STOPPING_OR_UNREAD);
-    const isolated = missingForNamespaces().length === 0;
+    const missing = missingForNamespaces();
+    const isolated = missing.length === 0;
     const say = (text: string): boolean => process.stderr.write(`${text}\n`);
+    if (!isolated) say(notEnforcedText(missing));
     // A terminal sends its signal to the programs that we run as well: what they fail with then is not the reason.
     const orInterrupted = (error: unknown): never => {
       throw signal.aborted ? signal.reason : error;

@@ -10,6 +10,8 @@ export interface LabDescription {
   readonly name: string;
   readonly folder: string;
   readonly state: string;
+  /** `loopback`: no namespaces and no datapath, so that nothing is enforced. */
+  readonly isolation: 'namespaces' | 'loopback';
   readonly nodes: readonly {
     readonly name: string;
     readonly ipv4: string;
@@ -47,6 +49,7 @@ export async function describeLab(lab: Lab): Promise<LabDescription> {
     name: layout.name,
     folder: layout.dir,
     state: record.state,
+    isolation: record.options.isolation,
     nodes: layout.nodes.map(({ name, ipv4, ipv6, netns, paths }, i) => ({
       name,
       ipv4,
@@ -78,5 +81,7 @@ export function labText(lab: LabDescription): string {
   const nodes = lab.nodes.map(({ name, ipv4, ipv6, agent, socket }) =>
     [name, ipv4, ipv6 ?? '-', agent, socket].join('\t'),
   );
-  return `${table(['NODE\tIPV4\tIPV6\tAGENT\tSOCKET', ...nodes])}\n${workloadsText(lab.workloads)}`;
+  const note =
+    lab.isolation === 'loopback' ? '\nOn loopback addresses, with no datapath: nothing is enforced.\n' : '';
+  return `${table(['NODE\tIPV4\tIPV6\tAGENT\tSOCKET', ...nodes])}\n${workloadsText(lab.workloads)}${note}`;
 }

@@ -28,6 +28,11 @@ export function missingForNamespaces(): readonly string[] {
   ];
 }
 
+/** What a lab without namespaces is, for lack of what `missingForNamespaces` tells. */
+export function notEnforcedText(missing: readonly string[]): string {
+  return `without ${missing.join(', ')}: agents on loopback addresses, with no datapath; nothing is enforced`;
+}
+
 /** What is missing for the BPF datapath besides namespaces; empty when nothing is. A refusal of the kernel is no reason here. */
 export function missingForBpf(): readonly string[] {
   const assets = ['bpf.node', 'sockets.node', 'ciliate.bpf.o'].filter(

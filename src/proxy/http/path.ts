@@ -16,9 +16,10 @@ import { CHARS, hexValue, PLAIN } from './chars.ts';
  * | control characters, also encoded; `%7F`       | 400                                                              |
  * | space, `#`, bytes over 0x7E                   | 400 (no request target has them)                                 |
  * | `%` without two hexadecimal digits            | 400                                                              |
- * | `%25` and two hexadecimal digits              | 400: who decodes twice sees something else                       |
+ * | `%25` and two hexadecimal digits, or `u` and four, however they are encoded | 400: who decodes twice sees something else |
  * | encoded letters, digits, `-`, `.`, `_`, `~`   | decoded, for the rule and for the server                         |
  * | other encoded ASCII                           | kept, digits in upper case                                       |
+ * | dots and blanks of other scripts (`%EF%BC%8E`) that come to `.` or `..`, also beside other slashes | 400: who maps them to ASCII sees dot segments |
  * | encoded bytes over 0x7F                       | kept, digits in upper case; 400 if they are no UTF-8 (overlong forms, surrogates, above U+10FFFF) |
  * | `"<>^{|}` and backtick                        | kept                                                             |
  *
@@ -146,9 +147,6 @@ function encodedByte(raw: string, p: number): number {
 function encodedAscii(raw: string, p: number, byte: number): string | Refusal {
   if (byte < 0x20 || byte === 0x7f) return new Refusal('encoded control character in the path');
   if (byte === SLASH || byte === BACKSLASH) return new Refusal('encoded slash in the path');
-  if (byte === PERCENT && hexValue(raw.charCodeAt(p + 3)) >= 0 && hexValue(raw.charCodeAt(p + 4)) >= 0) {
-    return new Refusal('doubly encoded path');
-  }
   const char = String.fromCharCode(byte);
   return UNRESERVED.test(char) ? char : raw.slice(p, p + 3).toUpperCase();
 }
@@ -178,7 +176,22 @@ const PARAMETERS = /(?:;|%3B).*$/;
 /** File systems and servers that trim names make nothing, `.` or `..` of such. */
 const TRIMMED_AWAY = /^(?:\.|%20)*%20(?:\.|%20)*$/;
 
+/** What is left of an encoding when letters and digits are decoded: the digits may have been encoded themselves. */
+const DOUBLY_ENCODED = /%25(?:[0-9A-F]{2}|u[0-9A-F]{4})/i;
+
+/** Encoded bytes over 0x7F, once all are well-formed. */
+const OTHER_SCRIPTS = /%[89A-F]/;
+
+/** Whether a segment is one of dots for who takes characters of other scripts for those of ASCII that look so. */
+function isDisguised(path: string): boolean {
+  if (!OTHER_SCRIPTS.test(path)) return false;
+  const plain = decodeURIComponent(path.replaceAll('%25', '_')).normalize('NFKC');
+  return plain.split(/[\\/]/).some((segment) => /^\.{1,2}$/.test(segment.replace(/[\s\0]|;.*$/g, '')));
+}
+
 function segmentsProblem(path: string): string | undefined {
+  if (DOUBLY_ENCODED.test(path)) return 'doubly encoded path';
+  if (isDisguised(path)) return 'dot segment of other characters in the path';
   const segments = path.slice(1).split('/');
   for (const [i, segment] of segments.entries()) {
     if (segment === '' && i < segments.length - 1) return 'empty segment in the path';

@@ -28,7 +28,7 @@ function readHeaders(texts: readonly string[]): ReadonlyMap<string, string> {
     }
     const lower = name.toLowerCase();
     const before = headers.get(lower);
-    headers.set(lower, before === undefined ? value : `${before}, ${value}`);
+    headers.set(lower, before === undefined ? value : `${before},${value}`);
   }
   return headers;
 }

@@ -163,19 +163,43 @@ describe('the ends of a flow', () => {
   });
 });
 
+/** Both ends, by the addresses of the rigs of this process. */
+const RIG_ENDPOINTS = [
+  { endpoint: 1, identity: 100, addresses: ['127.0.0.1'] },
+  ...Array.from({ length: 9 }, (_, i) => ({
+    endpoint: i + 2,
+    identity: 200,
+    addresses: [Rig.addressAt(i + 1)],
+  })),
+];
+
 describe('a request that both ends have a policy for', () => {
-  it('passes only if both allow it', async () => {
-    await using both = await new Rig({
-      // Addresses of the rigs of this process.
-      endpoints: [
-        { endpoint: 1, identity: 100, addresses: ['127.0.0.1'] },
-        ...Array.from({ length: 9 }, (_, i) => ({
-          endpoint: i + 2,
-          identity: 200,
-          addresses: [Rig.addressAt(i + 1)],
-        })),
+  it('is judged for the server as the rules for its client leave it, as if both were on nodes of their own', async () => {
+    const out = [
+      { name: 'X-Team', value: 'a', mismatch: 'REPLACE' as const },
+      { name: 'X-Gone', value: 'a', mismatch: 'DELETE' as const },
+      { name: 'X-More', value: '1', mismatch: 'ADD' as const },
+    ];
+    const inward = [
+      { name: 'X-Team', value: 'a', mismatch: undefined },
+      { name: 'X-More', value: '2', mismatch: 'REPLACE' as const },
+    ];
+    await using rig = await new Rig({ endpoints: RIG_ENDPOINTS }).start({
+      revision: 1,
+      subjects: [
+        { subject: 100, ingress: undefined, egress: [httpFilter([httpRule({ headerMatches: out })])] },
+        { subject: 200, egress: undefined, ingress: [httpFilter([httpRule({ headerMatches: inward })])] },
       ],
-    }).start();
+    });
+    const client = await rig.client();
+    client.send('GET /a HTTP/1.1\r\nHost: h\r\nX-Team: b\r\nX-Gone: b\r\n\r\n');
+    assert.deepEqual(await client.answers(1), [200]);
+    assert.equal(rig.server.text, 'GET /a HTTP/1.1\r\nHost: h\r\nX-Team: a\r\nX-More: 2\r\n\r\n');
+    client.destroy();
+  });
+
+  it('passes only if both allow it', async () => {
+    await using both = await new Rig({ endpoints: RIG_ENDPOINTS }).start();
     await both.apply({
       revision: 1,
       subjects: [

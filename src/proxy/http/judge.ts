@@ -1,5 +1,6 @@
 import type { Direction } from '../../model/map-state.ts';
 import type { DirectionView, Flow, PolicyTable } from '../policy-table.ts';
+import { EditedRequest } from './edited-request.ts';
 import { MatchBudget } from './match-budget.ts';
 import type { HeaderEdit } from './rewrite.ts';
 import { HttpRuleSet, type JudgedRequest } from './rule-set.ts';
@@ -55,7 +56,8 @@ export interface DirectionJudge {
 }
 
 /**
- * A request passes if each direction that judges it allows it.
+ * A request passes if each direction that judges it allows it. The server's rules see it as the client's leave it, as they
+ * do where the server is on another node.
  * @param fallback direction of the listener, for records of requests that no direction judges
  */
 export function judgeRequest(
@@ -65,7 +67,9 @@ export function judgeRequest(
 ): HttpVerdict {
   let all: HttpVerdict | undefined;
   for (const judge of judges) {
-    const { allowed, rules, edits, remark } = judge.rules.judge(request);
+    const changed =
+      all === undefined || all.edits.length === 0 ? request : new EditedRequest(request, all.edits);
+    const { allowed, rules, edits, remark } = judge.rules.judge(changed);
     if (!allowed) return denied(judge.direction, remark === '' ? 'no rule allows it' : remark);
     const reasons = [all?.reason ?? '', remark].filter((text) => text !== '');
     all = {

@@ -24,8 +24,17 @@ export function rewriteHead(head: RequestHead, edits: readonly HeaderEdit[]): Bu
     const value = head.stripsH2c ? withoutH2c(name, head.value(place)) : head.value(place);
     if (value !== undefined) lines.push(`${name}: ${value}`);
   }
-  for (const edit of edits) if (edit.action !== 'DELETE') lines.push(`${edit.name}: ${edit.value}`);
+  for (const { name, value } of written(edits)) lines.push(`${name}: ${value}`);
   return Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');
+}
+
+/** The fields that are written in the end: a later change takes back what earlier ones wrote, unless it adds. */
+function written(edits: readonly HeaderEdit[]): readonly HeaderEdit[] {
+  return edits.filter(
+    ({ action, lower }, i) =>
+      action !== 'DELETE' &&
+      !edits.slice(i + 1).some((later) => later.lower === lower && later.action !== 'ADD'),
+  );
 }
 
 /** @returns undefined when nothing of the field is left */

@@ -18,6 +18,8 @@ export interface ClusterDeps {
 
 /** By then its other paths have answered, or are dead themselves. */
 const JUST_DIED_MS = 10_000;
+/** All paths of a peer become degraded within about as long; the others must know why before they take it for slowness. */
+const WHY_MS = 200;
 
 /** This node among the others: what it tells them of its paths, what they tell, and what all of it comes to. */
 export class Cluster {
@@ -25,6 +27,7 @@ export class Cluster {
   readonly #deps: ClusterDeps;
   readonly #asker: Asker;
   readonly #diagnosis: KeptDiagnosis;
+  #cancelWhy: (() => void) | undefined;
 
   constructor(deps: ClusterDeps) {
     this.#deps = deps;
@@ -59,6 +62,7 @@ export class Cluster {
   /** May be called twice. */
   async stop(): Promise<void> {
     this.#asker.stop();
+    this.#cancelWhy?.();
     await this.rows.stop();
   }
 
@@ -80,6 +84,14 @@ export class Cluster {
   pathsChanged(peers: Iterable<string>): void {
     for (const peer of peers) this.rows.pathChanged(peer);
     this.#diagnosis.changed();
+  }
+
+  /** A path is degraded now, or no longer: tells why, within a moment and once for all of them. */
+  qualityChanged(): void {
+    this.#cancelWhy ??= this.#deps.clock.after(WHY_MS, () => {
+      this.#cancelWhy = undefined;
+      this.lossFound();
+    });
   }
 
   /** More is known of where probes are lost. */

@@ -4,8 +4,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 const LINE =
   /^(\d+)\.(\d{9}) IP ([\d.]+) > ([\d.]+): ICMP echo (request|reply), id (\d+), seq (\d+), length (\d+)/;
-/** Until a capture that listens has its ring, and until what is in it was read. */
+/** Until a capture that listens has its ring. */
 const SETTLE_MS = 500;
+/** Until what is in it was read, also where all cores are busy. */
+const DRAIN_MS = 2500;
 
 /** An echo on the wire: `address seq`, and the time from the request to its reply, ns. */
 export type Echoes = ReadonlyMap<string, number>;
@@ -31,7 +33,7 @@ export class WireCapture {
 
   /** Of the requests that were seen with their replies. */
   async echoes(): Promise<Echoes> {
-    await delay(SETTLE_MS);
+    await delay(DRAIN_MS);
     await this.stop();
     const requests = new Map<string, bigint>();
     const echoes = new Map<string, number>();

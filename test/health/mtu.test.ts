@@ -90,6 +90,22 @@ describe('MTU of a path', { skip: rootOrSkip() }, () => {
     }
   });
 
+  it('is that of the narrowest link, and no black hole, where the router says so a few times a second only', async () => {
+    const router = `${lab.prefix}-r`;
+    await lab.sysctl(router, 'net.ipv4.icmp_ratelimit=1000', 'net.ipv6.icmp.ratelimit=1000');
+    try {
+      for (const [address, family] of [
+        ['10.2.0.2', 4],
+        ['fd02::2', 6],
+      ] as const) {
+        const { mtu, verdict } = measured(await ladder.measure({ address, origin: 0 }, family));
+        assert.deepEqual({ mtu, verdict }, { mtu: 1400, verdict: 'too-big' });
+      }
+    } finally {
+      await lab.sysctl(router, 'net.ipv4.icmp_ratelimit=0', 'net.ipv6.icmp.ratelimit=0');
+    }
+  });
+
   it('is found by one batch of usual sizes where it is one of them, and somebody refuses the next', async () => {
     for (const [address, family, mtu, verdict] of [
       ['10.1.0.2', 4, 1500, 'fits'],

@@ -45,6 +45,11 @@ export type PathMtu =
     }
   | { readonly kind: 'no-answer'; readonly reason: string };
 
+interface BatchOptions extends LadderOptions {
+  /** Once the first size was answered, one such outcome is enough to go on with. */
+  readonly isEnough?: (outcome: RungOutcome) => boolean;
+}
+
 interface Rung {
   readonly bytes: number;
   readonly path: number;
@@ -54,6 +59,8 @@ interface RungOutcome {
   readonly bytes: number;
   readonly outcome: 'answered' | 'too-big' | 'own-device' | 'lost';
   readonly saidBy: string | undefined;
+  /** `too-big`: what the router says that its link takes, bytes of IP; 0: it does not say. */
+  readonly said: number;
 }
 
 const LEAST: Readonly<Record<IpFamily, number>> = { 4: 576, 6: 1280 };
@@ -72,7 +79,8 @@ const PATIENCE_LEAST_MS = 50;
  * The exact MTU of a path, in two batches instead of a search: in steps,
  *
  * 1. sizes that divide the range into as many steps as a step has bytes leave at once, with a small one as control;
- * 2. the largest that was answered and the next one enclose the MTU: every size between leaves at once;
+ * 2. the largest that was answered and the next one enclose the MTU: every size between leaves at once; where a router
+ *    has said what its link takes, that size and the next one are enough, if the one is answered and the other is not;
  * 3. what is larger and was not answered was refused by our device, by a router, or by nobody: a black hole.
  */
 export class MtuLadder {
@@ -109,7 +117,12 @@ export class MtuLadder {
     options: LadderOptions,
   ): Promise<PathMtu> {
     const { least = LEAST[family], most = MOST } = options;
-    let coarse = await this.#batch(target, steps(least, most), options);
+    const isEnough = (one: RungOutcome): boolean => saidBetween([one], least, most) !== undefined;
+    const first = await this.#batch(target, steps(least, most), { ...options, isEnough });
+    const isCut = first.some(isEnough);
+    const told = isCut ? await this.#confirm(target, first, { ...options, least, most }) : undefined;
+    if (told !== undefined) return told;
+    let coarse = isCut ? await this.#batch(target, steps(least, most), options) : first;
     if (coarse[0]?.outcome !== 'answered') {
       // A path that nobody used lately: a batch overruns the queue of those that wait for a neighbour's address.
       await this.#batch(target, [least], options);
@@ -131,7 +144,29 @@ export class MtuLadder {
     const between = Array.from({ length: high - low - 1 }, (_, i) => low + 1 + i);
     const fine = between.length === 0 ? [] : await this.#batch(target, [least, ...between], options);
     const mtu = Math.max(low, largestAnswered(fine));
-    return { kind: 'measured', mtu, rounds: 2, ...verdictOf([...coarse, ...fine], mtu) };
+    return { kind: 'measured', mtu, rounds: 2, ...verdictOf([...first, ...coarse, ...fine], mtu) };
+  }
+
+  /**
+   * Whether the MTU is what routers say, from one narrow link to the next: it is answered, and one byte more is not. (A
+   * router says "too big" a few times a second only.) @returns undefined where it is not so. @throws EngineFullError
+   */
+  async #confirm(
+    target: Pick<EnginePath, 'address' | 'origin'>,
+    first: readonly RungOutcome[],
+    { least, most, ...options }: LadderOptions & { readonly least: number; readonly most: number },
+  ): Promise<PathMtu | undefined> {
+    let found = saidBetween(first, least, most);
+    for (let rounds = 2; found !== undefined; rounds++) {
+      const { said: mtu, saidBy } = found;
+      const outcomes = await this.#batch(target, [least, mtu, mtu + 1], options);
+      const [, isAnswered, isMore] = outcomes.map(({ outcome }) => outcome === 'answered');
+      if (isMore) return undefined;
+      if (isAnswered)
+        return { kind: 'measured', mtu, verdict: 'too-big', saidBy, vanished: undefined, rounds };
+      found = saidBetween(outcomes, least, mtu);
+    }
+    return undefined;
   }
 
   /**
@@ -161,7 +196,7 @@ export class MtuLadder {
   async #batch(
     target: Pick<EnginePath, 'address' | 'origin'>,
     sizes: readonly number[],
-    options: LadderOptions,
+    options: BatchOptions,
   ): Promise<RungOutcome[]> {
     const { engine } = this.#deps;
     const rungs: Rung[] = [];
@@ -185,7 +220,10 @@ export class MtuLadder {
   }
 
   /** Until every size is decided; soon after the control was answered, what is missing is missing. */
-  async #settled(rungs: readonly Rung[], { timeoutMs = TIMEOUT_MS }: LadderOptions): Promise<void> {
+  async #settled(
+    rungs: readonly Rung[],
+    { timeoutMs = TIMEOUT_MS, isEnough = () => false }: BatchOptions,
+  ): Promise<void> {
     const { engine, clock } = this.#deps;
     const beginMs = clock.nowMs();
     let endMs = beginMs + timeoutMs;
@@ -195,8 +233,9 @@ export class MtuLadder {
       engine.wake();
       await new Promise<void>((resolve) => void clock.after(LOOK_MS, resolve));
       const control = rungs[0];
-      if (seenMs !== undefined || control === undefined || engine.counts(control.path).answered === 0)
-        continue;
+      if (control === undefined || engine.counts(control.path).answered === 0) continue;
+      if (rungs.some((rung) => isEnough(this.#outcomeOf(rung)))) return;
+      if (seenMs !== undefined) continue;
       seenMs = clock.nowMs() - beginMs;
       endMs = Math.min(endMs, clock.nowMs() + Math.max(PATIENCE_LEAST_MS, PATIENCE * seenMs));
     }
@@ -211,10 +250,11 @@ export class MtuLadder {
   #outcomeOf({ bytes, path }: Rung): RungOutcome {
     const counts = this.#deps.engine.counts(path);
     const error = this.#errors.get(path);
-    if (counts.answered > 0) return { bytes, outcome: 'answered', saidBy: undefined };
-    if (error?.errno !== constants.errno.EMSGSIZE) return { bytes, outcome: 'lost', saidBy: undefined };
+    if (counts.answered > 0) return { bytes, outcome: 'answered', saidBy: undefined, said: 0 };
+    if (error?.errno !== constants.errno.EMSGSIZE)
+      return { bytes, outcome: 'lost', saidBy: undefined, said: 0 };
     const own = error.offender === undefined;
-    return { bytes, outcome: own ? 'own-device' : 'too-big', saidBy: error.offender };
+    return { bytes, outcome: own ? 'own-device' : 'too-big', saidBy: error.offender, said: error.mtu };
   }
 }
 
@@ -232,6 +272,16 @@ export function steps(least: number, most: number): number[] {
   const count = Math.max(1, Math.ceil(Math.sqrt(most - least)));
   const sizes = Array.from({ length: count + 1 }, (_, i) => least + Math.round((i * (most - least)) / count));
   return [...new Set(sizes)];
+}
+
+/** Who said the least of what routers said that their links take, where it lies from `low` to below `high`. */
+function saidBetween(outcomes: readonly RungOutcome[], low: number, high: number): RungOutcome | undefined {
+  return outcomes
+    .filter(({ outcome, said }) => outcome === 'too-big' && said >= low && said < high)
+    .reduce<RungOutcome | undefined>(
+      (least, one) => (one.said < (least?.said ?? high) ? one : least),
+      undefined,
+    );
 }
 
 function largestAnswered(outcomes: readonly RungOutcome[]): number {

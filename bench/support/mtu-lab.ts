@@ -1,12 +1,6 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { runChecked } from '../../src/base/run.ts';
 import { NetnsLab } from '../../test/support/netns.ts';
+import { DelayWire } from './delay-wire.ts';
 
-const SOURCE = join(import.meta.dirname, 'delay.c');
 /** Bytes of IP that all devices take but the narrow link. */
 const WIDE = 9000;
 
@@ -16,9 +10,8 @@ const WIDE = 9000;
  */
 export class MtuLab {
   readonly #net = new NetnsLab('u');
-  readonly #folder = mkdtempSync(join(tmpdir(), 'bench-mtu-'));
+  readonly #wire = new DelayWire();
   readonly #rttMs: number;
-  #wire: ChildProcess | undefined;
   #names = { here: '', middle: '', router: '', far: '' };
 
   constructor(rttMs: number) {
@@ -64,16 +57,8 @@ export class MtuLab {
     await net.ip('-n', far, 'route', 'add', 'local', '10.77.0.0/16', 'dev', 'lo');
     await net.ip('-n', far, 'route', 'add', '10.1.0.0/24', 'via', '10.2.0.1');
     await net.ip('-n', router, 'route', 'add', 'blackhole', 'default', 'table', '99');
-    await this.#startWire(middle);
+    await this.#wire.start(net.path(middle), (this.#rttMs * 1000) / 2);
     await this.run(['ping', '-c', '2', '-i', '0.2', '10.77.0.1']);
-  }
-
-  async #startWire(middle: string): Promise<void> {
-    const program = join(this.#folder, 'delay');
-    await runChecked(['cc', '-O2', '-o', program, SOURCE], { timeoutMs: 30_000 });
-    const words = [this.#net.path(middle), 'left', 'right', String((this.#rttMs * 1000) / 2)];
-    this.#wire = spawn(program, words, { stdio: ['pipe', 'pipe', 'inherit'] });
-    if (this.#wire.stdout !== null) await once(this.#wire.stdout, 'data');
   }
 
   /** MTU of our own device. */
@@ -123,11 +108,7 @@ export class MtuLab {
   }
 
   async cleanUp(): Promise<void> {
-    if (this.#wire !== undefined) {
-      this.#wire.stdin?.end();
-      if (this.#wire.exitCode === null) await once(this.#wire, 'exit');
-    }
+    await this.#wire.stop();
     await this.#net.cleanUp();
-    rmSync(this.#folder, { recursive: true, force: true });
   }
 }

@@ -277,10 +277,13 @@ export function selectsPeers(item: RuleItem): boolean {
   return itemAtoms(item).length > 0;
 }
 
+/** Whether every peer of `narrow` is one of `wide`. */
+export function peersCover(wide: RuleItem, narrow: RuleItem): boolean {
+  const atoms = itemAtoms(wide);
+  return itemAtoms(narrow).every((part) => atoms.some((atom) => atomCovers(atom, part)));
+}
+
 /** Whether whatever `narrow` is for, `wide` is for too. */
 export function itemCovers(wide: RuleItem, narrow: RuleItem): boolean {
-  const atoms = itemAtoms(wide);
-  return (
-    itemAtoms(narrow).every((part) => atoms.some((atom) => atomCovers(atom, part))) && l4Covers(wide, narrow)
-  );
+  return peersCover(wide, narrow) && l4Covers(wide, narrow);
 }

@@ -1,6 +1,7 @@
 import type { Label } from '../model/labels.ts';
 import { matchesSelector } from '../model/selector.ts';
-import { itemCovers, selectorCovers, selectsPeers } from './coverage.ts';
+import { itemCovers, peersCover, selectorCovers, selectsPeers } from './coverage.ts';
+import { type L7Clash, l7Clash } from './l7-clash.ts';
 import type { Rule, RuleItem } from './rule.ts';
 import { type PlacedItem, RULE_SECTIONS, RuleIndex } from './rule-index.ts';
 
@@ -19,6 +20,14 @@ export type RuleRemark =
       readonly item: number;
       readonly by: number;
     }
+  /** An item asks for other requests than another rule, or another item of this one, on one port for one peer. */
+  | ({
+      readonly kind: 'contradicts';
+      readonly rule: number;
+      readonly section: RuleDirection;
+      readonly item: number;
+      readonly by: number;
+    } & { readonly clash: L7Clash })
   /** Another rule says all that this one says. */
   | { readonly kind: 'covered'; readonly rule: number; readonly by: number };
 
@@ -99,6 +108,29 @@ function deniedItems(rules: RuleIndex, rule: Rule, index: number): RuleRemark[] 
   );
 }
 
+const asksForRequests = ({ ports }: RuleItem): boolean => ports?.some(({ l7 }) => l7 !== undefined) === true;
+
+/** Items for which the proxy would need two parsers. Of two that contradict each other the later one is told. */
+function contradictions(rules: RuleIndex, rule: Rule, index: number): RuleRemark[] {
+  return DIRECTIONS.flatMap((section) =>
+    (rule[section] ?? []).flatMap((item, i): RuleRemark[] => {
+      if (!asksForRequests(item) || !selectsPeers(item)) return [];
+      let clash: L7Clash | undefined;
+      const by = rules.first(rule, { section, item }, (other, j) => {
+        if (!subjectCovers(other, rule)) return false;
+        const isMutual = j !== index && subjectCovers(rule, other);
+        clash = other[section]
+          ?.filter((wide, k) => (j === index ? k < i : !isMutual || j < index || !peersCover(item, wide)))
+          .map((wide) => l7Clash(wide, item))
+          .find((found) => found !== undefined);
+        return clash !== undefined;
+      });
+      if (by === undefined || clash === undefined) return [];
+      return [{ kind: 'contradicts', rule: index, section, item: i, by, clash }];
+    }),
+  );
+}
+
 /** Rules whose subject none of the endpoints is. Those of nodes are left out. */
 export function unselectedRules(
   rules: readonly Rule[],
@@ -112,14 +144,14 @@ export function unselectedRules(
 }
 
 /**
- * Rules that other rules leave without effect, as far as their texts show it: allowances that are denied, and rules
- * that another one contains.
+ * Rules that other rules leave without effect, as far as their texts show it: allowances that are denied, rules that
+ * another one contains, and rules that contradict each other.
  */
 export function shadowedRules(rules: readonly Rule[]): readonly RuleRemark[] {
   const all = new RuleIndex(rules);
   return rules.flatMap((rule, index): RuleRemark[] => {
     const by = coveredBy(all, rule, index);
-    const denied = deniedItems(all, rule, index);
-    return by === undefined ? denied : [{ kind: 'covered', rule: index, by }, ...denied];
+    const told = [...deniedItems(all, rule, index), ...contradictions(all, rule, index)];
+    return by === undefined ? told : [{ kind: 'covered', rule: index, by }, ...told];
   });
 }

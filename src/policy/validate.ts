@@ -60,6 +60,16 @@ function remarkText(remark: RuleRemark, rules: readonly PlacedRule[]): Remarked 
   if (remark.kind === 'covered')
     return { field, reason: `${placeText(by)} says all of it already`, hint: 'remove one of them' };
   const item = childPath(field, `${remark.section}[${remark.item}]`);
+  if (remark.kind === 'contradicts') {
+    const { kind, otherKind, port } = remark.clash;
+    const other = remark.by === remark.rule ? 'an item before it' : placeText(by);
+    const reason = `it asks for ${kind} on port ${port}, where ${other} asks for ${otherKind} of the same peers`;
+    return {
+      field: item,
+      reason: `${reason}: nothing passes at endpoints of both`,
+      hint: 'a port has one parser',
+    };
+  }
   return { field: item, reason: `it allows nothing: ${placeText(by)} denies all of it`, hint: 'remove it' };
 }
 
@@ -68,10 +78,11 @@ function remarkProblem(remark: RuleRemark, rules: readonly PlacedRule[]): Policy
   const text = remarkText(remark, rules);
   if (rule === undefined || text === undefined) return [];
   const { file, line, column } = rule;
-  return [{ severity: 'warning', code: 'NO_EFFECT', file, line, column, ...text }];
+  const code = remark.kind === 'contradicts' ? 'CONFLICT' : 'NO_EFFECT';
+  return [{ severity: 'warning', code, file, line, column, ...text }];
 }
 
-/** Rules that have no effect beside the other ones, or that no endpoint is subject to. */
+/** Rules that have no effect beside the other ones, contradict them, or that no endpoint is subject to. */
 function remarksOf(rules: readonly PlacedRule[], { endpoints }: ValidateOptions): PolicyProblem[] {
   const bare: readonly Rule[] = rules.map(({ rule }) => rule);
   const unselected = endpoints === undefined ? [] : unselectedRules(bare, endpoints);

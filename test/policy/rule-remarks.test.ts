@@ -206,6 +206,34 @@ describe('validatePolicies', () => {
     ]);
   });
 
+  it('warns of rules and items that ask for two kinds of requests on one port, once for each two', () => {
+    const item = (peers: string, kind: string, ports = '{port: "80", protocol: TCP}'): string =>
+      `{fromEntities: [${peers}], toPorts: [{ports: [${ports}], rules: {${kind}: [{}]}}]}`;
+    const rule = (labels: string, ...items: readonly string[]): string =>
+      `- {endpointSelector: {matchLabels: {${labels}}}, ingress: [${items.join(', ')}]}\n`;
+    const range = '{port: "70", endPort: 90, protocol: TCP}';
+    const texts = [
+      rule('a: b', item('world', 'http')) + rule('a: b', item('world', 'kafka', range)),
+      rule('c: d', item('host', 'http')) +
+        rule('c: d, e: f', item('host', 'kafka'), item('host', 'http', range)),
+      rule('c: other', item('host', 'kafka')) + rule('c: d', item('world', 'kafka')),
+    ];
+    const { valid, files } = validatePolicies([{ file: 'p', text: texts.join('') }]);
+    assert.equal(valid, true);
+    assert.deepEqual(
+      files[0]?.warnings.map(({ field, code, reason }) => [field, code, reason.split(':')[0]]),
+      [
+        ['[1].ingress[0]', 'CONFLICT', 'it asks for kafka on port 80, where the rule at p'],
+        ['[3].ingress[0]', 'CONFLICT', 'it asks for kafka on port 80, where the rule at p'],
+        [
+          '[3].ingress[1]',
+          'CONFLICT',
+          'it asks for http on port 80, where an item before it asks for kafka of the same peers',
+        ],
+      ],
+    );
+  });
+
   it('says nothing of effects while there are errors', () => {
     const rule = '- {endpointSelector: {}, ingress: [{fromEntities: [host]}]}\n';
     const report = validatePolicies(

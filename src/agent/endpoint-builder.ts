@@ -1,6 +1,7 @@
 import { errorText, SystemError } from '../base/errors.ts';
 import { parseIp } from '../base/ip.ts';
 import type { Logger } from '../base/log.ts';
+import { PolicyWriteError } from '../datapath/errors.ts';
 import type { Datapath, DatapathEndpoint, MacBytes } from '../datapath/types.ts';
 import type { Identity, NumericIdentity } from '../model/identity.ts';
 import type { LabelFilter } from '../model/label-filter.ts';
@@ -253,7 +254,15 @@ export class EndpointBuilder {
     const { policy } = desired;
     const judged = await this.#deps.gate.open(policy);
     const mapState = judged ? policy.mapState : this.#withoutProxy(policy.mapState);
-    await this.#writeMap(endpoint, before, { ...policy, mapState });
+    try {
+      await this.#writeMap(endpoint, before, { ...policy, mapState });
+    } catch (error) {
+      // What is in force then is the lock.
+      if (error instanceof PolicyWriteError)
+        endpoint.realized = { ...desired, policy: lockedPolicy(policy.subject) };
+      throw error;
+    }
+    if (policy.conflict !== undefined) endpoint.realized = desired;
     if (!judged)
       throw new SystemError('the proxy has not taken the policy over yet: what it has to judge is dropped', {
         code: 'PROXY_LATE',

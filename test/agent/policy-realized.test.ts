@@ -460,5 +460,7 @@ describe('a change of policy', () => {
     assert.match(node.agent.manager.list()[0]?.failure ?? '', /contradict/);
     assert.equal(node.kernel.endpoints.get(10)?.policy.size, 0);
     assert.deepEqual(node.kernel.endpoints.get(10)?.enforcement, { ingress: true, egress: true });
+    const shown = (await node.client.endpoints())[0]?.status?.policy?.realized;
+    assert.equal(shown?.['policy-enabled'], 'both', 'as it is in force');
   });
 });

@@ -49,6 +49,8 @@ export function defineLimits(stage: Stage): void {
       log.some(({ message }) => /locked/.test(message ?? '')),
       JSON.stringify(log.slice(0, 5)),
     );
+    const realized = (await live.endpoint('server')).status?.policy?.realized;
+    assert.equal(realized?.['policy-enabled'], 'both', 'it is closed both ways');
     const before = live.drops();
     assert.equal(await echo(established, 900), false);
     assert.ok(live.drops() > before, 'what an established flow sends is dropped');

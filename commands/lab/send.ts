@@ -12,7 +12,8 @@ const methodArg = Args.custom<ShipMethod>({
 });
 
 function outcomeText(outcome: ShipOutcome): string {
-  if (outcome.kind === 'answer') return outcome.body;
+  // Line ends of HTTP, which would be shown as an escape.
+  if (outcome.kind === 'answer') return outcome.body.replaceAll('\r\n', '\n');
   if (outcome.kind === 'timeout') return `no answer within ${outcome.timeoutMs / 1000} s\n`;
   return `refused: ${outcome.code}\n`;
 }

@@ -1,10 +1,13 @@
 /**
  * What a probe costs (H1, H2), that the engine loses nothing of its own (H4), and whether it knows its own cost (H15).
  * CPU is user and system of the process that probes, which on a veth does the work of both ends; what a run with a sixth
- * of the probes takes is subtracted, so that no start counts. All in one interleaved run with fping.
+ * of the probes takes is subtracted, so that no start counts. All in one interleaved run with fping, and with the blackbox
+ * exporter where that is installed.
  */
 import { existsSync } from 'node:fs';
+import { loadavg } from 'node:os';
 import { missingForNamespaces } from '../src/lab/requirements.ts';
+import { Blackbox } from './support/blackbox.ts';
 import type { EngineOutcome, EngineTask } from './support/engine-child.ts';
 import { benchTargets, EngineLab } from './support/engine-lab.ts';
 import { interleave, median, report } from './support/measure.ts';
@@ -18,6 +21,7 @@ const ALL = 65_536;
 
 const lab = new EngineLab();
 const outcomes: EngineOutcome[] = [];
+const blackbox = Blackbox.isThere ? new Blackbox(lab.here) : undefined;
 
 function fping(count: number, ...words: string[]): string[] {
   return ['fping', '-q', '-c', String(count), '-t', '1000', '-b', '32', ...words, ...TARGETS];
@@ -68,17 +72,32 @@ async function fullSpeed(): Promise<void> {
           return ((long - (await lab.cpuSeconds(fping(SHORT, ...words)))) * 1e6) / probes;
         },
       },
+      ...(blackbox === undefined
+        ? []
+        : [{ name: 'blackbox', run: async () => (await blackbox.cpuUsOfThousand()) / 1000 }]),
     ],
     ROUNDS,
   );
   const us = (name: string): number => median(figures.get(name) ?? []);
   report(`CPU per probe at full speed to ${TARGETS.length} targets, medians of ${ROUNDS} rounds`, [
     { what: 'fping', value: us('fping'), unit: 'us' },
+    ...(blackbox === undefined ? [] : [{ what: 'blackbox exporter', value: us('blackbox'), unit: 'us' }]),
     ...Object.keys(KINDS).flatMap((name) => [
       { what: name, value: us(name), unit: 'us', aim: '<= 4' },
       { what: `${name}: the prober's thread`, value: median(threads.get(name) ?? []), unit: 'us' },
       { what: `fping / ${name}`, value: us('fping') / us(name), unit: 'x', aim: '>= 3' },
+      ...(blackbox === undefined
+        ? []
+        : [
+            {
+              what: `blackbox exporter / ${name}`,
+              value: us('blackbox') / us(name),
+              unit: 'x',
+              aim: '>= 200',
+            },
+          ]),
     ]),
+    { what: 'load average of the last minute', value: loadavg()[0] ?? 0, unit: '' },
   ]);
 }
 
@@ -153,11 +172,13 @@ if (needed.length > 0) {
 } else {
   try {
     await lab.setUp(TARGETS);
+    await blackbox?.start();
     const words = process.argv.slice(2).filter((word) => !word.startsWith('-'));
     for (const [name, part] of Object.entries(PARTS))
       if (words.length === 0 || words.includes(name)) await part();
     selfMetering();
   } finally {
+    await blackbox?.stop();
     await lab.cleanUp();
   }
 }

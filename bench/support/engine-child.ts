@@ -51,12 +51,16 @@ const LIMIT_MS = 60_000;
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Time on a CPU of the prober's thread. */
-function threadUs(): number {
-  const task = readdirSync('/proc/self/task').find((id) =>
+/** The prober's thread; undefined before it has run. */
+function proberTask(): string | undefined {
+  return readdirSync('/proc/self/task').find((id) =>
     readFileSync(`/proc/self/task/${id}/comm`, 'utf8').startsWith('ciliate-prober'),
   );
-  return Number(readFileSync(`/proc/self/task/${task}/schedstat`, 'utf8').split(' ')[0]) / 1000;
+}
+
+/** Time on a CPU of the prober's thread. */
+function threadUs(): number {
+  return Number(readFileSync(`/proc/self/task/${proberTask()}/schedstat`, 'utf8').split(' ')[0]) / 1000;
 }
 
 function block(ms: number): void {
@@ -104,6 +108,7 @@ async function measure(engine: ProbeEngine, task: EngineTask): Promise<EngineOut
   const paths = task.targets.map((address) => engine.open({ address, responder, origin: 0, periodMs }));
   // The thread takes the openings first; what is periodic gets a round to warm up.
   await sleep(count === 0 ? 1500 : 200);
+  while (proberTask() === undefined) await sleep(LOOK_MS);
   const before = {
     cpu: process.cpuUsage(),
     thread: threadUs(),

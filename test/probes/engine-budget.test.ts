@@ -10,6 +10,7 @@ import {
 } from '../../probes/engine/index.ts';
 import { NetnsLab } from '../support/netns.ts';
 import { rootOrSkip } from '../support/privilege.ts';
+import { until } from '../support/until.ts';
 
 /** How long each number of paths is looked at, and what a budget may be exceeded by. */
 const STEP_MS = 2500;
@@ -26,12 +27,16 @@ interface Step {
   readonly threadNs: number;
 }
 
-/** CPU time of the prober's thread, ns. */
-function threadNs(): number {
-  const task = readdirSync('/proc/self/task').find((id) =>
+/** The prober's thread; undefined before it has run. */
+function proberTask(): string | undefined {
+  return readdirSync('/proc/self/task').find((id) =>
     readFileSync(`/proc/self/task/${id}/comm`, 'utf8').startsWith('ciliate-prober'),
   );
-  return Number(readFileSync(`/proc/self/task/${task}/schedstat`, 'utf8').split(' ')[0]);
+}
+
+/** CPU time of the prober's thread, ns. */
+function threadNs(): number {
+  return Number(readFileSync(`/proc/self/task/${proberTask()}/schedstat`, 'utf8').split(' ')[0]);
 }
 
 describe('the budget of the probe engine, while paths come and go', { skip: rootOrSkip() }, () => {
@@ -66,6 +71,7 @@ describe('the budget of the probe engine, while paths come and go', { skip: root
     const quiet = { timeoutMs: 5000, softTimeoutMs: 4000, burst: 0 };
     engine = createProbeEngine({ origins: [{ netnsFd }], mode: 'raw', pathsMax: 4096, ...quiet, ...options });
     await engine.start();
+    await until(() => proberTask() !== undefined);
     return engine;
   }
 

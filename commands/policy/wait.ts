@@ -9,12 +9,25 @@ const POLL_MS = 200;
 const DEFAULT_TIMEOUT_MS = 6 * 60_000;
 
 /** Endpoints that do not enforce the revision yet, by id. */
-function behind(endpoints: readonly EndpointView[], revision: number): number[] {
+function behind(endpoints: readonly EndpointView[], revision: number): EndpointView[] {
   const late = endpoints.filter(
     ({ status }) =>
       (status?.policy?.realized?.['policy-revision'] ?? 0) < revision || status?.state !== 'ready',
   );
-  return late.map(({ id }) => id ?? 0).sort((a, b) => a - b);
+  return late.sort((a, b) => (a.id ?? 0) - (b.id ?? 0));
+}
+
+/** Reasons shown; what keeps many endpoints is seldom of more kinds. */
+const MOST_REASONS = 3;
+
+/** Who they are, and what their logs say last. */
+function lateText(late: readonly EndpointView[], revision: number): string {
+  const ids = late.map(({ id }) => id ?? 0).join(', ');
+  const reasons = late.slice(0, MOST_REASONS).flatMap(({ id, status }) => {
+    const message = Array.isArray(status?.log) ? status.log[0]?.message : undefined;
+    return typeof message === 'string' ? [`\n${id ?? 0}: ${message}`] : [];
+  });
+  return `endpoints ${ids} do not enforce revision ${revision} yet${reasons.join('')}`;
 }
 
 export default class PolicyWait extends BaseCommand<typeof PolicyWait> {
@@ -36,7 +49,7 @@ export default class PolicyWait extends BaseCommand<typeof PolicyWait> {
       const late = behind(await source.endpoints(), revision);
       if (late.length === 0) break;
       if (performance.now() >= endMs) {
-        throw new CiliateError(`endpoints ${late.join(', ')} do not enforce revision ${revision} yet`, {
+        throw new CiliateError(lateText(late, revision), {
           code: 'POLICY_WAIT',
           exitCode: ExitCode.finding,
           hint: 'see `ciliate endpoint log ID`',

@@ -42,6 +42,8 @@ export interface EndpointView {
       readonly spec?: Opt<{ readonly 'policy-revision'?: Opt<number> }>;
     }>;
     readonly state?: Opt<string>;
+    /** The newest entry alone. */
+    readonly log?: Opt<readonly Opt<EndpointLogView>[]>;
   }>;
 }
 

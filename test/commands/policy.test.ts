@@ -79,6 +79,30 @@ describe('policy files', () => {
   });
 });
 
+describe('policy wait', () => {
+  it('ends with 1 when the time is over, and says who is late and why', async () => {
+    const late = new FakeNode();
+    try {
+      const log = [{ code: 'Failed', message: 'Regeneration failed: the rules contradict each other' }];
+      const realized = { 'policy-revision': 3 };
+      const endpoints = [
+        { id: 9, status: { state: 'ready', policy: { realized: { 'policy-revision': 5 } }, log: [] } },
+        { id: 7, status: { state: 'not-ready', policy: { realized }, log } },
+      ];
+      await late.serve('ciliate.sock', (_seen, response) => answerJson(response, 200, endpoints));
+      const words = ['policy', 'wait', '5', '--timeout', '1ms', '--state-dir', late.stateDir];
+      const { code, stderr } = await cli(words);
+      assert.equal(code, 1);
+      assert.match(
+        stderr,
+        /endpoints 7 do not enforce revision 5 yet\n7: Regeneration failed: the rules contradict each other\n/,
+      );
+    } finally {
+      await late.close();
+    }
+  });
+});
+
 describe('policy selectors', () => {
   it('takes the labels of rules with -v', async () => {
     const { stdout } = await run(['policy', 'selectors', '-v']);

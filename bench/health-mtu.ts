@@ -150,7 +150,7 @@ async function watch(engine: ProbeEngine, count: number): Promise<void> {
   });
   const trackers = (): readonly PathTracker[] => book.trackers();
   const mtu = new MtuWatch({ engine, origins: { host: 0 }, clock: systemClock, trackers });
-  book.follow(new Map(paths), now());
+  book.follow(new Map(paths));
   mtu.start();
   const tick = setInterval(() => book.tick(now()), 1000);
   try {
@@ -174,7 +174,7 @@ async function watch(engine: ProbeEngine, count: number): Promise<void> {
   } finally {
     clearInterval(tick);
     await mtu.stop();
-    book.follow(new Map(), now());
+    book.follow(new Map());
   }
 }
 

@@ -135,7 +135,7 @@ function death(observers: number, seed: number): number[] {
       isTold ||= to === 'unreachable';
     });
     const plan = planPaths([dead], undefined, { periodMs: 1000 }, (path) => path.kind === 1);
-    book.follow(plan, now());
+    book.follow(plan);
   }
   clock.pass(deadMs + 3000);
   return told;

@@ -146,23 +146,42 @@ async function measure(engine: ProbeEngine, task: EngineTask): Promise<EngineOut
 
 const word = process.argv[2] ?? '{}';
 const task = JSON.parse(word.startsWith('@') ? readFileSync(word.slice(1), 'utf8') : word) as EngineTask;
-const engine = createProbeEngine({
-  origins: [{ devices: task.device === 0 ? [] : [task.device] }],
-  mode: task.mode,
-  packetsPerSecond: task.packetsPerSecond ?? 1_000_000,
-  turnMs: task.turnMs ?? 20,
-  timeoutMs: 5000,
-  softTimeoutMs: 4000,
-  burst: 0,
-  echoesPerSecond: 1_000_000_000,
-});
-await engine.start();
-if (task.serve === undefined) {
-  console.log(JSON.stringify(await measure(engine, task)));
-} else {
-  engine.setPeers([task.serve], task.targets);
+/** Addresses that one engine answers at; more are shared out. */
+const OWN_MAX = 1000;
+
+function makeEngine(pathsMax?: number): ProbeEngine {
+  return createProbeEngine({
+    origins: [{ devices: task.device === 0 ? [] : [task.device] }],
+    mode: task.mode,
+    packetsPerSecond: task.packetsPerSecond ?? 1_000_000,
+    turnMs: task.turnMs ?? 20,
+    timeoutMs: 5000,
+    softTimeoutMs: 4000,
+    burst: 0,
+    echoesPerSecond: 1_000_000_000,
+    pathsMax,
+  });
+}
+
+async function serve(address: string): Promise<void> {
+  const engines: ProbeEngine[] = [];
+  for (let at = 0; at < task.targets.length; at += OWN_MAX) {
+    const engine = makeEngine(1);
+    await engine.start();
+    engine.setPeers([address], task.targets.slice(at, at + OWN_MAX));
+    engines.push(engine);
+  }
   console.log('ready');
   process.stdin.resume();
   await new Promise((resolve) => process.stdin.on('end', resolve));
+  await Promise.all(engines.map((engine) => engine.stop()));
 }
-await engine.stop();
+
+if (task.serve === undefined) {
+  const engine = makeEngine();
+  await engine.start();
+  console.log(JSON.stringify(await measure(engine, task)));
+  await engine.stop();
+} else {
+  await serve(task.serve);
+}

@@ -21,6 +21,10 @@ export class EngineLab {
   readonly #devices: number[] = [];
   #responder: ChildProcess | undefined;
 
+  get there(): string {
+    return `/run/netns/${this.#names[1]}`;
+  }
+
   get here(): string {
     return `/run/netns/${this.#names[0]}`;
   }

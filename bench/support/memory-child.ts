@@ -100,7 +100,7 @@ async function paths(engine: ProbeEngine, book: PathBook, task: MemoryTask): Pro
   const planned = plan(task.targets);
   collectGarbage();
   const before = { heap: heapBytes(), resident: residentBytes() };
-  book.follow(planned, now());
+  book.follow(planned);
   await delay(SETTLE_MS);
   book.tick(now());
   const reachable = book.trackers().filter(({ state }) => state === 'reachable').length;

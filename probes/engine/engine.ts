@@ -32,7 +32,7 @@ import {
 } from './constants.ts';
 import { IndexPool } from './index-pool.ts';
 import { type NativeEngine, type NativeHandle, nativeEngine } from './native.ts';
-import { NO_ANSWERS, PathMemory } from './path-memory.ts';
+import { PathMemory } from './path-memory.ts';
 import { ProbePrograms } from './programs.ts';
 import {
   type EngineEvent,
@@ -43,6 +43,7 @@ import {
   type EnginePath,
   type EngineSelf,
   type LiveCounts,
+  NO_ANSWERS,
   noCounts,
   type PathCounts,
   type ProbeEngine,
@@ -179,13 +180,19 @@ export class NativeProbeEngine implements ProbeEngine {
   }
 
   open(path: EnginePath): number {
+    const index = this.tryOpen(path);
+    if (index === undefined) throw new EngineFullError(this.#pathsMax);
+    return index;
+  }
+
+  tryOpen(path: EnginePath): number | undefined {
     const bytes = parseIp(path.address);
     const family = ipFamily(bytes);
     checkPath(path, family, this.#options.origins.length);
     const index = this.#indices.take();
     if (index === undefined) {
       this.#refused++;
-      throw new EngineFullError(this.#pathsMax);
+      return undefined;
     }
     this.#generations[index] = ((this.#generations[index] ?? 0) + 1) >>> 0 || 1;
     this.#open[index] = 1;
@@ -289,17 +296,17 @@ export class NativeProbeEngine implements ProbeEngine {
     this.#listeners.push(listener);
   }
 
+  /** Of many at once, each time the buffer is full the rest is taken in the next turn of the event loop. */
   #takeEvents(): void {
-    for (;;) {
-      const count = this.#native.events(this.#handle, this.#events);
-      const events: EngineEvent[] = [];
-      for (let i = 0; i < count; i++) {
-        const event = this.#eventAt(i * Event.words);
-        if (event !== undefined) events.push(event);
-      }
-      if (events.length > 0) for (const listener of this.#listeners) listener(events);
-      if (count < EVENTS_AT_ONCE) return;
+    if (this.#stopped) return;
+    const count = this.#native.events(this.#handle, this.#events);
+    const events: EngineEvent[] = [];
+    for (let i = 0; i < count; i++) {
+      const event = this.#eventAt(i * Event.words);
+      if (event !== undefined) events.push(event);
     }
+    if (count === EVENTS_AT_ONCE) setImmediate(() => this.#takeEvents());
+    if (events.length > 0) for (const listener of this.#listeners) listener(events);
   }
 
   /** Undefined: of an earlier use of the index. */

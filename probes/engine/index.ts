@@ -18,7 +18,15 @@ export type {
   PathCounts,
   ProbeEngine,
 } from './types.ts';
-export { bucketEdgeNs, bucketOf, copyCounts, EngineFullError, HISTOGRAM_BUCKETS, noCounts } from './types.ts';
+export {
+  bucketEdgeNs,
+  bucketOf,
+  copyCounts,
+  EngineFullError,
+  HISTOGRAM_BUCKETS,
+  NO_ANSWERS,
+  noCounts,
+} from './types.ts';
 
 /** Loads the programs and puts them on all devices; half of it is taken back. */
 function loadPrograms(options: EngineOptions, prober: number): ProbePrograms {

@@ -1,8 +1,13 @@
 import { Account, PathRecord } from './constants.ts';
-import { copyCounts, HISTOGRAM_BUCKETS, type LiveCounts, noCounts, type PathCounts } from './types.ts';
+import {
+  copyCounts,
+  HISTOGRAM_BUCKETS,
+  type LiveCounts,
+  NO_ANSWERS,
+  noCounts,
+  type PathCounts,
+} from './types.ts';
 
-/** The histogram of paths without answers: nobody writes it. */
-export const NO_ANSWERS = new Uint32Array(HISTOGRAM_BUCKETS);
 /** Of a path that the thread does not know yet. */
 const NEVER: PathCounts = noCounts(NO_ANSWERS);
 

@@ -229,6 +229,8 @@ export interface ProbeEngine {
   readiness(family: IpFamily, responder: EnginePath['responder'], origin?: number): ProbeReadiness;
   /** @returns index of the path, reused after `close`. @throws UsageError for a bad address, EngineFullError */
   open(path: EnginePath): number;
+  /** The same. @returns undefined when all paths are taken. @throws UsageError for a bad address */
+  tryOpen(path: EnginePath): number | undefined;
   close(index: number): void;
   /** Changes the period; takes effect at the next turn. */
   pace(index: number, periodMs: number): void;
@@ -261,6 +263,8 @@ export interface ProbeEngine {
 }
 
 export const HISTOGRAM_BUCKETS = 96;
+/** The histogram of all paths without answers: nobody writes it. */
+export const NO_ANSWERS = new Uint32Array(HISTOGRAM_BUCKETS);
 
 /** Lower edge of a bucket, ns: four buckets a power of two from 1024 ns (`probe_bucket` of bpf/lib/probe_structs.h). */
 export function bucketEdgeNs(bucket: number): number {

@@ -4,6 +4,7 @@ import { CiliateError, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Clock } from './clock.ts';
 import type { NodeProvider, NodeView } from './node-view.ts';
+import { inTurns, type Slices } from './slices.ts';
 import { type HealthNode, healthNode } from './targets.ts';
 
 export interface AgentNodesOptions {
@@ -22,6 +23,8 @@ export interface AgentNodesDeps {
 }
 
 const DEFAULT_POLL_MS = 2000;
+/** Taken in one slice: some 5 ms. */
+const NODES_A_SLICE = 1000;
 
 /** @throws SourceError code SOURCE_BAD_ANSWER */
 function elements(
@@ -39,7 +42,9 @@ class AgentNodes implements NodeProvider {
   readonly #options: AgentNodesOptions;
   readonly #deps: AgentNodesDeps;
   readonly #listeners: (() => void)[] = [];
-  #nodes = new Map<string, HealthNode>();
+  #nodes: ReadonlyMap<string, HealthNode> = new Map();
+  /** The same, to be shown. */
+  #list: readonly HealthNode[] = [];
   #clientId = 0;
   #self: string | undefined;
   #stale: NodeView['stale'];
@@ -62,7 +67,7 @@ class AgentNodes implements NodeProvider {
   }
 
   view(): NodeView {
-    return { self: this.#self, nodes: [...this.#nodes.values()], stale: this.#stale };
+    return { self: this.#self, nodes: this.#list, stale: this.#stale };
   }
 
   onChange(listener: () => void): void {
@@ -74,7 +79,8 @@ class AgentNodes implements NodeProvider {
     try {
       const changes = await this.#ask();
       if (this.#stopped) return;
-      this.#apply(changes);
+      await this.#apply(changes);
+      if (this.#stopped) return;
       if (this.#stale !== undefined) log.info({}, 'the agent answers again: node list renewed');
       this.#stale = undefined;
     } catch (error) {
@@ -100,21 +106,55 @@ class AgentNodes implements NodeProvider {
     }
   }
 
-  #apply(changes: ClusterNodeStatus): void {
+  async #apply(changes: ClusterNodeStatus): Promise<void> {
     const id = changes['client-id'] ?? 0;
-    const anew = id === 0 || id !== this.#clientId;
-    const before = this.#nodes;
-    const nodes = new Map(anew ? [] : before);
-    for (const { name } of elements(changes, 'nodes-removed')) nodes.delete(name ?? '');
-    for (const element of elements(changes, 'nodes-added'))
-      nodes.set(element.name ?? '', healthNode(element));
+    const isAnew = id === 0 || id !== this.#clientId;
+    const removed = elements(changes, 'nodes-removed');
+    const added = elements(changes, 'nodes-added');
+    const before = isAnew ? new Map<string, HealthNode>() : this.#nodes;
+    const isOther =
+      isAnew || removed.length + added.length > 0
+        ? await inTurns(this.#merge(before, removed, added), () => !this.#stopped)
+        : false;
+    if (isOther === undefined) return;
     this.#clientId = id;
     this.#self = changes.self ?? this.#self;
-    this.#nodes = nodes;
-    if (JSON.stringify([...before]) !== JSON.stringify([...nodes])) {
-      for (const listener of this.#listeners) listener();
-    }
+    if (isOther) for (const listener of this.#listeners) listener();
   }
+
+  /** Takes the list. A node that is as it was stays the same object. @returns whether it is another list */
+  *#merge(
+    before: ReadonlyMap<string, HealthNode>,
+    removed: readonly NodeElement[],
+    added: readonly NodeElement[],
+  ): Slices<boolean> {
+    const known = this.#nodes;
+    const nodes = new Map(before);
+    for (const { name } of removed) nodes.delete(name ?? '');
+    let isOther = false;
+    for (const [i, element] of added.entries()) {
+      if (i > 0 && i % NODES_A_SLICE === 0) yield;
+      const node = healthNode(element);
+      const was = known.get(node.name);
+      const isSame = was !== undefined && isSameNode(was, node);
+      isOther ||= !isSame;
+      nodes.set(node.name, isSame ? was : node);
+    }
+    isOther ||= nodes.size !== known.size;
+    if (isOther) [this.#nodes, this.#list] = [nodes, [...nodes.values()]];
+    return isOther;
+  }
+}
+
+function isSameNode(a: HealthNode, b: HealthNode): boolean {
+  return (
+    a.zone === b.zone &&
+    a.targets.length === b.targets.length &&
+    a.targets.every(({ kind, address, primary }, i) => {
+      const other = b.targets[i];
+      return other?.kind === kind && other.address === address && other.primary === primary;
+    })
+  );
 }
 
 export function createAgentNodes(options: AgentNodesOptions, deps: AgentNodesDeps): NodeProvider {

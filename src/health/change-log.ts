@@ -3,6 +3,8 @@ import { type PathChange, PROBE_KINDS } from '../model/health.ts';
 
 /** Changes kept without another number. */
 const CHANGES_MAX = 10_000;
+/** So many more are thrown away together: one at a time each costs as much as all. */
+const SLACK = 1000;
 
 /** Changes of paths' states: kept, logged, and told to whoever listens. */
 export class ChangeLog {
@@ -22,7 +24,7 @@ export class ChangeLog {
 
   add(change: PathChange): void {
     this.#changes.push(change);
-    if (this.#changes.length > this.#max) this.#changes.shift();
+    if (this.#changes.length >= this.#max + SLACK) this.#changes.splice(0, this.#changes.length - this.#max);
     const { path, from, to, reason } = change;
     const { peer, address } = path;
     const fields = { peer, path: PROBE_KINDS[path.kind]?.name, address, from, to, reason };
@@ -33,6 +35,6 @@ export class ChangeLog {
 
   /** The oldest first; of those after `sinceMs` (realtime). */
   since(sinceMs: number): readonly PathChange[] {
-    return this.#changes.filter(({ atMs }) => atMs > sinceMs);
+    return this.#changes.slice(-this.#max).filter(({ atMs }) => atMs > sinceMs);
   }
 }

@@ -1,10 +1,5 @@
 import { getSystemErrorName } from 'node:util';
-import {
-  type EngineEvent,
-  EngineFullError,
-  type LiveCounts,
-  type ProbeEngine,
-} from '../../probes/engine/index.ts';
+import type { EngineEvent, LiveCounts, ProbeEngine } from '../../probes/engine/index.ts';
 import type { ProbeReadiness } from '../../probes/types.ts';
 import { errorText } from '../base/errors.ts';
 import { type LossPoint, type PathEnd, PROBE_KINDS, type ProbePath } from '../model/health.ts';
@@ -80,12 +75,7 @@ export class EngineProber implements PathProber {
     const kind = PROBE_KINDS[index];
     const responder = kind?.responder === 'echo' ? 'echo' : 'icmp';
     const origin = this.#origins[kind?.from ?? 'host'] ?? 0;
-    try {
-      return this.#engine.open({ address, responder, origin, periodMs, rotate: responder === 'echo' });
-    } catch (error) {
-      if (error instanceof EngineFullError) return undefined;
-      throw error;
-    }
+    return this.#engine.tryOpen({ address, responder, origin, periodMs, rotate: responder === 'echo' });
   }
 
   close(handle: number): void {

@@ -12,7 +12,7 @@ import { LossRounds } from './loss/loss-rounds.ts';
 import type { PackedMatrix, RowService, RowTransport } from './mesh/index.ts';
 import type { NodeProvider, NodeView } from './node-view.ts';
 import { PathBook } from './path-book.ts';
-import { Planning, type PlanningOptions } from './planning.ts';
+import { Planning, type PlanningDeps, type PlanningOptions } from './planning.ts';
 import { probeReadiness } from './probe-readiness.ts';
 import { probeRound } from './probe-round.ts';
 import { type ProbeRun, type ProbeRunOptions, runProbes } from './probe-run.ts';
@@ -35,8 +35,8 @@ export interface HealthDeps {
   readonly probers: readonly PathProber[];
   readonly clock: Clock;
   readonly log: Logger;
-  /** The node list has changed: whom the echo responder may answer. */
-  readonly onNodes?: ((view: NodeView) => void) | undefined;
+  /** Called, one after the other, with each list of nodes that is taken: whom the echo responder may answer. */
+  readonly onNodes?: PlanningDeps['followers'] | undefined;
   /** How rows come from other nodes and go there; undefined: only our own is known. */
   readonly rows?: RowTransport | undefined;
 }
@@ -110,10 +110,7 @@ class HealthAgent implements Health {
     this.#cluster = new Cluster({ ...parts, transport: deps.rows });
     this.#planning = new Planning(options, {
       ...parts,
-      onPlanned: (view, watched) => {
-        this.#cluster.rows.follow(view, watched);
-        deps.onNodes?.(view);
-      },
+      followers: [(view, watched) => this.#cluster.rows.followSlices(view, watched), ...(deps.onNodes ?? [])],
     });
     this.#confirmer = new Confirmer({ ...parts, onHeard: (peers) => this.#cluster.pathsChanged(peers) });
     this.#losses = new LossRounds({ ...parts, onFound: () => this.#cluster.lossFound() });
@@ -142,9 +139,10 @@ class HealthAgent implements Health {
     await Promise.all(probers.map((prober) => prober.start()));
     this.#tellReadiness();
     await nodes.start();
-    this.#planning.now();
+    const planned = this.#planning.now();
     this.#looks.start();
     this.#cluster.start();
+    await planned;
   }
 
   async stop(): Promise<void> {

@@ -37,13 +37,20 @@ export class LookRounds {
     this.#cancel?.();
   }
 
+  /** Where there are many paths, what follows has a turn of its own as well. */
+  #tellRound(at: Instant): void {
+    const { clock, onRound } = this.#deps;
+    if (this.#turns === 1) onRound(at);
+    else clock.after(0, () => this.#running && onRound(at));
+  }
+
   #look(): void {
-    const { clock, book, onRound } = this.#deps;
+    const { clock, book } = this.#deps;
     const at = instantOf(clock);
     if (this.#turn === 0) this.#turns = Math.min(TURNS_MAX, Math.max(1, Math.ceil(book.size / AT_ONCE)));
     book.tickSome(Math.ceil(book.size / this.#turns), at);
     this.#turn = (this.#turn + 1) % this.#turns;
-    if (this.#turn === 0) onRound(at);
+    if (this.#turn === 0) this.#tellRound(at);
     if (!this.#running) return;
     // Without drift; after a long sleep what was missed is not made up for.
     this.#dueMs = Math.max(this.#dueMs + ROUND_MS / this.#turns, at.nowMs);

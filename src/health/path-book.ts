@@ -1,4 +1,4 @@
-import { type LiveCounts, noCounts, type PathCounts } from '../../probes/engine/index.ts';
+import { type LiveCounts, NO_ANSWERS, noCounts, type PathCounts } from '../../probes/engine/index.ts';
 import {
   type HealthCell,
   type PathChange,
@@ -13,7 +13,10 @@ import type { PlannedPath } from './plan/planner.ts';
 import type { ProbedPath } from './probe-run.ts';
 import { type ProbeTotal, ProbeTotals } from './probe-totals.ts';
 import { countsNow, type PathProber, type ProberEvent } from './prober.ts';
+import { atOnce, type Slices } from './slices.ts';
 import { PathTracker } from './state/path-tracker.ts';
+import { windowPool } from './state/path-window.ts';
+import type { TrackerParts } from './state/tracker-parts.ts';
 
 interface OpenPath {
   readonly tracker: PathTracker;
@@ -24,6 +27,9 @@ interface OpenPath {
   periodMs: number;
 }
 
+/** To look at a planned path is a step, to open or close one costs as much as so many; a slice takes some 5 ms. */
+const STEPS_A_SLICE = 5000;
+const CHANGE_STEPS = 20;
 const ALLOWED_TWIN = PROBE_KINDS.findIndex(({ pathClass }) => pathClass === 'policy-allowed');
 
 /**
@@ -32,12 +38,14 @@ const ALLOWED_TWIN = PROBE_KINDS.findIndex(({ pathClass }) => pathClass === 'pol
  */
 export class PathBook {
   readonly #probers: readonly PathProber[];
+  readonly #now: () => Instant;
   readonly #onChange: (change: PathChange) => void;
   readonly #paths = new Map<string, OpenPath>();
   readonly #byPeer = new Map<string, OpenPath[]>();
   readonly #byHandle: ReadonlyMap<PathProber, Map<number, OpenPath>>;
   readonly #totals = new ProbeTotals();
-  readonly #looked = noCounts();
+  readonly #parts: TrackerParts = { windows: windowPool() };
+  readonly #looked = noCounts(NO_ANSWERS);
   readonly #ailing = new Set<PathTracker>();
   #all: readonly PathTracker[] | undefined;
   /** Where `tickSome` goes on. */
@@ -48,6 +56,7 @@ export class PathBook {
 
   constructor(probers: readonly PathProber[], now: () => Instant, onChange: (change: PathChange) => void) {
     this.#probers = probers;
+    this.#now = now;
     this.#onChange = onChange;
     this.#byHandle = new Map(probers.map((prober) => [prober, new Map()]));
     for (const prober of probers) prober.onEvents((events) => this.#take(prober, events, now()));
@@ -64,35 +73,55 @@ export class PathBook {
   }
 
   /** Opens and closes what has changed. What there is no room for is counted, and tried again the next time. */
-  follow(plan: ReadonlyMap<string, PlannedPath>, at: Instant): void {
-    for (const [key, open] of this.#paths) if (!plan.has(key)) this.#close(key, open);
-    this.#refused = 0;
-    for (const [key, { path, periodMs }] of plan) {
-      const open = this.#paths.get(key);
-      if (open === undefined) this.#open(key, path, periodMs, at);
-      else if (open.periodMs !== periodMs) this.#pace(open, periodMs);
-    }
+  follow(plan: ReadonlyMap<string, PlannedPath>): void {
+    atOnce(this.followSlices(plan));
   }
 
-  #open(key: string, path: ProbePath, periodMs: number, at: Instant): void {
-    const prober = this.proberOf(path);
-    if (prober === undefined) return;
-    const handle = prober.open(path, periodMs);
-    if (handle === undefined) {
-      this.#refused++;
-      return;
+  /** The same slice by slice. */
+  *followSlices(plan: ReadonlyMap<string, PlannedPath>): Slices<void> {
+    let [steps, refused] = [0, 0];
+    for (const [key, open] of this.#paths) {
+      if (!plan.has(key)) steps += this.#close(key, open);
+      if (++steps < STEPS_A_SLICE) continue;
+      steps = 0;
+      yield;
     }
-    const tracker = new PathTracker(path, periodMs, at, () => this.#isTwinAnswering(path));
-    const open = { tracker, prober, handle, counts: noCounts(), periodMs };
+    for (const [key, planned] of plan) {
+      const open = this.#paths.get(key);
+      if (open !== undefined) steps += this.#pace(open, planned.periodMs);
+      else if (this.#open(key, planned)) steps += CHANGE_STEPS;
+      else refused++;
+      if (++steps < STEPS_A_SLICE) continue;
+      steps = 0;
+      yield;
+    }
+    this.#refused = refused;
+  }
+
+  /** @returns whether there is room for it */
+  #open(key: string, { path, periodMs }: PlannedPath): boolean {
+    const prober = this.proberOf(path);
+    if (prober === undefined) return true;
+    const handle = prober.open(path, periodMs);
+    if (handle === undefined) return false;
+    const tracker = new PathTracker(path, periodMs, this.#now(), this.#partsOf(path));
+    const open = { tracker, prober, handle, counts: noCounts(NO_ANSWERS), periodMs };
     this.#layoutChanged();
     this.#paths.set(key, open);
     this.#byHandle.get(prober)?.set(handle, open);
     const peers = this.#byPeer.get(path.peer);
     if (peers === undefined) this.#byPeer.set(path.peer, [open]);
     else peers.push(open);
+    return true;
   }
 
-  #close(key: string, open: OpenPath): void {
+  #partsOf(path: ProbePath): TrackerParts {
+    if (PROBE_KINDS[path.kind]?.expects !== 'silence') return this.#parts;
+    return { ...this.#parts, isTwinAnswering: () => this.#isTwinAnswering(path) };
+  }
+
+  /** @returns steps that it took */
+  #close(key: string, open: OpenPath): number {
     this.#layoutChanged();
     this.#paths.delete(key);
     this.#ailing.delete(open.tracker);
@@ -100,10 +129,12 @@ export class PathBook {
     open.prober.read(open.handle, open.counts);
     this.#totals.close({ path: open.tracker.path, counts: open.counts });
     open.prober.close(open.handle);
+    open.tracker.close();
     const { peer } = open.tracker.path;
     const left = (this.#byPeer.get(peer) ?? []).filter((other) => other !== open);
     if (left.length === 0) this.#byPeer.delete(peer);
     else this.#byPeer.set(peer, left);
+    return CHANGE_STEPS;
   }
 
   #layoutChanged(): void {
@@ -117,10 +148,13 @@ export class PathBook {
     return state === 'reachable' || state === 'degraded';
   }
 
-  #pace(open: OpenPath, periodMs: number): void {
+  /** @returns steps that it took */
+  #pace(open: OpenPath, periodMs: number): number {
+    if (open.periodMs === periodMs) return 0;
     open.periodMs = periodMs;
     open.tracker.periodMs = periodMs;
     open.prober.pace(open.handle, periodMs);
+    return CHANGE_STEPS;
   }
 
   #take(prober: PathProber, events: readonly ProberEvent[], at: Instant): void {

@@ -1,10 +1,11 @@
 import type { Logger } from '../base/log.ts';
 import { PROBE_KINDS, type ProbePath } from '../model/health.ts';
-import { type Clock, instantOf } from './clock.ts';
+import type { Clock } from './clock.ts';
 import type { NodeView } from './node-view.ts';
 import type { PathBook } from './path-book.ts';
 import { type ProbeInterval, periodMs } from './plan/interval.ts';
-import { type PlanOptions, planPaths, watchedPeers } from './plan/planner.ts';
+import { type PlanOptions, planSlices, watchedPeers } from './plan/planner.ts';
+import { inTurns, type Slices } from './slices.ts';
 
 export interface PlanningOptions {
   readonly interval: ProbeInterval;
@@ -17,12 +18,14 @@ export interface PlanningDeps {
   readonly book: PathBook;
   readonly view: () => NodeView;
   readonly log: Logger;
-  /** Called with each list that was planned, and the peers that this node watches. */
-  readonly onPlanned: (view: NodeView, watched: readonly string[]) => void;
+  /** Called, one after the other, with each list before its paths are opened, and the peers that this node watches. */
+  readonly followers: readonly ((view: NodeView, watched: readonly string[]) => Slices<void> | undefined)[];
 }
 
 /** From one plan to the next. */
 const APART_MS = 200;
+/** Told to all followers in one turn of the event loop. */
+const NODES_AT_ONCE = 500;
 
 /** Keeps the open paths to what the node list asks for. */
 export class Planning {
@@ -32,6 +35,9 @@ export class Planning {
   #cancel: (() => void) | undefined;
   #plannedMs = Number.NEGATIVE_INFINITY;
   #running = false;
+  #taking: Promise<void> | undefined;
+  /** Another list has come while one is taken. */
+  #isDue = false;
 
   constructor(options: PlanningOptions, deps: PlanningDeps) {
     this.#options = options;
@@ -59,30 +65,54 @@ export class Planning {
     const { clock } = this.#deps;
     const waitMs = Math.max(0, this.#plannedMs + APART_MS - clock.nowMs());
     if (waitMs === 0) {
-      this.now();
+      void this.now();
       return;
     }
     this.#cancel = clock.after(waitMs, () => {
       this.#cancel = undefined;
-      this.now();
+      void this.now();
     });
   }
 
-  /** Takes the list as it is. */
-  now(): void {
-    if (!this.#running) return;
-    const { clock, book, view: viewNow, onPlanned } = this.#deps;
-    const view = viewNow();
-    const at = instantOf(clock);
+  /**
+   * Takes the list as it is: one of a few hundred nodes at once, a longer one in many turns of the event loop, so that
+   * others are served meanwhile. One that comes in the middle is taken after it.
+   */
+  now(): Promise<void> {
+    this.#isDue = this.#taking !== undefined;
+    this.#taking ??= this.#take().finally(() => {
+      this.#taking = undefined;
+      this.#plannedMs = this.#deps.clock.nowMs();
+      if (this.#isDue) this.soon();
+    });
+    return this.#taking;
+  }
+
+  async #take(): Promise<void> {
+    if (this.#running) await inTurns(this.#slices(this.#deps.view()), () => this.#running);
+  }
+
+  *#slices(view: NodeView): Slices<void> {
+    const { clock, book } = this.#deps;
     const addresses = view.nodes.reduce((count, { targets }) => count + targets.length, 0);
-    this.#plannedMs = at.nowMs;
+    this.#plannedMs = clock.nowMs();
     this.#periodMs = periodMs(this.#options.interval, addresses);
     const options = { ...this.#options.plan, periodMs: this.#periodMs };
-    const plan = planPaths(view.nodes, view.self, options, (path) => this.#canProbe(path, view.self));
+    yield* this.#tell(view, watchedPeers(view.nodes, view.self, options));
+    const canProbe = (path: ProbePath): boolean => this.#canProbe(path, view.self);
+    const plan = yield* planSlices(view.nodes, view.self, options, canProbe);
     const { refused } = book;
-    book.follow(plan, at);
+    yield* book.followSlices(plan);
     if (book.refused !== refused) this.#tellRefused();
-    onPlanned(view, watchedPeers(view.nodes, view.self, options));
+  }
+
+  /** Of a long list each follower has a turn of its own. */
+  *#tell(view: NodeView, watched: readonly string[]): Slices<void> {
+    for (const follow of this.#deps.followers) {
+      const work = follow(view, watched);
+      if (work !== undefined) yield* work;
+      if (view.nodes.length > NODES_AT_ONCE) yield;
+    }
   }
 
   #tellRefused(): void {

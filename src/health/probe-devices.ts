@@ -3,6 +3,7 @@ import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Clock } from './clock.ts';
 import type { NodeView } from './node-view.ts';
+import { atOnce, inTurns, type Slices } from './slices.ts';
 import { hostTargets } from './targets.ts';
 
 export interface ProbeDevicesOptions {
@@ -22,6 +23,8 @@ export interface ProbeDevicesDeps {
 
 /** How long a change of the routes may go unnoticed. */
 const LOOK_MS = 1000;
+/** Addresses whose routes are asked for in one slice: some 10 ms. */
+const ASKED_A_SLICE = 2000;
 /** Its index in every namespace: what goes to ourselves goes by it. */
 export const LOOPBACK = 1;
 
@@ -36,6 +39,9 @@ export class ProbeDevices {
   #told = '';
   #failure: string | undefined;
   #cancel: (() => void) | undefined;
+  /** Counts the looks at all routes. */
+  #looks = 0;
+  #stopped = false;
 
   constructor(options: ProbeDevicesOptions, deps: ProbeDevicesDeps) {
     this.#options = options;
@@ -43,60 +49,78 @@ export class ProbeDevices {
   }
 
   start(): void {
-    this.#place();
+    atOnce(this.#place());
     this.#lookLater();
   }
 
   /** May be called twice. */
   stop(): void {
+    this.#stopped = true;
     this.#cancel?.();
     this.#deps.routes.close();
   }
 
-  /** Of another node list: whom the responder answers, at which addresses of ours, and where programs stand. */
-  follow({ self, nodes }: NodeView): void {
-    const targets = nodes.flatMap((node) => node.targets);
+  /** Of another node list: where programs stand. */
+  followRoutes({ nodes }: Pick<NodeView, 'nodes'>): Slices<void> {
+    this.#addresses = nodes.flatMap(({ targets }) => targets.map(({ address }) => address));
+    return this.#place();
+  }
+
+  /** Of another node list: whom the responder answers, and at which addresses of ours. */
+  followPeers({ self, nodes }: Pick<NodeView, 'self' | 'nodes'>): void {
     const hosts = nodes.flatMap(hostTargets);
     const addressesOf = (ours: boolean): string[] =>
       hosts.filter(({ node }) => (node === self) === ours).map(({ address }) => address);
-    this.#addresses = targets.map(({ address }) => address);
     this.#deps.engine.setPeers(addressesOf(false), [
       ...new Set([...addressesOf(true), ...this.#options.sources]),
     ]);
-    this.#place();
   }
 
   #lookLater(): void {
     this.#cancel = this.#deps.clock.after(LOOK_MS, () => {
-      this.#guarded(() => {
-        if (this.#deps.routes.changed()) this.#place();
-      });
+      if (this.#haveChanged()) void inTurns(this.#place(), () => !this.#stopped);
       this.#lookLater();
     });
   }
 
-  #place(): void {
-    this.#guarded(() => {
-      const { engine, routes } = this.#deps;
-      const { names, sources } = this.#options;
+  #haveChanged(): boolean {
+    try {
+      return this.#deps.routes.changed();
+    } catch (error) {
+      this.#fail(error);
+      return false;
+    }
+  }
+
+  /** Asks the kernel, slice by slice; a later look than this one is right. */
+  *#place(): Slices<void> {
+    const look = ++this.#looks;
+    const { engine, routes } = this.#deps;
+    const { names, sources } = this.#options;
+    const addresses = this.#addresses;
+    try {
       const named = names.map((name) => routes.indexOf(name)).filter((index) => index !== undefined);
-      engine.setDevices(0, [...new Set([LOOPBACK, ...named, ...routes.devices(this.#addresses, sources)])]);
+      const devices = new Set([LOOPBACK, ...named]);
+      for (let at = 0; at < addresses.length; at += ASKED_A_SLICE) {
+        if (at > 0) yield;
+        if (look !== this.#looks || this.#stopped) return;
+        for (const index of routes.devices(addresses.slice(at, at + ASKED_A_SLICE), sources))
+          devices.add(index);
+      }
+      engine.setDevices(0, [...devices]);
       this.#tell();
-    });
+      this.#failure = undefined;
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   /** What cannot be asked leaves the programs where they are; told once. */
-  #guarded(act: () => void): void {
-    try {
-      act();
-      this.#failure = undefined;
-    } catch (error) {
-      const reason = errorText(error);
-      if (reason !== this.#failure) {
-        this.#deps.log.warn({ reason }, 'devices of probes are not known: programs stay where they are');
-      }
-      this.#failure = reason;
-    }
+  #fail(error: unknown): void {
+    const reason = errorText(error);
+    if (reason !== this.#failure)
+      this.#deps.log.warn({ reason }, 'devices of probes are not known: programs stay where they are');
+    this.#failure = reason;
   }
 
   #tell(): void {

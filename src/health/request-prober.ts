@@ -1,4 +1,11 @@
-import { bucketOf, copyCounts, type LiveCounts, noCounts } from '../../probes/engine/index.ts';
+import {
+  bucketOf,
+  copyCounts,
+  HISTOGRAM_BUCKETS,
+  type LiveCounts,
+  NO_ANSWERS,
+  noCounts,
+} from '../../probes/engine/index.ts';
 import type { Probe, ProbeFailure, ProbeReadiness, ProbeResult } from '../../probes/types.ts';
 import {
   type PathEnd,
@@ -25,8 +32,9 @@ export interface RequestProberDeps {
 
 /** What is due within one turn starts together. */
 const TURN_MS = 100;
-/** The first look at a path comes within this. */
+/** The first look at a path comes within this; of more paths than these a second, they come at this pace. */
 const FIRST_LOOK_MS = 1000;
+const FIRST_LOOKS_PER_SECOND = 200;
 /** After a failure this many more follow, so far apart, before the path counts as silent. */
 const RETRIES = 2;
 const RETRY_MS = 100;
@@ -44,6 +52,9 @@ const SUSPECTS_PER_SECOND = 5;
 
 /** What only a peer that got the probe can cause: where silence is expected, it is the fault. */
 const ANSWERS: ReadonlySet<ProbeFailure['kind']> = new Set(['refused', 'reset', 'bad-answer']);
+
+/** Of a path that is not open. */
+const NEVER = noCounts(NO_ANSWERS);
 
 type Reply = Extract<ProbeResult, { kind: 'reply' }>;
 
@@ -75,6 +86,8 @@ export class RequestProber implements PathProber {
   readonly #paths = new Map<number, Path>();
   readonly #listeners: ((events: readonly ProberEvent[]) => void)[] = [];
   #next = 1;
+  /** When the first look at one more path may come. */
+  #firstMs = Number.NEGATIVE_INFINITY;
   /** Paths that may still become suspect before their deadline in the second that began then. */
   #secondMs = Number.NEGATIVE_INFINITY;
   #left = 0;
@@ -116,12 +129,14 @@ export class RequestProber implements PathProber {
 
   open(path: ProbePath, periodMs: number): number {
     const handle = this.#next++;
-    const { clock, random } = this.#deps;
+    const nowMs = this.#deps.clock.nowMs();
+    this.#firstMs = Math.max(nowMs, this.#firstMs + 1000 / FIRST_LOOKS_PER_SECOND);
+    const byChanceMs = nowMs + this.#deps.random() * Math.min(FIRST_LOOK_MS, periodMs);
     this.#paths.set(handle, {
       path,
-      counts: noCounts(),
+      counts: noCounts(NO_ANSWERS),
       periodMs,
-      dueMs: clock.nowMs() + random() * Math.min(FIRST_LOOK_MS, periodMs),
+      dueMs: Math.max(byChanceMs, this.#firstMs - FIRST_LOOK_MS),
       burst: undefined,
       phase: 'new',
       underWay: 0,
@@ -152,7 +167,7 @@ export class RequestProber implements PathProber {
   }
 
   read(handle: number, into: LiveCounts): void {
-    copyCounts(this.#paths.get(handle)?.counts ?? noCounts(), into);
+    copyCounts(this.#paths.get(handle)?.counts ?? NEVER, into);
   }
 
   phasesNs(handle: number): Readonly<Record<string, number>> | undefined {
@@ -250,6 +265,7 @@ export class RequestProber implements PathProber {
       counts.rttSumNs += rttNs;
       counts.rttLastNs = latencyNs;
       counts.rttMaxNs = Math.max(counts.rttMaxNs, rttNs);
+      if (counts.histogram === NO_ANSWERS) counts.histogram = new Uint32Array(HISTOGRAM_BUCKETS);
       const bucket = bucketOf(rttNs);
       counts.histogram[bucket] = (counts.histogram[bucket] ?? 0) + 1;
     }

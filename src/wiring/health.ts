@@ -140,10 +140,11 @@ function makeParts(options: HealthProcessOptions, endpointFd: number | undefined
       probers: [new EngineProber(engine, origins, losses), makeRequests(options)],
       clock: systemClock,
       log,
-      onNodes: (view) => {
-        listed.follow(view);
-        devices.follow(view);
-      },
+      onNodes: [
+        (view) => void listed.follow(view),
+        (view) => void devices.followPeers(view),
+        (view) => devices.followRoutes(view),
+      ],
       rows: createHttpTransport({ port: options.port ?? HEALTH_PORT, sources: options.sources }),
     },
   );

@@ -3,6 +3,7 @@ import { beforeEach, describe, it } from 'node:test';
 import type { EngineDevice } from '../../probes/engine/index.ts';
 import { silentLog } from '../../src/base/log.ts';
 import { ProbeDevices } from '../../src/health/probe-devices.ts';
+import { atOnce } from '../../src/health/slices.ts';
 import { healthNode } from '../../src/health/targets.ts';
 import { element } from './fakes.ts';
 import { VirtualClock } from './virtual-clock.ts';
@@ -52,12 +53,12 @@ describe('devices of probes', () => {
 
   it('are the loopback and the named ones before nodes are known, then those that routes lead to', () => {
     assert.deepEqual(placed, [[1, 9]]);
-    devices.follow(VIEW);
+    atOnce(devices.followRoutes(VIEW));
     assert.deepEqual(placed.at(-1), [1, 9, 4, 5]);
   });
 
   it('are asked for again when routes or links have changed, and only then', async () => {
-    devices.follow(VIEW);
+    atOnce(devices.followRoutes(VIEW));
     await clock.pass(10_000);
     assert.equal(placed.length, 2);
     routes.set('10.0.0.3', 7);
@@ -68,7 +69,7 @@ describe('devices of probes', () => {
   });
 
   it('let the responder answer the other nodes at our addresses, and nobody else', () => {
-    devices.follow(VIEW);
+    devices.followPeers(VIEW);
     assert.deepEqual(peers, [
       ['10.0.0.2', '10.0.0.3'],
       ['10.0.0.1', 'fd00::1'],

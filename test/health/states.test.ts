@@ -30,7 +30,7 @@ function watch(count: number, fate: (random: () => number, clock: HeapClock) => 
     { periodMs: 1000 },
     (path) => prober.readiness(path).ready && path.kind === 1,
   );
-  book.follow(plan, now());
+  book.follow(plan);
   const tick = (): void => {
     book.tick(now());
     clock.after(1000, tick);

@@ -1,6 +1,7 @@
 import type { HealthCell, RowNote } from '../../model/health.ts';
 import type { Clock } from '../clock.ts';
 import type { NodeView } from '../node-view.ts';
+import { atOnce, type Slices } from '../slices.ts';
 import { hostTargets } from '../targets.ts';
 import { Exchange, type RowRequest, type RowTransport } from './exchange.ts';
 import type { ExchangeCounters } from './exchange-counters.ts';
@@ -89,19 +90,24 @@ export class Mesh {
 
   /** Takes the node list. @param watched peers of which this node tells */
   follow(view: NodeView, watched: readonly string[]): void {
+    atOnce(this.followSlices(view, watched));
+  }
+
+  /** The same slice by slice. */
+  *followSlices(view: NodeView, watched: readonly string[]): Slices<void> {
+    const names = view.nodes.map(({ name }) => name);
+    const ids = yield* this.#directory.newIds(names);
     this.#self = view.self ?? '';
     this.#directory.update(
       view.nodes.map((node) => {
         const { name, zone } = node;
         return { name, zone, addresses: hostTargets(node).map(({ address }) => address) };
       }),
+      ids,
     );
     if (view.self === undefined) return;
     this.#own.follow(view.self, watched);
-    this.#exchange?.follow(
-      view.self,
-      view.nodes.map(({ name }) => name),
-    );
+    this.#exchange?.follow(view.self, names);
   }
 
   /** A path to that peer has changed its state. */

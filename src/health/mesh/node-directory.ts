@@ -1,4 +1,5 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
+import type { Slices } from '../slices.ts';
 
 /** A node of the list, as far as rows need it. */
 export interface DirectoryNode {
@@ -10,11 +11,13 @@ export interface DirectoryNode {
 
 /** A node's name in messages between nodes: the first 48 bits of the SHA-256 of its name. */
 export function nodeId(name: string): number {
-  return createHash('sha256').update(name).digest().readUIntBE(0, 6);
+  return hash('sha256', name, 'buffer').readUIntBE(0, 6);
 }
 
 /** What rows have room for: slots are 16 bits wide. */
 export const NODES_MAX = 65_535;
+/** Hashed in one slice: some 5 ms. */
+const IDS_A_SLICE = 1000;
 
 interface Entry {
   readonly slot: number;
@@ -34,15 +37,28 @@ export class NodeDirectory {
   #sorted: readonly Entry[] | undefined;
   #refused = 0;
 
-  /** Takes the node list. Slots of nodes that left are given anew only after all listeners were told. */
-  update(nodes: readonly DirectoryNode[]): void {
+  /** Ids of the nodes of a list that are new, slice by slice. */
+  *newIds(names: readonly string[]): Slices<ReadonlyMap<string, number>> {
+    const ids = new Map<string, number>();
+    for (const name of names) {
+      if (this.#byName.has(name)) continue;
+      ids.set(name, nodeId(name));
+      if (ids.size % IDS_A_SLICE === 0) yield;
+    }
+    return ids;
+  }
+
+  /** Takes the node list. Slots of nodes that left are given anew only after all listeners were told. @param ids of new ones, if known */
+  update(nodes: readonly DirectoryNode[], ids: ReadonlyMap<string, number> = new Map()): void {
     this.#sorted = undefined;
     this.#refused = 0;
     const names = new Set(nodes.map(({ name }) => name));
     const gone = [...this.#byName.values()].filter(({ node }) => !names.has(node.name));
     this.#leave(gone);
     this.#byAddress.clear();
-    const joined = new Set(nodes.map((node) => this.#join(node)).filter((id) => id !== undefined));
+    const joined = new Set(
+      nodes.map((node) => this.#join(node, ids.get(node.name))).filter((id) => id !== undefined),
+    );
     if (joined.size > 0) for (const listener of this.#joinListeners) listener(joined);
   }
 
@@ -59,11 +75,11 @@ export class NodeDirectory {
   }
 
   /** @returns its id if it is new */
-  #join(node: DirectoryNode): number | undefined {
+  #join(node: DirectoryNode, known: number | undefined): number | undefined {
     let entry = this.#byName.get(node.name);
     const isNew = entry === undefined;
     if (entry === undefined) {
-      const id = nodeId(node.name);
+      const id = known ?? nodeId(node.name);
       if (this.#byName.size >= NODES_MAX || this.#byId.has(id)) {
         this.#refused++;
         return undefined;

@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { type EngineEvent, EngineFullError, type ProbeEngine } from '../../../probes/engine/index.ts';
+import type { EngineEvent, ProbeEngine } from '../../../probes/engine/index.ts';
 import { PROBE_KINDS } from '../../model/health.ts';
 import type { Clock } from '../clock.ts';
 import type { OriginOf } from '../engine-prober.ts';
@@ -7,7 +7,10 @@ import type { PathTracker } from '../state/path-tracker.ts';
 import { MtuLadder, type PathMtu } from './ladder.ts';
 
 export interface MtuWatchDeps {
-  readonly engine: Pick<ProbeEngine, 'open' | 'close' | 'burst' | 'counts' | 'wake' | 'pace' | 'onEvents'>;
+  readonly engine: Pick<
+    ProbeEngine,
+    'open' | 'tryOpen' | 'close' | 'burst' | 'counts' | 'wake' | 'pace' | 'onEvents'
+  >;
   readonly origins: OriginOf;
   readonly clock: Pick<Clock, 'after' | 'nowMs'>;
   /** The node's paths, the same array as long as none comes or goes; what is found is written into them. */
@@ -220,18 +223,8 @@ export class MtuWatch {
   /** @returns undefined when the engine has no room for more paths: tried again as if nothing had been measured */
   #openCanary({ tracker, origin }: Watched, packetBytes: number): number | undefined {
     const { address } = tracker.path;
-    try {
-      return this.#deps.engine.open({
-        address,
-        origin,
-        responder: 'icmp',
-        periodMs: this.#periodMs,
-        packetBytes,
-      });
-    } catch (error) {
-      if (error instanceof EngineFullError) return undefined;
-      throw error;
-    }
+    const { engine } = this.#deps;
+    return engine.tryOpen({ address, origin, responder: 'icmp', periodMs: this.#periodMs, packetBytes });
   }
 
   #closeCanary(watched: Watched): void {

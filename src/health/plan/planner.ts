@@ -1,4 +1,5 @@
 import { PROBE_KINDS, type ProbePath, probePathKey } from '../../model/health.ts';
+import { atOnce, type Slices } from '../slices.ts';
 import type { HealthNode, PathTarget } from '../targets.ts';
 import { observedPeers } from './observers.ts';
 
@@ -32,6 +33,8 @@ const HTTP_PER_SECOND = 20;
 const SLOWER = 10;
 /** From host to host, whether the peer's agent lives. */
 const AGENT = PROBE_KINDS.findIndex(({ name }) => name === 'host-host/http');
+/** Planned in one slice: some 2 ms. */
+const PATHS_A_SLICE = 1000;
 /** Part of the budget of HTTP for those, where there are others besides. */
 const AGENTS_SHARE = 0.5;
 
@@ -44,23 +47,40 @@ const AGENTS_SHARE = 0.5;
  * 3. with more addresses than a full mesh may have, only the peers that this node observes keep their pace; all others
  *    are swept slowly, so that a path that nobody observes is seen at last;
  * 4. HTTP has a budget of its own, half of it for the agents of watched peers, and is slower where it does not suffice.
+ *
+ * Those of watched peers come first.
  */
-export function planPaths(
+export function planPaths(...of: Parameters<typeof planSlices>): ReadonlyMap<string, PlannedPath> {
+  return atOnce(planSlices(...of));
+}
+
+/** The same slice by slice. */
+export function* planSlices(
   nodes: readonly HealthNode[],
   self: string | undefined,
   options: PlanOptions,
   canProbe: KindFilter,
-): ReadonlyMap<string, PlannedPath> {
+): Slices<ReadonlyMap<string, PlannedPath>> {
   const asked = (path: ProbePath): boolean => canProbe(path) && !(path.peer === self && isEcho(path));
-  const paths = nodes.flatMap((node) => node.targets.flatMap((target) => pathsTo(target).filter(asked)));
-  const addresses = nodes.reduce((count, node) => count + node.targets.length, 0);
-  const pace = paceOf(nodes, self, addresses, options);
   const watched = new Set(watchedPeers(nodes, self, options));
+  const paths: ProbePath[] = [];
+  let slices = 1;
+  for (const node of [
+    ...nodes.filter(({ name }) => watched.has(name)),
+    ...nodes.filter(({ name }) => !watched.has(name)),
+  ]) {
+    for (const target of node.targets) for (const path of pathsTo(target)) if (asked(path)) paths.push(path);
+    if (paths.length < slices * PATHS_A_SLICE) continue;
+    slices++;
+    yield;
+  }
+  const pace = paceOf(nodes, self, watched, options);
   const asksAgent = (path: ProbePath): boolean =>
     path.kind === AGENT && path.primary && path.peer !== self && watched.has(path.peer);
   const http = httpPeriods(paths, asksAgent, options);
   const plan = new Map<string, PlannedPath>();
   for (const path of paths) {
+    if (plan.size > 0 && plan.size % PATHS_A_SLICE === 0) yield;
     const kind = PROBE_KINDS[path.kind];
     const isFast = asksAgent(path) || (kind?.responder === 'icmp' && kind.from === 'host');
     const leastMs = kind?.responder !== 'http' ? 0 : isFast ? http.agentsMs : http.restMs;
@@ -86,6 +106,10 @@ export function pathsTo(target: PathTarget): ProbePath[] {
   );
 }
 
+function addressesOf(nodes: readonly HealthNode[]): number {
+  return nodes.reduce((count, node) => count + node.targets.length, 0);
+}
+
 function isFullMesh(addresses: number, { fullMeshAddresses = FULL_MESH_ADDRESSES }: PlanOptions): boolean {
   return addresses <= fullMeshAddresses;
 }
@@ -97,22 +121,21 @@ export function watchedPeers(
   options: PlanOptions,
 ): readonly string[] {
   const names = nodes.map(({ name }) => name);
-  const addresses = nodes.reduce((count, node) => count + node.targets.length, 0);
-  if (isFullMesh(addresses, options)) return names;
+  if (isFullMesh(addressesOf(nodes), options)) return names;
   return [...observedPeers(self ?? '', names, options.observers ?? OBSERVERS)];
 }
 
 function paceOf(
   nodes: readonly HealthNode[],
   self: string | undefined,
-  addresses: number,
+  watched: ReadonlySet<string>,
   options: PlanOptions,
 ): (peer: string) => number {
   const { periodMs } = options;
+  const addresses = addressesOf(nodes);
   if (isFullMesh(addresses, options)) return () => periodMs;
-  const observed = new Set(watchedPeers(nodes, self, options));
   const sweepMs = Math.max(periodMs, (addresses * 1000) / (options.sweepPerSecond ?? SWEEP_PER_SECOND));
-  return (peer) => (peer === self || observed.has(peer) ? periodMs : sweepMs);
+  return (peer) => (peer === self || watched.has(peer) ? periodMs : sweepMs);
 }
 
 /** Least periods of requests to the agents of watched peers, and of all others, so that both together keep the budget. */

@@ -39,6 +39,8 @@ export interface Losses {
   readonly lost: number;
 }
 
+export const NO_LOSSES: Losses = { sent: 0, lost: 0 };
+
 export function lossShare({ sent, lost }: Losses): number {
   return sent === 0 ? 0 : lost / sent;
 }

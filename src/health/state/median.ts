@@ -7,18 +7,19 @@ const MIDDLES_NS = Float64Array.from({ length: HISTOGRAM_BUCKETS }, (_, bucket) 
 });
 const NOT_KNOWN = -1;
 
-/** How many more a histogram holds than it did before. */
-export function gainOf(now: Uint32Array, before: Uint32Array): number {
+/** How many more a histogram holds than it did before. @param at where that begins in `before` */
+export function gainOf(now: Uint32Array, before: Uint32Array, at = 0): number {
   let total = 0;
-  for (let b = 0; b < HISTOGRAM_BUCKETS; b++) total += (now[b] ?? 0) - (before[b] ?? 0);
+  for (let b = 0; b < HISTOGRAM_BUCKETS; b++) total += (now[b] ?? 0) - (before[at + b] ?? 0);
   return total;
 }
 
 /** The middle of the bucket of what comes at this place, from 1 on, in the order of what was gained. */
-export function valueAt(place: number, now: Uint32Array, before: Uint32Array): number {
+export function valueAt(place: number, now: Uint32Array, before: Uint32Array, at = 0): number {
   let left = place;
   let bucket = -1;
-  while (left > 0 && ++bucket < HISTOGRAM_BUCKETS - 1) left -= (now[bucket] ?? 0) - (before[bucket] ?? 0);
+  while (left > 0 && ++bucket < HISTOGRAM_BUCKETS - 1)
+    left -= (now[bucket] ?? 0) - (before[at + bucket] ?? 0);
   return MIDDLES_NS[bucket] ?? 0;
 }
 
@@ -49,15 +50,15 @@ export class MedianKeeper {
     this.#timed = NOT_KNOWN;
   }
 
-  /** Ns; undefined: nothing was gained. */
-  of(counts: PathCounts, before: Uint32Array): number | undefined {
+  /** Ns; undefined: nothing was gained. @param at where the earlier histogram begins in `before` */
+  of(counts: PathCounts, before: Uint32Array, at = 0): number | undefined {
     const timed = timedOf(counts);
     const more = timed - this.#timed;
     const isKnown =
       this.#timed !== NOT_KNOWN && (more === 0 || (more === 1 && this.#add(counts.rttSumNs - this.#sumNs)));
     this.#timed = timed;
     this.#sumNs = counts.rttSumNs;
-    if (!isKnown) this.#read(counts.histogram, before);
+    if (!isKnown) this.#read(counts.histogram, before, at);
     return this.#total === 0 ? undefined : MIDDLES_NS[this.#bucket];
   }
 
@@ -72,15 +73,15 @@ export class MedianKeeper {
     return place > this.#below && place <= this.#below + this.#within;
   }
 
-  #read(now: Uint32Array, before: Uint32Array): void {
-    this.#total = Math.max(0, gainOf(now, before));
+  #read(now: Uint32Array, before: Uint32Array, at: number): void {
+    this.#total = Math.max(0, gainOf(now, before, at));
     const place = Math.ceil(this.#total / 2);
     this.#below = 0;
     this.#within = 0;
     this.#bucket = 0;
     for (let b = 0; b < HISTOGRAM_BUCKETS && this.#below + this.#within < place; b++) {
       this.#below += this.#within;
-      this.#within = (now[b] ?? 0) - (before[b] ?? 0);
+      this.#within = (now[b] ?? 0) - (before[at + b] ?? 0);
       this.#bucket = b;
     }
   }

@@ -6,13 +6,15 @@ import {
   type PathState,
   PROBE_KINDS,
   type ProbePath,
+  type Responder,
 } from '../../model/health.ts';
 import type { Instant } from '../clock.ts';
 import type { ProberEvent } from '../prober.ts';
-import { EMPTY_WINDOW, type Losses } from './judgement.ts';
+import { EMPTY_WINDOW, type Losses, NO_LOSSES } from './judgement.ts';
 import { Outcomes } from './outcomes.ts';
 import { missedOf, WindowRing } from './path-window.ts';
 import { type PathSize, Quality } from './quality.ts';
+import type { TrackerParts } from './tracker-parts.ts';
 
 /** A path that was not probed for so many periods, and so long, is unknown. */
 const STALE_PERIODS = 3;
@@ -21,9 +23,9 @@ const STALE_MS = 5000;
 const ECHOED_MS = 300;
 /** As `EngineProber` puts a port unreachable. */
 const REFUSED = 'ECONNREFUSED';
+const NO_RESPONDER = 'the peer has no echo responder';
 /** So many probes in a row without an answer are silence, whatever the prober said of earlier ones. */
 const SILENT_LEAST = 6;
-const NO_LOSSES: Losses = { sent: 0, lost: 0 };
 
 /**
  * The state of one path. In steps:
@@ -39,10 +41,9 @@ const NO_LOSSES: Losses = { sent: 0, lost: 0 };
 export class PathTracker {
   readonly path: ProbePath;
   readonly #wantsSilence: boolean;
-  readonly #isEcho: boolean;
-  readonly #isRequest: boolean;
+  readonly #responder: Responder | undefined;
   readonly #isTwinAnswering: () => boolean;
-  readonly #ring = new WindowRing();
+  readonly #ring: WindowRing;
   readonly #outcomes = new Outcomes();
   readonly #quality: Quality;
   #isSilent = false;
@@ -58,24 +59,35 @@ export class PathTracker {
   /** What else is found out of the probes that were lost. */
   lossPoint: LossPoint | undefined;
 
-  constructor(path: ProbePath, periodMs: number, at: Instant, isTwinAnswering: () => boolean = () => true) {
+  constructor(
+    path: ProbePath,
+    periodMs: number,
+    at: Instant,
+    { windows, isTwinAnswering = () => true }: TrackerParts = {},
+  ) {
     this.path = path;
     this.#isTwinAnswering = isTwinAnswering;
+    this.#ring = new WindowRing(windows);
     this.#wantsSilence = PROBE_KINDS[path.kind]?.expects === 'silence';
-    this.#isEcho = PROBE_KINDS[path.kind]?.responder === 'echo';
-    this.#isRequest = PROBE_KINDS[path.kind]?.responder === 'http';
+    this.#responder = PROBE_KINDS[path.kind]?.responder;
     this.#since = at;
     this.#quality = new Quality(this.#ring, at.nowMs);
     this.#periodMs = periodMs;
   }
 
-  get state(): PathState {
-    return this.#state;
+  /** Its path is not probed any more: what was counted is forgotten. Once. */
+  close(): void {
+    this.#counts = undefined;
+    this.#ring.close();
   }
 
   /** Median round trip while all was well, ns; undefined: not known yet. */
   get usualNs(): number | undefined {
     return this.#quality.usualNs;
+  }
+
+  get state(): PathState {
+    return this.#state;
   }
 
   /** Since when it is unreachable, monotonic ms; undefined: it is not. */
@@ -92,7 +104,7 @@ export class PathTracker {
     const counts = this.#counts;
     if (this.#state === 'unreachable' && (counts === undefined || this.#isOfOutage(counts))) return 'unknown';
     const isStale = (counts?.answeredLastNs ?? 0) / 1e6 < sinceMs && !this.#wantsSilence;
-    const isDue = this.#isRequest || nowMs - sinceMs >= ECHOED_MS;
+    const isDue = this.#responder === 'http' || nowMs - sinceMs >= ECHOED_MS;
     const answers = this.#state === 'reachable' || this.#state === 'degraded';
     return isStale && isDue && answers ? 'unknown' : this.#state;
   }
@@ -104,9 +116,8 @@ export class PathTracker {
    */
   forgetOutage(sinceMs: number, counts: PathCounts, at: Instant): void {
     this.#outageEndMs = at.nowMs;
-    const { sent, answered } = counts;
     const outcomes = this.#outcomes;
-    const isUnderWay = sent > answered + missedOf(counts);
+    const isUnderWay = counts.sent > counts.answered + missedOf(counts);
     const hasMissed = outcomes.misses(counts) || (outcomes.missedNowMs ?? 0) >= sinceMs;
     if (isUnderWay || hasMissed || this.#quality.isSlow) this.#ring.restart(counts, at.nowMs);
   }
@@ -141,14 +152,15 @@ export class PathTracker {
         return undefined;
       case 'error':
         this.#error = event.reason;
-        if (this.#isUnanswerable() && this.#state === 'unreachable') return this.#noResponder(at);
+        if (this.#isUnanswerable() && this.#state === 'unreachable')
+          return this.#become('unknown', NO_RESPONDER, at);
         // Of one that is down, the latest reason counts.
         if (this.#state === 'unreachable' && !this.#wantsSilence) this.#blame(event.reason ?? this.#reason);
         return undefined;
       case 'silent':
         this.#isSilent = true;
         if (this.#wantsSilence) return this.#judgeSilence(at);
-        if (this.#isUnanswerable()) return this.#noResponder(at);
+        if (this.#isUnanswerable()) return this.#become('unknown', NO_RESPONDER, at);
         if (this.#counts !== undefined && this.#isOfOutage(this.#counts))
           return this.#become('unknown', 'silent while its peer was dead, and not asked since', at);
         return this.#become('unreachable', this.#error ?? 'no answer', at);
@@ -192,11 +204,7 @@ export class PathTracker {
 
   /** The peer's stack says that no program answers there: of the way to it nothing is wrong. */
   #isUnanswerable(): boolean {
-    return this.#isEcho && this.#error?.startsWith(REFUSED) === true;
-  }
-
-  #noResponder(at: Instant): PathChange | undefined {
-    return this.#become('unknown', 'the peer has no echo responder', at);
+    return this.#responder === 'echo' && this.#error?.startsWith(REFUSED) === true;
   }
 
   #judgeSilence(at: Instant): PathChange | undefined {

@@ -2,6 +2,7 @@ import { HISTOGRAM_BUCKETS, type PathCounts } from '../../../probes/engine/index
 import type { PathWindow } from '../../model/health.ts';
 import type { Losses } from './judgement.ts';
 import { gainOf, MedianKeeper, valueAt } from './median.ts';
+import { type Slab, SlabPool } from './slab-pool.ts';
 
 const SLICES = 7;
 const SLICE_MS = 10_000;
@@ -26,6 +27,14 @@ const Mark = {
 } as const;
 const MARK_WIDTH = 9;
 const WORDS = FIRST + SLICES * MARK_WIDTH;
+const COUNTS = 2 * HISTOGRAM_BUCKETS;
+/** Of a window that is closed. */
+const NOTHING: Slab = { words: new Float64Array(WORDS), word: 0, counts: new Uint32Array(COUNTS), count: 0 };
+
+/** Memory for the windows of many paths. */
+export function windowPool(): SlabPool {
+  return new SlabPool(WORDS, COUNTS);
+}
 
 /** A send that the kernel refused is as good as lost: nothing came of it. */
 export function missedOf({ lost, failed }: PathCounts): number {
@@ -37,25 +46,38 @@ export function missedOf({ lost, failed }: PathCounts): number {
  * fixed size, and looking at it makes no garbage: there may be 60,000 of them, each looked at once a second.
  */
 export class WindowRing {
-  /** When the next ones are due; then counts at the beginning of each slice, the oldest first. */
-  readonly #words: Float64Array;
-  /** At the beginning of the half minute before this one, and of this one. */
-  readonly #histograms: Uint32Array;
+  readonly #pool: SlabPool;
+  #slab: Slab;
+  /** When the next ones are due; then counts at the beginning of each slice, the oldest first: from `#first` on. */
+  #words: Float64Array;
+  #first: number;
+  /** At the beginning of the half minute before this one, and of this one: from `#before` on. */
+  #histograms: Uint32Array;
+  #before: number;
   readonly #median = new MedianKeeper();
   #count = 0;
 
-  constructor() {
-    const memory = new ArrayBuffer(WORDS * 8 + 2 * HISTOGRAM_BUCKETS * 4);
-    this.#words = new Float64Array(memory, 0, WORDS);
-    this.#histograms = new Uint32Array(memory, WORDS * 8);
+  constructor(pool: SlabPool = windowPool()) {
+    this.#pool = pool;
+    this.#slab = pool.take();
+    ({ words: this.#words, word: this.#first, counts: this.#histograms, count: this.#before } = this.#slab);
+  }
+
+  /** Gives its memory back: from now on it knows of nothing. Once. */
+  close(): void {
+    this.#pool.give(this.#slab);
+    this.#slab = NOTHING;
+    ({ words: this.#words, word: this.#first, counts: this.#histograms, count: this.#before } = NOTHING);
+    this.#count = 0;
+    this.#median.forget();
   }
 
   /** Forgets what was: the window begins here. What is still under way was sent before, and is no loss of after it. */
   restart(counts: PathCounts, nowMs: number): void {
     this.#count = 0;
     this.#mark(counts, nowMs);
-    this.#words[FIRST + Mark.missed] = counts.sent - counts.answered;
-    this.#histograms.set(counts.histogram);
+    this.#words[this.#first + FIRST + Mark.missed] = counts.sent - counts.answered;
+    this.#histograms.set(counts.histogram, this.#before);
     this.#keepHistogram(counts, nowMs);
   }
 
@@ -64,23 +86,25 @@ export class WindowRing {
     if (this.#count === 0) this.restart(counts, nowMs);
     else if (nowMs >= this.#at(MARK_DUE)) this.#mark(counts, nowMs);
     if (nowMs < this.#at(HISTOGRAM_DUE)) return;
-    this.#histograms.copyWithin(0, HISTOGRAM_BUCKETS);
+    const latest = this.#before + HISTOGRAM_BUCKETS;
+    this.#histograms.copyWithin(this.#before, latest, latest + HISTOGRAM_BUCKETS);
     this.#keepHistogram(counts, nowMs);
   }
 
   #keepHistogram(counts: PathCounts, nowMs: number): void {
-    this.#histograms.set(counts.histogram, HISTOGRAM_BUCKETS);
-    this.#words[HISTOGRAM_DUE] = nowMs + HALF_MINUTE_MS;
+    this.#histograms.set(counts.histogram, this.#before + HISTOGRAM_BUCKETS);
+    this.#words[this.#first + HISTOGRAM_DUE] = nowMs + HALF_MINUTE_MS;
     this.#median.forget();
   }
 
   #mark(counts: PathCounts, nowMs: number): void {
     const words = this.#words;
     if (this.#count === SLICES) {
-      words.copyWithin(FIRST, FIRST + MARK_WIDTH);
+      const oldest = this.#first + FIRST;
+      words.copyWithin(oldest, oldest + MARK_WIDTH, oldest + SLICES * MARK_WIDTH);
       this.#count--;
     }
-    const at = FIRST + this.#count * MARK_WIDTH;
+    const at = this.#first + FIRST + this.#count * MARK_WIDTH;
     words[at + Mark.sent] = counts.sent;
     words[at + Mark.answered] = counts.answered;
     words[at + Mark.missed] = missedOf(counts);
@@ -90,12 +114,12 @@ export class WindowRing {
     words[at + Mark.echoed] = counts.echoed;
     words[at + Mark.residenceSumNs] = counts.residenceSumNs;
     words[at + Mark.atMs] = nowMs;
-    words[MARK_DUE] = nowMs + SLICE_MS;
+    words[this.#first + MARK_DUE] = nowMs + SLICE_MS;
     this.#count++;
   }
 
   #at(index: number): number {
-    return this.#words[index] ?? 0;
+    return this.#words[this.#first + index] ?? 0;
   }
 
   /** Of the minute. */
@@ -122,7 +146,7 @@ export class WindowRing {
 
   /** Median round trip of the last half minute to minute, ns; undefined without an answer. */
   medianNs(counts: PathCounts): number | undefined {
-    return this.#median.of(counts, this.#histograms);
+    return this.#median.of(counts, this.#histograms, this.#before);
   }
 
   read(counts: PathCounts, nowMs: number): PathWindow & { readonly lost: number } {
@@ -136,20 +160,20 @@ export class WindowRing {
       late: since('late'),
       duplicate: since('duplicate'),
       reordered: since('reordered'),
-      rttNs: quantiles(counts.histogram, this.#histograms),
+      rttNs: quantiles(counts.histogram, this.#histograms, this.#before),
       residenceNs: echoed === 0 ? undefined : since('residenceSumNs') / echoed,
     };
   }
 }
 
-/** Of what a histogram gained; within a bucket, its middle. Undefined when it gained nothing. */
-export function quantiles(now: Uint32Array, before: Uint32Array): PathWindow['rttNs'] {
-  const total = gainOf(now, before);
+/** Of what a histogram gained; within a bucket, its middle. Undefined when it gained nothing. @param at where `before` begins */
+export function quantiles(now: Uint32Array, before: Uint32Array, at = 0): PathWindow['rttNs'] {
+  const total = gainOf(now, before, at);
   if (total <= 0) return undefined;
   return {
-    min: valueAt(1, now, before),
-    p50: valueAt(Math.ceil(total / 2), now, before),
-    p99: valueAt(Math.ceil(0.99 * total), now, before),
-    max: valueAt(total, now, before),
+    min: valueAt(1, now, before, at),
+    p50: valueAt(Math.ceil(total / 2), now, before, at),
+    p99: valueAt(Math.ceil(0.99 * total), now, before, at),
+    max: valueAt(total, now, before, at),
   };
 }

@@ -5,6 +5,7 @@ import { LossRounds } from '../../src/health/loss/loss-rounds.ts';
 import type { PathTracker } from '../../src/health/state/path-tracker.ts';
 import type { HealthNode } from '../../src/health/targets.ts';
 import type { ProbePath } from '../../src/model/health.ts';
+import { VirtualClock } from './virtual-clock.ts';
 
 function node(name: string, address: string): HealthNode {
   return { name, targets: [{ node: name, kind: 'node', primary: true, address, family: 4 }] };
@@ -30,6 +31,7 @@ describe('the search for loss points', () => {
           return false;
         },
       },
+      clock: new VirtualClock(),
       view: () => ({ self: 'here', nodes, stale: undefined }),
       log: silentLog,
       onFound: () => undefined,
@@ -46,5 +48,37 @@ describe('the search for loss points', () => {
     rounds.tick();
     assert.ok(asked.length > new Set(asked).size, 'and begins anew');
     rounds.stop();
+  });
+
+  it('tells what is found at about the same time once, what comes later again, and nothing after the stop', async () => {
+    const clock = new VirtualClock();
+    let told = 0;
+    const rounds = new LossRounds({
+      book: { ailing: new Set(), findLoss: async ({ address }) => !address.endsWith('.9') },
+      clock,
+      view: () => ({ self: 'here', nodes, stale: undefined }),
+      log: silentLog,
+      onFound: () => void told++,
+    });
+    const die = (...tails: readonly number[]): void => {
+      for (const tail of tails) rounds.died(dead('gone', `10.1.0.${tail}`).path);
+    };
+    die(0, 1, 2, 3);
+    await clock.pass(10);
+    die(4);
+    await clock.pass(100);
+    assert.equal(told, 1);
+    rounds.tick();
+    die(9);
+    await clock.pass(100);
+    assert.equal(told, 1, 'nothing was found');
+    die(5);
+    await clock.pass(100);
+    assert.equal(told, 2);
+    die(6);
+    await clock.pass(10);
+    rounds.stop();
+    await clock.pass(100);
+    assert.equal(told, 2);
   });
 });

@@ -1,6 +1,7 @@
 import { errorText } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { ProbePath } from '../../model/health.ts';
+import type { Clock } from '../clock.ts';
 import type { NodeView } from '../node-view.ts';
 import type { PathBook } from '../path-book.ts';
 import type { PathTracker } from '../state/path-tracker.ts';
@@ -10,14 +11,17 @@ export interface LossRoundsDeps {
   readonly book: Pick<PathBook, 'findLoss'> & {
     readonly ailing: Iterable<Pick<PathTracker, 'path' | 'state' | 'lossPoint'>>;
   };
+  readonly clock: Pick<Clock, 'after'>;
   readonly view: () => NodeView;
   readonly log: Logger;
-  /** More is known of where probes are lost. */
+  /** More is known of where probes are lost: of one path or of several. */
   readonly onFound: () => void;
 }
 
 /** Paths that are asked about a second. */
 const AT_ONCE = 8;
+/** What is found within this time after the first is told with it: all notes are made anew for it. */
+const JOIN_MS = 50;
 
 /** The first of each peer, then the second of each, and so on: a dead node has many paths, and others wait behind them. */
 function byTurns(paths: readonly ProbePath[]): ProbePath[] {
@@ -39,6 +43,7 @@ export class LossRounds {
   #left = AT_ONCE;
   /** Paths that had their turn, since all had theirs. */
   #asked = new WeakSet<ProbePath>();
+  #cancel: (() => void) | undefined;
   #stopped = false;
 
   constructor(deps: LossRoundsDeps) {
@@ -68,11 +73,21 @@ export class LossRounds {
 
   stop(): void {
     this.#stopped = true;
+    this.#cancel?.();
+  }
+
+  #found(): void {
+    if (this.#stopped || this.#cancel !== undefined) return;
+    const { clock, onFound } = this.#deps;
+    this.#cancel = clock.after(JOIN_MS, () => {
+      this.#cancel = undefined;
+      onFound();
+    });
   }
 
   #ask(path: ProbePath): void {
     this.#asked.add(path);
-    const { book, view, log, onFound } = this.#deps;
+    const { book, view, log } = this.#deps;
     const { self, nodes } = view();
     const node = nodes.find(({ name }) => name === path.peer);
     const hosts = node === undefined ? [] : hostTargets(node);
@@ -81,7 +96,7 @@ export class LossRounds {
     book
       .findLoss(path, self, host.address)
       .then((found) => {
-        if (found && !this.#stopped) onFound();
+        if (found) this.#found();
       })
       .catch((error: unknown) =>
         log.warn({ peer: path.peer, error: errorText(error) }, 'loss point not found'),

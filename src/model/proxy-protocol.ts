@@ -56,7 +56,7 @@ export interface DnsObservation {
   /** Local endpoint that asked. */
   readonly endpoint: number;
   readonly identity: NumericIdentity;
-  /** The name asked for, and those that lead from it to the addresses by CNAME; lower case, without the final dot. */
+  /** The name asked for, then those that lead from it to the addresses by CNAME; lower case, without the final dot. */
   readonly names: readonly string[];
   readonly addresses: readonly string[];
   /** The smallest TTL on the way. */

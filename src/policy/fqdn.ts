@@ -55,14 +55,21 @@ export class FqdnCache {
     return this.#selection.take();
   }
 
-  /** Learns from an answer. Every name of its chain has its addresses. */
+  /**
+   * Learns from an answer. Its addresses belong to the name that was asked for alone, as in Cilium: a server may say of
+   * any other name that it leads there.
+   */
   observe(observation: DnsObservation, nowMs: number): readonly FqdnChange[] {
-    const { endpoint, names, addresses } = observation;
+    const {
+      endpoint,
+      names: [name],
+      addresses,
+    } = observation;
     const ttlSeconds = Math.min(Math.max(0, Math.trunc(observation.ttlSeconds)), MAX_TTL_SECONDS);
     const seconds = Math.max(ttlSeconds, this.#options.minTtlSeconds);
     const held = { lookupMs: nowMs, ttlSeconds, expiresMs: nowMs + seconds * 1000 };
     const lookups = this.#lookupsOf(endpoint);
-    for (const name of names) for (const address of addresses) lookups.put(name, address, held);
+    if (name !== undefined) for (const address of addresses) lookups.put(name, address, held);
     if (lookups.isEmpty) this.#endpoints.delete(endpoint);
     return this.#selection.take();
   }

@@ -76,11 +76,13 @@ describe('the cache of names', () => {
     assert.deepEqual(asObject(cache.removeEndpoint(6)), { '192.0.2.1': [] });
   });
 
-  it('counts every name of a CNAME chain', () => {
+  it('counts the name that was asked for, and none that a server says it leads to', () => {
     const cache = cacheWith({ selectors: ['asked.io', 'edge.cdn.net'] });
     assert.deepEqual(asObject(answer(cache, { names: ['asked.io', 'x.cdn.net', 'edge.cdn.net'] })), {
-      '192.0.2.1': ['asked.io', 'edge.cdn.net'],
+      '192.0.2.1': ['asked.io'],
     });
+    const lie = { names: ['evil.example', 'edge.cdn.net'], addresses: ['203.0.113.66'] };
+    assert.deepEqual(answer(cache, lie), []);
   });
 
   it('counts the name that a search domain led to, not the one typed', () => {
@@ -235,7 +237,7 @@ describe('a restart', () => {
 
   it('keeps names that no host has, with escapes and at the root', () => {
     const old = cacheWith({ selectors: ['*'] });
-    answer(old, { names: ['', 'a\\.', '\\032.x\\\\'] });
+    for (const name of ['', 'a\\.', '\\032.x\\\\']) answer(old, { names: [name] });
     const cache = cacheWith({ selectors: ['*'] });
     cache.restore(json(old));
     assert.deepEqual([...cache.lookups()], [...old.lookups()]);

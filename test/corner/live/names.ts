@@ -18,11 +18,13 @@ const ZONE: Zone = {
   'www.x.io': { a: ['192.0.2.1'], ttl: 1 },
   'alias.x.io': { cname: 'edge.cdn.net' },
   'edge.cdn.net': { a: ['192.0.2.2'], ttl: 1 },
+  'liar.y.io': { cname: 'told.x.io' },
+  'told.x.io': { a: ['192.0.2.4'], ttl: 60 },
   'brief.x.io': { a: ['192.0.2.3'], ttl: 1 },
 };
 const POLICY = fromClient(`
 - toCIDR: [${OUTSIDE[4]}/32]
-  toPorts: [{ports: [{port: "53", protocol: UDP}], rules: {dns: [{matchPattern: "*.x.io"}]}}]
+  toPorts: [{ports: [{port: "53", protocol: UDP}], rules: {dns: [{matchPattern: "*.x.io"}, {matchPattern: "*.y.io"}]}}]
 - toFQDNs: [{matchPattern: "*.X.io"}]
   toPorts: [{ports: [{port: "80", protocol: TCP}]}]`);
 const REFUSED = 5;
@@ -52,13 +54,15 @@ export function defineNames({ live, traffic }: Stage): void {
     };
     const visit = (address: string): Promise<string> => traffic.tcp('client', 'outside', 80, { address });
 
-    it('corner case 27: aliases count, case does not, nor what was typed before the search; an address outlives its TTL with a connection', async () => {
+    it('corner case 27: an alias has the address that it leads to, and gives none to others; case does not count, nor what was typed before the search; an address outlives its TTL with a connection', async () => {
       await live.policy(POLICY);
       assert.equal(await visit('192.0.2.1'), '133', 'before it was asked for');
       assert.deepEqual(await ask('WwW.x.IO'), ['192.0.2.1']);
       const connection = await traffic.connect('client', 'outside', 80, { address: '192.0.2.1' });
       assert.deepEqual(await ask('alias.x.io'), ['192.0.2.2']);
       assert.equal(await visit('192.0.2.2'), 'open', 'at the end of the alias');
+      assert.deepEqual(await ask('liar.y.io'), ['192.0.2.4']);
+      assert.equal(await visit('192.0.2.4'), '133', 'what an alias claims of a name that counts');
       assert.deepEqual(await ask('brief.x.io'), ['192.0.2.3']);
       assert.equal(await visit('192.0.2.3'), 'open');
       assert.equal(await ask('www.x.io.svc.local'), REFUSED);

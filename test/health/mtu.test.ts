@@ -7,6 +7,9 @@ import { MtuLadder, type PathMtu, steps } from '../../src/health/mtu/ladder.ts';
 import { NetnsLab } from '../support/netns.ts';
 import { rootOrSkip } from '../support/privilege.ts';
 
+const LOSSY_TIMES = 20;
+const NOTHING: PathMtu = { kind: 'no-answer', reason: 'not even 576 bytes are answered' };
+
 describe('sizes of a ladder', () => {
   it('reach from the least to the most in about as many steps as a step has bytes', () => {
     const sizes = steps(576, 9000);
@@ -143,8 +146,28 @@ describe('MTU of a path', { skip: rootOrSkip() }, () => {
     }
   });
 
+  it('is no black hole where a third of all packets is lost by chance, and of a path that is down not tried', async () => {
+    const router = `${lab.prefix}-r`;
+    const third = `4,32 0 0 4294963256,53 1 0 ${Math.round(2 ** 32 / 3)},6 0 0 2,6 0 0 4294967295`;
+    await lab.ip('-n', router, 'link', 'set', 'eth1', 'mtu', '1500');
+    await lab.ip('-n', `${lab.prefix}-f`, 'link', 'set', 'eth0', 'mtu', '1500');
+    await lab.tc('-n', router, 'qdisc', 'add', 'dev', 'eth1', 'clsact');
+    const filter = ['filter', 'add', 'dev', 'eth1', 'egress', 'bpf', 'da', 'bytecode', third];
+    await lab.tc('-n', router, ...filter);
+    const target = { address: '10.2.0.2', origin: 0 };
+    for (let i = 0; i < LOSSY_TIMES; i++) {
+      const found = await ladder.measure(target, 4, { most: 1500 });
+      assert.notEqual(found.kind === 'measured' && found.verdict, 'black-hole', JSON.stringify(found));
+    }
+    await lab.tc('-n', router, 'qdisc', 'del', 'dev', 'eth1', 'clsact');
+    assert.equal(measured((await ladder.ends(target, 4, { most: 1500 })) ?? NOTHING).mtu, 1500);
+    await lab.ip('-n', router, 'link', 'set', 'eth1', 'mtu', '1400');
+    assert.equal(await ladder.ends(target, 4, { most: 1500 }), undefined, 'only the least passes');
+    assert.deepEqual(await ladder.ends({ ...target, address: '10.2.0.9' }, 4, { most: 1500 }), NOTHING);
+  });
+
   it('is not guessed where nothing is answered', async () => {
     const result = await ladder.measure({ address: '10.2.0.9', origin: 0 }, 4, { timeoutMs: 300 });
-    assert.deepEqual(result, { kind: 'no-answer', reason: 'not even 576 bytes are answered' });
+    assert.deepEqual(result, NOTHING);
   });
 });

@@ -68,6 +68,8 @@ const MOST = 9000;
 /** Ethernet, and Ethernet less what VXLAN, WireGuard, PPPoE and tunnels of clouds take; the same of jumbo frames. */
 const USUAL = [1400, 1420, 1450, 1480, 1492, 1500, 8950];
 const TRIES = 2;
+/** Before large packets are said to vanish: of so many in a row, none came. */
+const SURE_TRIES = 6;
 const TRY_SPACING_MS = 1;
 const TIMEOUT_MS = 1000;
 const LOOK_MS = 3;
@@ -81,7 +83,8 @@ const PATIENCE_LEAST_MS = 50;
  * 1. sizes that divide the range into as many steps as a step has bytes leave at once, with a small one as control;
  * 2. the largest that was answered and the next one enclose the MTU: every size between leaves at once; where a router
  *    has said what its link takes, that size and the next one are enough, if the one is answered and the other is not;
- * 3. what is larger and was not answered was refused by our device, by a router, or by nobody: a black hole.
+ * 3. what is larger and was not answered was refused by our device, by a router, or by nobody;
+ * 4. before that is called a black hole, it is tried a few times more: packets are lost for other reasons too.
  */
 export class MtuLadder {
   readonly #deps: LadderDeps;
@@ -103,11 +106,48 @@ export class MtuLadder {
     options: LadderOptions = {},
   ): Promise<PathMtu> {
     try {
-      return await this.#climb(target, family, options);
+      const found = await this.#climb(target, family, options);
+      return await this.#makeSure(found, target, family, options);
     } catch (error) {
       if (error instanceof EngineFullError) return { kind: 'no-answer', reason: error.message };
       throw error;
     }
+  }
+
+  /**
+   * Two sizes instead of a ladder: whether the largest of them passes after all, or not even the least does. So a path that
+   * is down costs next to nothing. @returns undefined where only the least passes, or the engine has no room
+   */
+  async ends(
+    target: Pick<EnginePath, 'address' | 'origin'>,
+    family: IpFamily,
+    { least = LEAST[family], most = MOST }: LadderOptions,
+  ): Promise<PathMtu | undefined> {
+    try {
+      const [low, high] = await this.#batch(target, [least, most], { tries: SURE_TRIES });
+      if (low?.outcome !== 'answered') return noAnswer(least);
+      return high?.outcome === 'answered' ? fits(most) : undefined;
+    } catch (error) {
+      if (error instanceof EngineFullError) return undefined;
+      throw error;
+    }
+  }
+
+  /** A black hole that was lost by chance is none. @throws EngineFullError */
+  async #makeSure(
+    found: PathMtu,
+    target: Pick<EnginePath, 'address' | 'origin'>,
+    family: IpFamily,
+    options: LadderOptions,
+  ): Promise<PathMtu> {
+    if (found.kind !== 'measured' || found.vanished === undefined) return found;
+    const { mtu, vanished, rounds } = found;
+    const { least = LEAST[family] } = options;
+    const sure = { ...options, tries: SURE_TRIES };
+    const [low, ...above] = await this.#batch(target, [least, ...new Set([mtu + 1, vanished])], sure);
+    if (low?.outcome !== 'answered') return noAnswer(least);
+    if (above.every(({ outcome }) => outcome === 'lost')) return { ...found, rounds: rounds + 1 };
+    return this.#climb(target, family, sure);
   }
 
   /** @throws EngineFullError */
@@ -128,19 +168,10 @@ export class MtuLadder {
       await this.#batch(target, [least], options);
       coarse = await this.#batch(target, steps(least, most), options);
     }
-    if (coarse[0]?.outcome !== 'answered')
-      return { kind: 'no-answer', reason: `not even ${least} bytes are answered` };
+    if (coarse[0]?.outcome !== 'answered') return noAnswer(least);
     const low = largestAnswered(coarse);
     const high = coarse.find(({ bytes }) => bytes > low)?.bytes;
-    if (high === undefined)
-      return {
-        kind: 'measured',
-        mtu: low,
-        verdict: 'fits',
-        saidBy: undefined,
-        vanished: undefined,
-        rounds: 1,
-      };
+    if (high === undefined) return fits(low);
     const between = Array.from({ length: high - low - 1 }, (_, i) => low + 1 + i);
     const fine = between.length === 0 ? [] : await this.#batch(target, [least, ...between], options);
     const mtu = Math.max(low, largestAnswered(fine));
@@ -228,10 +259,12 @@ export class MtuLadder {
     const beginMs = clock.nowMs();
     let endMs = beginMs + timeoutMs;
     let seenMs: number | undefined;
-    while (clock.nowMs() < endMs && rungs.some((rung) => !this.#isDecided(rung))) {
+    let open = rungs;
+    while (clock.nowMs() < endMs && open.length > 0) {
       // Two round trips are less than a few turns of the engine.
       engine.wake();
       await new Promise<void>((resolve) => void clock.after(LOOK_MS, resolve));
+      open = open.filter((rung) => !this.#isDecided(rung));
       const control = rungs[0];
       if (control === undefined || engine.counts(control.path).answered === 0) continue;
       if (rungs.some((rung) => isEnough(this.#outcomeOf(rung)))) return;
@@ -266,6 +299,14 @@ const NO_ERROR: EngineEvent = {
   offender: undefined,
   mtu: 0,
 };
+
+function noAnswer(least: number): PathMtu {
+  return { kind: 'no-answer', reason: `not even ${least} bytes are answered` };
+}
+
+function fits(mtu: number): PathMtu {
+  return { kind: 'measured', mtu, verdict: 'fits', saidBy: undefined, vanished: undefined, rounds: 1 };
+}
 
 /** From least to most in steps of about the root of the range. */
 export function steps(least: number, most: number): number[] {

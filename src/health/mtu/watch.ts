@@ -15,6 +15,8 @@ export interface MtuWatchDeps {
   readonly clock: Pick<Clock, 'after' | 'nowMs'>;
   /** The node's paths, the same array as long as none comes or goes; what is found is written into them. */
   readonly trackers: () => readonly PathTracker[];
+  /** From one measurement that nothing has called for to the next, ms. Default 100. */
+  readonly pauseMs?: number | undefined;
 }
 
 interface Watched {
@@ -33,7 +35,6 @@ interface Watched {
 const BYTES_PER_SECOND = 100_000;
 const CANARY_LEAST_MS = 1000;
 const TICK_MS = 1000;
-/** Between measurements that nothing has called for. */
 const PAUSE_MS = 100;
 /** Paths whose canary was silent that are measured at once: a link that became narrow has many. */
 const URGENT_AT_ONCE = 8;
@@ -51,8 +52,8 @@ const { EMSGSIZE } = constants.errno;
  * 1. a new path is measured, mostly by one batch of usual sizes, one path after the other;
  * 2. from then on a packet of just that size, the canary, is sent at the pace that the bytes of all canaries allow, once
  *    a second at most: that nothing large passes any more can be seen by large packets only;
- * 3. a canary that is silent, refused or answered again is a reason to measure at once. The small packet in the batch
- *    tells a black hole from a path that is down;
+ * 3. a canary that is silent, refused or answered again is a reason to measure at once. A small packet beside it tells a
+ *    black hole from a path that is down;
  * 4. where one path has a black hole, others may: all canaries are sent at once.
  */
 export class MtuWatch {
@@ -104,9 +105,11 @@ export class MtuWatch {
     this.#followed = trackers;
     const nowMs = this.#deps.clock.nowMs();
     for (const watched of this.#watched.values()) {
-      const { tracker, canary, measuredMs } = watched;
-      if (tracker.state !== 'reachable' && tracker.state !== 'degraded') continue;
-      const againMs = canary === undefined ? AGAIN_UNANSWERED_MS : AGAIN_MS;
+      const { tracker, canary, measuredMs, silent } = watched;
+      if (!isUp(tracker)) continue;
+      // A canary that is silent for another reason than a black hole had no answer to anything when it was looked into.
+      const isUnanswered = canary === undefined || (silent && tracker.mtu?.blackHole !== true);
+      const againMs = isUnanswered ? AGAIN_UNANSWERED_MS : AGAIN_MS;
       if (nowMs - measuredMs >= againMs) this.#waiting.add(watched);
     }
   }
@@ -176,26 +179,33 @@ export class MtuWatch {
   }
 
   async #measureAll(slot: number): Promise<void> {
+    const { clock, pauseMs = PAUSE_MS } = this.#deps;
     for (;;) {
       const urgent = firstIdle(this.#urgent);
       const watched = urgent ?? (slot === 0 ? firstIdle(this.#waiting) : undefined);
       if (watched === undefined || this.#stopped) return;
       this.#urgent.delete(watched);
       this.#waiting.delete(watched);
+      if (urgent === undefined && !isUp(watched.tracker)) continue;
       watched.underWay = true;
       const found = await this.#measure(watched);
       watched.underWay = false;
       if (this.#stopped || !this.#watched.has(watched.tracker)) continue;
       this.#note(watched, found);
       if (urgent === undefined && this.#urgent.size === 0)
-        await new Promise<void>((resolve) => void this.#deps.clock.after(PAUSE_MS, resolve));
+        await new Promise<void>((resolve) => void clock.after(pauseMs, resolve));
     }
   }
 
   async #measure({ tracker, origin, silent, canaryBytes }: Watched): Promise<PathMtu> {
     const { address, family } = tracker.path;
     const target = { address, origin };
-    if (silent) return this.#ladder.measure(target, family, { most: canaryBytes });
+    const options = { most: canaryBytes };
+    if (silent)
+      return (
+        (await this.#ladder.ends(target, family, options)) ??
+        (await this.#ladder.measure(target, family, options))
+      );
     return (await this.#ladder.guess(target, family)) ?? this.#ladder.measure(target, family);
   }
 
@@ -241,6 +251,10 @@ export class MtuWatch {
     for (const [handle, watched] of this.#byCanary)
       if (watched !== found) this.#deps.engine.burst(handle, 1, 1);
   }
+}
+
+function isUp({ state }: PathTracker): boolean {
+  return state === 'reachable' || state === 'degraded';
 }
 
 /** One that was called for again while it is measured waits until that is over. */

@@ -257,13 +257,14 @@ export class RequestProber implements PathProber {
     counts.answeredLastNs = this.#deps.clock.nowMs() * 1e6;
     counts.lostInARow = 0;
     path.phasesNs = phases;
-    if (latencyNs === undefined) {
+    // The network's part where it is told: a busy peer is not a slow way. Of a SYN that was sent twice it is not: what was
+    // lost is no round trip, however late the answer to the second one came.
+    const rttNs = phases === undefined ? latencyNs : phases.network;
+    if (latencyNs !== undefined) counts.rttLastNs = latencyNs;
+    if (rttNs === undefined) {
       counts.unstamped++;
     } else {
-      // The network's part where it is told: a busy peer is not a slow way.
-      const rttNs = phases?.network ?? latencyNs;
       counts.rttSumNs += rttNs;
-      counts.rttLastNs = latencyNs;
       counts.rttMaxNs = Math.max(counts.rttMaxNs, rttNs);
       if (counts.histogram === NO_ANSWERS) counts.histogram = new Uint32Array(HISTOGRAM_BUCKETS);
       const bucket = bucketOf(rttNs);

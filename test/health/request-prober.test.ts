@@ -58,6 +58,24 @@ describe('probes by requests', () => {
     await prober.stop();
   });
 
+  it('take no round trip from an answer that came to the second SYN: what was lost made it late', async () => {
+    const handle = prober.open(path, 1000);
+    const phases = { connect: 1e9, firstByte: 1e6, client: 0, total: 1e9 };
+    const answers: ProbeResult[] = [
+      { ...reply(1e9), phases },
+      { ...reply(2e6), phases: { ...phases, network: 1e6 } },
+    ] as ProbeResult[];
+    probe.answer = () => answers.shift() ?? lost;
+    await clock.pass(1950);
+    const { answered, unstamped, rttSumNs, histogram } = countsNow(prober, handle);
+    assert.deepEqual([answered, unstamped, rttSumNs], [2, 1, 1e6]);
+    assert.equal(
+      histogram.reduce((sum, count) => sum + count, 0),
+      1,
+    );
+    await prober.stop();
+  });
+
   it('ask no further time of a peer that answers slowly, as it does usually', async () => {
     probe.answer = () => after(300, reply(300e6));
     prober.open(path, 1000);

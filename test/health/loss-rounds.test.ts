@@ -81,4 +81,22 @@ describe('the search for loss points', () => {
     await clock.pass(100);
     assert.equal(told, 2);
   });
+
+  it('asks ever more seldom of a path that nobody can explain, and at once when it dies again', () => {
+    const path = dead('gone', '10.1.0.1');
+    const ticks: number[] = [];
+    let now = 0;
+    const rounds = new LossRounds({
+      book: { ailing: new Set([path]), findLoss: async () => ticks.push(now) < 0 },
+      view: () => ({ self: 'here', nodes, stale: undefined }),
+      clock: new VirtualClock(),
+      log: silentLog,
+      onFound: () => undefined,
+    });
+    for (now = 1; now <= 64; now++) rounds.tick();
+    assert.deepEqual(ticks, [1, 2, 4, 8, 16, 32, 48, 64]);
+    rounds.died(path.path);
+    rounds.tick();
+    assert.equal(ticks.length, 10);
+  });
 });

@@ -23,26 +23,24 @@ const AT_ONCE = 8;
 /** What is found within this time after the first is told with it: all notes are made anew for it. */
 const JOIN_MS = 50;
 
-/** The first of each peer, then the second of each, and so on: a dead node has many paths, and others wait behind them. */
-function byTurns(paths: readonly ProbePath[]): ProbePath[] {
-  const seen = new Map<string, number>();
-  const turns = paths.map((path) => {
-    const turn = seen.get(path.peer) ?? 0;
-    seen.set(path.peer, turn + 1);
-    return { path, turn };
-  });
-  return turns.sort((a, b) => a.turn - b.turn).map(({ path }) => path);
+/** From one question about a path to the next, at most, s: each time twice as long as the time before. */
+const APART_MOST = 16;
+
+/** How often a path was asked about since it died, and the tick at which it may be again. */
+interface Asked {
+  readonly times: number;
+  readonly due: number;
 }
 
 /**
  * Asks again and again where the probes of dead paths are lost, as long as nobody has said it: all of them in turn, since of
- * some nobody ever says it.
+ * some nobody ever says it, and ever more seldom.
  */
 export class LossRounds {
   readonly #deps: LossRoundsDeps;
   #left = AT_ONCE;
-  /** Paths that had their turn, since all had theirs. */
-  #asked = new WeakSet<ProbePath>();
+  #tick = 0;
+  readonly #asked = new WeakMap<ProbePath, Asked>();
   #cancel: (() => void) | undefined;
   #stopped = false;
 
@@ -50,22 +48,34 @@ export class LossRounds {
     this.#deps = deps;
   }
 
-  /** Of paths without a loss point a few are asked about: their peer may not have answered the last time. */
+  /** Of paths without a loss point a few are asked about: their peer may not have answered the last time. Once a second. */
   tick(): void {
     this.#left = AT_ONCE;
-    const unexplained = [...this.#deps.book.ailing]
+    this.#tick++;
+    const waiting = [...this.#deps.book.ailing]
       .filter(({ state, lossPoint }) => state === 'unreachable' && lossPoint?.reason === undefined)
-      .map(({ path }) => path);
-    let waiting = unexplained.filter((path) => !this.#asked.has(path));
-    if (waiting.length === 0) {
-      this.#asked = new WeakSet();
-      waiting = unexplained;
-    }
-    for (const path of byTurns(waiting).slice(0, AT_ONCE)) this.#ask(path);
+      .map(({ path }) => path)
+      .filter((path) => (this.#asked.get(path)?.due ?? 0) <= this.#tick);
+    for (const path of this.#byTurns(waiting).slice(0, AT_ONCE)) this.#ask(path);
+  }
+
+  /**
+   * Those asked about the fewest times, of them the first of each peer, then the second of each, and so on: a dead node has
+   * many paths, and others wait behind them.
+   */
+  #byTurns(paths: readonly ProbePath[]): ProbePath[] {
+    const seen = new Map<string, number>();
+    const turns = paths.map((path) => {
+      const turn = seen.get(path.peer) ?? 0;
+      seen.set(path.peer, turn + 1);
+      return { path, turn, times: this.#asked.get(path)?.times ?? 0 };
+    });
+    return turns.sort((a, b) => a.times - b.times || a.turn - b.turn).map(({ path }) => path);
   }
 
   /** A path has just died: as long as there are few, its peer is asked without waiting for the next round. */
   died(path: ProbePath): void {
+    this.#asked.delete(path);
     if (this.#left <= 0) return;
     this.#left--;
     this.#ask(path);
@@ -86,7 +96,8 @@ export class LossRounds {
   }
 
   #ask(path: ProbePath): void {
-    this.#asked.add(path);
+    const times = (this.#asked.get(path)?.times ?? 0) + 1;
+    this.#asked.set(path, { times, due: this.#tick + Math.min(APART_MOST, 2 ** (times - 1)) });
     const { book, view, log } = this.#deps;
     const { self, nodes } = view();
     const node = nodes.find(({ name }) => name === path.peer);

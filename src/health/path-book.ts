@@ -8,6 +8,7 @@ import {
   probePathKey,
 } from '../model/health.ts';
 import type { Instant } from './clock.ts';
+import { NEVER_CAME } from './loss/loss-finder.ts';
 import { ownCell } from './own-cell.ts';
 import type { PlannedPath } from './plan/planner.ts';
 import type { ProbedPath } from './probe-run.ts';
@@ -30,6 +31,7 @@ interface OpenPath {
 /** To look at a planned path is a step, to open or close one costs as much as so many; a slice takes some 5 ms. */
 const STEPS_A_SLICE = 5000;
 const CHANGE_STEPS = 20;
+const AGENT = PROBE_KINDS.findIndex(({ name }) => name === 'host-host/http');
 const ALLOWED_TWIN = PROBE_KINDS.findIndex(({ pathClass }) => pathClass === 'policy-allowed');
 
 /**
@@ -222,10 +224,21 @@ export class PathBook {
   /** Finds out where a path loses its probes. @returns whether more is known now */
   async findLoss(path: ProbePath, self: string, peerAddress: string): Promise<boolean> {
     const open = this.#paths.get(probePathKey(path));
-    const found = await open?.prober.findLoss?.(open.handle, { path, self, peerAddress });
-    if (open === undefined || found === undefined || open.tracker.state === 'reachable') return false;
-    open.tracker.lossPoint = found;
+    if (open === undefined) return false;
+    const { tracker, prober, handle } = open;
+    const isPeerAnswering = (): boolean => this.#isAgentAnswering(path.peer, tracker.sinceNowMs);
+    const found = await prober.findLoss?.(handle, { path, self, peerAddress, isPeerAnswering });
+    // What was concluded from a peer's silence is void when it speaks.
+    const isVoid = tracker.lossPoint?.reason === NEVER_CAME && isPeerAnswering();
+    if (tracker.state === 'reachable' || (found === undefined && !isVoid)) return false;
+    tracker.lossPoint = found;
     return true;
+  }
+
+  #isAgentAnswering(peer: string, sinceNowMs: number): boolean {
+    return this.trackers(peer).some(({ path, state, answeredNowMs = 0 }) => {
+      return path.kind === AGENT && state !== 'unreachable' && answeredNowMs > sinceNowMs;
+    });
   }
 
   /** Probes paths besides their pace. */

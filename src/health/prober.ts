@@ -18,6 +18,8 @@ export interface LossQuestion {
   readonly self: string;
   /** An address of the peer's host, of the path's family if it has one. */
   readonly peerAddress: string;
+  /** Whether the peer's agent has answered requests since the path died: what of its other paths is lost, then, is not all. */
+  readonly isPeerAnswering: () => boolean;
 }
 
 /** Probes many paths at their own pace and counts what comes back. Never in JavaScript's time where that can be had. */

@@ -20,13 +20,21 @@ interface Known {
   peer: Sightings | undefined;
   heardMs: number;
   isRouted: boolean;
+  isPeerAnswering: boolean;
 }
 
 describe('where a probe was lost', () => {
   let known: Known;
 
   beforeEach(() => {
-    known = { own: [], departures: [LEFT_MS * 1e6], peer: undefined, heardMs: 0, isRouted: true };
+    known = {
+      own: [],
+      departures: [LEFT_MS * 1e6],
+      peer: undefined,
+      heardMs: 0,
+      isRouted: true,
+      isPeerAnswering: false,
+    };
   });
 
   function find(pathClass: string): Promise<LossPoint | undefined> {
@@ -46,7 +54,8 @@ describe('where a probe was lost', () => {
     const kind = PROBE_KINDS.findIndex(({ name }) => name === `${pathClass}/icmp`);
     const counts: LiveCounts = { ...noCounts(), answeredLastNs: ANSWERED_MS * 1e6 };
     const path = { peer: 'n3', kind, family: 4, address: '10.0.0.3', primary: true } as const;
-    return finder.find({ path, handle: 7, counts, self: 'n2', peerAddress: '10.0.0.3' });
+    const isPeerAnswering = (): boolean => known.isPeerAnswering;
+    return finder.find({ path, handle: 7, counts, self: 'n2', peerAddress: '10.0.0.3', isPeerAnswering });
   }
 
   const passed = (atMs: number): Waypoint => ({
@@ -75,6 +84,12 @@ describe('where a probe was lost', () => {
     assert.deepEqual(await find('endpoint-host'), point);
     known.own = [];
     assert.deepEqual(await find('host-host'), point);
+    known.isPeerAnswering = true;
+    assert.equal(
+      await find('host-host').then((found) => found?.reason),
+      undefined,
+      'it may answer no echoes',
+    );
   });
 
   it('is where it was seen last, without a reason, when nobody knows whether the peer lives', async () => {

@@ -26,6 +26,8 @@ export interface LostPath {
   readonly self: string;
   /** An address of the peer itself, of the path's family if it has one. */
   readonly peerAddress: string;
+  /** Whether the peer's agent has answered requests since then. */
+  readonly isPeerAnswering: () => boolean;
 }
 
 /** Text of a loss behind our device of which the peer says, or shows, that nothing came. */
@@ -64,7 +66,8 @@ const WAY: readonly Place[] = [
  * 2. what the peer saw, by its own word, if it can still be asked;
  * 3. the place furthest on the way that saw one is the loss point, with the reason if it dropped it there;
  * 4. a probe that came from our endpoint to our host, and which that has no route for, was lost there;
- * 5. one that left here and is unknown to a peer that lives (it says so, or its own probes come in) was lost between.
+ * 5. one that left here and is unknown to a peer that lives (it says so, or its own probes come in and nothing of ours is
+ *    answered) was lost between.
  */
 export class LossFinder {
   readonly #deps: LossFinderDeps;
@@ -103,13 +106,15 @@ export class LossFinder {
 
   /** Of a probe that was seen on this node, was not dropped by its programs, and nowhere else seen. */
   #behind(
-    { path, self, peerAddress }: LostPath,
+    { path, self, peerAddress, isPeerAnswering }: LostPath,
     { hook, departures, there }: Departure,
   ): LossPoint | undefined {
     const isRouted = hook === 'stamp' || (this.#deps.routes?.devices([path.address]).length ?? 1) > 0;
     if (!isRouted) return { node: self, hook: 'route', leg: 'request', reason: NO_ROUTE_HERE };
     const neverCame = { node: self, hook: 'stamp', leg: 'request', reason: NEVER_CAME } as const;
     if (there !== undefined) return there.devices ? neverCame : undefined;
+    // It could not be asked in time, though other packets come to it: it may have seen the probes, and answer none.
+    if (isPeerAnswering()) return undefined;
     const { engine, nowNs } = this.#deps;
     const heardNs = engine.heardNs(peerAddress);
     const isAlive = heardNs > Math.min(...departures) && nowNs() - heardNs < HEARD_MS * 1e6;

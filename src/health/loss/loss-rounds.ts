@@ -1,11 +1,12 @@
 import { errorText } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
-import type { ProbePath } from '../../model/health.ts';
+import type { LossPoint, ProbePath } from '../../model/health.ts';
 import type { Clock } from '../clock.ts';
 import type { NodeView } from '../node-view.ts';
 import type { PathBook } from '../path-book.ts';
 import type { PathTracker } from '../state/path-tracker.ts';
 import { hostTargets } from '../targets.ts';
+import { NEVER_CAME } from './loss-finder.ts';
 
 export interface LossRoundsDeps {
   readonly book: Pick<PathBook, 'findLoss'> & {
@@ -32,6 +33,11 @@ interface Asked {
   readonly due: number;
 }
 
+/** Nobody has said it, or it was concluded from what the peer did not say. */
+function isOpen(point: LossPoint | undefined): boolean {
+  return point?.reason === undefined || point.reason === NEVER_CAME;
+}
+
 /**
  * Asks again and again where the probes of dead paths are lost, as long as nobody has said it: all of them in turn, since of
  * some nobody ever says it, and ever more seldom.
@@ -53,7 +59,7 @@ export class LossRounds {
     this.#left = AT_ONCE;
     this.#tick++;
     const waiting = [...this.#deps.book.ailing]
-      .filter(({ state, lossPoint }) => state === 'unreachable' && lossPoint?.reason === undefined)
+      .filter(({ state, lossPoint }) => state === 'unreachable' && isOpen(lossPoint))
       .map(({ path }) => path)
       .filter((path) => (this.#asked.get(path)?.due ?? 0) <= this.#tick);
     for (const path of this.#byTurns(waiting).slice(0, AT_ONCE)) this.#ask(path);

@@ -16,6 +16,7 @@ export function ownCell(peer: string, trackers: readonly PathTracker[], nowMs: n
     { sent: 0, lost: 0 },
     { sent: 0, lost: 0 },
   ];
+  let hasEcho = false;
   let [rttNs, rttKind] = [0, Number.POSITIVE_INFINITY];
   for (const tracker of trackers) {
     const { kind, family } = tracker.path;
@@ -23,7 +24,9 @@ export function ownCell(peer: string, trackers: readonly PathTracker[], nowMs: n
     // Of a path of which nothing can be said, for nobody answers such probes there, the losses say nothing either.
     if (PROBE_KINDS[kind]?.expects !== 'answer' || tracker.state === 'unknown') continue;
     const lately = tracker.lately();
-    const sum = PROBE_KINDS[kind]?.responder === 'http' ? requests : echoes;
+    const isRequest = PROBE_KINDS[kind]?.responder === 'http';
+    hasEcho ||= !isRequest;
+    const sum = isRequest ? requests : echoes;
     sum.sent += lately.sent;
     sum.lost += lately.lost;
     const { medianNs } = tracker;
@@ -31,7 +34,8 @@ export function ownCell(peer: string, trackers: readonly PathTracker[], nowMs: n
     rttKind = kind;
     rttNs = Math.min(U32_MAX, Math.round(medianNs));
   }
-  const { sent, lost } = echoes.sent > 0 ? echoes : requests;
+  // Of a peer that has just come back no echo was sent yet, and what its requests lost is of the outage.
+  const { sent, lost } = hasEcho ? echoes : requests;
   return { peer, states, rttNs, sent: Math.min(CELL_MAX, sent), lost: Math.min(CELL_MAX, lost) };
 }
 

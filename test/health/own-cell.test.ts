@@ -31,6 +31,11 @@ describe('what a node tells of a peer', () => {
     assert.deepEqual(counts(tracked('host-host/icmp', 60, 60, 'unknown'), http), [30, 9]);
   });
 
+  it('counts no request of an outage when echoes are answered again, and none was sent since', () => {
+    const http = tracked('host-host/http', 4, 3, 'unreachable');
+    assert.deepEqual(counts(tracked('host-host/icmp', 0, 0), http), [0, 0]);
+  });
+
   it('counts nothing of a canary', () => {
     assert.deepEqual(counts(tracked('policy-denied/http', 30, 30)), [0, 0]);
   });

@@ -98,6 +98,8 @@ class Search {
   readonly #pairBound: number;
   /** Edges with loss that may be pairs, the greatest gain last; undefined: not looked for yet. */
   #pairs: PairCandidate[] | undefined;
+  /** Most edges do not show it; to visit them anew for each of many pairs would cost more than all else. */
+  #isAllRuledOut = false;
 
   constructor(graph: LossGraph, options: PeelOptions) {
     this.#graph = graph;
@@ -171,6 +173,7 @@ class Search {
       if (best === undefined) return undefined;
       const finding = this.#check(best);
       if (finding !== undefined) return finding;
+      if (best.suspect.kind === 'all') this.#isAllRuledOut = true;
       candidates.splice(candidates.indexOf(best), 1);
     }
   }
@@ -192,7 +195,7 @@ class Search {
     }
     for (const [suspect, counts] of this.#sums.zoneSuspects()) offer(suspect, counts);
     // All are not measured by the quieter half of themselves.
-    offer({ kind: 'all' }, this.#sums.total(), this.#ceiling);
+    if (!this.#isAllRuledOut) offer({ kind: 'all' }, this.#sums.total(), this.#ceiling);
     return list;
   }
 

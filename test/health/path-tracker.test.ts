@@ -41,3 +41,24 @@ describe('the state of a path whose peer was dead for a while', () => {
     assert.equal(tracker.state, 'degraded');
   });
 });
+
+describe('the state that is told of a path that lost probes', () => {
+  it('is degraded for as long as any were lost in the last half minute, and not until the minute is over', () => {
+    const tracker = new PathTracker(PATH, 1000, instant(0));
+    tracker.onEvent({ kind: 'answer', reason: undefined }, instant(0));
+    let lost = 0;
+    const told: [number, string, string][] = [];
+    for (let s = 1; s <= 75; s++) {
+      if (s <= 30 && s % 5 === 0) lost++;
+      tracker.onCounts(counts(s, s - lost, lost, s * 1000), instant(s * 1000));
+      if (s % 15 === 0) told.push([s, tracker.state, tracker.stateSince(0, s * 1000)]);
+    }
+    assert.deepEqual(told, [
+      [15, 'reachable', 'reachable'],
+      [30, 'degraded', 'degraded'],
+      [45, 'degraded', 'degraded'],
+      [60, 'degraded', 'reachable'],
+      [75, 'degraded', 'reachable'],
+    ]);
+  });
+});

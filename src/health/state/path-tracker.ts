@@ -97,8 +97,8 @@ export class PathTracker {
 
   /**
    * The state, if it rests on an answer since then (monotonic ms): what answered before may have died as well. An echo is
-   * on its way then, and until it must have come nothing is changed. And what was silent before the peer came back may
-   * have come back with it.
+   * on its way then, and until it must have come nothing is changed. What was silent before the peer came back may
+   * have come back with it. And loss of which nothing was seen lately is not told: without any it would look like slowness.
    */
   stateSince(sinceMs: number, nowMs: number): PathState {
     const counts = this.#counts;
@@ -106,7 +106,9 @@ export class PathTracker {
     const isStale = (counts?.answeredLastNs ?? 0) / 1e6 < sinceMs && !this.#wantsSilence;
     const isDue = this.#responder === 'http' || nowMs - sinceMs >= ECHOED_MS;
     const answers = this.#state === 'reachable' || this.#state === 'degraded';
-    return isStale && isDue && answers ? 'unknown' : this.#state;
+    if (isStale && isDue && answers) return 'unknown';
+    const isOver = this.#state === 'degraded' && this.#quality.isLossy && this.lately().lost === 0;
+    return isOver ? 'reachable' : this.#state;
   }
 
   /**

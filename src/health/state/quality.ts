@@ -32,6 +32,10 @@ export class Quality {
     return Number.isNaN(this.#usualNs) ? undefined : this.#usualNs;
   }
 
+  get isLossy(): boolean {
+    return this.#degradedBy === 'loss';
+  }
+
   get isSlow(): boolean {
     return this.#degradedBy === 'latency';
   }

@@ -15,6 +15,7 @@ import type { ProbedPath } from './probe-run.ts';
 import { type ProbeTotal, ProbeTotals } from './probe-totals.ts';
 import { countsNow, type PathProber, type ProberEvent } from './prober.ts';
 import { atOnce, type Slices } from './slices.ts';
+import { isAgentAnswering } from './state/filtered.ts';
 import { PathTracker } from './state/path-tracker.ts';
 import { windowPool } from './state/path-window.ts';
 import type { TrackerParts } from './state/tracker-parts.ts';
@@ -31,7 +32,6 @@ interface OpenPath {
 /** To look at a planned path is a step, to open or close one costs as much as so many; a slice takes some 5 ms. */
 const STEPS_A_SLICE = 5000;
 const CHANGE_STEPS = 20;
-const AGENT = PROBE_KINDS.findIndex(({ name }) => name === 'host-host/http');
 const ALLOWED_TWIN = PROBE_KINDS.findIndex(({ pathClass }) => pathClass === 'policy-allowed');
 
 /**
@@ -226,19 +226,13 @@ export class PathBook {
     const open = this.#paths.get(probePathKey(path));
     if (open === undefined) return false;
     const { tracker, prober, handle } = open;
-    const isPeerAnswering = (): boolean => this.#isAgentAnswering(path.peer, tracker.sinceNowMs);
+    const isPeerAnswering = (): boolean => isAgentAnswering(this.trackers(path.peer), tracker.sinceNowMs);
     const found = await prober.findLoss?.(handle, { path, self, peerAddress, isPeerAnswering });
     // What was concluded from a peer's silence is void when it speaks.
     const isVoid = tracker.lossPoint?.reason === NEVER_CAME && isPeerAnswering();
     if (tracker.state === 'reachable' || (found === undefined && !isVoid)) return false;
     tracker.lossPoint = found;
     return true;
-  }
-
-  #isAgentAnswering(peer: string, sinceNowMs: number): boolean {
-    return this.trackers(peer).some(({ path, state, answeredNowMs = 0 }) => {
-      return path.kind === AGENT && state !== 'unreachable' && answeredNowMs > sinceNowMs;
-    });
   }
 
   /** Probes paths besides their pace. */

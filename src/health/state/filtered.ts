@@ -21,6 +21,15 @@ function answers(tracker: PathTracker, sinceMs: number): boolean {
   return up && (tracker.answeredNowMs ?? Number.NEGATIVE_INFINITY) - sinceMs > SURELY_MS;
 }
 
+const AGENT = PROBE_KINDS.findIndex(({ name }) => name === 'host-host/http');
+
+/** Whether a peer's agent has answered since then. @param trackers the paths to the peer. @param sinceMs monotonic */
+export function isAgentAnswering(trackers: readonly PathTracker[], sinceMs: number): boolean {
+  return trackers.some(({ path, state, answeredNowMs = 0 }) => {
+    return path.kind === AGENT && state !== 'unreachable' && answeredNowMs > sinceMs;
+  });
+}
+
 /**
  * Whether only one of two probes of an address is silent, and which: an address that answered the other one after that
  * silence began is not down, but filtered. Until then nobody can say: a dead one is unreachable at once.

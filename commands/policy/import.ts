@@ -20,15 +20,18 @@ export default class PolicyImport extends BaseCommand<typeof PolicyImport> {
   };
 
   async run(): Promise<void> {
-    const [{ parsePolicy, formatProblems, policyText: importText }, texts] = await Promise.all([
-      import('../../src/policy/index.ts'),
-      readPolicyFiles(this.words),
-    ]);
-    const parsed = texts.map(({ file, text }) =>
-      parsePolicy(text, { file, namespace: this.flags.namespace }),
+    const [{ parsePolicy, formatProblems, latestObjects, policyText: importText }, texts] = await Promise.all(
+      [import('../../src/policy/index.ts'), readPolicyFiles(this.words)],
+    );
+    const parsed = texts.map(({ file, text }) => ({
+      file,
+      ...parsePolicy(text, { file, namespace: this.flags.namespace }),
+    }));
+    const latest = latestObjects(
+      parsed.flatMap(({ file, rules }) => rules.map((rule) => ({ ...rule, file }))),
     );
     const errors = parsed.flatMap((file) => file.errors);
-    const warnings = parsed.flatMap((file) => file.warnings);
+    const warnings = [...parsed.flatMap((file) => file.warnings), ...latest.warnings];
     if (warnings.length > 0) process.stderr.write(`${formatProblems(warnings)}\n`);
     if (errors.length > 0) {
       throw new UsageError(`the policy is invalid:\n${formatProblems(errors)}`, {
@@ -37,7 +40,7 @@ export default class PolicyImport extends BaseCommand<typeof PolicyImport> {
       });
     }
     const { agent } = await this.clients();
-    const rules = parsed.flatMap((file) => file.rules.map(({ rule }) => rule));
+    const rules = latest.rules.map(({ rule }) => rule);
     const inventory = parsed.map((file) => file.inventory).reduce(mergeInventory, EMPTY_INVENTORY);
     const answer = await agent.putPolicy(importText(rules, inventory));
     const policy = this.flags.print ? await agent.policy() : answer;

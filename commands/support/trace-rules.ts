@@ -8,6 +8,7 @@ import {
   type EnforcementMode,
   formatProblems,
   lacksNamespace,
+  latestObjects,
   OWN_DOCUMENT_LIMITS,
   type ParsedPolicy,
   type ParsePolicyOptions,
@@ -48,10 +49,11 @@ export function parseTexts(
 /** The rules of policy files. */
 export function rulesOfTexts(texts: readonly PolicyText[], namespace: string): TraceRules {
   const parsed = parseTexts(texts, namespace);
+  const placed = parsed.flatMap((one, i) =>
+    one.rules.map((rule) => ({ ...rule, file: texts[i]?.file ?? '' })),
+  );
   return {
-    rules: parsed.flatMap((one, i) =>
-      one.rules.map(({ rule, line }) => ({ rule, place: `${texts[i]?.file ?? ''}:${line}` })),
-    ),
+    rules: latestObjects(placed).rules.map(({ rule, file, line }) => ({ rule, place: `${file}:${line}` })),
     inventory: parsed.reduce<PolicyInventory>(
       (all, one) => mergeInventory(all, one.inventory),
       EMPTY_INVENTORY,

@@ -14,6 +14,7 @@ export {
   type NaiveQuery,
   type NaiveVerdict,
 } from './evaluate-naive.ts';
+export { latestObjects } from './former-objects.ts';
 export {
   type EndpointImpact,
   type FlowImpact,

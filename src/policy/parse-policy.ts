@@ -1,7 +1,13 @@
-import { EMPTY_INVENTORY, mergeInventory, type PolicyInventory } from '../model/policy-inventory.ts';
+import {
+  EMPTY_INVENTORY,
+  mergeInventory,
+  type PolicyInventory,
+  type SecretObject,
+} from '../model/policy-inventory.ts';
 import { Decoder, type Field, quote, suggestion } from './decoder.ts';
 import { DEFAULT_DOCUMENT_LIMITS, type DocumentLimits, parseText, treeOfValue } from './document.ts';
 import { LIST_FIELDS } from './fields.ts';
+import { latestObjects } from './former-objects.ts';
 import { childOf, type ParseContext, type ParsedRule } from './parse-context.ts';
 import {
   decodeCidrGroup,
@@ -143,7 +149,10 @@ function decodeRoot(context: ParseContext, field: Field): void {
 }
 
 /** Rules whose Secrets the text lacks: they may be with the agent, which only who imports them knows. */
-function secretRemarks({ rules, secrets }: ParseContext, file: string): PolicyProblem[] {
+function secretRemarks(
+  { rules, secrets }: { readonly rules: readonly ParsedRule[]; readonly secrets: readonly SecretObject[] },
+  file: string,
+): PolicyProblem[] {
   const known = new Set(secrets.map(({ namespace, name }) => `${namespace}/${name}`));
   return rules.flatMap(({ rule, field, line, column }) =>
     secretsOfRule(rule)
@@ -195,7 +204,14 @@ export function parsePolicy(text: string, options: ParsePolicyOptions): ParsedPo
   const { rules, cidrGroups, services, addresses, secrets } = context;
   // Of an object that the text has twice, the last one counts, as when they are applied in turn.
   const inventory = mergeInventory(EMPTY_INVENTORY, { cidrGroups, services, addresses, secrets });
-  return { rules, inventory, errors, warnings: [...warnings, ...secretRemarks(context, options.file)] };
+  const latest = latestObjects(rules.map((rule) => ({ ...rule, file: options.file })));
+  const remarks = [...latest.warnings, ...secretRemarks({ rules: latest.rules, secrets }, options.file)];
+  return {
+    rules: latest.rules.map(({ file: _, ...rule }) => rule),
+    inventory,
+    errors,
+    warnings: [...warnings, ...remarks],
+  };
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { Label } from '../model/labels.ts';
 import { childPath } from './decoder.ts';
-import type { ParsedRule } from './parse-context.ts';
+import { latestObjects, type PlacedRule } from './former-objects.ts';
 import { parsePolicy } from './parse-policy.ts';
 import { formatProblems, type PolicyProblem } from './problem.ts';
 import type { Rule } from './rule.ts';
@@ -31,11 +31,6 @@ export interface ValidateOptions {
   readonly namespace?: string | undefined;
   /** Labels of the endpoints that there are: rules for none of them are told. Undefined: not known. */
   readonly endpoints?: readonly (readonly Label[])[] | undefined;
-}
-
-/** A rule of the files, and which file it is of. */
-interface PlacedRule extends ParsedRule {
-  readonly file: string;
 }
 
 function placeText({ rule, file, line }: PlacedRule): string {
@@ -104,10 +99,11 @@ export function validatePolicies(
   }));
   const valid = parsed.every(({ errors }) => errors.length === 0);
   const placed = parsed.flatMap(({ file, rules }) => rules.map((rule) => ({ ...rule, file })));
-  const remarks = valid ? remarksOf(placed, options) : [];
+  const latest = latestObjects(placed);
+  const remarks = valid ? [...latest.warnings, ...remarksOf(latest.rules, options)] : [];
   const files = parsed.map(({ file, rules, errors, warnings }) => ({
     file,
-    rules: rules.length,
+    rules: valid ? latest.rules.filter((rule) => rule.file === file).length : rules.length,
     errors,
     warnings: [...warnings, ...remarks.filter((remark) => remark.file === file)],
   }));

@@ -177,7 +177,7 @@ describe('a policy text', () => {
     ['an object', cnp, 1],
     ['a list of objects and rules', `[${cnp},${rule}]`, 2],
     ['several documents', `${cnp}\n---\n${rule}\n---\n`, 2],
-    ['a List', `{"apiVersion":"v1","kind":"List","items":[${cnp},${cnp}]}`, 2],
+    ['a List', `{"apiVersion":"v1","kind":"List","items":[${cnp},${cnp.replace('"p"', '"q"')}]}`, 2],
     ['an object with specs', cnp.replace('"spec":', '"specs":[').replace('},"status"', '}],"status"'), 1],
     ['JSON with tabs', `[\n\t{\n\t\t"endpointSelector": {},\n\t\t"ingress": [{}]\n\t}\n]\n`, 1],
   ];

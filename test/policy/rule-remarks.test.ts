@@ -234,6 +234,34 @@ describe('validatePolicies', () => {
     );
   });
 
+  it('takes of an object that comes twice, in one file or two, the last one, and warns of the others', () => {
+    const object = (name: string, spec: string): string =>
+      `apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: ${name}}\n${spec}\n`;
+    const spec = (entity: string): string => `{endpointSelector: {}, ingress: [{fromEntities: [${entity}]}]}`;
+    const twice = `${object('p', `spec: ${spec('world')}`)}---\n${object('p', `specs: [${spec('host')}, ${spec('health')}]`)}`;
+    assert.deepEqual(
+      readPolicy(twice, { file: 'x' }).map(({ ingress }) => ingress?.[0]?.peers),
+      ['host', 'health'].map((entity) => ({ kind: 'entities', entities: [entity] })),
+    );
+    const { files } = validatePolicies([
+      { file: 'a', text: twice },
+      { file: 'b', text: object('p', `spec: ${spec('cluster')}`) },
+      { file: 'c', text: object('q', `spec: ${spec('ingress')}`) },
+    ]);
+    assert.deepEqual(
+      files.map(({ rules }) => rules),
+      [0, 1, 1],
+    );
+    assert.deepEqual(
+      files[0]?.warnings.map(({ line, reason }) => [line, reason]),
+      [
+        [4, 'CiliumNetworkPolicy default/p comes again at a:9, and that one counts'],
+        [9, 'CiliumNetworkPolicy default/p comes again at b:4, and that one counts'],
+        [9, 'CiliumNetworkPolicy default/p comes again at b:4, and that one counts'],
+      ],
+    );
+  });
+
   it('says nothing of effects while there are errors', () => {
     const rule = '- {endpointSelector: {}, ingress: [{fromEntities: [host]}]}\n';
     const report = validatePolicies(

@@ -11,7 +11,9 @@ import { type Identity, RESERVED_IDENTITIES } from '../src/model/identity.ts';
 import { type Label, labelSet } from '../src/model/labels.ts';
 import { type LabelSelector, makeSelector, matchesSelector } from '../src/model/selector.ts';
 import { PolicyResolver, Repository, type Rule, readPolicy, rulesText } from '../src/policy/index.ts';
-import { type BenchRow, median, report } from './support/measure.ts';
+import { importTurns, manyRules } from './support/import-turns.ts';
+import { type BenchRow, interleave, median, report } from './support/measure.ts';
+import { threadMs } from './support/thread-ms.ts';
 
 const RULES = 1000;
 const SELECTORS = 200;
@@ -83,10 +85,9 @@ const subjects = identities.filter((_, i) => i % (IDENTITIES / SUBJECTS) === 0);
 
 /** Processor time: all of it is work of one thread, and other processes of the machine must not count. */
 function timeMs(run: () => void): number {
-  const start = process.threadCpuUsage();
+  const startMs = threadMs();
   run();
-  const { user, system } = process.threadCpuUsage(start);
-  return (user + system) / 1000;
+  return threadMs() - startMs;
 }
 
 setFlagsFromString('--expose-gc');
@@ -196,3 +197,23 @@ report(`policy: ${RULES} rules, ${SELECTORS} selectors, ${IDENTITIES} identities
   ratio('naive over resolver, one more identity', (one) => one.identityMs),
   ratio('naive over resolver, one more rule', (one) => one.ruleMs),
 ]);
+
+const IMPORTED = 10_000;
+const text = manyRules(IMPORTED);
+const wholes = new Map<string, number[]>();
+const variants = ['in turns', 'at once'].map((name) => ({
+  name,
+  run: async () => {
+    const { wholeMs, turnMs } = await importTurns(text, name === 'in turns');
+    wholes.set(name, [...(wholes.get(name) ?? []), wholeMs]);
+    return turnMs;
+  },
+}));
+const longest = await interleave(variants, ROUNDS);
+report(
+  `import of ${IMPORTED} rules by labels, ${text.length} bytes of JSON`,
+  variants.flatMap(({ name }) => [
+    { what: `read and answered ${name}: longest turn`, value: median(longest.get(name) ?? []), unit: 'ms' },
+    { what: `read and answered ${name}: all of it`, value: median(wholes.get(name) ?? []), unit: 'ms' },
+  ]),
+);

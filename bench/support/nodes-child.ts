@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
+import { threadMs } from './thread-ms.ts';
 
 export interface NodesTask {
   /** Folder of the sources: another one's are measured the same way. */
@@ -70,11 +71,6 @@ class Turns {
   stop(): void {
     clearInterval(this.#timer);
   }
-}
-
-function threadMs(): number {
-  const { user, system } = process.threadCpuUsage();
-  return (user + system) / 1000;
 }
 
 /** No path has come for a while. @returns processor time of the thread when the last one came */

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { StagedFiles } from '../base/atomic-file.ts';
+import { allInTurns } from '../base/slices.ts';
 import type { Label } from '../model/labels.ts';
 import { EMPTY_INVENTORY, type PolicyInventory } from '../model/policy-inventory.ts';
 import {
@@ -28,6 +29,12 @@ async function inTime(promise: Promise<unknown>, limitMs: number): Promise<void>
 async function discard(staging: Promise<StagedFiles>): Promise<void> {
   const staged = await staging.catch(() => undefined);
   await staged?.discard();
+}
+
+/** What is to become of the rules, and of the groups and services that they may name. */
+export interface RuleChange {
+  readonly apply: (repository: Repository) => RepositoryChange;
+  readonly merge?: ((inventory: PolicyInventory) => PolicyInventory) | undefined;
 }
 
 /** What a change of the rules does to those who live by them. */
@@ -103,9 +110,18 @@ export class KeptRules {
    */
   change(
     apply: (repository: Repository) => RepositoryChange,
-    merge: (inventory: PolicyInventory) => PolicyInventory = (inventory) => inventory,
+    merge?: (inventory: PolicyInventory) => PolicyInventory,
   ): Promise<RepositoryChange> {
-    const changed = this.#changing.then(() => this.#changeNow(apply, merge));
+    return this.changeBy(() => Promise.resolve({ apply, merge }));
+  }
+
+  /**
+   * A change that is worked out, once those before it are done, in as many turns of the event loop as that takes: until
+   * then all is as it was.
+   * @rejects as `change` does, and as `prepare` does
+   */
+  changeBy(prepare: () => Promise<RuleChange>): Promise<RepositoryChange> {
+    const changed = this.#changing.then(prepare).then((change) => this.#changeNow(change));
     this.#changing = changed.catch(() => undefined);
     return changed;
   }
@@ -115,10 +131,7 @@ export class KeptRules {
    * 2. worked out, and enforced from then on; 3. meanwhile made safe from a power cut. Where that fails they are taken
    * back, and the former ones enforced again.
    */
-  async #changeNow(
-    apply: (repository: Repository) => RepositoryChange,
-    merge: (inventory: PolicyInventory) => PolicyInventory,
-  ): Promise<RepositoryChange> {
+  async #changeNow({ apply, merge = (same) => same }: RuleChange): Promise<RepositoryChange> {
     const before = this.#now;
     const wasLost = before.lost !== undefined;
     const repository = before.repository.fork();
@@ -126,6 +139,7 @@ export class KeptRules {
     const inventory = merge(before.inventory);
     const same = isDeepStrictEqual(inventory, before.inventory);
     if (change.added.length === 0 && change.removed.length === 0 && same && !wasLost) return change;
+    await allInTurns(repository.saveSlices());
     const staging = this.#files.stage(repository, inventory);
     await inTime(staging, STAGE_MS);
     this.#now = { ...before, repository, inventory };

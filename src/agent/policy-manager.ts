@@ -1,5 +1,6 @@
 import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { allInTurns } from '../base/slices.ts';
 import { type Identity, isAllocatedIdentity, type NumericIdentity } from '../model/identity.ts';
 import type { L7Policy, ProxyPorts } from '../model/l7.ts';
 import { formatLabels, type Label } from '../model/labels.ts';
@@ -22,14 +23,14 @@ import {
   PolicyResolver,
   type PolicyUpdate,
   type PrefixChanges,
-  parsePolicy,
+  parsePolicySlices,
   type RepositoryChange,
   type SelectorUse,
   type StoredRule,
 } from '../policy/index.ts';
 import type { EndpointPolicy } from './endpoint.ts';
 import { AgentEventType, agentEvent, type EmitEvent } from './events.ts';
-import { KeptRules } from './kept-rules.ts';
+import { KeptRules, type RuleChange } from './kept-rules.ts';
 import { type OrderedChange, PolicyOrder } from './policy-order.ts';
 import { isEmptyChange, type PrefixWriter } from './prefix-writer.ts';
 import { needsProxy } from './redirects.ts';
@@ -212,18 +213,24 @@ export class PolicyManager {
    */
   async import(text: string, file: string): Promise<RepositoryChange> {
     try {
-      const { rules, inventory, errors } = parsePolicy(text, { file, nodeLabels: this.#options.nodeLabels });
-      if (errors.length > 0) throw new PolicyInvalidError(errors);
-      const change = await this.#kept.change(
-        (repository) => repository.upsert(rules.map(({ rule }) => rule)),
-        (old) => mergeInventory(old, inventory),
-      );
+      const change = await this.#kept.changeBy(() => this.#read(text, file));
       this.#announce(AgentEventType.policyUpdated, change, change.added);
       return change;
     } catch (error) {
       this.#importErrors++;
       throw error;
     }
+  }
+
+  /** @rejects PolicyInvalidError */
+  async #read(text: string, file: string): Promise<RuleChange> {
+    const { nodeLabels } = this.#options;
+    const { rules, inventory, errors } = await allInTurns(parsePolicySlices(text, { file, nodeLabels }));
+    if (errors.length > 0) throw new PolicyInvalidError(errors);
+    return {
+      apply: (repository) => repository.upsert(rules.map(({ rule }) => rule)),
+      merge: (old) => mergeInventory(old, inventory),
+    };
   }
 
   /** Removes every rule with all of `labels`; all rules when it is empty. @rejects as `import` does */

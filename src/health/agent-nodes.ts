@@ -2,9 +2,9 @@ import { expectShape } from '../api/answer-shape.ts';
 import type { ClusterNodeStatus, NodeElement, StatusResponse } from '../api/schema.ts';
 import { CiliateError, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { inTurns, type Slices } from '../base/slices.ts';
 import type { Clock } from './clock.ts';
 import type { NodeProvider, NodeView } from './node-view.ts';
-import { inTurns, type Slices } from './slices.ts';
 import { type HealthNode, healthNode } from './targets.ts';
 
 export interface AgentNodesOptions {

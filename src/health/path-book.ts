@@ -1,4 +1,5 @@
 import { type LiveCounts, NO_ANSWERS, noCounts, type PathCounts } from '../../probes/engine/index.ts';
+import { atOnce, type Slices } from '../base/slices.ts';
 import {
   type HealthCell,
   type PathChange,
@@ -14,7 +15,6 @@ import type { PlannedPath } from './plan/planner.ts';
 import type { ProbedPath } from './probe-run.ts';
 import { type ProbeTotal, ProbeTotals } from './probe-totals.ts';
 import { countsNow, type PathProber, type ProberEvent } from './prober.ts';
-import { atOnce, type Slices } from './slices.ts';
 import { isAgentAnswering } from './state/filtered.ts';
 import { PathTracker } from './state/path-tracker.ts';
 import { windowPool } from './state/path-window.ts';

@@ -1,11 +1,11 @@
 import type { Logger } from '../base/log.ts';
+import { inTurns, type Slices } from '../base/slices.ts';
 import { PROBE_KINDS, type ProbePath } from '../model/health.ts';
 import type { Clock } from './clock.ts';
 import type { NodeView } from './node-view.ts';
 import type { PathBook } from './path-book.ts';
 import { type ProbeInterval, periodMs } from './plan/interval.ts';
 import { type PlanOptions, planSlices, watchedPeers } from './plan/planner.ts';
-import { inTurns, type Slices } from './slices.ts';
 
 export interface PlanningOptions {
   readonly interval: ProbeInterval;

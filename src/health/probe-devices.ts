@@ -1,9 +1,9 @@
 import type { EngineSelf, ProbeEngine, Routes } from '../../probes/engine/index.ts';
 import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { atOnce, inTurns, type Slices } from '../base/slices.ts';
 import type { Clock } from './clock.ts';
 import type { NodeView } from './node-view.ts';
-import { atOnce, inTurns, type Slices } from './slices.ts';
 import { hostTargets } from './targets.ts';
 
 export interface ProbeDevicesOptions {

@@ -9,7 +9,8 @@ import {
   type Node,
   Parser,
 } from 'yaml';
-import { jsonProblem, readJsonText } from './json-text.ts';
+import { atOnce, type Slices } from '../base/slices.ts';
+import { jsonProblem, readJsonSlices } from './json-text.ts';
 import type { ProblemCode } from './problem.ts';
 import { syntaxText } from './syntax-text.ts';
 import type { DocumentLimits, Offset, TextEntry, TextNode } from './text-node.ts';
@@ -272,11 +273,16 @@ const BYTE_ORDER_MARK = '\uFEFF';
  * unknown anchors, deep nesting and texts beyond the limits are reported, not thrown; a document with a syntax error
  * is left out. A byte order mark before the text counts for nothing, in places too.
  */
-export function parseText(
+export function parseText(...of: Parameters<typeof parseTextSlices>): ParsedText {
+  return atOnce(parseTextSlices(...of));
+}
+
+/** The same, JSON slice by slice; YAML, of which much less is read, in one. */
+export function* parseTextSlices(
   marked: string,
   report: ReportAt,
   limits: DocumentLimits = DEFAULT_DOCUMENT_LIMITS,
-): ParsedText {
+): Slices<ParsedText> {
   const text = marked.startsWith(BYTE_ORDER_MARK) ? marked.slice(1) : marked;
   const lines = new LineCounter();
   const position = (at: Offset): { line: number; column: number } => {
@@ -284,7 +290,7 @@ export function parseText(
     return { line: Math.max(1, line), column: Math.max(1, col) };
   };
   const bytes = Buffer.byteLength(text);
-  const json = bytes > limits.maxJsonBytes ? undefined : readJsonText(text, limits);
+  const json = bytes > limits.maxJsonBytes ? undefined : yield* readJsonSlices(text, limits);
   if (json !== undefined) {
     countLines(text, lines);
     return { documents: [json], position };

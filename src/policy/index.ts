@@ -35,6 +35,7 @@ export {
   type ParsedPolicy,
   type ParsePolicyOptions,
   parsePolicy,
+  parsePolicySlices,
   readPolicy,
 } from './parse-policy.ts';
 export { type PeerSelector, peerSelectorApiText } from './peer-selector.ts';
@@ -57,7 +58,7 @@ export {
 } from './resolve.ts';
 export { PolicyResolver, type ResolverOptions } from './resolver.ts';
 export type { Rule, RuleItem } from './rule.ts';
-export { type RuleJson, ruleJson, rulesText } from './rule-json.ts';
+export { type RuleJson, ruleJson, rulesText, rulesTextSlices } from './rule-json.ts';
 export { ruleName } from './rule-name.ts';
 export { type RuleRemark, shadowedRules, unselectedRules } from './rule-remarks.ts';
 export type { IdentityChanges, SelectorUse } from './selector-cache.ts';

@@ -1,3 +1,4 @@
+import { atOnce, type Slices } from '../base/slices.ts';
 import type { DocumentLimits, Offset, TextEntry, TextNode } from './text-node.ts';
 
 const SPACE = /[ \t\r\n]*/y;
@@ -22,6 +23,10 @@ class NotPlainJson extends Error {
 }
 
 const AS_SHOWN = 20;
+/** Read in one slice: some 10 ms. */
+const SLICE_CHARS = 100_000;
+/** A list of rules, or an object with a list of objects. */
+const SLICED_DEPTH = 2;
 
 /** Reads JSON (RFC 8259) with the place of each value, many times as fast as YAML is read. */
 class JsonReader {
@@ -29,14 +34,15 @@ class JsonReader {
   readonly #limits: DocumentLimits;
   #at = 0;
   #nodes = 0;
+  #slicedAt = 0;
 
   constructor(text: string, limits: DocumentLimits) {
     this.#text = text;
     this.#limits = limits;
   }
 
-  document(): TextNode {
-    const root = this.#value(0);
+  *document(): Slices<TextNode> {
+    const root = yield* this.#shallow(0);
     this.#space();
     if (this.#at !== this.#text.length)
       throw this.#stops('nothing more', 'one text holds one object or list');
@@ -95,7 +101,7 @@ class JsonReader {
   }
 
   #value(depth: number): TextNode {
-    if (++this.#nodes > this.#limits.maxJsonNodes || depth > this.#limits.maxDepth) throw new NotPlainJson();
+    this.#count(depth);
     this.#space();
     const at = this.#at;
     switch (this.#text[at]) {
@@ -122,48 +128,83 @@ class JsonReader {
     return { kind: 'number', at, value: Number(source), source };
   }
 
-  /** Between the brackets: items with commas between them. */
-  #list(close: string, item: () => void): void {
+  /** Behind the opening bracket: whether an item comes. */
+  #isFirst(close: string): boolean {
     this.#at++;
     this.#space();
-    if (this.#take(close)) return;
-    for (;;) {
-      item();
-      this.#space();
-      if (this.#take(close)) return;
-      if (!this.#take(',')) throw this.#stops(`"," or ${JSON.stringify(close)}`);
-    }
+    return !this.#take(close);
+  }
+
+  /** Behind an item: whether another one comes. */
+  #isNext(close: string): boolean {
+    this.#space();
+    if (this.#take(close)) return false;
+    if (!this.#take(',')) throw this.#stops(`"," or ${JSON.stringify(close)}`);
+    return true;
   }
 
   #items(depth: number): TextNode[] {
     const items: TextNode[] = [];
-    this.#list(']', () => items.push(this.#value(depth + 1)));
+    for (let more = this.#isFirst(']'); more; more = this.#isNext(']')) items.push(this.#value(depth + 1));
     return items;
   }
 
   #entries(depth: number): TextEntry[] {
     const entries: TextEntry[] = [];
     const keys = new Set<string>();
-    this.#list('}', () => {
-      this.#space();
-      const keyAt = this.#at;
-      const key = this.#string();
-      this.#space();
-      if (keys.has(key)) throw new NotPlainJson();
-      if (!this.#take(':')) throw this.#stops('":" behind the key');
-      keys.add(key);
-      entries.push({ key, keyAt, value: this.#value(depth + 1) });
-    });
+    for (let more = this.#isFirst('}'); more; more = this.#isNext('}'))
+      entries.push({ ...this.#key(keys), value: this.#value(depth + 1) });
     return entries;
+  }
+
+  #key(known: Set<string>): Pick<TextEntry, 'key' | 'keyAt'> {
+    this.#space();
+    const keyAt = this.#at;
+    const key = this.#string();
+    this.#space();
+    if (known.has(key)) throw new NotPlainJson();
+    if (!this.#take(':')) throw this.#stops('":" behind the key');
+    known.add(key);
+    return { key, keyAt };
+  }
+
+  /** As `#value`, with slices between the items of the outermost lists and objects, where the long ones are. */
+  *#shallow(depth: number): Slices<TextNode> {
+    this.#space();
+    const at = this.#at;
+    const opens = this.#text[at];
+    if (depth === SLICED_DEPTH || (opens !== '{' && opens !== '[')) {
+      const node = this.#value(depth);
+      if (this.#at - this.#slicedAt < SLICE_CHARS) return node;
+      this.#slicedAt = this.#at;
+      yield;
+      return node;
+    }
+    this.#count(depth);
+    if (opens === '[') {
+      const items: TextNode[] = [];
+      for (let more = this.#isFirst(']'); more; more = this.#isNext(']'))
+        items.push(yield* this.#shallow(depth + 1));
+      return { kind: 'list', at, items };
+    }
+    const entries: TextEntry[] = [];
+    const keys = new Set<string>();
+    for (let more = this.#isFirst('}'); more; more = this.#isNext('}'))
+      entries.push({ ...this.#key(keys), value: yield* this.#shallow(depth + 1) });
+    return { kind: 'map', at, entries };
+  }
+
+  #count(depth: number): void {
+    if (++this.#nodes > this.#limits.maxJsonNodes || depth > this.#limits.maxDepth) throw new NotPlainJson();
   }
 }
 
 /** Begins as JSON does and as nobody writes YAML. */
 const MEANT_AS_JSON = /^[ \t\r\n]*(?:\{[ \t\r\n]*["}]|\[[ \t\r\n]*[[{"\]])/;
 
-function readJson(text: string, limits: DocumentLimits): TextNode | NotPlainJson {
+function* readJson(text: string, limits: DocumentLimits): Slices<TextNode | NotPlainJson> {
   try {
-    return new JsonReader(text, limits).document();
+    return yield* new JsonReader(text, limits).document();
   } catch (error) {
     if (error instanceof NotPlainJson) return error;
     throw error;
@@ -172,14 +213,19 @@ function readJson(text: string, limits: DocumentLimits): TextNode | NotPlainJson
 
 /** The tree of a text that is one JSON object or list; undefined when it is not, or has a key twice or a limit met. */
 export function readJsonText(text: string, limits: DocumentLimits): TextNode | undefined {
+  return atOnce(readJsonSlices(text, limits));
+}
+
+/** The same slice by slice. */
+export function* readJsonSlices(text: string, limits: DocumentLimits): Slices<TextNode | undefined> {
   if (!/^[ \t\r\n]*[[{]/.test(text)) return undefined;
-  const read = readJson(text, limits);
+  const read = yield* readJson(text, limits);
   return read instanceof NotPlainJson ? undefined : read;
 }
 
 /** Where and why a text that was meant as JSON is none; undefined for others, and where something else is wrong. */
 export function jsonProblem(text: string, limits: DocumentLimits): JsonProblem | undefined {
   if (!MEANT_AS_JSON.test(text)) return undefined;
-  const read = readJson(text, limits);
+  const read = atOnce(readJson(text, limits));
   return read instanceof NotPlainJson ? read.problem : undefined;
 }

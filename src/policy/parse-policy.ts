@@ -1,3 +1,4 @@
+import { atOnce, type Slices } from '../base/slices.ts';
 import {
   EMPTY_INVENTORY,
   mergeInventory,
@@ -5,7 +6,7 @@ import {
   type SecretObject,
 } from '../model/policy-inventory.ts';
 import { Decoder, type Field, quote, suggestion } from './decoder.ts';
-import { DEFAULT_DOCUMENT_LIMITS, type DocumentLimits, parseText, treeOfValue } from './document.ts';
+import { DEFAULT_DOCUMENT_LIMITS, type DocumentLimits, parseTextSlices, treeOfValue } from './document.ts';
 import { LIST_FIELDS } from './fields.ts';
 import { latestObjects } from './former-objects.ts';
 import { childOf, type ParseContext, type ParsedRule } from './parse-context.ts';
@@ -47,6 +48,9 @@ interface Kind {
   readonly versions: readonly string[];
   readonly decode: (context: ParseContext, field: Field) => void;
 }
+
+/** Read in one slice: some 5 ms. */
+const DOCUMENTS_A_SLICE = 200;
 
 const CILIUM = ['cilium.io/v2'];
 
@@ -102,15 +106,15 @@ function itemKind(listKind: string): string | undefined {
   return Object.hasOwn(KINDS, kind) ? kind : undefined;
 }
 
-function decodeList(context: ParseContext, field: Field, kind: string | undefined): void {
+function* decodeList(context: ParseContext, field: Field, kind: string | undefined): Slices<void> {
   const fields = context.decoder.fields(field, LIST_FIELDS);
   const items = fields?.get('items');
   if (fields !== undefined && items === undefined) context.decoder.missing(field, 'items');
   if (items === undefined) return;
-  for (const item of context.decoder.items(items) ?? []) decodeDocument(context, item, kind);
+  yield* decodeItems(context, items, kind);
 }
 
-function decodeKind(context: ParseContext, field: Field, kindField: Field): void {
+function* decodeKind(context: ParseContext, field: Field, kindField: Field): Slices<void> {
   const { decoder } = context;
   const name = decoder.text(kindField);
   if (name === undefined) return;
@@ -119,12 +123,12 @@ function decodeKind(context: ParseContext, field: Field, kindField: Field): void
     checkApiVersion(decoder, field, kind.versions);
     kind.decode(context, field);
   } else if (name === 'List' || (name.endsWith('List') && itemKind(name) !== undefined)) {
-    decodeList(context, field, itemKind(name));
+    yield* decodeList(context, field, itemKind(name));
   } else refuseKind(decoder, kindField, name);
 }
 
 /** One document or list item: an object with a kind, or a bare rule. */
-function decodeDocument(context: ParseContext, field: Field, defaultKind?: string): void {
+function* decodeDocument(context: ParseContext, field: Field, defaultKind?: string): Slices<void> {
   const { decoder } = context;
   if (field.node.kind !== 'map') {
     const found = field.node.kind === 'null' ? 'nothing' : `a ${field.node.kind}`;
@@ -132,7 +136,7 @@ function decodeDocument(context: ParseContext, field: Field, defaultKind?: strin
     return;
   }
   const kindField = childOf(field, 'kind');
-  if (kindField !== undefined) decodeKind(context, field, kindField);
+  if (kindField !== undefined) yield* decodeKind(context, field, kindField);
   else if (defaultKind !== undefined) KINDS[defaultKind]?.decode(context, field);
   else if (['apiVersion', 'metadata', 'spec', 'specs'].some((key) => childOf(field, key))) {
     decoder.missing(field, 'kind', `write ${USUAL_KIND}`);
@@ -140,12 +144,16 @@ function decodeDocument(context: ParseContext, field: Field, defaultKind?: strin
   } else decodeObjectRule(context, field, undefined);
 }
 
-function decodeRoot(context: ParseContext, field: Field): void {
-  if (field.node.kind !== 'list') {
-    decodeDocument(context, field);
-    return;
+function* decodeItems(context: ParseContext, field: Field, kind?: string): Slices<void> {
+  for (const [i, item] of (context.decoder.items(field) ?? []).entries()) {
+    if (i > 0 && i % DOCUMENTS_A_SLICE === 0) yield;
+    yield* decodeDocument(context, item, kind);
   }
-  for (const item of context.decoder.items(field) ?? []) decodeDocument(context, item);
+}
+
+function* decodeRoot(context: ParseContext, field: Field): Slices<void> {
+  if (field.node.kind === 'list') yield* decodeItems(context, field);
+  else yield* decodeDocument(context, field);
 }
 
 /** Rules whose Secrets the text lacks: they may be with the agent, which only who imports them knows. */
@@ -175,6 +183,11 @@ const NO_POLICY = 'write an object with apiVersion, kind and spec, or a list of 
  * rules or one rule. Every error is found, not only the first.
  */
 export function parsePolicy(text: string, options: ParsePolicyOptions): ParsedPolicy {
+  return atOnce(parsePolicySlices(text, options));
+}
+
+/** The same slice by slice. */
+export function* parsePolicySlices(text: string, options: ParsePolicyOptions): Slices<ParsedPolicy> {
   const decoder = new Decoder(options.file, options);
   const context: ParseContext = {
     decoder,
@@ -186,13 +199,13 @@ export function parsePolicy(text: string, options: ParsePolicyOptions): ParsedPo
     secrets: [],
   };
   const limits = { ...DEFAULT_DOCUMENT_LIMITS, ...options.limits };
-  const parsed = parseText(
+  const parsed = yield* parseTextSlices(
     text,
     (at, code, reason, hint) => decoder.reportAt(at, '', code, reason, hint),
     limits,
   );
   decoder.setPositions(parsed.position);
-  for (const node of parsed.documents) decodeRoot(context, { node, path: '' });
+  for (const node of parsed.documents) yield* decodeRoot(context, { node, path: '' });
   const problems = decoder.problems();
   if (parsed.documents.length === 0 && problems.length === 0) {
     decoder.reportAt(0, '', 'MISSING', 'the text holds no policy', NO_POLICY);

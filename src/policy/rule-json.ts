@@ -1,3 +1,4 @@
+import { atOnce, type Slices } from '../base/slices.ts';
 import type { HttpRule, KafkaRule, L7Rules, SecretName } from '../model/l7.ts';
 import type { Label } from '../model/labels.ts';
 import type { Direction } from '../model/map-state.ts';
@@ -5,6 +6,9 @@ import { type SelectorJson, selectorJson } from '../model/selector.ts';
 import { MAX_ICMP_FIELDS } from './parse-icmp.ts';
 import { dnsJson, peersJson } from './peer-json.ts';
 import type { IcmpSpec, PortRule, PortSpec, Rule, RuleItem } from './rule.ts';
+
+/** Put into words in one slice: some 5 ms. */
+const RULES_A_SLICE = 1000;
 
 interface PortJson {
   readonly port: string;
@@ -155,5 +159,16 @@ export function ruleJson(rule: Rule): RuleJson {
 
 /** The text of `policy get`: a JSON list, two spaces a level; `[]` without rules. */
 export function rulesText(rules: readonly Rule[]): string {
-  return JSON.stringify(rules.map(ruleJson), undefined, 2);
+  return atOnce(rulesTextSlices(rules));
+}
+
+/** The same slice by slice. */
+export function* rulesTextSlices(rules: readonly Rule[]): Slices<string> {
+  const texts: string[] = [];
+  for (const rule of rules) {
+    // A line end in a text is escaped: those that are left are of the layout.
+    texts.push(JSON.stringify(ruleJson(rule), undefined, 2).replaceAll('\n', '\n  '));
+    if (texts.length % RULES_A_SLICE === 0) yield;
+  }
+  return texts.length === 0 ? '[]' : `[\n  ${texts.join(',\n  ')}\n]`;
 }

@@ -1,5 +1,6 @@
 import { type AgentOperations, ApiError } from '../../api/operations.ts';
 import type * as Api from '../../api/schema.ts';
+import { allInTurns } from '../../base/slices.ts';
 import { NO_CONNECTIONS, type RuleConnections, UNCOUNTED_RULES } from '../../datapath/types.ts';
 import { DatapathLimit } from '../../model/constants.gen.ts';
 import { formatLabels, parseLabels } from '../../model/labels.ts';
@@ -18,6 +19,7 @@ import {
   type Rule,
   ruleName,
   rulesText,
+  rulesTextSlices,
 } from '../../policy/index.ts';
 import type { Endpoint } from '../endpoint.ts';
 import { HOST_ENDPOINT_ID } from '../endpoint-request.ts';
@@ -39,11 +41,13 @@ type PolicyOperations = Pick<
 >;
 
 /** The rules with their revision. */
-export function policyAnswer({ policy }: OperationsDeps): Api.Policy {
-  const objects = objectsOf(policy.inventory).map(formatPolicyObject);
+export async function policyAnswer({ policy }: OperationsDeps): Promise<Api.Policy> {
+  const { revision, inventory } = policy;
+  const rules = policy.rules([]).map(({ rule }) => rule);
+  const objects = objectsOf(inventory).map(formatPolicyObject);
   return {
-    revision: policy.revision,
-    policy: rulesText(policy.rules([]).map(({ rule }) => rule)),
+    revision,
+    policy: await allInTurns(rulesTextSlices(rules)),
     ...(objects.length > 0 && { objects }),
   };
 }

@@ -1,7 +1,7 @@
+import { atOnce, type Slices } from '../../base/slices.ts';
 import type { HealthCell, RowNote } from '../../model/health.ts';
 import type { Clock } from '../clock.ts';
 import type { NodeView } from '../node-view.ts';
-import { atOnce, type Slices } from '../slices.ts';
 import { hostTargets } from '../targets.ts';
 import { Exchange, type RowRequest, type RowTransport } from './exchange.ts';
 import type { ExchangeCounters } from './exchange-counters.ts';

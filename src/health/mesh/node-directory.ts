@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import type { Slices } from '../slices.ts';
+import type { Slices } from '../../base/slices.ts';
 
 /** A node of the list, as far as rows need it. */
 export interface DirectoryNode {

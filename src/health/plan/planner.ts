@@ -1,5 +1,5 @@
+import { atOnce, type Slices } from '../../base/slices.ts';
 import { PROBE_KINDS, type ProbePath, probePathKey } from '../../model/health.ts';
-import { atOnce, type Slices } from '../slices.ts';
 import type { HealthNode, PathTarget } from '../targets.ts';
 import { observedPeers } from './observers.ts';
 

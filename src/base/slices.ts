@@ -23,3 +23,11 @@ export async function inTurns<T>(work: Slices<T>, goesOn: () => boolean): Promis
     if (!goesOn()) return undefined;
   }
 }
+
+/** The same to its end, whatever happens. */
+export async function allInTurns<T>(work: Slices<T>): Promise<T> {
+  for (let step = work.next(); ; step = work.next()) {
+    if (step.done === true) return step.value;
+    await nextTurn();
+  }
+}

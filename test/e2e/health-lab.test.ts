@@ -1,130 +1,40 @@
-import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
-import type { FaultPlace, HealthDiagnosis, HealthVerdict, LossPoint } from '../../src/model/health.ts';
-import { HealthLab, type LabNode } from '../support/health-lab.ts';
+import { describe, it } from 'node:test';
+import type { LossPoint } from '../../src/model/health.ts';
+import { HealthLab } from '../support/health-lab.ts';
+import { at, between, follow, seen, startLab } from '../support/health-script.ts';
 import { bpfOrSkip } from '../support/privilege.ts';
-import { eventually } from '../support/process.ts';
 
 /**
- * All nodes of a lab think in one process, which must have time to answer probes besides. In the large lab they go without
- * what would take all of it: to measure the size of packets that every path takes (63 times 64 measurements of sixteen
- * packets and more), to ask each other where probes are lost, and datapaths, each of which takes 0.4 s of CPU to load and
- * 50 MB of the kernel's memory. The smaller one has all of it.
+ * All nodes think in this one process, which must have time to answer probes besides: they ask each other's agents seldom,
+ * and only three of them have a datapath and programs on their devices, of which each takes 0.4 s of CPU to load and 50 MB
+ * of the kernel's memory.
  */
-const LARGE = { nodes: Number(process.env.CILIATE_HEALTH_LAB_NODES ?? 64), datapaths: 0, findsCauses: false };
-const SMALL = { nodes: 16, datapaths: 2, findsCauses: true };
-/** They are asked seldom what they think. */
-const LIMIT = { timeoutMs: 180_000, everyMs: 1000 };
+const NODES = Number(process.env.CILIATE_HEALTH_LAB_NODES ?? 64);
+const DATAPATHS = 3;
 const LINK_BYTES = 1500;
 const NARROW_BYTES = 1400;
 
-/** What every healthy node must say. */
-interface Expected {
-  readonly fault: HealthVerdict['fault'];
-  readonly isPlace: (place: FaultPlace) => boolean;
-  readonly isLoss?: (point: LossPoint | undefined) => boolean;
-}
+describe(`${NODES} nodes in one process, broken and healed on a script`, { skip: bpfOrSkip() }, () => {
+  const lab = new HealthLab({ nodes: NODES, datapaths: DATAPATHS });
 
-/** One line of the script: what breaks, and the verdicts that every healthy node must come to, and no others. */
-interface Step {
-  readonly what: string;
-  readonly broken: readonly number[];
-  readonly expected: readonly Expected[];
-  readonly set: (isBroken: boolean) => Promise<unknown>;
-}
-
-const at =
-  (i: number) =>
-  (place: FaultPlace): boolean =>
-    place.kind === 'node' && place.node === `n${i}`;
-const between =
-  (a: number, b: number) =>
-  (place: FaultPlace): boolean =>
-    place.kind === 'pair' && [place.from, place.to].sort().join(' ') === [`n${a}`, `n${b}`].sort().join(' ');
-
-function textOf({ state, verdicts, silent }: HealthDiagnosis): string {
-  const short = verdicts.map(({ fault, place, lossPoint }) => [fault, place, lossPoint?.reason]);
-  return `${state} ${JSON.stringify(short)} silent ${silent.length}`;
-}
-
-/** Starts a lab, and breaks and heals it on a script: within a `describe`. */
-function follow(lab: HealthLab, steps: readonly Step[]): void {
-  before(() => lab.start());
-  after(() => lab.stop());
-
-  const watchers = (broken: readonly number[]): LabNode[] => lab.nodes.filter((_, i) => !broken.includes(i));
-
-  /** Waits until every one of these nodes thinks so; a failure says what those thought that did not. */
-  async function agree(
-    what: string,
-    nodes: () => readonly LabNode[],
-    thinksSo: (diagnosis: HealthDiagnosis) => boolean,
-  ): Promise<void> {
-    const begun = performance.now();
-    const said = new Map<string, number>();
-    const others = (): LabNode[] =>
-      nodes().filter(({ health }) => {
-        const diagnosis = health.diagnosis();
-        const text = textOf(diagnosis);
-        said.set(text, said.get(text) ?? Math.round(performance.now() - begun));
-        return !thinksSo(diagnosis);
-      });
-    try {
-      await eventually(what, () => others().length === 0 || undefined, LIMIT);
-    } catch (cause) {
-      const thoughts = others().map(({ name, health }) => `${name}: ${textOf(health.diagnosis())}`);
-      const history = [...said].map(([text, ms]) => `after ${ms} ms: ${text}`);
-      throw new Error(`${what}; thought otherwise:\n${[...thoughts, ...history].join('\n')}`, { cause });
-    }
-  }
-
-  it('agree that all is well, each from the rows of all', async () => {
-    await agree(
-      'healthy everywhere',
-      () => lab.nodes,
-      ({ state }) => state === 'healthy',
+  /** What the others know of the size of packets that the paths to a node take: one number each. */
+  const sizesTo = (i: number): (number | undefined)[] =>
+    lab.nodes.toSpliced(i, 1).flatMap(({ health }) =>
+      health
+        .trackers()
+        .filter(({ path, mtu }) => path.peer === `n${i}` && mtu !== undefined)
+        .map(({ mtu }) => mtu?.bytes),
     );
-    const hasAll = ({ health }: LabNode): boolean => {
-      const matrix = health.matrix();
-      return lab.nodes.every(({ name }) => matrix.row(name) !== undefined);
-    };
-    await eventually('every row at every node', () => lab.nodes.every(hasAll) || undefined, LIMIT);
-  });
+  const areSizesTo = (i: number, bytes: number): boolean => {
+    const sizes = sizesTo(i);
+    return sizes.length >= NODES - 1 && sizes.every((known) => known === bytes);
+  };
+  const isDeniedAt =
+    (i: number) =>
+    (point: LossPoint | undefined): boolean =>
+      point?.node === `n${i}` && /^Policy denied/.test(point.reason ?? '');
 
-  const says = (expected: readonly Expected[], verdicts: readonly HealthVerdict[]): boolean =>
-    verdicts.length === expected.length &&
-    expected.every(({ fault, isPlace, isLoss = () => true }) =>
-      verdicts.some((found) => found.fault === fault && isPlace(found.place) && isLoss(found.lossPoint)),
-    );
-
-  for (const { what, broken, expected, set } of steps) {
-    it(`name ${what}, all of them and nothing else, and take it back when it heals`, async (t) => {
-      const begun = performance.now();
-      const tell = (what: string): void =>
-        t.diagnostic(`${what} after ${Math.round(performance.now() - begun)} ms`);
-      await set(true);
-      try {
-        await agree(
-          what,
-          () => watchers(broken),
-          ({ verdicts }) => says(expected, verdicts),
-        );
-        tell('named by all');
-      } finally {
-        await set(false);
-      }
-      await agree(
-        `${what}, healed`,
-        () => lab.nodes,
-        ({ verdicts }) => verdicts.length === 0,
-      );
-      tell('taken back by all');
-    });
-  }
-}
-
-describe(`${LARGE.nodes} nodes in one process, broken and healed on a script`, { skip: bpfOrSkip() }, () => {
-  const lab = new HealthLab(LARGE);
+  startLab(lab);
 
   follow(lab, [
     {
@@ -156,45 +66,29 @@ describe(`${LARGE.nodes} nodes in one process, broken and healed on a script`, {
       broken: [8],
       expected: [
         { fault: 'node-down', isPlace: at(8) },
-        { fault: 'icmp-filtered', isPlace: at(9) },
+        { fault: 'node-down', isPlace: between(15, 16) },
       ],
-      set: (isBroken) => Promise.all([lab.setLink(8, !isBroken), lab.setEcho(9, !isBroken)]),
+      set: (isBroken) => Promise.all([lab.setLink(8, !isBroken), lab.setPair(15, 16, !isBroken)]),
     },
-  ]);
-});
-
-describe(`${SMALL.nodes} nodes in one process that find out causes, broken and healed on a script`, {
-  skip: bpfOrSkip(),
-}, () => {
-  const lab = new HealthLab(SMALL);
-
-  const sizesTo = (i: number): (number | undefined)[] =>
-    lab.nodes.toSpliced(i, 1).flatMap(({ health }) =>
-      health
-        .trackers()
-        .filter(({ path, mtu }) => path.peer === `n${i}` && mtu !== undefined)
-        .map(({ mtu }) => mtu?.bytes),
-    );
-
-  follow(lab, [
     {
-      what: "a node whose endpoint's policy denies echoes",
+      what: 'a node whose endpoint denies echoes, and one whose endpoint lets through what it must deny',
       broken: [],
       expected: [
-        {
-          fault: 'policy-drop',
-          isPlace: at(1),
-          isLoss: (point) => point?.node === 'n1' && /^Policy denied/.test(point.reason ?? ''),
-        },
+        { fault: 'policy-drop', isPlace: at(1), isLoss: isDeniedAt(1) },
+        { fault: 'canary-open', isPlace: at(0) },
       ],
-      set: (isBroken) => lab.setEchoPolicy(1, isBroken),
+      set: (isBroken) =>
+        Promise.all([
+          lab.setPolicy(1, isBroken ? 'no-echo' : 'usual'),
+          lab.setPolicy(0, isBroken ? 'open' : 'usual'),
+        ]),
     },
-    {
-      what: 'a node whose agent has died',
-      broken: [10],
-      expected: [{ fault: 'agent-hung', isPlace: at(10) }],
-      set: (isBroken) => lab.setAgent(10, !isBroken),
-    },
+  ]);
+
+  it('know the size of packets that every link takes', () =>
+    seen('all sizes', () => lab.nodes.every((_, i) => areSizesTo(i, LINK_BYTES))));
+
+  follow(lab, [
     {
       what: 'a node that loses 30 % of what is sent to it',
       broken: [],
@@ -203,36 +97,30 @@ describe(`${SMALL.nodes} nodes in one process that find out causes, broken and h
     },
     {
       what: 'a node to which long packets vanish',
-      broken: [12],
+      broken: [],
       expected: [{ fault: 'mtu-black-hole', isPlace: at(12) }],
+      isSeen: () => areSizesTo(12, NARROW_BYTES),
       set: (isBroken) => lab.setHole(12, isBroken ? NARROW_BYTES : undefined),
+      isSeenHealed: () => areSizesTo(12, LINK_BYTES),
+    },
+    {
+      what: 'no fault where a link takes shorter packets than others and a router says so',
+      broken: [],
+      expected: [],
+      isSeen: () => areSizesTo(13, NARROW_BYTES),
+      set: (isBroken) => lab.setMtu(13, isBroken ? NARROW_BYTES : undefined),
+    },
+    {
+      what: 'a node whose agent hangs',
+      broken: [14],
+      expected: [{ fault: 'agent-hung', isPlace: at(14) }],
+      set: (isBroken) => lab.setAgent(14, isBroken),
+    },
+    {
+      what: 'a node whose stack hangs behind the programs of its device',
+      broken: [2],
+      expected: [{ fault: 'stack-hung', isPlace: at(2) }],
+      set: (isBroken) => lab.setStack(2, isBroken),
     },
   ]);
-
-  it('know the size of packets that every link takes', async () => {
-    const known = (): boolean =>
-      lab.nodes.every((_, i) => {
-        const sizes = sizesTo(i);
-        return sizes.length >= SMALL.nodes - 1 && sizes.every((bytes) => bytes === LINK_BYTES);
-      });
-    await eventually('all sizes', () => known() || undefined, LIMIT);
-  });
-
-  it('know that a link takes shorter packets than others when a router says so, and call it no fault', async () => {
-    await lab.setMtu(13, NARROW_BYTES);
-    try {
-      await eventually(
-        'the shorter size at all',
-        () => sizesTo(13).every((bytes) => bytes === NARROW_BYTES) || undefined,
-        LIMIT,
-      );
-      const wrong = lab.nodes.filter(({ health }) => health.diagnosis().verdicts.length > 0);
-      assert.deepEqual(
-        wrong.map(({ name }) => name),
-        [],
-      );
-    } finally {
-      await lab.setMtu(13, undefined);
-    }
-  });
 });

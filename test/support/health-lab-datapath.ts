@@ -1,6 +1,8 @@
+import { HEALTH_PORT } from '../../probes/http/index.ts';
 import { parseCidr, parseIp } from '../../src/base/ip.ts';
 import { loadSockets } from '../../src/base/sockets/index.ts';
 import { createBpfDatapath, type Datapath, type DatapathEndpoint } from '../../src/datapath/index.ts';
+import { healthEndpointPorts } from '../../src/model/health-ports.ts';
 import { ReservedIdentity } from '../../src/model/identity.ts';
 import { Protocol } from '../../src/model/map-state.ts';
 import { allow, deny, stateOf } from './datapath-lab.ts';
@@ -12,6 +14,8 @@ const CONNTRACK_ENTRIES = 1024;
 const ALL = allow('ingress', 0);
 /** Echoes to the endpoint, whoever sends them. */
 const NO_ECHO = deny('ingress', 0, Protocol.icmp);
+/** The canary, which the agent's own policy of health endpoints denies. */
+const NO_CANARY = deny('ingress', 0, Protocol.tcp, healthEndpointPorts(HEALTH_PORT).denied);
 const ENFORCED = { ingress: true, egress: false };
 
 export interface LabDatapathOptions {
@@ -94,12 +98,13 @@ export class LabDatapath {
       routerIpv6: undefined,
     });
     await this.#datapath.attachEndpoint(endpoint);
-    await this.setEchoPolicy(false);
+    await this.setPolicy('usual');
   }
 
-  /** Whether a policy of the endpoint denies echoes. */
-  async setEchoPolicy(denies: boolean): Promise<void> {
-    await this.#datapath.applyPolicy(ENDPOINT_ID, stateOf(denies ? [ALL, NO_ECHO] : [ALL]), ENFORCED);
+  /** The policy of the endpoint: as it should be, denying echoes besides, or open also where it must deny. */
+  async setPolicy(policy: 'usual' | 'no-echo' | 'open'): Promise<void> {
+    const entries = { usual: [ALL, NO_CANARY], 'no-echo': [ALL, NO_CANARY, NO_ECHO], open: [ALL] }[policy];
+    await this.#datapath.applyPolicy(ENDPOINT_ID, stateOf(entries), ENFORCED);
   }
 
   stop(): Promise<void> {

@@ -5,7 +5,7 @@ import { loadBpf } from '../../bpf/addon/index.ts';
 import type { NodeElement } from '../../src/api/schema.ts';
 import type { Health } from '../../src/health/index.ts';
 import { element } from '../health/fakes.ts';
-import { type LabAgent, type LabAgentOptions, startLabAgent } from './health-lab-agent.ts';
+import { type LabAgent, type LabAgentOptions, startHungAgent, startLabAgent } from './health-lab-agent.ts';
 import { LabDatapath } from './health-lab-datapath.ts';
 import { NetnsLab } from './netns.ts';
 
@@ -18,8 +18,6 @@ export interface HealthLabOptions {
   readonly nodes: number;
   /** The first so many nodes have a datapath, and an endpoint that it enforces policy on. */
   readonly datapaths: number;
-  /** Whether the nodes find out where probes are lost, and what size of packets every path takes. */
-  readonly findsCauses: boolean;
 }
 
 /** One node of the lab: a network namespace, and the health agent of it as objects of this process. */
@@ -34,6 +32,8 @@ interface Running {
   readonly namespace: string;
   readonly options: LabAgentOptions;
   agent: LabAgent;
+  /** What stops whatever stands in the agent's place now. */
+  stop: () => Promise<void>;
 }
 
 /** Addresses of node i and of the router at its link: 10.64.(4 i).. a /30 each. */
@@ -77,9 +77,9 @@ export class HealthLab {
       (_, i): NodeElement => element(`n${i}`, linkOf(i).node, datapaths[i]?.endpointAddress),
     );
     for (const [i, namespace] of namespaces.entries()) {
-      const datapath = datapaths[i];
-      const options = this.#agentOptions(i, { namespace, nodes, datapath });
-      this.#running.push({ namespace, options, agent: await startLabAgent(options) });
+      const options = this.#agentOptions(i, { namespace, nodes, datapath: datapaths[i] });
+      const agent = await startLabAgent(options);
+      this.#running.push({ namespace, options, agent, stop: () => agent.stop() });
     }
   }
 
@@ -133,13 +133,11 @@ export class HealthLab {
   ): LabAgentOptions {
     const { namespace, nodes, datapath } = node;
     const netns = this.#net.path(namespace);
-    const endpoint =
-      datapath === undefined
-        ? []
-        : [{ netns: this.#net.path(datapath.endpointNetns), address: datapath.endpointAddress }];
-    const listen = [{ netns, address: linkOf(i).node }, ...endpoint];
-    const { findsCauses } = this.#options;
-    return { name: `n${i}`, nodes, netns, listen, bpfDir: this.#bpfDir(i), findsCauses };
+    const endpoint = datapath && {
+      netns: this.#net.path(datapath.endpointNetns),
+      address: datapath.endpointAddress,
+    };
+    return { name: `n${i}`, nodes, netns, address: linkOf(i).node, bpfDir: this.#bpfDir(i), endpoint };
   }
 
   #at(i: number): Running {
@@ -172,11 +170,31 @@ export class HealthLab {
     await this.#net.sysctl(this.#at(i).namespace, `net.ipv4.icmp_echo_ignore_all=${answers ? 0 : 1}`);
   }
 
-  /** Ends a node's health agent, or starts another one. */
-  async setAgent(i: number, runs: boolean): Promise<void> {
+  /** Lets a node's health agent hang, or starts another one in its place. */
+  async setAgent(i: number, hangs: boolean): Promise<void> {
     const running = this.#at(i);
-    if (runs) running.agent = await startLabAgent(running.options);
-    else await running.agent.stop();
+    await running.stop();
+    if (!hangs) running.agent = await startLabAgent(running.options);
+    const inPlace = hangs ? startHungAgent(running.options) : running.agent;
+    running.stop = () => inPlace.stop();
+  }
+
+  /** Lets everything of a node's kernel hang that stands above the programs of its device: nothing comes in by it. */
+  async setStack(i: number, hangs: boolean): Promise<void> {
+    const rule = (...words: readonly string[]): Promise<string> =>
+      this.#net.ip('-n', this.#at(i).namespace, 'rule', ...words);
+    const local = ['lookup', 'local', 'prio', '10'];
+    const hole = ['iif', 'eth0', 'prio', '5', 'blackhole'];
+    // The kernel's own rule for what is for the node itself stands before all others: one behind the hole takes its place.
+    if (hangs) {
+      await rule('add', ...hole);
+      await rule('add', ...local);
+      await rule('del', 'prio', '0');
+      return;
+    }
+    await rule('add', 'lookup', 'local', 'prio', '0');
+    await rule('del', ...local);
+    await rule('del', ...hole);
   }
 
   /** Lets this part of the packets to a node vanish in the router. @param share 0..1 */
@@ -215,13 +233,15 @@ export class HealthLab {
     await this.#net.ip('-n', this.#router, 'route', 'replace', ...route, ...mtu);
   }
 
-  /** Whether a policy of a node's endpoint denies echoes: of a node with a datapath. */
-  async setEchoPolicy(i: number, denies: boolean): Promise<void> {
-    await this.#datapaths[i]?.setEchoPolicy(denies);
+  /** The policy of a node's endpoint: of a node with a datapath. */
+  async setPolicy(i: number, policy: Parameters<LabDatapath['setPolicy']>[0]): Promise<void> {
+    const datapath = this.#datapaths[i];
+    if (datapath === undefined) throw new RangeError(`node ${i} has no datapath`);
+    await datapath.setPolicy(policy);
   }
 
   async stop(): Promise<void> {
-    await Promise.all(this.#running.map(({ agent }) => agent.stop()));
+    await Promise.all(this.#running.map(({ stop }) => stop()));
     for (const datapath of this.#datapaths.splice(0)) await datapath.stop();
     await this.#net.cleanUp();
     if (this.#mount === '') return;

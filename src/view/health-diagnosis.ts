@@ -1,4 +1,5 @@
 import type { FaultKind, FaultPlace, HealthVerdict, LossPoint } from '../model/health.ts';
+import { shellWord } from './shell-word.ts';
 
 /** One verdict for people. */
 export interface VerdictText {
@@ -96,22 +97,22 @@ const SENTENCES: Readonly<Record<FaultKind, Sentence>> = {
     `Packets that a policy denies get through on ${ofPlace(place)}: policy is not enforced there.`,
 };
 
-/** A node on which to look, and one to which. */
+/** A node on which to look, and one to which: as words of a command. */
 function endsOf(place: FaultPlace): { readonly at: string | undefined; readonly to: string | undefined } {
   switch (place.kind) {
     case 'node':
     case 'observer':
-      return { at: place.node, to: place.node };
+      return { at: shellWord(place.node), to: shellWord(place.node) };
     case 'pair':
-      return { at: place.from, to: place.to };
+      return { at: shellWord(place.from), to: shellWord(place.to) };
     default:
       return { at: undefined, to: undefined };
   }
 }
 
 function pathCommand(place: FaultPlace): string {
-  if (place.kind === 'pair') return `ciliate health path ${place.from} ${place.to}`;
-  const { to } = endsOf(place);
+  const { at, to } = endsOf(place);
+  if (place.kind === 'pair') return `ciliate health path ${at} ${to}`;
   return to === undefined ? 'ciliate health matrix' : `ciliate health matrix --node ${to}`;
 }
 
@@ -135,7 +136,7 @@ const probe: Steps = (place) => {
 
 /** Where packets were seen last, if that is known: there they are dropped. */
 const onDropper = (place: FaultPlace, lossPoint: LossPoint | undefined): string =>
-  lossPoint === undefined ? onNode(place) : `on ${lossPoint.node}`;
+  lossPoint === undefined ? onNode(place) : `on ${shellWord(lossPoint.node)}`;
 
 const drops: Steps = (place, lossPoint) => [
   `ciliate monitor --type drop ${onDropper(place, lossPoint)}: which packets are dropped, and why`,

@@ -88,4 +88,27 @@ describe('the text of a verdict', () => {
       assert.match(verdictText({ ...plain, fault, place, lossPoint }).next[0] ?? '', / on n2:/, fault);
     }
   });
+
+  it('quotes names in what is to be looked at next: a shell runs nothing that is in them', () => {
+    const odd = "n1; touch 'x' $(id)";
+    const quoted = "'n1; touch '\\''x'\\'' $(id)'";
+    const lossPoint = { node: odd, hook: 'stamp', leg: 'request', reason: undefined } as const;
+    for (const fault of FAULTS)
+      for (const place of [
+        { kind: 'node', node: odd, direction: 'both' },
+        { kind: 'pair', from: odd, to: odd },
+        { kind: 'observer', node: odd },
+      ] as const)
+        for (const text of verdictText({ ...plain, fault, place, lossPoint }).next)
+          assert.ok(!text.replaceAll(quoted, '').includes('touch'), `${fault} ${place.kind}: ${text}`);
+    const { next } = verdictText({
+      ...plain,
+      fault: 'drop',
+      place: { kind: 'pair', from: odd, to: 'n2/a.b:1' },
+    });
+    assert.ok(
+      next.some((text) => text.startsWith(`ciliate health path ${quoted} n2/a.b:1: `)),
+      next.join('\n'),
+    );
+  });
 });

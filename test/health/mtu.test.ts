@@ -125,6 +125,25 @@ describe('MTU of a path', { skip: rootOrSkip() }, () => {
     assert.equal(await ladder.guess({ address: '10.2.0.9', origin: 0 }, 4, { timeoutMs: 200 }), undefined);
   });
 
+  it('is found where the engine may send so little that a batch takes a while to leave', async () => {
+    const slow = createProbeEngine({
+      origins: [{ netnsFd }],
+      mode: 'raw',
+      pathsMax: 256,
+      burst: 0,
+      packetsPerSecond: 200,
+    });
+    const patient = new MtuLadder({ engine: slow, clock: systemClock });
+    slow.onEvents((events) => patient.take(events));
+    await slow.start();
+    try {
+      const { mtu, verdict } = measured(await patient.measure({ address: '10.1.0.2', origin: 0 }, 4));
+      assert.deepEqual({ mtu, verdict }, { mtu: 1500, verdict: 'fits' });
+    } finally {
+      await slow.stop();
+    }
+  });
+
   it('is a black hole where larger packets vanish without a word', async () => {
     const router = `${lab.prefix}-r`;
     // What the router itself sends to us goes nowhere; what it forwards does.

@@ -39,6 +39,8 @@ const LOOK_MS = 3;
 /** A size that is not answered when its control is, and so many times as long has passed, is not answered at all. */
 const PATIENCE = 4;
 const PATIENCE_LEAST_MS = 50;
+/** Until a batch has left, where the engine may send little. */
+const BUDGET_LIMIT_MS = 30_000;
 
 /** Sends packets of many sizes at once, and tells what became of each. */
 export class SizeBatch {
@@ -85,21 +87,31 @@ export class SizeBatch {
   ): Promise<void> {
     const { engine, clock } = this.#deps;
     const beginMs = clock.nowMs();
-    let endMs = beginMs + timeoutMs;
-    let seenMs: number | undefined;
+    let fromMs = beginMs;
+    let patienceMs = timeoutMs;
+    let isSeen = false;
     let open = rungs;
-    while (clock.nowMs() < endMs && open.length > 0) {
+    while (clock.nowMs() < fromMs + patienceMs && open.length > 0) {
       // Two round trips are less than a few turns of the engine.
       engine.wake();
       await new Promise<void>((resolve) => void clock.after(LOOK_MS, resolve));
       open = open.filter((rung) => !this.#isDecided(rung));
+      const nowMs = clock.nowMs();
+      // What waits for the engine's budget is not missing.
+      if (nowMs - beginMs < BUDGET_LIMIT_MS && open.some((rung) => !this.#isSent(rung))) fromMs = nowMs;
       const control = rungs[0];
       if (control === undefined || engine.counts(control.path).answered === 0) continue;
       if (rungs.some((rung) => isEnough(this.#outcomeOf(rung)))) return;
-      if (seenMs !== undefined) continue;
-      seenMs = clock.nowMs() - beginMs;
-      endMs = Math.min(endMs, clock.nowMs() + Math.max(PATIENCE_LEAST_MS, PATIENCE * seenMs));
+      if (isSeen) continue;
+      isSeen = true;
+      fromMs = nowMs;
+      patienceMs = Math.min(timeoutMs, Math.max(PATIENCE_LEAST_MS, PATIENCE * (nowMs - beginMs)));
     }
+  }
+
+  #isSent({ path }: Rung): boolean {
+    const { sent, failed } = this.#deps.engine.counts(path);
+    return sent + failed > 0;
   }
 
   /** A refusal is counted before its event says who refused. */

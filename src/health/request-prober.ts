@@ -70,6 +70,8 @@ interface Path {
   readonly counts: LiveCounts;
   periodMs: number;
   dueMs: number;
+  /** Whether it was asked at its pace yet. */
+  isPaced: boolean;
   /** More to come besides the pace, and when. */
   burst: { left: number; readonly spacingMs: number; nextMs: number } | undefined;
   phase: 'new' | 'answering' | 'suspect' | 'silent';
@@ -137,6 +139,7 @@ export class RequestProber implements PathProber {
       counts: noCounts(NO_ANSWERS),
       periodMs,
       dueMs: Math.max(byChanceMs, this.#firstMs - FIRST_LOOK_MS),
+      isPaced: false,
       burst: undefined,
       phase: 'new',
       underWay: 0,
@@ -196,8 +199,15 @@ export class RequestProber implements PathProber {
       if (--path.burst.left <= 0) path.burst = undefined;
     }
     // Without drift; after a long sleep what was missed is not made up for.
-    if (path.dueMs <= nowMs) path.dueMs = Math.max(path.dueMs + path.periodMs, nowMs);
+    if (path.dueMs <= nowMs) path.dueMs = Math.max(path.dueMs + this.#waitMs(path), nowMs);
     void this.#probe(handle, path, nowMs);
+  }
+
+  /** All are asked first within a second of the start: from then on they are spread over their period, or all came at once. */
+  #waitMs(path: Path): number {
+    const share = path.isPaced ? 1 : 1 - this.#deps.random();
+    path.isPaced = true;
+    return share * path.periodMs;
   }
 
   async #probe(handle: number, path: Path, nowMs: number): Promise<void> {

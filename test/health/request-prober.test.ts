@@ -4,6 +4,7 @@ import type { ProbeResult } from '../../probes/types.ts';
 import { RequestProber } from '../../src/health/index.ts';
 import { countsNow } from '../../src/health/prober.ts';
 import { PROBE_KINDS } from '../../src/model/health.ts';
+import { Random } from '../support/random.ts';
 import { FakeProbe, lost, refused, reply } from './fakes.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
@@ -73,6 +74,24 @@ describe('probes by requests', () => {
       histogram.reduce((sum, count) => sum + count, 0),
       1,
     );
+    await prober.stop();
+  });
+
+  it('come at all times of a period that is long, and not all together once in it', async () => {
+    const seed = new Random(7);
+    const random = (): number => seed.below(1000) / 1000;
+    const spread = new RequestProber({ responder: 'http', probes: { host: probe }, clock, random });
+    await spread.start();
+    for (let i = 0; i < 100; i++) spread.open({ ...path, address: `10.1.0.${i}` }, 100_000);
+    await clock.pass(200_000);
+    const seconds = new Set<number>();
+    for (let i = 0; i < 100; i++) {
+      const before = probe.asked.length;
+      await clock.pass(1000);
+      if (probe.asked.length > before) seconds.add(i);
+    }
+    assert.ok(seconds.size > 45, `in ${seconds.size} of 100 seconds`);
+    await spread.stop();
     await prober.stop();
   });
 

@@ -54,7 +54,7 @@ export async function importTurns(text: string, isInTurns: boolean): Promise<Imp
   const all = identities();
   resolver.updateIdentities({ upserts: all });
   for (const subject of all.slice(0, SUBJECTS)) resolver.resolve(subject);
-  const kept = new KeptRules(
+  const kept: KeptRules = new KeptRules(
     folder,
     { log: silentLog, now: () => new Date() },
     { follow: () => resolver.setRules(kept.snapshot()), enforce: () => undefined, takeBack: () => undefined },

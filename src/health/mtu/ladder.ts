@@ -37,8 +37,8 @@ const LEAST: Readonly<Record<IpFamily, number>> = { 4: 576, 6: 1280 };
 const MOST = 9000;
 /** Ethernet, and Ethernet less what VXLAN, WireGuard, PPPoE and tunnels of clouds take; the same of jumbo frames. */
 const USUAL = [1400, 1420, 1450, 1480, 1492, 1500, 8950];
-/** Before large packets are said to vanish: of so many in a row, none came. */
-const SURE_TRIES = 6;
+/** Before large packets are said to vanish, none of so many came; of more, where others came after all. */
+const SURE_TRIES = [8, 16];
 
 /**
  * The exact MTU of a path, in two batches instead of a search: in steps,
@@ -81,7 +81,7 @@ export class MtuLadder {
     { least = LEAST[family], most = MOST }: LadderOptions,
   ): Promise<PathMtu | undefined> {
     try {
-      const [low, high] = await this.#sizes.send(target, [least, most], { tries: SURE_TRIES });
+      const [low, high] = await this.#sizes.send(target, [least, most], { tries: SURE_TRIES[0] });
       if (low?.outcome !== 'answered') return noAnswer(least);
       return high?.outcome === 'answered' ? fits(most) : undefined;
     } catch (error) {
@@ -90,21 +90,28 @@ export class MtuLadder {
     }
   }
 
-  /** A black hole that was lost by chance is none. @throws EngineFullError */
+  /**
+   * A black hole that was lost by chance is none: the sizes that vanished are sent again, and where one is answered, all of it
+   * is measured anew with more of each size. @throws EngineFullError
+   */
   async #makeSure(
-    found: PathMtu,
+    first: PathMtu,
     target: SizeTarget,
     family: IpFamily,
     options: LadderOptions,
   ): Promise<PathMtu> {
-    if (found.kind !== 'measured' || found.vanished === undefined) return found;
-    const { mtu, vanished, rounds } = found;
     const { least = LEAST[family] } = options;
-    const sure = { ...options, tries: SURE_TRIES };
-    const [low, ...above] = await this.#sizes.send(target, [least, ...new Set([mtu + 1, vanished])], sure);
-    if (low?.outcome !== 'answered') return noAnswer(least);
-    if (above.every(({ outcome }) => outcome === 'lost')) return { ...found, rounds: rounds + 1 };
-    return this.#climb(target, family, sure);
+    let found = first;
+    for (const tries of SURE_TRIES) {
+      if (found.kind !== 'measured' || found.vanished === undefined) return found;
+      const { mtu, vanished, rounds } = found;
+      const sizes = [least, ...new Set([mtu + 1, vanished])];
+      const [low, ...above] = await this.#sizes.send(target, sizes, { ...options, tries });
+      if (low?.outcome !== 'answered') return noAnswer(least);
+      if (above.every(({ outcome }) => outcome === 'lost')) return { ...found, rounds: rounds + 1 };
+      found = await this.#climb(target, family, { ...options, tries });
+    }
+    return found;
   }
 
   /** @throws EngineFullError */

@@ -78,6 +78,8 @@ export class Cluster {
       return deadMs !== undefined && nowMs - deadMs < JUST_DIED_MS;
     });
     for (const peer of new Set(dead.map(({ path }) => path.peer))) this.rows.pathChanged(peer);
+    // What answers since tells a firewall from a way that is cut.
+    if (dead.length > 0) this.causesChanged();
   }
 
   /** Paths to these peers changed their state, or were heard of after that. */
@@ -86,8 +88,8 @@ export class Cluster {
     this.#diagnosis.changed();
   }
 
-  /** A path is degraded now, or no longer: tells why, within a moment and once for all of them. */
-  qualityChanged(): void {
+  /** More may be known of why paths are as they are: it is told within a moment, once for all of them. */
+  causesChanged(): void {
     this.#cancelWhy ??= this.#deps.clock.after(WHY_MS, () => {
       this.#cancelWhy = undefined;
       this.lossFound();

@@ -176,7 +176,7 @@ class HealthAgent implements Health {
   #changed(change: PathChange): void {
     const { path, from, to } = change;
     this.#cluster.pathsChanged([path.peer]);
-    if (to === 'degraded' || from === 'degraded') this.#cluster.qualityChanged();
+    if (to === 'degraded' || from === 'degraded') this.#cluster.causesChanged();
     if (to === 'unreachable' || from === 'unreachable') this.#confirmer.confirm(path.peer, to);
     if (to === 'unreachable') this.#losses.died(path);
     this.#changes.add(change);

@@ -105,6 +105,18 @@ describe('faults between three nodes with the real datapath', { skip: bpfOrSkip(
   };
   /** A queue in which no packet has room: what the fabric sends to node 2 is dropped, what comes from it passes. */
   const NO_ROOM = ['dev', 'node2', 'root', 'tbf', 'rate', '1kbit', 'burst', '1', 'limit', '1'];
+  /** What a firewall of a cloud does, in classic BPF: echo requests to node 2 go nowhere, all else passes. */
+  const NO_ECHOES = [
+    ...['40 0 0 12', '21 0 2 2048', '48 0 0 23', '21 5 6 1'],
+    ...['21 0 5 34525', '48 0 0 20', '21 0 3 58', '48 0 0 54', '21 0 1 128'],
+    ...['6 0 0 2', '6 0 0 4294967295'],
+  ];
+  const setFilter = async (): Promise<void> => {
+    const bytecode = `${NO_ECHOES.length},${NO_ECHOES.join(',')}`;
+    await on('fabric', 'tc', 'qdisc', 'add', 'dev', 'node2', 'clsact');
+    const filter = ['filter', 'add', 'dev', 'node2', 'egress', 'bpf', 'da', 'bytecode', bytecode];
+    await on('fabric', 'tc', ...filter);
+  };
   /** What a bridge does with frames that are too long for a port: it drops them, and says nothing. */
   const setPortMtu = (bytes: number) => () =>
     on('fabric', 'ip', 'link', 'set', 'dev', 'node2', 'mtu', `${bytes}`);
@@ -150,6 +162,18 @@ describe('faults between three nodes with the real datapath', { skip: bpfOrSkip(
         where: 'node node2',
         hook: /^node[13] stamp$/,
         reason: /never came to the peer$/,
+        roundMs: ROUND_MS,
+      },
+    },
+    {
+      name: 'a network that lets no echoes pass',
+      inject: setFilter,
+      heal: () => on('fabric', 'tc', 'qdisc', 'del', 'dev', 'node2', 'clsact'),
+      ...{
+        fault: 'icmp-filtered',
+        where: 'node node2',
+        hook: undefined,
+        reason: undefined,
         roundMs: ROUND_MS,
       },
     },

@@ -41,6 +41,8 @@ const URGENT_AT_ONCE = 8;
 /** A path may have become wider, which no canary tells. */
 const AGAIN_MS = 3_600_000;
 const AGAIN_UNANSWERED_MS = 30_000;
+/** A black hole whose canary is answered: it was over before the canary was missed, so that no event tells of its end. */
+const AGAIN_DOUBTED_MS = 2000;
 const WATCHED_MAX = 4096;
 /** After a black hole was found, the others are asked at once; so often at most. */
 const ALARM_MS = 10_000;
@@ -105,12 +107,7 @@ export class MtuWatch {
     this.#followed = trackers;
     const nowMs = this.#deps.clock.nowMs();
     for (const watched of this.#watched.values()) {
-      const { tracker, canary, measuredMs, silent } = watched;
-      if (!isUp(tracker)) continue;
-      // A canary that is silent for another reason than a black hole had no answer to anything when it was looked into.
-      const isUnanswered = canary === undefined || (silent && tracker.mtu?.blackHole !== true);
-      const againMs = isUnanswered ? AGAIN_UNANSWERED_MS : AGAIN_MS;
-      if (nowMs - measuredMs >= againMs) this.#waiting.add(watched);
+      if (isUp(watched.tracker) && nowMs - watched.measuredMs >= againMs(watched)) this.#waiting.add(watched);
     }
   }
 
@@ -251,6 +248,13 @@ export class MtuWatch {
     for (const [handle, watched] of this.#byCanary)
       if (watched !== found) this.#deps.engine.burst(handle, 1, 1);
   }
+}
+
+function againMs({ tracker, canary, silent }: Watched): number {
+  const isHole = tracker.mtu?.blackHole === true;
+  if (isHole && canary !== undefined && !silent) return AGAIN_DOUBTED_MS;
+  // A canary that is silent for another reason than a black hole had no answer to anything when it was looked into.
+  return canary === undefined || (silent && !isHole) ? AGAIN_UNANSWERED_MS : AGAIN_MS;
 }
 
 function isUp({ state }: PathTracker): boolean {

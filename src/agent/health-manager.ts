@@ -30,6 +30,8 @@ export interface HealthManagerOptions {
   readonly metricsNames: HealthMetricsNames;
   /** Peers with series of their own, with the names of Cilium 1.16. */
   readonly metricsPeersMax: number;
+  /** What its probes are marked with, and cost at most: a second, and percent of a core. */
+  readonly probes: { readonly dscp: number; readonly packetsPerSecond: number; readonly cpuPercent: number };
   readonly dashboardAddress?: ListenAddress | undefined;
   /** Name of the health endpoint's namespace; default: `healthNetns`. */
   readonly netns?: string | undefined;
@@ -144,6 +146,7 @@ export class HealthManager implements HealthPart {
   #settings(): ProcessSettings {
     const { nodeName, nodeIps, devices, paths, intervalMs, port } = this.#options;
     const { metricsAddress, metricsNames, metricsPeersMax, dashboardAddress, policyPaths } = this.#options;
+    const { dscp, packetsPerSecond, cpuPercent } = this.#options.probes;
     const addressFlag = (flag: string, address: ListenAddress | undefined): string[] =>
       address === undefined ? [] : [flag, listenText(address)];
     return {
@@ -156,6 +159,8 @@ export class HealthManager implements HealthPart {
         ...(policyPaths && this.#deps.isPolicyEnforced() ? [] : ['--no-policy-paths']),
         ...addressFlag('--metrics-addr', metricsAddress),
         ...['--metrics-names', metricsNames, '--metrics-peers-max', String(metricsPeersMax)],
+        ...['--dscp', String(dscp), '--packets-per-second', String(packetsPerSecond)],
+        ...['--cpu-percent', String(cpuPercent)],
         ...addressFlag('--dashboard-addr', dashboardAddress),
       ],
       place: this.#endpoint?.netnsId ?? '',

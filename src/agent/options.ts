@@ -281,6 +281,25 @@ export const AGENT_OPTIONS = {
     fallback: '1.17' as HealthMetricsNames,
     placeholder: HEALTH_METRICS_NAMES.join('|'),
   }),
+  'health-dscp': option({
+    description: 'DSCP of ICMP and echo probes of health; 0: best effort',
+    parse: parseInteger(0, 63),
+    fallback: 0,
+    placeholder: 'NUMBER',
+  }),
+  'health-packets-per-second': option({
+    description: 'ICMP and echo probes of health a second at most',
+    parse: parseInteger(1, 10_000_000),
+    fallback: 20_000,
+    placeholder: 'NUMBER',
+  }),
+  'health-cpu-percent': option({
+    description:
+      'CPU that probes of health may take at most, percent of one core; what is due beyond it waits',
+    parse: parseInteger(1, 100),
+    fallback: 25,
+    placeholder: 'NUMBER',
+  }),
   'health-metrics-peers-max': option({
     description:
       'peers with connectivity metrics of their own, the first by name, with the names of 1.12 to 1.16',

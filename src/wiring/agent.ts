@@ -62,6 +62,11 @@ function healthOptions(options: AgentOptions, node: NodeFacts, paths: NodePaths)
     metricsAddress: metrics && listenAddressOf(metrics, node),
     metricsNames: options['health-metrics-names'],
     metricsPeersMax: options['health-metrics-peers-max'],
+    probes: {
+      dscp: options['health-dscp'],
+      packetsPerSecond: options['health-packets-per-second'],
+      cpuPercent: options['health-cpu-percent'],
+    },
     dashboardAddress: dashboard && listenAddressOf(dashboard, node),
     netns: options['health-netns'],
     withEndpoint: options.datapath === 'bpf',

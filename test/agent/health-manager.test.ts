@@ -37,6 +37,7 @@ const options: HealthManagerOptions = {
   metricsAddress: undefined,
   metricsNames: '1.17',
   metricsPeersMax: 100,
+  probes: { dscp: 0, packetsPerSecond: 20_000, cpuPercent: 25 },
   withEndpoint: false,
   command: [process.execPath, '-e', PROGRAM, '--', calls],
 };
@@ -82,6 +83,12 @@ describe('the health process that an agent keeps', () => {
     await start({ metricsPeersMax: 7 });
     await until('it was started', () => called().length === 1);
     assert.match(called()[0] ?? '', / --metrics-peers-max 7( |$)/);
+  });
+
+  it('is told what its probes are marked with and may cost', async () => {
+    await start({ probes: { dscp: 46, packetsPerSecond: 500, cpuPercent: 3 } });
+    await until('it was started', () => called().length === 1);
+    assert.match(called()[0] ?? '', / --dscp 46 --packets-per-second 500 --cpu-percent 3( |$)/);
   });
 
   it('is told to leave the paths of policy out when the agent says so', async () => {

@@ -255,6 +255,23 @@ describe('probe engine before a peer that lies', { skip: rootOrSkip() }, () => {
     });
   }
 
+  for (const [mode, kind] of ALL)
+    for (const dscp of [0, 46])
+      it(`marks its probes with DSCP ${dscp}: ${mode}, ${kind}`, async () => {
+        await start(mode, kind, { dscp });
+        const frame = await probe();
+        const trafficClass = frames.family === 4 ? frame.readUInt8(15) : (frame.readUInt16BE(14) >> 4) & 0xff;
+        assert.equal(trafficClass >> 2, dscp);
+      });
+
+  it('sends echoes of a path that asks for it from sixteen source ports in turn', async () => {
+    await start('raw', 'echo4');
+    path = engine.open({ address: LIAR[4], responder: 'echo', origin: 0, periodMs: 0, rotate: true });
+    const ports = (await probes(32)).map((frame) => frame.readUInt16BE(frames.l4));
+    assert.equal(new Set(ports.slice(0, 16)).size, 16);
+    assert.deepEqual(ports.slice(16), ports.slice(0, 16));
+  });
+
   it('takes what its own buffer had no room for as its own fault, not as loss of the path', async () => {
     // It reads once a second, and has room for some 20,000 answers.
     await start('raw', 'icmp4', { timeoutMs: 3000, turnMs: 1000 });

@@ -143,16 +143,31 @@ describe('health commands on a cluster of three nodes', { skip: rootOrSkip() }, 
     assert.equal((await run('n1', 'probe n2 --timeout 2m')).code, 2);
   });
 
-  it('status --watch goes on until it is interrupted', async () => {
-    const outcome = await cli(
-      ['health', 'status', '--watch', '--every', '100ms', '--state-dir', stateDir('n1')],
-      {
-        interruptAt: 'Cluster health: ',
-      },
-    );
-    assert.match(outcome.stdout, /^Cluster health: +3\/3 reachable/);
-    assert.ok(outcome.code === 0 || outcome.code === 1, outcome.stderr);
-  });
+  for (const [words, holds] of [
+    ['status', /"nodes":/],
+    ['get', /"uptime":|"load":|"disk"/],
+    ['history --since 1h', /"peer": ?"n2"/],
+    ['mtu --node n2', /"peer": ?"n2"/],
+    ['ready n2', /"ready": ?true/],
+  ] as const)
+    it(`${words} is JSON with -o json`, async () => {
+      const { stdout, stderr } = await run('n1', `${words} -o json`);
+      assert.equal(stderr, '');
+      assert.match(JSON.stringify(JSON.parse(stdout)), holds);
+    });
+
+  for (const [words, shown] of [
+    ['status', 'Cluster health: '],
+    ['matrix', 'n3'],
+    ['path n2', 'host-host'],
+    ['diagnose', 'healthy'],
+  ] as const)
+    it(`${words} --watch goes on until it is interrupted`, async () => {
+      const argv = ['health', ...words.split(' '), '--watch', '--every', '100ms'];
+      const outcome = await cli([...argv, '--state-dir', stateDir('n1')], { interruptAt: shown });
+      assert.ok(outcome.stdout.includes(shown), outcome.stdout);
+      assert.ok(outcome.code === 0 || outcome.code === 1, outcome.stderr);
+    });
 
   it('tell from all others that a node is dead: diagnose, path, ready and matrix', async () => {
     const before = await eventually(

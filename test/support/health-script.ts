@@ -103,8 +103,10 @@ function setPrecedence(nice: number): void {
   try {
     writeFileSync('/proc/self/autogroup', String(nice));
   } catch (error) {
-    // A kernel that makes no groups of sessions has no such file: there it goes without.
-    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+    // A kernel without groups of sessions has no such file (ENOENT), and what is in none has no weight to set (EINVAL): there
+    // the scheduler shares time between processes.
+    if (!(error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'EINVAL'))) throw error;
+    setPriority(nice);
   }
 }
 

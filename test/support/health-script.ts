@@ -1,4 +1,5 @@
 import { writeFileSync } from 'node:fs';
+import { setPriority } from 'node:os';
 import { after, before, it } from 'node:test';
 import type { FaultPlace, HealthDiagnosis, HealthVerdict, LossPoint } from '../../src/model/health.ts';
 import type { HealthLab, LabNode } from './health-lab.ts';
@@ -105,7 +106,8 @@ function setPrecedence(nice: number): void {
   } catch (error) {
     // A kernel without groups of sessions has no such file (ENOENT), and what is in none has no weight to set (EINVAL): there
     // the scheduler shares time between processes.
-    if (!(error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'EINVAL'))) throw error;
+    if (!(error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'EINVAL')))
+      throw error;
     setPriority(nice);
   }
 }

@@ -50,6 +50,7 @@ export default class HealthAgent extends BaseCommand<typeof HealthAgent> {
       timeoutMs: flags.timeout ?? DEFAULT_TIMEOUT_MS,
       port: flags.port,
       listen: responderListens(flags['listen-fd'] ?? [], flags.listen ?? []),
+      allowedHosts: flags['allowed-host'],
       metricsAddress: flags['metrics-addr'],
       dashboardAddress: flags['dashboard-addr'],
       metricsNames: flags['metrics-names'],

@@ -3,6 +3,7 @@ import type { ResponderListen } from '../../probes/responder/index.ts';
 import { LOG_LEVELS } from '../../src/base/log.ts';
 import {
   type ListenAddress,
+  parseHostName,
   parseInteger,
   parseListenAddress,
   parseNodeName,
@@ -30,6 +31,7 @@ const addressFlag = Flags.custom<ListenAddress>({
   parse: (text) => Promise.resolve(parseListenAddress(text)),
 });
 const nameFlag = Flags.custom<string>({ parse: (text) => Promise.resolve(parseNodeName(text)) });
+const hostFlag = Flags.custom<string>({ parse: (text) => Promise.resolve(parseHostName(text)) });
 const numberFlag = (least: number, most: number) =>
   Flags.custom<number>({ parse: (text) => Promise.resolve(parseInteger(least, most)(text)) });
 
@@ -76,6 +78,13 @@ export const healthAgentFlags = {
     description:
       'serve /metrics here too, besides health.sock; without an address at the first --source, else on loopback',
     helpValue: 'ADDRESS:PORT',
+  }),
+  'allowed-host': hostFlag({
+    description:
+      "name by which metrics and dashboard may be asked, besides addresses, localhost and the node's name; may be repeated",
+    helpValue: 'NAME',
+    multiple: true,
+    multipleNonGreedy: true,
   }),
   'metrics-names': Flags.option({
     description: "names of the connectivity metrics: Cilium's since 1.17, or those of 1.12 to 1.16, by peer",

@@ -245,12 +245,15 @@ export class Agent {
 
   #createServers(): TextServer[] {
     const { options, node } = this.#deps;
+    const hosts = [options['node-name'], ...options['allowed-hosts']];
     const serve = (
       address: ListenAddress | undefined,
       path: string,
       answer: () => Promise<TextAnswer>,
     ): TextServer[] =>
-      address === undefined ? [] : [new TextServer(listenAddressOf(address, node), path, answer)];
+      address === undefined
+        ? []
+        : [new TextServer({ address: listenAddressOf(address, node), path, hosts, answer })];
     return [
       ...serve(options['metrics-address'], '/metrics', () => this.#metricsAnswer()),
       ...serve(options['liveness-address'], '/healthz', () => this.#livenessAnswer()),

@@ -27,6 +27,8 @@ export interface HealthManagerOptions {
   /** Host order. */
   readonly port: number;
   readonly metricsAddress: ListenAddress | undefined;
+  /** Names by which its metrics and dashboard may be asked, besides addresses and the node's name. */
+  readonly allowedHosts: readonly string[];
   readonly metricsNames: HealthMetricsNames;
   /** Peers with series of their own, with the names of Cilium 1.16. */
   readonly metricsPeersMax: number;
@@ -146,6 +148,7 @@ export class HealthManager implements HealthPart {
   #settings(): ProcessSettings {
     const { nodeName, nodeIps, devices, paths, intervalMs, port } = this.#options;
     const { metricsAddress, metricsNames, metricsPeersMax, dashboardAddress, policyPaths } = this.#options;
+    const { allowedHosts } = this.#options;
     const { dscp, packetsPerSecond, cpuPercent } = this.#options.probes;
     const addressFlag = (flag: string, address: ListenAddress | undefined): string[] =>
       address === undefined ? [] : [flag, listenText(address)];
@@ -158,6 +161,7 @@ export class HealthManager implements HealthPart {
         ...devices.flatMap((name) => ['--device', name]),
         ...(policyPaths && this.#deps.isPolicyEnforced() ? [] : ['--no-policy-paths']),
         ...addressFlag('--metrics-addr', metricsAddress),
+        ...allowedHosts.flatMap((name) => ['--allowed-host', name]),
         ...['--metrics-names', metricsNames, '--metrics-peers-max', String(metricsPeersMax)],
         ...['--dscp', String(dscp), '--packets-per-second', String(packetsPerSecond)],
         ...['--cpu-percent', String(cpuPercent)],

@@ -8,6 +8,7 @@ import {
   parseAbsolutePath,
   parseAddress,
   parseBoolean,
+  parseHostName,
   parseInteger,
   parseList,
   parseListenAddress,
@@ -320,6 +321,13 @@ export const AGENT_OPTIONS = {
     parse: parseOptional(parseListenAddress),
     fallback: { host: undefined, port: 9962 } as ListenAddress | undefined,
     placeholder: 'ADDRESS:PORT',
+  }),
+  'allowed-hosts': option({
+    description:
+      "names by which metrics, liveness and dashboard of this node may be asked, besides addresses, localhost and the node's name",
+    parse: parseList(parseHostName),
+    fallback: [] as readonly string[],
+    placeholder: 'NAME,...',
   }),
   'liveness-address': option({
     description: 'where GET /healthz answers for liveness probes; empty for nowhere',

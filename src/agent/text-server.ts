@@ -1,6 +1,7 @@
 import { createServer, type Server } from 'node:http';
 import { SystemError } from '../base/errors.ts';
 import type { ListenAddress } from '../base/option-parsers.ts';
+import { isOurHost, NOT_OUR_HOST } from '../base/own-host.ts';
 
 export interface TextAnswer {
   readonly status: number;
@@ -13,6 +14,15 @@ const HEAD_TIMEOUT_MS = 5_000;
 const CONNECTIONS_MAX = 64;
 /** A scraper asks once in a while; whoever sends thousands in a row wants our memory and time. */
 const REQUESTS_A_CONNECTION = 10;
+const PLAIN = { 'content-type': 'text/plain' };
+
+export interface TextServerOptions {
+  readonly address: ListenAddress;
+  readonly path: string;
+  /** Names by which it may be asked, besides that of the address, addresses and `localhost`. */
+  readonly hosts: readonly string[];
+  readonly answer: () => Promise<TextAnswer>;
+}
 
 /** Answers GET of one path on TCP, for scrapers and probes; everything else is 404. */
 export class TextServer {
@@ -21,9 +31,10 @@ export class TextServer {
   readonly #answer: () => Promise<TextAnswer>;
   #making: Promise<TextAnswer> | undefined;
 
-  constructor(address: ListenAddress, path: string, answer: () => Promise<TextAnswer>) {
+  constructor({ address, path, hosts, answer }: TextServerOptions) {
     this.#address = address;
     this.#answer = answer;
+    const names = address.host === undefined ? hosts : [...hosts, address.host];
     this.#server = createServer(
       {
         requestTimeout: REQUEST_TIMEOUT_MS,
@@ -31,16 +42,17 @@ export class TextServer {
         connectionsCheckingInterval: 1_000,
       },
       (request, response) => {
+        // A body is not read: the connection ends with the answer.
+        const refuse = (status: number, text: string): void =>
+          void response.writeHead(status, { ...PLAIN, connection: 'close' }).end(`${text}\n`);
+        if (!isOurHost(request.headers.host, names)) return refuse(421, NOT_OUR_HOST);
         const [asked] = (request.url ?? '').split('?');
-        if (asked !== path || (request.method !== 'GET' && request.method !== 'HEAD')) {
-          // A body is not read: the connection ends with the answer.
-          response.writeHead(404, { 'content-type': 'text/plain', connection: 'close' }).end('not found\n');
-          return;
-        }
+        const reads = request.method === 'GET' || request.method === 'HEAD';
+        if (asked !== path || !reads) return refuse(404, 'not found');
         this.#shared().then(
           ({ status, contentType, body }) =>
             response.writeHead(status, { 'content-type': contentType }).end(body),
-          () => response.writeHead(500, { 'content-type': 'text/plain' }).end('failed\n'),
+          () => response.writeHead(500, PLAIN).end('failed\n'),
         );
       },
     );

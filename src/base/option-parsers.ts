@@ -84,6 +84,12 @@ export function parseAbsolutePath(text: string): string {
   throw invalid(`${JSON.stringify(text)} is not an absolute path`);
 }
 
+/** A name as in a Host header, without a port. */
+export function parseHostName(text: string): string {
+  if (/^\w([-.\w]{0,251}\w)?$/.test(text)) return text;
+  throw invalid(`${JSON.stringify(text)} is not the name of a host (letters, digits, -, _ and ., no port)`);
+}
+
 /** A name of a node: what DNS and Kubernetes allow. */
 export function parseNodeName(text: string): string {
   if (/^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$/i.test(text)) return text;

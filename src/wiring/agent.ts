@@ -59,6 +59,7 @@ function healthOptions(options: AgentOptions, node: NodeFacts, paths: NodePaths)
     intervalMs: options['health-interval'],
     policyPaths: options['health-policy-paths'],
     port: options['health-port'],
+    allowedHosts: options['allowed-hosts'],
     metricsAddress: metrics && listenAddressOf(metrics, node),
     metricsNames: options['health-metrics-names'],
     metricsPeersMax: options['health-metrics-peers-max'],

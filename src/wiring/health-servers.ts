@@ -15,7 +15,8 @@ import {
 import { listenOnTcp, type Releases } from './health-parts.ts';
 
 export interface HealthServersOptions {
-  readonly nodeName?: string | undefined;
+  /** Names by which metrics and dashboard may be asked, besides addresses, `localhost` and the node's name. */
+  readonly allowedHosts?: readonly string[] | undefined;
   /** Undefined: metrics on the unix socket only. Without a host: at the first source, else on loopback. */
   readonly metricsAddress?: ListenAddress | undefined;
   /** Undefined: the dashboard on the unix socket only. Without a host: as the metrics; it may be the same address. */
@@ -39,7 +40,7 @@ export async function serveHealth(
   await listenOnUnixSocket(server, { path: socket });
   releases.push(() => closeAppServer(server));
   releases.push(() => dashboard.stop());
-  const { metricsAddress, dashboardAddress, sources, nodeName } = options;
+  const { metricsAddress, dashboardAddress, sources } = options;
   const { metrics, log } = deps;
   const listen = async (
     what: string,
@@ -53,18 +54,27 @@ export async function serveHealth(
     releases.push(() => closeAppServer(tcp));
     return where;
   };
+  const hosts = (): string[] => ourNames(options, deps.health.nodes().self);
   const shared = isSameAddress(metricsAddress, dashboardAddress);
   const where: string[] = [];
   if (metricsAddress !== undefined && !shared) {
-    const app = createMetricsApp(metrics);
+    const app = createMetricsApp({ metrics, hosts });
     where.push(await listen('metrics', metricsAddress, app, METRICS_REQUESTS_A_CONNECTION));
   }
   if (dashboardAddress === undefined) return where;
   dashboard.record();
-  const hosts = [dashboardAddress.host, nodeName].filter((name) => name !== undefined);
   const app = createDashboardApp({ dashboard, reader, hosts, log, metrics: shared ? metrics : undefined });
   where.push(await listen('dashboard', dashboardAddress, app, DASHBOARD_REQUESTS_A_CONNECTION));
   return where;
+}
+
+/** What this node is called by those who were told: its own name may only be known once its list has come. */
+function ourNames(
+  { metricsAddress, dashboardAddress, allowedHosts = [] }: HealthServersOptions,
+  self: string | undefined,
+): string[] {
+  const named = [metricsAddress?.host, dashboardAddress?.host, self];
+  return [...named.filter((name) => name !== undefined), ...allowedHosts];
 }
 
 function isSameAddress(a: ListenAddress | undefined, b: ListenAddress | undefined): boolean {

@@ -41,6 +41,7 @@ import { type HealthServersOptions, serveHealth } from './health-servers.ts';
 
 export interface HealthProcessOptions extends HealthProbeOptions, HealthServersOptions {
   readonly paths: NodePaths;
+  readonly nodeName?: string | undefined;
   /** The agent whose node list is followed; not used with `nodesFile`. */
   readonly agent: ApiAddress;
   /** Static node list: no agent. */

@@ -35,6 +35,7 @@ const options: HealthManagerOptions = {
   policyPaths: true,
   port: 4240,
   metricsAddress: undefined,
+  allowedHosts: [],
   metricsNames: '1.17',
   metricsPeersMax: 100,
   probes: { dscp: 0, packetsPerSecond: 20_000, cpuPercent: 25 },
@@ -83,6 +84,12 @@ describe('the health process that an agent keeps', () => {
     await start({ metricsPeersMax: 7 });
     await until('it was started', () => called().length === 1);
     assert.match(called()[0] ?? '', / --metrics-peers-max 7( |$)/);
+  });
+
+  it('is told the names by which it may be asked', async () => {
+    await start({ allowedHosts: ['n1.example', 'metrics'] });
+    await until('it was started', () => called().length === 1);
+    assert.match(called()[0] ?? '', / --allowed-host n1\.example --allowed-host metrics( |$)/);
   });
 
   it('is told what its probes are marked with and may cost', async () => {

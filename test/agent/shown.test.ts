@@ -8,6 +8,7 @@ let node: NodeFixture;
 
 before(async () => {
   node = cluster.node(1);
+  node.options = { 'allowed-hosts': ['n1.example'] };
   await node.start();
 });
 after(() => cluster.dispose());
@@ -20,6 +21,7 @@ describe('what an agent shows of itself', () => {
     assert.equal(map['health-port'], 4240);
     assert.equal(map['health-metrics-names'], '1.17');
     assert.equal(map['health-metrics-peers-max'], 100);
+    assert.deepEqual(map['allowed-hosts'], ['n1.example']);
   });
 
   it('lists its node with the zone that its labels tell', async () => {

@@ -8,6 +8,7 @@ import { closestName } from '../../src/base/did-you-mean.ts';
 import { UsageError } from '../../src/base/errors.ts';
 import {
   parseBoolean,
+  parseHostName,
   parseInteger,
   parseList,
   parseListenAddress,
@@ -102,6 +103,14 @@ describe('resolveConfig', () => {
     assert.throws(() => resolveConfig(table, { ...sources, folder: join(folder, 'none') }), {
       code: 'CONFIG_UNREADABLE',
     });
+  });
+});
+
+describe('parseHostName', () => {
+  it('takes a name, and no port, path, blank or end that no name has', () => {
+    for (const name of ['n1', 'Metrics.example', 'my_node-1']) assert.equal(parseHostName(name), name);
+    for (const name of ['', 'n1:9962', 'http://n1', 'n 1', 'n1.', '-n1', '*.example', 'n'.repeat(300)])
+      assert.throws(() => parseHostName(name), { code: 'OPTION_INVALID' }, name);
   });
 });
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { packageRoot } from '../../src/base/assets.ts';
 import { healthStatus } from '../../src/view/health.ts';
-import { HealthMesh, type MeshNode } from '../support/health-mesh.ts';
+import { HealthMesh, MESH_METRICS_PORT, type MeshNode } from '../support/health-mesh.ts';
 import { rootOrSkip } from '../support/privilege.ts';
 import { eventually, type StartedProcess, startProcess } from '../support/process.ts';
 
@@ -14,6 +14,19 @@ const LIMIT = { timeoutMs: 40_000, everyMs: 250 };
 /** What Cilium's own health agent does on a node: it listens on 4240. */
 const CILIUM_HEALTH =
   "require('node:http').createServer((_, answer) => answer.end()).listen(4240, () => console.log('up'))";
+
+/** Asks for the metrics under several names, and prints what status each got. */
+const ASK = `
+const { get } = require('node:http');
+const hosts = ['10.66.0.1', 'localhost', 'n1', 'metrics.example', 'n2', 'evil.example', 'n1.evil.example'];
+Promise.all(hosts.map((name) => new Promise((resolve, reject) => {
+  const headers = { host: name + ':${MESH_METRICS_PORT}' };
+  get({ host: process.argv[1], port: ${MESH_METRICS_PORT}, path: '/metrics', headers }, (answer) => {
+    answer.resume();
+    resolve([name, answer.statusCode]);
+  }).on('error', reject);
+}))).then((answers) => console.log(JSON.stringify(Object.fromEntries(answers))));
+`;
 
 describe('nodes with nothing of ours but `ciliate health --nodes`, beside a health agent on port 4240', {
   skip: rootOrSkip(),
@@ -26,7 +39,7 @@ describe('nodes with nothing of ours but `ciliate health --nodes`, beside a heal
       nodes: 2,
       port: PORT,
       zones: ['a', 'b'],
-      words: ['--interval', '200ms', '--timeout', '500ms'],
+      words: ['--interval', '200ms', '--timeout', '500ms', '--allowed-host', 'metrics.example'],
     });
     for (const { netns } of mesh.nodes) {
       const argv = ['nsenter', `--net=${mesh.lab.path(netns)}`, process.execPath, '-e', CILIUM_HEALTH];
@@ -68,6 +81,14 @@ describe('nodes with nothing of ours but `ciliate health --nodes`, beside a heal
         ['n2', 'b'],
       ],
     );
+  });
+
+  it('tell their metrics by address, by the name of the node or one that was allowed, and by no other', async () => {
+    const { netns, address } = mesh.node('n1');
+    const { stdout, stderr } = await mesh.lab.exec(netns, [process.execPath, '-e', ASK, address]);
+    const answers = { '10.66.0.1': 200, localhost: 200, n1: 200, 'metrics.example': 200 };
+    const refused = { n2: 421, 'evil.example': 421, 'n1.evil.example': 421 };
+    assert.deepEqual(JSON.parse(stdout), { ...answers, ...refused }, stderr);
   });
 
   it('say which port to take when 4240 is taken', async () => {

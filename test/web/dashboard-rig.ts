@@ -143,7 +143,13 @@ export class DashboardRig {
       assets: loadDashboardAssets,
       backlogBytes,
     });
-    const app = createDashboardApp({ dashboard, reader, hosts: ['n1.example'], metrics, log: silentLog });
+    const app = createDashboardApp({
+      dashboard,
+      reader,
+      hosts: () => ['n1.example'],
+      metrics,
+      log: silentLog,
+    });
     const server = createAppServer(app, 1000);
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);

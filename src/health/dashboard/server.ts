@@ -1,8 +1,8 @@
-import { isIP } from 'node:net';
 import { Hono } from 'hono';
 import { ApiError } from '../../api/errors.ts';
 import { errorText } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
+import { isOurHost, NOT_OUR_HOST } from '../../base/own-host.ts';
 import { addReadRoutes, type HealthReader } from '../api/routes.ts';
 import type { HealthMetrics } from '../metrics.ts';
 import { createMetricsApp } from '../metrics-app.ts';
@@ -12,26 +12,10 @@ export interface DashboardAppDeps {
   readonly dashboard: Dashboard;
   readonly reader: HealthReader;
   /** Names by which this server may be asked, besides its addresses and `localhost`. */
-  readonly hosts: readonly string[];
+  readonly hosts: () => readonly string[];
   /** Where both are served at one address. */
   readonly metrics?: HealthMetrics | undefined;
   readonly log: Logger;
-}
-
-/** The name in a Host header, without the port; undefined: it is none. */
-function hostName(header: string): string | undefined {
-  const match = /^(?:\[([0-9a-f:.]+)\]|([-.\w]+))(?::\d{1,5})?$/i.exec(header);
-  return (match?.[1] ?? match?.[2])?.toLowerCase();
-}
-
-/**
- * Whether a request came for us. A page of somebody else's can make its own name mean our address (DNS rebinding), but not
- * an address or `localhost`: only those and names that we were told are answered.
- */
-export function isOurHost(header: string | undefined, hosts: readonly string[]): boolean {
-  const name = header === undefined ? undefined : hostName(header);
-  if (name === undefined) return false;
-  return isIP(name) !== 0 || name === 'localhost' || hosts.some((host) => host.toLowerCase() === name);
 }
 
 /** The dashboard for TCP: it only reads, and answers only to its own names. */
@@ -39,10 +23,8 @@ export function createDashboardApp(deps: DashboardAppDeps): Hono {
   const { dashboard, reader, hosts, metrics, log } = deps;
   const app = new Hono();
   app.use('*', async (context, next) => {
-    if (!isOurHost(context.req.header('host'), hosts)) {
-      const text =
-        'asked by a name that is not ours: use an address, localhost, or the name in --dashboard-addr';
-      return context.json(text, 421, SECURITY_HEADERS);
+    if (!isOurHost(context.req.header('host'), hosts())) {
+      return context.json(NOT_OUR_HOST, 421, SECURITY_HEADERS);
     }
     if (context.req.method !== 'GET' && context.req.method !== 'HEAD') {
       return context.json('this server only reads', 405, { ...SECURITY_HEADERS, allow: 'GET, HEAD' });
@@ -52,7 +34,7 @@ export function createDashboardApp(deps: DashboardAppDeps): Hono {
     return undefined;
   });
   dashboard.addTo(app);
-  if (metrics !== undefined) app.route('/', createMetricsApp(metrics));
+  if (metrics !== undefined) app.route('/', createMetricsApp({ metrics, hosts }));
   const api = new Hono();
   addReadRoutes(api, reader);
   app.route('/v1beta', api);

@@ -17,6 +17,7 @@ const FAULTS: Readonly<Record<FaultKind, true>> = {
   drop: true,
   'icmp-filtered': true,
   'http-filtered': true,
+  'echo-filtered': true,
   'canary-open': true,
 };
 

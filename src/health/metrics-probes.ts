@@ -9,8 +9,9 @@ import { cumulative, type ProbeResultName, type ProbeTotal } from './probe-total
  * node's series are counted (test/health/metrics.test.ts), so each bound has its price.
  */
 const PACKET_BOUNDS = [0.000_01, 0.000_03, 0.000_1, 0.000_3, 0.001, 0.003, 0.01, 0.1];
-/** Of echoes by programs, and of packets to health endpoints: beside those of hosts. */
-const FEWER_BOUNDS = [0.000_01, 0.000_03, 0.000_1, 0.001, 0.01, 0.1];
+/** Of packets to health endpoints, and of echoes by programs: beside those of hosts. */
+const ENDPOINT_BOUNDS = [0.000_01, 0.000_03, 0.000_1, 0.001, 0.01, 0.1];
+const ECHO_BOUNDS = [0.000_01, 0.000_1, 0.001, 0.01, 0.1];
 const REQUEST_BOUNDS = [0.000_3, 0.001, 0.005, 0.025, 0.25];
 
 const LATENCY = 'cilium_node_health_connectivity_latency_seconds';
@@ -75,7 +76,8 @@ function latencies(totals: readonly ProbeTotal[]): ReadonlyMap<string, Latency> 
 
 function boundsOf({ responder, to }: ProbeKind): readonly number[] {
   if (responder === 'http') return REQUEST_BOUNDS;
-  return responder === 'icmp' && to === 'host' ? PACKET_BOUNDS : FEWER_BOUNDS;
+  if (responder === 'echo') return ECHO_BOUNDS;
+  return to === 'host' ? PACKET_BOUNDS : ENDPOINT_BOUNDS;
 }
 
 function latencySeries({ labels, bounds, totals }: Latency): readonly Sample[] {

@@ -217,6 +217,7 @@ export const FAULT_KINDS = [
   'drop',
   'icmp-filtered',
   'http-filtered',
+  'echo-filtered',
   'canary-open',
 ] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];

@@ -93,6 +93,8 @@ const SENTENCES: Readonly<Record<FaultKind, Sentence>> = {
     `ICMP is not answered on ${ofPlace(place)}, HTTP is: a filter takes ICMP, nothing is down.`,
   'http-filtered': (place) =>
     `TCP port 4240 is not answered on ${ofPlace(place)}, ICMP is: a filter takes it, nothing is down.`,
+  'echo-filtered': (place) =>
+    `UDP port 4240 is not answered on ${ofPlace(place)}, ICMP and HTTP are: a filter takes our echoes, nothing else is lost.`,
   'canary-open': (place) =>
     `Packets that a policy denies get through on ${ofPlace(place)}: policy is not enforced there.`,
 };
@@ -192,6 +194,10 @@ const NEXT: Readonly<Record<FaultKind, Steps>> = {
   'http-filtered': () => [
     'filters of nodes and of the network between them: TCP port 4240 should pass between all nodes',
     'ciliate monitor --type drop: whether a policy of ours takes it',
+  ],
+  'echo-filtered': (place) => [
+    'filters of nodes and of the network between them: UDP port 4240 must pass between all nodes, both ways',
+    `${pathCommand(place)}: which echoes have no answer, and where they were seen last`,
   ],
   'canary-open': (place) => [
     `ciliate endpoint list ${onPeer(place)}: whether policy is enforced on the health endpoint`,

@@ -111,8 +111,14 @@ describe('faults between three nodes with the real datapath', { skip: bpfOrSkip(
     ...['21 0 5 34525', '48 0 0 20', '21 0 3 58', '48 0 0 54', '21 0 1 128'],
     ...['6 0 0 2', '6 0 0 4294967295'],
   ];
-  const setFilter = async (): Promise<void> => {
-    const bytecode = `${NO_ECHOES.length},${NO_ECHOES.join(',')}`;
+  /** The same of UDP to port 4240: the echoes of programs go nowhere, those of kernels pass. */
+  const NO_PROGRAM_ECHOES = [
+    ...['40 0 0 12', '21 0 4 2048', '48 0 0 23', '21 0 8 17', '40 0 0 36', '5 0 0 4'],
+    ...['21 0 5 34525', '48 0 0 20', '21 0 3 17', '40 0 0 56', '21 0 1 4240'],
+    ...['6 0 0 2', '6 0 0 4294967295'],
+  ];
+  const setFilter = (code: readonly string[]) => async (): Promise<void> => {
+    const bytecode = `${code.length},${code.join(',')}`;
     await on('fabric', 'tc', 'qdisc', 'add', 'dev', 'node2', 'clsact');
     const filter = ['filter', 'add', 'dev', 'node2', 'egress', 'bpf', 'da', 'bytecode', bytecode];
     await on('fabric', 'tc', ...filter);
@@ -167,7 +173,7 @@ describe('faults between three nodes with the real datapath', { skip: bpfOrSkip(
     },
     {
       name: 'a network that lets no echoes pass',
-      inject: setFilter,
+      inject: setFilter(NO_ECHOES),
       heal: () => on('fabric', 'tc', 'qdisc', 'del', 'dev', 'node2', 'clsact'),
       ...{
         fault: 'icmp-filtered',
@@ -175,6 +181,18 @@ describe('faults between three nodes with the real datapath', { skip: bpfOrSkip(
         hook: undefined,
         reason: undefined,
         roundMs: ROUND_MS,
+      },
+    },
+    {
+      name: 'a network that lets no echoes of programs pass',
+      inject: setFilter(NO_PROGRAM_ECHOES),
+      heal: () => on('fabric', 'tc', 'qdisc', 'del', 'dev', 'node2', 'clsact'),
+      ...{
+        fault: 'echo-filtered',
+        where: 'node node2',
+        hook: undefined,
+        reason: undefined,
+        roundMs: SLOW_ROUND_MS,
       },
     },
     {

@@ -2,6 +2,7 @@ import type { NodeElement } from '../../src/api/schema.ts';
 import { silentLog } from '../../src/base/log.ts';
 import { createHealth, type Health, RequestProber } from '../../src/health/index.ts';
 import type { RowTransport } from '../../src/health/mesh/index.ts';
+import type { Responder } from '../../src/model/health.ts';
 import { FakeNodes, FakeProbe, lost, reply } from './fakes.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
@@ -14,6 +15,8 @@ export class ClusterBench {
   readonly clock = new VirtualClock();
   /** Whether packets pass from one node to another, and back. */
   passes: (from: string, to: string) => boolean = () => true;
+  /** Whether probes of that kind do, where packets do. */
+  lets: (responder: Responder, from: string, to: string) => boolean = () => true;
   readonly #healths = new Map<string, Health>();
   readonly #names: ReadonlyMap<string, string>;
 
@@ -25,17 +28,19 @@ export class ClusterBench {
   #make(self: NodeElement, elements: readonly NodeElement[]): Health {
     const name = self.name ?? '';
     const { clock } = this;
-    const probe = (protocol: 'icmp' | 'http', latencyNs: number): FakeProbe =>
-      new FakeProbe(protocol, (to) => (this.#passesTo(name, to) ? reply(latencyNs) : lost));
-    const options = { clock, random: () => 0 };
+    const prober = (responder: Responder, latencyNs: number): RequestProber => {
+      const answer: FakeProbe['answer'] = (to) => {
+        const passes = this.#passesTo(name, to) && this.lets(responder, name, this.#names.get(to) ?? '');
+        return passes ? reply(latencyNs) : lost;
+      };
+      const host = new FakeProbe(responder === 'http' ? 'http' : 'icmp', answer);
+      return new RequestProber({ responder, probes: { host }, clock, random: () => 0 });
+    };
     return createHealth(
       { interval: { kind: 'fixed', ms: 1000 } },
       {
         nodes: new FakeNodes(name, elements),
-        probers: [
-          new RequestProber({ responder: 'icmp', probes: { host: probe('icmp', 20_000) }, ...options }),
-          new RequestProber({ responder: 'http', probes: { host: probe('http', 300_000) }, ...options }),
-        ],
+        probers: [prober('echo', 10_000), prober('icmp', 20_000), prober('http', 300_000)],
         clock,
         log: silentLog,
         rows: this.#transport(name, addressOf(self)),

@@ -83,6 +83,11 @@ describe('the diagnosis of a cluster', () => {
       'icmp-filtered node n03 both',
     ],
     [
+      'filtered echoes where only UDP of programs is silent, and no loss, whatever it lost',
+      host({ 'host-host/echo': 'unreachable' }),
+      'echo-filtered node n03 both',
+    ],
+    [
       'its endpoint where the host answers',
       host({
         'host-endpoint': 'unreachable',

@@ -16,6 +16,7 @@ const FAULTS: readonly FaultKind[] = [
   'drop',
   'icmp-filtered',
   'http-filtered',
+  'echo-filtered',
   'canary-open',
 ];
 const PLACES: readonly FaultPlace[] = [

@@ -39,6 +39,7 @@ const LESSER: ReadonlySet<FaultKind> = new Set([
   'slow',
   'icmp-filtered',
   'http-filtered',
+  'echo-filtered',
 ]);
 
 /**

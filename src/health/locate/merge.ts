@@ -15,6 +15,7 @@ const GRAVITY: readonly FaultKind[] = [
   'agent-hung',
   'http-filtered',
   'icmp-filtered',
+  'echo-filtered',
   'slow',
 ];
 

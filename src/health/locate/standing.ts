@@ -23,6 +23,8 @@ type Follows = (claim: Claim, from: Claim) => boolean;
 const CONFIRM_MS = 1500;
 /** One that says of itself that it has no route to a peer may have none to others: it has tried to reach them by then. */
 const NO_ROUTE_MS = 800;
+/** Echoes of programs are asked for at a tenth of the pace: others have seen by then whether it is one pair only. */
+const ECHO_MS = 12_000;
 /** Of what is seen path by path, pairs with a node in common may be that node's: all of its paths are seen by then. */
 const SPREAD_MS = 8000;
 /** A verdict of counts stays so long after it was found last. */
@@ -37,6 +39,7 @@ const SPREADING: ReadonlySet<FaultKind> = new Set([
   'mtu-black-hole',
   'icmp-filtered',
   'http-filtered',
+  'echo-filtered',
 ]);
 
 /**
@@ -111,6 +114,7 @@ function isRestOf(claim: Claim, from: Claim, follows: Follows): boolean {
 function confirmMs(claim: Claim, claims: readonly Claim[]): number {
   const { fault, place } = claim;
   if (SPREADING.has(fault) && claims.some((other) => isBeside(claim, other))) return SPREAD_MS;
+  if (fault === 'echo-filtered' && place.kind === 'pair') return ECHO_MS;
   if (fault === 'route-missing' && place.kind === 'pair' && claim.lossPoint !== undefined) return NO_ROUTE_MS;
   const isVague = fault === 'loss' || fault === 'slow' || fault === 'drop';
   return isVague || place.kind === 'pair' || place.kind === 'observer' ? CONFIRM_MS : 0;

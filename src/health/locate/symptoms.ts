@@ -45,6 +45,7 @@ const TABLE: readonly (readonly [string, Symptom])[] = [
   ['stack', { fault: 'stack-hung', between: 'stack-hung', kinds: [ICMP, HTTP] }],
   ['agent', { fault: 'agent-hung', between: 'http-filtered', kinds: [HTTP] }],
   ['icmp', { fault: 'icmp-filtered', between: 'icmp-filtered', kinds: [ICMP] }],
+  ['echo', { fault: 'echo-filtered', between: 'echo-filtered', kinds: [ECHO] }],
   ...ofClass('all', 'drop', 'drop'),
   ...ofClass('http', 'agent-hung', 'http-filtered'),
   ...ofClass('icmp', 'icmp-filtered', 'icmp-filtered'),
@@ -65,6 +66,7 @@ export const SILENT = bit('silent');
 const STACK = bit('stack');
 const AGENT = bit('agent');
 const ICMP_ONLY = bit('icmp');
+const ECHO_ONLY = bit('echo');
 const CANARY = bit('canary');
 /** Answers come late, and none is lost. */
 export const SLOW = bit('slow');
@@ -112,7 +114,10 @@ function hostSymptom(word: number): number {
   if (icmp && http) return isAlive(word, ECHO) ? STACK : 0;
   // Until HTTP is known, it may be a filter or a stack that hangs.
   if (icmp) return isAlive(word, HTTP) ? ICMP_ONLY : 0;
-  return http ? AGENT : 0;
+  if (http) return AGENT;
+  // One that died is not heard any more by the other two, once they were asked.
+  const isAnswered = isAlive(word, ICMP) && isAlive(word, HTTP);
+  return isAnswered && isDead(word, ECHO) ? ECHO_ONLY : 0;
 }
 
 /** One that the host shows already is not told again of the classes beyond it. */

@@ -1,0 +1,52 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { ClusterBench } from './cluster-bench.ts';
+import { element } from './fakes.ts';
+
+const NAMES = ['n1', 'n2', 'n3', 'n4'];
+/** Echoes of programs have a tenth of the pace. */
+const ALL_ASKED_MS = 12_000;
+const HEALED_MS = 40_000;
+
+describe('a firewall that takes only the echoes of programs, UDP 4240', () => {
+  const cluster = new ClusterBench(NAMES.map((name, i) => element(name, `10.0.0.${i + 1}`)));
+  before(async () => {
+    await cluster.start();
+    await cluster.clock.pass(20_000);
+  });
+  after(() => cluster.stop());
+
+  /** What every node says, every 100 ms for so long. */
+  const said = async (ms: number): Promise<string[]> => {
+    const texts = new Set<string>();
+    for (let at = 0; at < ms; at += 100) {
+      await cluster.clock.pass(100);
+      for (const name of NAMES) for (const text of cluster.told(name)) texts.add(text);
+    }
+    return [...texts];
+  };
+  const heal = async (): Promise<string[]> => {
+    cluster.lets = () => true;
+    await cluster.clock.pass(ALL_ASKED_MS);
+    return said(HEALED_MS);
+  };
+
+  it('is told as that, of the node that it stands before, and nothing else at any moment', async () => {
+    for (let trial = 0; trial < 5; trial++) {
+      cluster.lets = (responder, _, to) => responder !== 'echo' || to !== 'n2';
+      assert.deepEqual(await said(3 * ALL_ASKED_MS), ['echo-filtered node n2 both'], `trial ${trial}`);
+      assert.deepEqual(await heal(), [], `healed after trial ${trial}`);
+      await cluster.clock.pass(1300);
+    }
+  });
+
+  it('is told of two nodes where it stands between these, and of all where it stands everywhere', async () => {
+    cluster.lets = (responder, from, to) => responder !== 'echo' || from !== 'n1' || to !== 'n2';
+    assert.deepEqual(await said(3 * ALL_ASKED_MS), ['echo-filtered pair n1 n2']);
+    assert.deepEqual(await heal(), []);
+    cluster.lets = (responder) => responder !== 'echo';
+    await said(2 * ALL_ASKED_MS);
+    assert.deepEqual(cluster.told('n3'), ['echo-filtered path-class host-host']);
+    assert.deepEqual(await heal(), []);
+  });
+});

@@ -33,6 +33,24 @@ static __always_inline bool forbidden_icmp6(const struct flow *flow)
 	       ((flow->icmp_type >= 130 && flow->icmp_type <= 137) || flow->icmp_type == 143);
 }
 
+/* What an endpoint says to itself through a service. Returns a verdict or a negative DROP_*. */
+static __always_inline int deliver_to_itself(struct __sk_buff *ctx, struct judgement *judgement)
+{
+	__u32 slot = judgement->source.slot, length = ctx->len;
+	int verdict;
+
+	if (judgement->flow.ttl <= 1)
+		return -DROP_TTL_EXCEEDED;
+	if (judgement->flow.first_fragment)
+		fragment_note(&judgement->flow);
+	verdict = forward_local(ctx, &judgement->flow, slot);
+	if (verdict < 0)
+		return verdict;
+	count_egress(slot, length);
+	count_ingress(slot, length);
+	return verdict;
+}
+
 /* IP from an endpoint, off the fast path. Returns a verdict or a negative DROP_*. */
 static __always_inline int from_pod_ip(struct __sk_buff *ctx, struct judgement *judgement,
 				       struct endpoint *endpoint)
@@ -53,6 +71,15 @@ static __always_inline int from_pod_ip(struct __sk_buff *ctx, struct judgement *
 	result = check_source(ctx, flow, endpoint);
 	if (result)
 		return result;
+	if (service_loops_back(flow)) {
+		result = service_inbound(ctx, judgement);
+		return result ? result : deliver_to_itself(ctx, judgement);
+	}
+	result = service_outbound(ctx, judgement);
+	if (result)
+		return result;
+	if (judgement->looped)
+		return deliver_to_itself(ctx, judgement);
 	result = side_of_address(&judgement->destination, &flow->destination, flow->v6);
 	if (result) {
 		judgement->direction = DIR_INGRESS;
@@ -97,6 +124,14 @@ static __always_inline int returned_ip(struct __sk_buff *ctx, struct judgement *
 	return proxy_take(ctx, judgement);
 }
 
+/* The end of a packet of an endpoint's: whoever asks a service that has no backend is told so. */
+static __always_inline int finish_from_pod(struct __sk_buff *ctx, struct judgement *judgement, int result)
+{
+	int verdict = finish(ctx, judgement, result);
+
+	return result == -DROP_NO_SERVICE ? service_refuse(ctx, judgement) : verdict;
+}
+
 SUBPROGRAM int slow_from_pod(struct __sk_buff *ctx)
 {
 	struct judgement *judgement = judgement_begin(HOOK_FROM_POD, DIR_EGRESS);
@@ -122,10 +157,10 @@ SUBPROGRAM int slow_from_pod(struct __sk_buff *ctx)
 		judgement->quiet = 1;
 		return finish(ctx, judgement, arp_from_endpoint(ctx, endpoint));
 	case CTX_IPV4:
-		return finish(ctx, judgement, from_pod_ip(ctx, judgement, endpoint));
+		return finish_from_pod(ctx, judgement, from_pod_ip(ctx, judgement, endpoint));
 	case CTX_IPV6:
 		judgement->flow.v6 = 1;
-		return finish(ctx, judgement, from_pod_ip(ctx, judgement, endpoint));
+		return finish_from_pod(ctx, judgement, from_pod_ip(ctx, judgement, endpoint));
 	}
 	return finish(ctx, judgement, -DROP_UNKNOWN_L3);
 }

@@ -136,6 +136,19 @@
 #define IPCACHE_F_RANGE 1
 #define IPCACHE_F_HELD 2
 
+/* What a frontend is, in service_entry.type: only for whoever reads the map. */
+#define SERVICE_CLUSTER_IP 0
+#define SERVICE_NODE_PORT 1
+#define SERVICE_EXTERNAL_IPS 2
+#define SERVICE_LOAD_BALANCER 3
+#define SERVICE_HOST_PORT 4
+
+/* What a backend takes, in backend_entry.state. */
+#define BACKEND_ACTIVE 0
+#define BACKEND_TERMINATING 1
+#define BACKEND_QUARANTINED 2
+#define BACKEND_MAINTENANCE 3
+
 /* Reserved identities that the programs know. */
 #define IDENTITY_UNKNOWN 0
 #define IDENTITY_HOST 1
@@ -154,6 +167,8 @@
 #define LIMIT_JIFFIES_SHIFT 8
 #define LIMIT_METRICS_ENTRIES 1024
 #define LIMIT_WAYPOINTS 20000
+#define LIMIT_SERVICES 65536
+#define LIMIT_BACKENDS 32768
 
 /* Names of the maps, as in the object and as pinned. A number at the end is the version of the layout. */
 #define MAP_CT4 ciliate_ct4_v1
@@ -175,6 +190,11 @@
 #define MAP_CONFIG ciliate_config_v1
 #define MAP_WAYPOINTS ciliate_waypoints_v2
 #define MAP_SCRATCH ciliate_scratch_v1
+#define MAP_SERVICES ciliate_services_v1
+#define MAP_BACKENDS ciliate_backends_v1
+#define MAP_SERVICE_FLOWS ciliate_svcflows_v1
+#define MAP_SERVICE_ORIGINS ciliate_svcorigin_v1
+#define MAP_SERVICE_AFFINITY ciliate_svcaffin_v1
 
 /* clang-format on */
 #endif

@@ -48,6 +48,21 @@ static __always_inline __u16 judge_proxied(struct judgement *judgement, __u16 fl
 }
 
 /*
+ * Whether answers of a flow must come from a service: what its client sends from its own device says so.
+ * Returns the flags to keep.
+ */
+static __always_inline __u16 judge_translated(struct judgement *judgement, __u16 flags)
+{
+	if (judgement->hook == HOOK_FROM_POD && !judgement->reply) {
+		flags &= (__u16)~CTF_NAT;
+		if (judgement->translated)
+			flags |= CTF_NAT;
+	}
+	judgement->nat = (flags & CTF_NAT) != 0;
+	return flags;
+}
+
+/*
  * An ICMP error passes if the packet in its body belongs to a flow that may pass, and was sent by the
  * receiver. Only an endpoint itself, or a router outside, can know such a packet.
  */
@@ -79,9 +94,10 @@ SUBPROGRAM int judge_related(struct __sk_buff *ctx, struct judgement *outer)
 	if (!entry || ct_expired(entry, ct_now()))
 		return -DROP_UNKNOWN_CT;
 	outer->proxied = (entry->flags & CTF_PROXY) != 0;
+	initiated = inner->tuple.side == (entry->flags & CTF_INIT_B ? 1 : 0);
+	outer->nat = initiated && entry->flags & CTF_NAT;
 	if (ct_fresh(entry))
 		return 0;
-	initiated = inner->tuple.side == (entry->flags & CTF_INIT_B ? 1 : 0);
 	result = side_of_address(&inner->source, &inner->flow.source, inner->flow.v6);
 	if (result)
 		return result;
@@ -151,6 +167,8 @@ SUBPROGRAM int judge(struct __sk_buff *ctx, struct judgement *judgement)
 			judgement->state = reply ? CT_REPLY : CT_ESTABLISHED;
 			flags = entry->flags;
 			proxy_port = entry->proxy_port;
+			if (!judgement->service)
+				judgement->service = entry->reverse_nat;
 			/* The node spoke from an address that it has not named: the answer still goes to the
 			 * node. */
 			if (judgement->hook == HOOK_FROM_POD && flags & CTF_HOST &&
@@ -164,10 +182,11 @@ SUBPROGRAM int judge(struct __sk_buff *ctx, struct judgement *judgement)
 		flags ^= CTF_INIT_B;
 	}
 	judgement->reply = reply;
+	flags = judge_translated(judgement, flags);
 	side_identify(&judgement->source, &flow->source, flow->v6, true);
 	side_identify(&judgement->destination, &flow->destination, flow->v6, false);
 	if (judgement->state != CT_NEW && judgement->state != CT_REOPENED && entry && ct_fresh(entry) &&
-	    ct_binds(entry, judgement)) {
+	    ct_binds(entry, judgement) && !((entry->flags ^ flags) & CTF_NAT)) {
 		ct_touch(entry, judgement);
 		judgement->proxied = (flags & CTF_PROXY) != 0;
 		judgement->proxy_port = proxy_port;

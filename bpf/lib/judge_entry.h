@@ -46,6 +46,7 @@ SUBPROGRAM int ct_store(const struct judgement *judgement, __u16 flags, __u32 tc
 		flags |= CTF_HOST;
 	entry.flags = ct_advance(flags, &judgement->flow, side, judgement->from_proxy);
 	entry.proxy_port = judgement->proxy_port;
+	entry.reverse_nat = entry.flags & CTF_NAT ? judgement->service : 0;
 	entry.seen = ct_now();
 	entry.lifetime = ct_lifetime(judgement->flow.protocol, entry.flags, config);
 	entry.tcp_flags[0] = (__u8)tcp_flags;

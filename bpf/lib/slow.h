@@ -10,6 +10,8 @@
 #include "judge.h"
 #include "metrics.h"
 #include "proxy.h"
+#include "service.h"
+#include "service_refuse.h"
 #include "trace.h"
 
 /* A flow that passes the proxy, from an end of it. Returns a verdict or a negative DROP_*. */
@@ -31,6 +33,14 @@ static __always_inline int deliver_to_proxy(struct __sk_buff *ctx, struct judgem
 	return verdict;
 }
 
+/* What comes to the client of a service comes from the service. Returns 0 or a negative DROP_*. */
+static __always_inline int deliver_as_service(struct __sk_buff *ctx, struct judgement *judgement)
+{
+	if (judgement->flow.icmp_error)
+		return service_inbound_error(ctx, judgement);
+	return judgement->reply ? service_inbound(ctx, judgement) : 0;
+}
+
 /* Sends on what may pass. Returns a verdict or a negative DROP_*. */
 static __always_inline int deliver(struct __sk_buff *ctx, struct judgement *judgement)
 {
@@ -50,6 +60,12 @@ static __always_inline int deliver(struct __sk_buff *ctx, struct judgement *judg
 		trace_forward(ctx, judgement, TRACE_FROM_PROXY);
 	else if (fresh)
 		trace_forward(ctx, judgement, local ? TRACE_TO_LXC : TRACE_TO_STACK);
+	if (judgement->nat) {
+		verdict = deliver_as_service(ctx, judgement);
+		if (verdict < 0)
+			return verdict;
+		verdict = VERDICT_PASS;
+	}
 	if (local && judgement->hook != HOOK_TO_POD) {
 		verdict = forward_local(ctx, &judgement->flow, judgement->destination.slot);
 		if (verdict < 0)

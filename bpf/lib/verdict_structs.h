@@ -34,7 +34,11 @@ struct judgement {
 	__u8 from_proxy;   /* the packet comes from it */
 	__u8 redirects;	   /* REDIRECTED_* of the last verdict */
 	__u8 reply;	   /* sent by the side that did not open the flow */
-	__u16 pad;
+	__u16 service;	   /* to which the flow was opened; 0: to none */
+	__u8 translated;   /* the packet was for the service */
+	__u8 looped;	   /* and came back to its sender */
+	__u8 nat;	   /* answers must come from the service */
+	__u8 pad;
 };
 
 /* Whose policy sends a flow to the proxy. */

@@ -4,6 +4,7 @@ import { type Bpf, type BpfMap, loadBpf } from '../../bpf/addon/index.ts';
 import { SystemError } from '../base/errors.ts';
 import { loadSockets } from '../base/sockets/index.ts';
 import { DatapathLimit, MapName } from '../model/constants.gen.ts';
+import type { ServiceFrontend } from '../model/service.ts';
 import { collectConntrack, ticksOfJiffies } from './conntrack-table.ts';
 import { readCounters } from './counters.ts';
 import { EndpointTable } from './endpoint-table.ts';
@@ -26,12 +27,14 @@ import {
   writeConfig,
 } from './programs.ts';
 import { countUncounted, readRuleStats, retainRuleStats } from './rule-stats.ts';
+import { ServiceTable } from './service-table.ts';
 import type {
   ConntrackDescriptors,
   Datapath,
   DatapathNode,
   DatapathStartResult,
   EventTaker,
+  KernelService,
   MapUsage,
 } from './types.ts';
 
@@ -54,6 +57,7 @@ interface Running {
   readonly policies: PolicyPool;
   readonly endpoints: EndpointTable;
   readonly ipcache: IpcacheTable;
+  readonly services: ServiceTable;
   readonly host: HostEndpoint;
 }
 
@@ -66,6 +70,11 @@ const COUNTED_MAPS = [
   'devices',
   'policyStats',
   'ruleStats',
+  'services',
+  'backends',
+  'serviceFlows',
+  'serviceOrigins',
+  'serviceAffinity',
 ] as const;
 
 async function countEntries(map: BpfMap): Promise<number> {
@@ -112,14 +121,16 @@ class BpfDatapath implements Datapath {
     const policies = new PolicyPool(new PolicyMaps(this.#bpf, maps.policy, maps.policyStats));
     const endpoints = new EndpointTable(maps, links, policies);
     const ipcache = new IpcacheTable(loaded.maps.ipcache, loaded.maps);
+    const services = new ServiceTable(maps);
     const host = new HostEndpoint(maps, links, policies, devices);
-    this.#running = { folders, loaded, links, policies, endpoints, ipcache, host };
+    this.#running = { folders, loaded, links, policies, endpoints, ipcache, services, host };
     try {
       await writeConfig(loaded, this.#options.lifetimes ?? DEFAULT_LIFETIMES);
       showEpochs(loaded.maps);
       countUncounted(loaded.maps.ruleStats);
       syncHostAddresses(loaded.maps, node.addresses);
       ipcache.start(node.podCidrs);
+      services.adopt();
       const attached = links.adopt();
       forgetOlderEndpoints(folders.maps);
       const kept = endpoints.adopt(attached, (name) => deviceIndex(name, netns));
@@ -217,6 +228,22 @@ class BpfDatapath implements Datapath {
 
   async readIpcache(): ReturnType<Datapath['readIpcache']> {
     return this.#started().ipcache.read();
+  }
+
+  upsertService(service: KernelService): Promise<void> {
+    return this.#counted(MapName.services, () => this.#started().services.upsert(service));
+  }
+
+  deleteService(frontend: ServiceFrontend): Promise<void> {
+    return this.#counted(MapName.services, () => this.#started().services.delete(frontend));
+  }
+
+  retainServices(frontends: readonly ServiceFrontend[]): Promise<void> {
+    return this.#counted(MapName.services, () => this.#started().services.retain(frontends));
+  }
+
+  async readServices(): Promise<readonly KernelService[]> {
+    return this.#started().services.read();
   }
 
   async readCounters(): ReturnType<Datapath['readCounters']> {

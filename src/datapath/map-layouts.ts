@@ -111,6 +111,57 @@ export const ctEntryLayout = structLayout('ct_entry', 64, {
   tunnel: [60, bytes(4)],
 });
 
+export const serviceKeyLayout = structLayout('service_key', 24, {
+  address: [0, bytes(16)],
+  port: [16, be16],
+  slot: [18, u16],
+  protocol: [20, u8],
+  family: [21, u8],
+});
+export const serviceEntryLayout = structLayout('service_entry', 16, {
+  backend: [0, u32],
+  affinity: [4, u32],
+  count: [8, u16],
+  id: [10, u16],
+  type: [12, u8],
+});
+/** Key: the backend's id, u32. */
+export const backendEntryLayout = structLayout('backend_entry', 24, {
+  address: [0, bytes(16)],
+  port: [16, be16],
+  protocol: [18, u8],
+  family: [19, u8],
+  state: [20, u8],
+});
+export const serviceTupleLayout = structLayout('service_tuple', 40, {
+  source: [0, bytes(16)],
+  destination: [16, bytes(16)],
+  sourcePort: [32, be16],
+  destinationPort: [34, be16],
+  protocol: [36, u8],
+  family: [37, u8],
+});
+export const serviceFlowLayout = structLayout('service_flow', 16, {
+  backend: [0, u32],
+  seen: [4, u32],
+  lifetime: [8, u32],
+  service: [12, u16],
+});
+export const serviceOriginLayout = structLayout('service_origin', 40, {
+  client: [0, bytes(16)],
+  frontend: [16, bytes(16)],
+  port: [32, be16],
+});
+export const affinityKeyLayout = structLayout('affinity_key', 24, {
+  client: [0, bytes(16)],
+  service: [16, u16],
+  family: [18, u8],
+});
+export const affinityEntryLayout = structLayout('affinity_entry', 16, {
+  usedNs: [0, u64],
+  backend: [8, u32],
+});
+
 export const eventLayout = structLayout('event', 200, {
   kind: [0, u8],
   subtype: [1, u8],
@@ -157,5 +208,13 @@ export const sharedLayouts = [
   ct4KeyLayout,
   ct6KeyLayout,
   ctEntryLayout,
+  serviceKeyLayout,
+  serviceEntryLayout,
+  backendEntryLayout,
+  serviceTupleLayout,
+  serviceFlowLayout,
+  serviceOriginLayout,
+  affinityKeyLayout,
+  affinityEntryLayout,
   eventLayout,
 ] as const;

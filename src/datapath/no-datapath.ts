@@ -1,5 +1,6 @@
 import { formatCidr } from '../base/ip.ts';
 import type { MapState } from '../model/map-state.ts';
+import { frontendKey, type ServiceFrontend } from '../model/service.ts';
 import { UnknownEndpointError } from './errors.ts';
 import type {
   Datapath,
@@ -7,6 +8,7 @@ import type {
   DatapathStartResult,
   HostPolicy,
   IpcacheEntry,
+  KernelService,
   RuleConnections,
 } from './types.ts';
 
@@ -15,6 +17,7 @@ class NoDatapath implements Datapath {
   readonly kind = 'none';
   readonly #endpoints = new Map<number, { endpoint: DatapathEndpoint; policy: MapState }>();
   readonly #ipcache = new Map<string, IpcacheEntry>();
+  readonly #services = new Map<string, KernelService>();
   #host: HostPolicy | undefined;
 
   async start(): Promise<DatapathStartResult> {
@@ -81,6 +84,23 @@ class NoDatapath implements Datapath {
 
   async readIpcache(): Promise<readonly IpcacheEntry[]> {
     return [...this.#ipcache.values()];
+  }
+
+  async upsertService(service: KernelService): Promise<void> {
+    this.#services.set(frontendKey(service.frontend), service);
+  }
+
+  async deleteService(frontend: ServiceFrontend): Promise<void> {
+    this.#services.delete(frontendKey(frontend));
+  }
+
+  async retainServices(frontends: readonly ServiceFrontend[]): Promise<void> {
+    const kept = new Set(frontends.map(frontendKey));
+    for (const key of this.#services.keys()) if (!kept.has(key)) this.#services.delete(key);
+  }
+
+  async readServices(): Promise<readonly KernelService[]> {
+    return [...this.#services.values()];
   }
 
   async readCounters(): Promise<readonly []> {

@@ -45,6 +45,15 @@ export interface LoadOptions {
 const BYTES_PER_FLOW = 2 * ctEntryLayout.bytes;
 const MEMORY_SHARE = 800;
 
+/** Maps of flows, and how many times fewer entries they have than conntrack's. */
+const FLOW_MAPS = new Map<string, number>([
+  [MapName.ct4, 1],
+  [MapName.ct6, 1],
+  [MapName.serviceFlows, 4],
+  [MapName.serviceOrigins, 4],
+  [MapName.serviceAffinity, 4],
+]);
+
 function defaultConntrackEntries(): number {
   const wanted = totalmem() / MEMORY_SHARE / BYTES_PER_FLOW;
   return 2 ** Math.round(Math.log2(Math.min(524_288, Math.max(16_384, wanted))));
@@ -57,8 +66,9 @@ function prepareMaps(spec: BpfObjectSpec, options: LoadOptions): Set<string> {
   for (const name of Object.values(MapName)) {
     const path = options.mapsFolder === undefined ? undefined : join(options.mapsFolder, name);
     const old = path === undefined ? undefined : options.bpf.openPinnedMap(path);
-    if (name === MapName.ct4 || name === MapName.ct6)
-      spec.setMaxEntries(name, old?.info.maxEntries ?? entries);
+    const share = FLOW_MAPS.get(name);
+    if (share !== undefined)
+      spec.setMaxEntries(name, old?.info.maxEntries ?? Math.max(1024, entries / share));
     old?.close();
     if (old === undefined || path === undefined) continue;
     reusePinned(spec, name, path);

@@ -2,6 +2,7 @@ import type { Cidr, IpBytes } from '../base/ip.ts';
 import type { MonitorEvent } from '../model/event.ts';
 import type { NumericIdentity } from '../model/identity.ts';
 import type { MapState } from '../model/map-state.ts';
+import type { Service, ServiceFrontend } from '../model/service.ts';
 
 /** 6 bytes in transmission order. */
 export type MacBytes = Uint8Array;
@@ -117,6 +118,9 @@ export interface ConntrackDescriptors {
   readonly id: string;
 }
 
+/** A service as the kernel holds it: without names. Read back, it has its active backends only. */
+export type KernelService = Omit<Service, 'name' | 'namespace'>;
+
 /** Who is told what the programs saw. */
 export interface EventTaker {
   /** A batch, one call a wake-up. Lost ones arrive as `lost` events. */
@@ -164,6 +168,20 @@ export interface Datapath {
   upsertIpcache(entries: readonly IpcacheEntry[]): Promise<void>;
   deleteIpcache(prefixes: readonly Cidr[]): Promise<void>;
   readIpcache(): Promise<readonly IpcacheEntry[]>;
+  /**
+   * Makes a service be as given, by its frontend; flows that have a backend keep it while it is active or terminating.
+   * @throws SystemError DATAPATH_FULL where there is no room for it: what was there of it is left as it was
+   */
+  upsertService(service: KernelService): Promise<void>;
+  /** New packets to the frontend go where its address leads, flows that it had end. */
+  deleteService(frontend: ServiceFrontend): Promise<void>;
+  /**
+   * Deletes every service but these, and every backend that none of them named to `upsertService`: called once after a
+   * restart, when all are told.
+   */
+  retainServices(frontends: readonly ServiceFrontend[]): Promise<void>;
+  /** Also after a restart: services outlive the agent. */
+  readServices(): Promise<readonly KernelService[]>;
   readCounters(): Promise<readonly DatapathCounter[]>;
   /**
    * By rule id; a rule that decided nothing yet is missing. Counted in the kernel: a restart forgets nothing. Under

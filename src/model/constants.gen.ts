@@ -324,6 +324,40 @@ export const ipcacheFlagText: Readonly<Record<number, string>> = {
   2: 'not every policy map knows the identity yet: no endpoint speaks with the prefix',
 };
 
+/** What a frontend is, in service_entry.type: only for whoever reads the map. */
+export const ServiceType = {
+  clusterIp: 0,
+  nodePort: 1,
+  externalIps: 2,
+  loadBalancer: 3,
+  hostPort: 4,
+} as const;
+
+/** Texts of {@link ServiceType}. */
+export const serviceTypeText: Readonly<Record<number, string>> = {
+  0: 'ClusterIP',
+  1: 'NodePort',
+  2: 'ExternalIPs',
+  3: 'LoadBalancer',
+  4: 'HostPort',
+};
+
+/** What a backend takes, in backend_entry.state. */
+export const BackendState = {
+  active: 0,
+  terminating: 1,
+  quarantined: 2,
+  maintenance: 3,
+} as const;
+
+/** Texts of {@link BackendState}. */
+export const backendStateText: Readonly<Record<number, string>> = {
+  0: 'active',
+  1: 'terminating',
+  2: 'quarantined',
+  3: 'maintenance',
+};
+
 /** Reserved identities that the programs know. */
 export const ProgramIdentity = {
   unknown: 0,
@@ -354,6 +388,8 @@ export const DatapathLimit = {
   jiffiesShift: 8,
   metricsEntries: 1024,
   waypoints: 20000,
+  services: 65536,
+  backends: 32768,
 } as const;
 
 /** Texts of {@link DatapathLimit}. */
@@ -368,6 +404,8 @@ export const datapathLimitText: Readonly<Record<number, string>> = {
   8: 'conntrack counts in jiffies >> 8',
   1024: 'entries of the metrics map: direction << 8 | reason',
   20000: 'entries of the waypoints map: paths of probes at hooks',
+  65536: 'entries of the services map: one a frontend, and one a frontend and active backend',
+  32768: 'entries of the backends map',
 };
 
 /** Names of the maps, as in the object and as pinned. A number at the end is the version of the layout. */
@@ -391,4 +429,9 @@ export const MapName = {
   config: 'ciliate_config_v1',
   waypoints: 'ciliate_waypoints_v2',
   scratch: 'ciliate_scratch_v1',
+  services: 'ciliate_services_v1',
+  backends: 'ciliate_backends_v1',
+  serviceFlows: 'ciliate_svcflows_v1',
+  serviceOrigins: 'ciliate_svcorigin_v1',
+  serviceAffinity: 'ciliate_svcaffin_v1',
 } as const;

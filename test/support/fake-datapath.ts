@@ -8,6 +8,7 @@ import {
   type HostPolicy,
   type HostSwitch,
   type IpcacheEntry,
+  type KernelService,
   type MapUsage,
   type PolicySwitch,
   type RuleConnections,
@@ -15,6 +16,7 @@ import {
 } from '../../src/datapath/types.ts';
 import { EMPTY_MAP_STATE, type MapState } from '../../src/model/map-state.ts';
 import { diffMapState } from '../../src/model/map-state-diff.ts';
+import { frontendKey, type ServiceFrontend } from '../../src/model/service.ts';
 
 /** One endpoint as the kernel would hold it. */
 export interface FakeKernelEndpoint {
@@ -29,6 +31,7 @@ export interface FakeKernelEndpoint {
 export class FakeKernel {
   readonly endpoints = new Map<number, FakeKernelEndpoint>();
   readonly ipcache = new Map<string, IpcacheEntry>();
+  readonly services = new Map<string, KernelService>();
   host: HostPolicy | undefined;
   readonly ruleConnections = new Map<number, RuleConnections>();
   /** Every call that changed something, in order: `attach 7`, `policy 7 +2 -0 ingress`. */
@@ -148,6 +151,26 @@ export class FakeDatapath implements Datapath {
       this.kernel.ipcache.delete(formatCidr(prefix));
       this.kernel.calls.push(`ipcache - ${formatCidr(prefix)}`);
     }
+  }
+
+  async upsertService(service: KernelService): Promise<void> {
+    this.#fail('upsertService');
+    this.kernel.services.set(frontendKey(service.frontend), service);
+  }
+
+  async deleteService(frontend: ServiceFrontend): Promise<void> {
+    this.#fail('deleteService');
+    this.kernel.services.delete(frontendKey(frontend));
+  }
+
+  async retainServices(frontends: readonly ServiceFrontend[]): Promise<void> {
+    this.#fail('retainServices');
+    const kept = new Set(frontends.map(frontendKey));
+    for (const key of this.kernel.services.keys()) if (!kept.has(key)) this.kernel.services.delete(key);
+  }
+
+  async readServices(): Promise<readonly KernelService[]> {
+    return [...this.kernel.services.values()];
   }
 
   async readIpcache(): Promise<readonly IpcacheEntry[]> {

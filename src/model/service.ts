@@ -1,0 +1,42 @@
+import { formatIp, type IpBytes } from '../base/ip.ts';
+
+export type ServiceProtocol = 'TCP' | 'UDP' | 'SCTP';
+export type ServiceType = 'ClusterIP' | 'NodePort' | 'ExternalIPs' | 'LoadBalancer' | 'HostPort';
+/** Only active ones take new flows; terminating ones keep those that they have; others have none. */
+export type BackendState = 'active' | 'terminating' | 'quarantined' | 'maintenance';
+
+export interface ServiceFrontend {
+  /** Zeros stand for every address of every node (a NodePort), of their family. */
+  readonly address: IpBytes;
+  /** 1..65535 */
+  readonly port: number;
+  readonly protocol: ServiceProtocol;
+}
+
+export interface ServiceBackend {
+  /** Of the frontend's family: the datapath translates no family into the other. */
+  readonly address: IpBytes;
+  /** 1..65535 */
+  readonly port: number;
+  readonly state: BackendState;
+}
+
+/** One frontend with its backends: what Cilium's API calls a service. */
+export interface Service {
+  /** 1..65535, of this node; another name for what `bpf lb list` calls REVNAT_ID. */
+  readonly id: number;
+  readonly type: ServiceType;
+  /** Of the Kubernetes object; empty where it came without one. */
+  readonly name: string;
+  readonly namespace: string;
+  readonly frontend: ServiceFrontend;
+  readonly backends: readonly ServiceBackend[];
+  /** How long a client keeps its backend after its last new flow, in seconds, 0..86400; 0: it does not. */
+  readonly affinitySeconds: number;
+}
+
+/** What tells frontends apart: `10.96.0.10:80/TCP`, `[fd00::1]:53/UDP`. */
+export function frontendKey({ address, port, protocol }: ServiceFrontend): string {
+  const text = formatIp(address);
+  return `${address.length === 4 ? text : `[${text}]`}:${port}/${protocol}`;
+}

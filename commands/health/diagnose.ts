@@ -1,6 +1,7 @@
 import { ExitCode } from '../../src/base/errors.ts';
 import { diagnoseText } from '../../src/view/health-diagnose.ts';
 import { BaseCommand } from '../base.ts';
+import { terminalWidth } from '../support/health-flags.ts';
 import { watchFlags } from '../support/watch.ts';
 
 export default class HealthDiagnose extends BaseCommand<typeof HealthDiagnose> {
@@ -15,7 +16,10 @@ export default class HealthDiagnose extends BaseCommand<typeof HealthDiagnose> {
     await this.printOrWatch(async () => {
       const diagnosis = await health.diagnosis();
       this.exitWith(diagnosis.state === 'healthy' ? ExitCode.ok : ExitCode.finding);
-      return { value: diagnosis, text: () => diagnoseText(diagnosis, { nowMs: Date.now() }) };
+      return {
+        value: diagnosis,
+        text: () => diagnoseText(diagnosis, { nowMs: Date.now(), width: terminalWidth() }),
+      };
     }, this.flags);
   }
 }

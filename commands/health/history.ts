@@ -1,7 +1,7 @@
 import * as Flags from '@oclif/core/flags';
 import { historyText } from '../../src/view/health-lists.ts';
 import { BaseCommand } from '../base.ts';
-import { parseSinceFlag } from '../support/health-flags.ts';
+import { parseSinceFlag, terminalWidth } from '../support/health-flags.ts';
 
 const sinceFlag = Flags.custom<string>({
   helpValue: 'TIME',
@@ -25,6 +25,6 @@ export default class HealthHistory extends BaseCommand<typeof HealthHistory> {
     const { health } = await this.clients();
     const { since, node } = this.flags;
     const history = await health.history(since, node);
-    await this.print(history, () => historyText(history, this.view));
+    await this.print(history, () => historyText(history, { ...this.view, width: terminalWidth() }));
   }
 }

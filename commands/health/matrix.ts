@@ -31,7 +31,9 @@ export default class HealthMatrix extends BaseCommand<typeof HealthMatrix> {
       const matrix = await health.matrix(node);
       const options = { metric, width: terminalWidth(), colour: showsColour() };
       const text = () =>
-        node === undefined ? matrixText(matrix, options) : matrixNodeText(matrix, node, this.view);
+        node === undefined
+          ? matrixText(matrix, options)
+          : matrixNodeText(matrix, node, { ...this.view, width: options.width });
       return { value: matrix, text };
     }, this.flags);
   }

@@ -2,6 +2,7 @@ import * as Args from '@oclif/core/args';
 import { ExitCode } from '../../src/base/errors.ts';
 import { allWell, pathText } from '../../src/view/health-path.ts';
 import { BaseCommand } from '../base.ts';
+import { terminalWidth } from '../support/health-flags.ts';
 import { watchFlags } from '../support/watch.ts';
 
 export default class HealthPath extends BaseCommand<typeof HealthPath> {
@@ -26,7 +27,7 @@ export default class HealthPath extends BaseCommand<typeof HealthPath> {
     await this.printOrWatch(async () => {
       const pair = await (second === undefined ? health.pair(first) : health.pair(second, first));
       this.exitWith(allWell(pair) ? ExitCode.ok : ExitCode.finding);
-      return { value: pair, text: () => pathText(pair, { nowMs: Date.now() }) };
+      return { value: pair, text: () => pathText(pair, { nowMs: Date.now(), width: terminalWidth() }) };
     }, this.flags);
   }
 }

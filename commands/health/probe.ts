@@ -4,6 +4,7 @@ import { parseInteger } from '../../src/base/option-parsers.ts';
 import { allAnswered, probeText } from '../../src/view/health-lists.ts';
 import { BaseCommand } from '../base.ts';
 import { durationFlagFrom } from '../support/duration-flag.ts';
+import { terminalWidth } from '../support/health-flags.ts';
 
 const COUNT_MAX = 1000;
 const TIMEOUT_MAX_MS = 60_000;
@@ -41,6 +42,6 @@ export default class HealthProbe extends BaseCommand<typeof HealthProbe> {
     const report = await health.probeNodes(request, TIMEOUT_MAX_MS + ANSWER_MS);
     if (!report.complete) this.exitWith(ExitCode.partial);
     else if (!allAnswered(report)) this.exitWith(ExitCode.finding);
-    await this.print(report, () => probeText(report, this.view));
+    await this.print(report, () => probeText(report, { ...this.view, width: terminalWidth() }));
   }
 }

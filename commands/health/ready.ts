@@ -2,6 +2,7 @@ import * as Args from '@oclif/core/args';
 import { ExitCode } from '../../src/base/errors.ts';
 import { readyText } from '../../src/view/health-lists.ts';
 import { BaseCommand } from '../base.ts';
+import { terminalWidth } from '../support/health-flags.ts';
 
 export default class HealthReady extends BaseCommand<typeof HealthReady> {
   static override summary = 'Say whether a node may take load: a gate for rollouts';
@@ -13,6 +14,6 @@ export default class HealthReady extends BaseCommand<typeof HealthReady> {
     const { health } = await this.clients();
     const answer = await health.ready(this.args.node);
     if (!answer.ready) this.exitWith(ExitCode.finding);
-    await this.print(answer, () => readyText(answer));
+    await this.print(answer, () => readyText(answer, { width: terminalWidth() }));
   }
 }

@@ -3,6 +3,7 @@ import { ExitCode } from '../../src/base/errors.ts';
 import { allReachable, healthStatus } from '../../src/view/health.ts';
 import { printable } from '../../src/view/printable.ts';
 import { BaseCommand } from '../base.ts';
+import { terminalWidth } from '../support/health-flags.ts';
 import { watchFlags } from '../support/watch.ts';
 
 export default class HealthStatus extends BaseCommand<typeof HealthStatus> {
@@ -25,7 +26,7 @@ export default class HealthStatus extends BaseCommand<typeof HealthStatus> {
       const status = probe ? await health.probe() : await health.status();
       const well = this.compat !== undefined || allReachable(status);
       this.exitWith(well ? ExitCode.ok : ExitCode.finding);
-      const options = { compat: this.compat, succinct, verbose };
+      const options = { compat: this.compat, succinct, verbose, width: terminalWidth() };
       return { value: status, text: () => printable(healthStatus(status, options)) };
     }, this.flags);
   }

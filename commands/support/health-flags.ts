@@ -18,11 +18,11 @@ export function parseSinceFlag(text: string, nowMs: number): string {
   });
 }
 
-/** Width of the terminal; where there is none that of COLUMNS, else 80. */
+/** What COLUMNS says, as for `ls` and `git`; else the width of the terminal, and 80 where there is none. */
 export function terminalWidth(): number {
-  if (process.stdout.isTTY === true && process.stdout.columns > 0) return process.stdout.columns;
   const wanted = process.env.COLUMNS ?? '';
-  return /^[1-9]\d{0,4}$/.test(wanted) ? Number(wanted) : 80;
+  if (/^[1-9]\d{0,4}$/.test(wanted)) return Number(wanted);
+  return process.stdout.isTTY === true && process.stdout.columns > 0 ? process.stdout.columns : 80;
 }
 
 /** Whether colours are shown: on a terminal, unless the user's environment says no (https://no-color.org). */

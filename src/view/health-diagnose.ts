@@ -1,6 +1,7 @@
 import type { HealthDiagnosis, HealthVerdict } from '../api/schema.ts';
-import { lossPointText } from './health-path.ts';
+import { lossPointText, type TextOptions } from './health-path.ts';
 import { counted, firstOf, shortSpan, sinceText } from './health-words.ts';
+import { narrowText } from './narrow.ts';
 import { printableField } from './printable.ts';
 
 const HEADS: Readonly<Record<HealthDiagnosis['state'], string>> = {
@@ -42,14 +43,12 @@ function silentLine({ silent }: HealthDiagnosis): string {
 }
 
 /** `health diagnose`: the gravest verdict first, then the others, each with since when, how sure, and what to look at. */
-export function diagnoseText(diagnosis: HealthDiagnosis, { nowMs }: { readonly nowMs: number }): string {
+export function diagnoseText(diagnosis: HealthDiagnosis, { nowMs, width }: TextOptions): string {
   const verdicts = diagnosis.verdicts ?? [];
   const many = verdicts.length > 1;
   const head = `${HEADS[diagnosis.state]}${many ? ` ${verdicts.length} faults, the gravest first:` : ''}\n`;
   const texts = verdicts.map((verdict, i) => verdictLines(verdict, many ? `${i + 1}. ` : '-> ', nowMs));
-  return (
-    [head, ...texts].join('\n') +
-    (verdicts.length > 0 && silentLine(diagnosis) !== '' ? '\n' : '') +
-    silentLine(diagnosis)
-  );
+  const silent = silentLine(diagnosis);
+  const gap = verdicts.length > 0 && silent !== '' ? '\n' : '';
+  return narrowText([head, ...texts].join('\n') + gap + silent, width);
 }

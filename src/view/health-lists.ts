@@ -7,12 +7,14 @@ import type {
 } from '../api/schema.ts';
 import { lossPointText, pathTitle, stateText } from './health-path.ts';
 import { counted, firstOf, shortPercent, timeText } from './health-words.ts';
+import { narrowText, tableWithin } from './narrow.ts';
 import { printableField } from './printable.ts';
-import { row, tableText } from './tabwriter.ts';
+import { row } from './tabwriter.ts';
 import type { ViewOptions } from './types.ts';
 
-function table(head: readonly string[], rows: readonly string[], { noHeaders }: ViewOptions): string {
-  return tableText((noHeaders === true ? '' : row(head)) + rows.join(''), 2, true);
+function table(head: readonly string[], rows: readonly string[], { noHeaders, width }: ViewOptions): string {
+  const text = (noHeaders === true ? '' : row(head)) + rows.join('');
+  return tableWithin(text, width);
 }
 
 /** `health history`: changes of state, the oldest first. Times are UTC. */
@@ -113,7 +115,7 @@ export function probeText(report: HealthProbeReport, options: ViewOptions = {}):
   const partial = report.complete
     ? ''
     : `Partial: after ${report['took-ms']} ms ${counted(paths.filter((path) => lacks(path, report.count)).length, 'path')} had not all outcomes.\n`;
-  return `${lines}${missing}${partial}`;
+  return `${lines}${narrowText(missing + partial, options.width)}`;
 }
 
 /** Whether every path that should answer did at least once, and no canary did. */
@@ -127,8 +129,9 @@ export function allAnswered(report: HealthProbeReport): boolean {
 }
 
 /** `health ready`. */
-export function readyText({ node, ready, reasons }: HealthReadiness): string {
+export function readyText({ node, ready, reasons }: HealthReadiness, { width }: ViewOptions = {}): string {
   const name = printableField(node);
   if (ready) return `${name} is ready\n`;
-  return `${name} is not ready\n${(reasons ?? []).map((reason) => `  ${printableField(reason)}\n`).join('')}`;
+  const why = (reasons ?? []).map((reason) => `  ${printableField(reason)}\n`).join('');
+  return narrowText(`${name} is not ready\n${why}`, width);
 }

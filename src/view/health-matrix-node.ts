@@ -2,8 +2,9 @@ import type { HealthMatrix } from '../api/schema.ts';
 import { type GridCell, HealthGrid } from './health-grid.ts';
 import { matrixHead } from './health-matrix.ts';
 import { shortMs, shortPercent } from './health-words.ts';
+import { narrowText, tableWithin } from './narrow.ts';
 import { printableField } from './printable.ts';
-import { row, tableText } from './tabwriter.ts';
+import { row } from './tabwriter.ts';
 import type { ViewOptions } from './types.ts';
 
 const WORST = ['unreachable', 'degraded', 'unknown', 'reachable'];
@@ -25,9 +26,10 @@ function badness(cell: GridCell | undefined): number {
 
 /** `health matrix --node NAME`: a line a peer, both ways, the worst first. Peers that are not probed either way are left out. */
 export function matrixNodeText(matrix: HealthMatrix, name: string, options: ViewOptions = {}): string {
+  const { width } = options;
   const grid = new HealthGrid(matrix);
   const self = grid.nodes.find((node) => node.name === name);
-  if (self === undefined) return matrixHead(grid);
+  if (self === undefined) return matrixHead(grid, width);
   const peers = grid.nodes
     .filter((node) => node !== self)
     .map((node) => ({
@@ -43,7 +45,8 @@ export function matrixNodeText(matrix: HealthMatrix, name: string, options: View
   const shown = printableField(name);
   const head = row(['PEER', `FROM ${shown}`, 'RTT ms', 'LOSS %', `TO ${shown}`, 'RTT ms', 'LOSS %']);
   const lines = worst.map((peer) => row([peer.name, ...cells(peer.out), ...cells(peer.into)]));
-  const table = tableText((options.noHeaders === true ? '' : head) + lines.join(''), 2, true);
+  const table = tableWithin((options.noHeaders === true ? '' : head) + lines.join(''), width);
   const left = peers.length - probed.length;
-  return `${matrixHead(grid)}\n${table}${left > 0 ? `${left} more are not probed by it, nor probe it\n` : ''}`;
+  const more = left > 0 ? `${left} more are not probed by it, nor probe it\n` : '';
+  return `${matrixHead(grid, width)}\n${table}${narrowText(more, width)}`;
 }

@@ -11,6 +11,7 @@ import {
 } from './health-grid.ts';
 import { blamedNodes, type MatrixMetric, median, worstFirst } from './health-rank.ts';
 import { counted, firstOf, shortMs, shortPercent, shortSpan, wrapped } from './health-words.ts';
+import { FULL_WIDTH } from './narrow.ts';
 import { printableField } from './printable.ts';
 
 export interface MatrixOptions {
@@ -22,6 +23,9 @@ export interface MatrixOptions {
 }
 
 const NAME_MAX = 20;
+const NAME_LEAST = 6;
+/** On a terminal narrower than this the grid has no columns OUT and IN: cells say more. */
+const COUNTS_WIDTH = 60;
 const NAMES_SHOWN = 5;
 const SIGNS: Readonly<Record<PathState, string>> = {
   reachable: '.',
@@ -36,6 +40,8 @@ const LEGENDS: Readonly<Record<MatrixMetric, string>> = {
   loss: 'Percent of probes lost in the last minute, from the node of the line to that of the column. Blank: not probed.',
   state: '. reachable   d degraded   X unreachable   ? unknown   blank: not probed',
 };
+
+const COUNTS = 'OUT: peers it reaches, of those it probes. IN: probing nodes that reach it.';
 
 /** Colours from good to bad: background and foreground. */
 const HEAT = [
@@ -89,7 +95,7 @@ function shortName(name: string, most: number): string {
 }
 
 /** What all layouts of a matrix begin with: how many pairs are in which state, and whose row is missing. */
-export function matrixHead(grid: HealthGrid, width = 80): string {
+export function matrixHead(grid: HealthGrid, width = FULL_WIDTH): string {
   const parts = STATES.toReversed()
     .filter((state) => grid.counts[state] > 0)
     .map((state) => `${grid.counts[state]} ${state}`);
@@ -103,10 +109,16 @@ export function matrixHead(grid: HealthGrid, width = 80): string {
   return wrapped(head, width) + (names.length === 0 ? '' : wrapped(missing, width));
 }
 
+/** Names take a quarter of the line at most. */
+function nameMax(width: number): number {
+  return Math.min(NAME_MAX, Math.max(NAME_LEAST, Math.floor(width / 4)));
+}
+
 interface Layout {
   readonly shown: readonly GridNode[];
   readonly numberWidth: number;
   readonly nameWidth: number;
+  /** 0: the column is left out. */
   readonly outWidth: number;
   readonly inWidth: number;
 }
@@ -124,12 +136,13 @@ function layoutOf(nodes: readonly GridNode[], { metric, width }: MatrixOptions):
     texts.reduce((most, text) => Math.max(most, [...text].length), least);
   const numberWidth = String(nodes.length).length;
   const nameWidth = widest(
-    nodes.map(({ name }) => shortName(name, NAME_MAX)),
+    nodes.map(({ name }) => shortName(name, nameMax(width))),
     4,
   );
-  const outWidth = widest(nodes.map(outText), 3);
-  const inWidth = widest(nodes.map(inText), 2);
-  const left = width - (numberWidth + 1 + nameWidth + 1 + outWidth + 1 + inWidth + 1);
+  const counts = width >= COUNTS_WIDTH;
+  const outWidth = counts ? widest(nodes.map(outText), 3) : 0;
+  const inWidth = counts ? widest(nodes.map(inText), 2) : 0;
+  const left = width - (numberWidth + 1 + nameWidth + 1 + (counts ? outWidth + 1 + inWidth + 1 : 0));
   const room = Math.max(1, Math.floor(left / COLUMN[metric]));
   return { shown: nodes.slice(0, room), numberWidth, nameWidth, outWidth, inWidth };
 }
@@ -150,7 +163,7 @@ function gridLines(grid: HealthGrid, layout: Layout, options: MatrixOptions): st
   const column = COLUMN[metric];
   const paint = painter(grid, metric);
   const lead = (number: string, name: string, out: string, into: string): string =>
-    `${number.padStart(numberWidth)} ${name.padEnd(nameWidth)} ${out.padStart(outWidth)} ${into.padStart(inWidth)} `;
+    `${number.padStart(numberWidth)} ${name.padEnd(nameWidth)} ${outWidth === 0 ? '' : `${out.padStart(outWidth)} ${into.padStart(inWidth)} `}`;
   const cellText = (from: GridNode, to: GridNode): string => {
     if (from === to) return '\\'.padStart(column);
     const cell = grid.cell(from.index, to.index);
@@ -165,7 +178,7 @@ function gridLines(grid: HealthGrid, layout: Layout, options: MatrixOptions): st
       (head, i) => (i === heads.length - 1 ? lead('', 'FROM', 'OUT', 'IN') : lead('', '', '', '')) + head,
     ),
     ...shown.map((from, i) => {
-      const name = shortName(from.name, NAME_MAX);
+      const name = shortName(from.name, nameMax(options.width));
       const cells = shown.map((to) => cellText(from, to)).join('');
       return lead(String(i + 1), name, outText(from), inText(from)) + cells;
     }),
@@ -191,9 +204,6 @@ export function matrixText(matrix: HealthMatrix, options: MatrixOptions): string
   const layout = layoutOf(nodes, options);
   const lines = gridLines(grid, layout, options).map((line) => `${line.trimEnd()}\n`);
   const legend = wrapped(LEGENDS[options.metric], options.width);
-  const meaning = wrapped(
-    'OUT: peers it reaches, of those it probes. IN: probing nodes that reach it.',
-    options.width,
-  );
+  const meaning = layout.outWidth === 0 ? '' : wrapped(COUNTS, options.width);
   return `${matrixHead(grid, options.width)}${legend}${meaning}\n${lines.join('')}${foldedLine(grid, nodes.slice(layout.shown.length), options.width)}`;
 }

@@ -1,7 +1,8 @@
 import type { HealthLossPoint, HealthPair, HealthPathReport } from '../api/schema.ts';
 import { counted, shortPercent, shortSpan, sinceText, timeText } from './health-words.ts';
+import { narrowText, tableOrRows } from './narrow.ts';
 import { printableField } from './printable.ts';
-import { row, tableText } from './tabwriter.ts';
+import { row } from './tabwriter.ts';
 
 /** `host-host by icmp, IPv4`. */
 export function pathTitle(path: Pick<HealthPathReport, 'path-class' | 'responder' | 'family'>): string {
@@ -116,14 +117,21 @@ function sourceLine(pair: HealthPair): string {
   return `${way}: ${tally(known)} (${teller})\n`;
 }
 
+export interface TextOptions {
+  /** Realtime. */
+  readonly nowMs: number;
+  /** Columns of the terminal. */
+  readonly width?: number | undefined;
+}
+
 /** `health path`: every path from one node to another, with where its time goes and where its probes are lost. */
-export function pathText(pair: HealthPair, { nowMs }: { readonly nowMs: number }): string {
+export function pathText(pair: HealthPair, { nowMs, width }: TextOptions): string {
   const paths = pair.paths ?? [];
-  if (paths.length === 0) return sourceLine(pair);
+  if (paths.length === 0) return narrowText(sourceLine(pair), width);
   const head = row(['PATH', 'ADDRESS', 'STATE', 'RTT MIN P50 P99', 'LOSS']);
-  const table = tableText(head + paths.map(pathRow).join(''), 2, true).split('\n');
+  const table = tableOrRows(head + paths.map(pathRow).join(''), width).split('\n');
   const lines = paths.map((path, i) => `${table[i + 1]}\n${details(path, nowMs)}`);
-  return `${sourceLine(pair)}\n${table[0]}\n${lines.join('')}`;
+  return narrowText(`${sourceLine(pair)}\n${table[0]}\n${lines.join('')}`, width);
 }
 
 /** Whether every path is known to be well. */

@@ -1,4 +1,5 @@
 import { formatDuration } from './duration.ts';
+import { hasRoom, narrowText } from './narrow.ts';
 import { printableField } from './printable.ts';
 import { layoutTabs, row } from './tabwriter.ts';
 import type { Compat, ConnectivityView, HealthNodeView, HealthView, Opt, PathView } from './types.ts';
@@ -206,11 +207,15 @@ function health2018(health: HealthView, verbose: boolean): string {
 /** `health status`: a line a node, or every path with `verbose`. */
 export function healthStatus(
   health: HealthView,
-  options: HealthOptions & { readonly succinct?: boolean } = {},
+  options: HealthOptions & { readonly succinct?: boolean; readonly width?: number } = {},
 ): string {
   const old = options.compat === '2018' && options.succinct !== true;
   const text = old ? health2018(health, options.verbose === true) : healthBlock(health, options);
-  return layoutTabs(text, { minWidth: 2 });
+  const table = layoutTabs(text, { minWidth: 2 });
+  // Recorded outputs are whole lines whatever the terminal.
+  return options.compat === undefined && !hasRoom(table, options.width)
+    ? narrowText(text, options.width)
+    : table;
 }
 
 /** Whether every path of every node is known to work: decides the exit code. */

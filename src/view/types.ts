@@ -11,6 +11,8 @@ export interface ViewOptions {
   readonly compat?: Compat;
   /** Leave the header lines out. */
   readonly noHeaders?: boolean;
+  /** Columns of the terminal; default: as many as every layout is made for. */
+  readonly width?: number;
 }
 
 export interface StateView {

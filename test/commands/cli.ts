@@ -33,6 +33,7 @@ export function cli(args: readonly string[], options: RunOptions = {}): Promise<
     CILIATE_HEALTH_SOCK: _b,
     CILIATE_STATE_DIR: _c,
     CILIATE_COMPAT: _d,
+    COLUMNS: _e,
     ...base
   } = process.env;
   const argv = [options.launcher ?? LAUNCHER, ...args];

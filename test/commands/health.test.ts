@@ -26,6 +26,15 @@ describe('health commands on a cluster of three nodes', { skip: rootOrSkip() }, 
     return cli(['health', ...words.split(' '), '--state-dir', stateDir(at)]);
   }
 
+  it('keep to COLUMNS below 80', async () => {
+    for (const words of ['status', 'path n2', 'matrix', 'matrix --node n2', 'mtu', 'history', 'diagnose']) {
+      const argv = ['health', ...words.split(' '), '--state-dir', stateDir('n1')];
+      const { stdout, stderr } = await cli(argv, { env: { COLUMNS: '40' } });
+      const widest = Math.max(...stdout.split('\n').map((line) => [...line].length));
+      assert.ok(stdout !== '' && widest <= 40, `${words}: ${widest}\n${stdout}${stderr}`);
+    }
+  });
+
   function stateDir(name: string): string {
     return node(name).socket.replace(/\/health\.sock$/, '');
   }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { healthStatus } from '../../src/view/health.ts';
 import { diagnoseText } from '../../src/view/health-diagnose.ts';
 import { cellStateOf, HealthGrid } from '../../src/view/health-grid.ts';
 import { allAnswered, historyText, mtuText, probeText, readyText } from '../../src/view/health-lists.ts';
@@ -10,6 +11,7 @@ import { matrixNodeText } from '../../src/view/health-matrix-node.ts';
 import { allWell, pathText } from '../../src/view/health-path.ts';
 import type { MatrixMetric } from '../../src/view/health-rank.ts';
 import { shortMs, shortPercent, timeText } from '../../src/view/health-words.ts';
+import { healthAnswer } from './golden.ts';
 import {
   broken,
   history,
@@ -52,6 +54,12 @@ const CASES: Readonly<Record<string, () => string>> = {
   'health-history.txt': () => historyText(history),
   'health-mtu.txt': () => mtuText(mtu),
   'health-probe.txt': () => probeText(probed),
+  'health-path-40.txt': () => pathText(pair, { ...now, width: 40 }),
+  'health-mtu-40.txt': () => mtuText(mtu, { width: 40 }),
+  'health-history-40.txt': () => historyText(history, { width: 40 }),
+  'health-matrix-node-40.txt': () => matrixNodeText(sixNodes, 'n2', { width: 40 }),
+  'health-matrix-many-rtt-40.txt': () => matrixText(manyNodes, grid('rtt', 40)),
+  'health-status-40.txt': () => healthStatus(healthAnswer('/v1beta/status'), { width: 40 }),
   'health-ready.txt': () =>
     readyText({ node: 'n4', ready: false, reasons: ['n4 is not reached by n1, n2'], at: '' }),
 };
@@ -69,11 +77,59 @@ describe('layouts of the health commands', () => {
   }
 });
 
+describe('layouts of the health commands on a narrow terminal', () => {
+  const LAYOUTS: Readonly<Record<string, (width: number) => string>> = {
+    path: (width) => pathText(pair, { ...now, width }),
+    mtu: (width) => mtuText(mtu, { width }),
+    history: (width) => historyText(history, { width }),
+    probe: (width) => probeText(probed, { width }),
+    diagnose: (width) => diagnoseText(broken, { ...now, width }),
+    status: (width) => healthStatus(healthAnswer('/v1beta/status'), { width }),
+    'status --verbose': (width) => healthStatus(healthAnswer('/v1beta/status'), { width, verbose: true }),
+    'matrix --node': (width) => matrixNodeText(sixNodes, 'n2', { width }),
+  };
+
+  for (const [name, render] of Object.entries(LAYOUTS)) {
+    it(`${name} stays within the width, and says every word that it says on a wide one, in that order`, () => {
+      const words = (text: string): string[] =>
+        text.split(/\s+/).filter((word) => word !== '' && word !== '-');
+      for (let width = 32; width < 80; width++) {
+        const text = render(width);
+        const widest = Math.max(...text.split('\n').map((line) => [...line].length));
+        assert.ok(widest <= width, `${widest} of ${width}:\n${text}`);
+        assert.deepEqual(words(text), words(render(400)), `at ${width}`);
+      }
+    });
+
+    it(`${name} is the same at 80 columns as on the widest terminal`, () => {
+      assert.equal(render(80), render(400));
+    });
+  }
+
+  it('shortens in the middle what no line has room for, and shows what has no value', () => {
+    const path = { peer: `node-${'x'.repeat(60)}-end`, address: 'fd00:1111:2222:3333:4444:5555:6666:7777' };
+    const text = mtuText(
+      { ...mtu, paths: (mtu.paths ?? []).slice(0, 1).map((one) => ({ ...one, ...path })) },
+      { width: 30 },
+    );
+    assert.match(text, /^node-x+…x+-end$/m);
+    assert.match(text, /^ {4}fd00:1111:222…55:6666:7777$/m);
+    assert.ok(Math.max(...text.split('\n').map((line) => [...line].length)) <= 30, text);
+    assert.match(
+      historyText(
+        { ...history, changes: (history.changes ?? []).slice(0, 1).map((one) => ({ ...one, address: '' })) },
+        { width: 40 },
+      ),
+      / {2}-\n/,
+    );
+  });
+});
+
 describe('health matrix', () => {
   it('stays within the width, whatever it is and however many nodes there are', () => {
     for (const matrix of [sixNodes, manyNodes]) {
       for (const metric of ['state', 'rtt', 'loss'] as const) {
-        for (const width of [60, 80, 132, 400]) {
+        for (const width of [24, 40, 59, 60, 80, 132, 400]) {
           const widest = Math.max(
             ...matrixText(matrix, grid(metric, width))
               .split('\n')

@@ -146,7 +146,10 @@ static __always_inline __u32 service_affine(const struct affinity_key *client, _
 	return backend && backend->state == BACKEND_ACTIVE ? id : 0;
 }
 
-/* Any active backend; 0: none. */
+/*
+ * Any active backend; 0: none. A slot that the count still named may be gone while backends change: the first
+ * goes last.
+ */
 static __always_inline __u32 service_any(struct service_key *key, const struct service_entry *service)
 {
 	__u16 count = service->count;
@@ -155,6 +158,10 @@ static __always_inline __u32 service_any(struct service_key *key, const struct s
 	if (!count)
 		return 0;
 	key->slot = 1 + bpf_get_prandom_u32() % count;
+	slot = bpf_map_lookup_elem(&MAP_SERVICES, key);
+	if (slot)
+		return slot->backend;
+	key->slot = 1;
 	slot = bpf_map_lookup_elem(&MAP_SERVICES, key);
 	return slot ? slot->backend : 0;
 }
@@ -244,6 +251,11 @@ SUBPROGRAM int service_outbound(struct __sk_buff *ctx, struct judgement *judgeme
 	if (!id)
 		id = service_choose(&key, service, &before);
 	backend = bpf_map_lookup_elem(&MAP_BACKENDS, &id);
+	if (!backend) {
+		/* None, or one that has gone since its slot was read. */
+		id = service_choose(&key, service, &before);
+		backend = bpf_map_lookup_elem(&MAP_BACKENDS, &id);
+	}
 	if (!backend)
 		return -DROP_NO_SERVICE;
 	/* Pieces that follow come to the frontend too. */

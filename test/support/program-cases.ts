@@ -131,6 +131,7 @@ export function describePrograms(subject: string, define: (cases: ProgramCases) 
         await started().setPolicy(A.id, new Map(), OPEN);
         await started().setPolicy(B.id, new Map(), OPEN);
         await started().setHostPolicy(undefined);
+        started().services.retain([]);
       });
       define(casesOf(family, started));
     });

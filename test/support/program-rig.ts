@@ -17,6 +17,7 @@ import {
   writeConfig,
 } from '../../src/datapath/programs.ts';
 import { countUncounted, readRuleStats, retainRuleStats } from '../../src/datapath/rule-stats.ts';
+import { ServiceTable } from '../../src/datapath/service-table.ts';
 import { indexKey } from '../../src/datapath/struct-layout.ts';
 import type {
   DatapathEndpoint,
@@ -80,6 +81,7 @@ export class ProgramRig {
   readonly endpoints: EndpointTable;
   readonly ipcache: IpcacheTable;
   readonly host: HostEndpoint;
+  readonly services: ServiceTable;
   readonly #ring: RingBuffer;
   #events: MonitorEvent[] = [];
 
@@ -96,6 +98,7 @@ export class ProgramRig {
     this.host = new HostEndpoint(maps, noLinks, this.policies, []);
     this.endpoints = new EndpointTable(maps, noLinks, this.policies);
     this.ipcache = new IpcacheTable(maps.ipcache, maps);
+    this.services = new ServiceTable(maps);
     this.#ring = this.bpf.openRingBuffer(maps.events, (records) => {
       for (const record of records) {
         const event = decodeEvent(record);
@@ -153,9 +156,10 @@ export class ProgramRig {
     return { verdict, data: result.data, events: this.#events };
   }
 
-  /** Forgets every flow. */
+  /** Forgets every flow, and which client had which backend. */
   clearConntrack(): void {
-    for (const map of [this.loaded.maps.ct4, this.loaded.maps.ct6]) {
+    const { ct4, ct6, serviceFlows, serviceOrigins, serviceAffinity } = this.loaded.maps;
+    for (const map of [ct4, ct6, serviceFlows, serviceOrigins, serviceAffinity]) {
       for (let key = map.nextKey(undefined); key !== undefined; key = map.nextKey(undefined)) map.delete(key);
     }
   }

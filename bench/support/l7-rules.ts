@@ -35,6 +35,7 @@ function request(path: string): JudgedRequest {
     hostText: 'h',
     understood: { path, bare: undefined, rewritten: false },
     joined: () => undefined,
+    disguised: () => [],
   };
 }
 

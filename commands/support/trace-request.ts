@@ -2,6 +2,7 @@ import { UsageError } from '../../src/base/errors.ts';
 import { compileDnsPattern, foldDnsName } from '../../src/model/dns-pattern.ts';
 import { serverNameMatcher } from '../../src/model/server-name.ts';
 import type { TraceL7 } from '../../src/policy/index.ts';
+import { isDisguise } from '../../src/proxy/http/disguise.ts';
 import { readTarget } from '../../src/proxy/http/path.ts';
 import { HttpRuleSet, type JudgedRequest } from '../../src/proxy/http/rule-set.ts';
 import { isServerName } from '../../src/proxy/tls/client-hello.ts';
@@ -54,8 +55,10 @@ export function readRequest(text: string, headers: ReadonlyMap<string, string>):
       'the table in src/proxy/http/path.ts says which targets it refuses',
     );
   }
+  const disguised = (lower: string): string[] =>
+    [...headers.keys()].filter((name) => isDisguise(name, lower));
   const all = host === '' ? headers : new Map(headers).set('host', host);
-  return { method, hostText: host, understood, joined: (lower) => all.get(lower) };
+  return { method, hostText: host, understood, joined: (lower) => all.get(lower), disguised };
 }
 
 function serverNameJudge(name: string): (l7: TraceL7) => boolean {

@@ -167,7 +167,7 @@ export class World {
     assert.ok(judges !== undefined);
     const understood = readTarget(method, target, host);
     if (typeof understood === 'string') return 400;
-    const judged = { method, hostText: host, understood, joined: () => undefined };
+    const judged = { method, hostText: host, understood, joined: () => undefined, disguised: () => [] };
     return judgeRequest(judges, judged, 'ingress').allowed ? 200 : 403;
   }
 }

@@ -3,8 +3,13 @@ import { after, before, describe, it } from 'node:test';
 import { CLIENT, httpFilter, httpRule, ingressPolicy, type RawClient, Rig, SERVER, until } from './rig.ts';
 import { helloFor } from './tls/hello-bytes.ts';
 
-/** Everything below /v1/ may be asked for, by these methods. */
-const POLICY = ingressPolicy([httpFilter([httpRule({ method: 'GET|POST|OPTIONS|HEAD', path: '/v1/.*' })])]);
+/** Everything below /v1/ may be asked for, by these methods, and what is below /role/ by users. */
+const POLICY = ingressPolicy([
+  httpFilter([
+    httpRule({ method: 'GET|POST|OPTIONS|HEAD', path: '/v1/.*' }),
+    httpRule({ path: '/role/.*', headers: ['X-Role: user'] }),
+  ]),
+]);
 const HONEST = 'GET /v1/honest HTTP/1.1\r\nHost: h\r\n\r\n';
 const SMUGGLED = 'GET /admin HTTP/1.1\r\nHost: h\r\n\r\n';
 
@@ -19,6 +24,7 @@ interface Hostile {
 
 const post = (fields: string, body: string): string =>
   `POST /v1/a HTTP/1.1\r\nHost: h\r\n${fields}\r\n\r\n${body}`;
+const role = (fields: string): string => `GET /role/a HTTP/1.1\r\nHost: h\r\n${fields}\r\n\r\n`;
 const get = (target: string): string => `GET ${target} HTTP/1.1\r\nHost: h\r\n\r\n`;
 
 const FRAMING: readonly Hostile[] = [
@@ -118,6 +124,17 @@ const FRAMING: readonly Hostile[] = [
     status: 400,
   },
   { what: 'Connection: Host', bytes: post('Connection: host', ''), status: 400 },
+];
+
+/** Fields that servers of CGI's kind take for the one that a rule is about. */
+const DISGUISES: readonly Hostile[] = [
+  { what: 'X_Role beside X-Role', bytes: role('X-Role: user\r\nX_Role: admin'), status: 403 },
+  { what: 'X_Role before X-Role', bytes: role('x_role: admin\r\nx-role: user'), status: 403 },
+  { what: 'X_Role in its place', bytes: role('X_Role: user'), status: 403 },
+  { what: 'X.Role beside X-Role', bytes: role('X-Role: user\r\nX.Role: admin'), status: 403 },
+  { what: 'X`Role beside X-Role', bytes: role('X-Role: user\r\nX`Role: admin'), status: 403 },
+  { what: 'Content.Length', bytes: post('Content.Length: 44', SMUGGLED), status: 400 },
+  { what: 'Transfer!Encoding', bytes: post('Transfer!Encoding: chunked', SMUGGLED), status: 400 },
 ];
 
 const LINES: readonly Hostile[] = [
@@ -294,7 +311,7 @@ const BODIES: readonly Hostile[] = [
   },
 ];
 
-const TABLE = [...FRAMING, ...LINES, ...REQUEST_LINES, ...PATHS, ...BODIES];
+const TABLE = [...FRAMING, ...DISGUISES, ...LINES, ...REQUEST_LINES, ...PATHS, ...BODIES];
 
 /** Bodies whose framing goes wrong behind an acceptable head: the head may reach the server, a whole request never. */
 const BAD_CHUNKS: readonly (readonly [what: string, chunks: string])[] = [
@@ -379,6 +396,25 @@ describe('a hostile request', () => {
       );
     });
   }
+
+  it('a field that no rule is about passes, whatever its name is like', async () => {
+    await using rig = await new Rig().start(POLICY);
+    const client = await rig.client();
+    const text = role('X-Role: user\r\nX_Team: a\r\nX-Team: b');
+    client.send(text);
+    assert.deepEqual(await client.answers(1), [200]);
+    assert.equal(rig.server.text, text);
+    client.destroy();
+  });
+
+  it('a field in disguise: the record says which it is', async () => {
+    await using rig = await new Rig().start(POLICY);
+    const client = await rig.client();
+    client.send(role('X-Role: user\r\nX_Role: admin'));
+    assert.deepEqual(await client.answers(1), [403]);
+    assert.equal(rig.records[0]?.reason, 'x_role is X-Role to some servers');
+    client.destroy();
+  });
 
   it('a first request that cannot be read: the record says whose it was', async () => {
     await using rig = await new Rig().start(POLICY);

@@ -140,6 +140,16 @@ const FIELDS: readonly Hostile[] = [
     ]),
     'answered',
   ),
+  ...['x_role', 'x.role'].map((name) =>
+    one(
+      `${name} beside x-role, which a rule is about`,
+      request({ ':path': '/role/a' }, [
+        ['x-role', 'user'],
+        [name, 'admin'],
+      ]),
+      'answered',
+    ),
+  ),
   field('a signed Content-Length', 'content-length', '+0'),
   field('a Content-Length without a body', 'content-length', '10'),
   one(

@@ -13,7 +13,12 @@ import { LATER, PSEUDO, type Refusal, request, TABLE, UNWRITABLE } from './http2
 import { httpFilter, httpRule, ingressPolicy, type RawClient, Rig, until } from './rig.ts';
 
 /** Everything below /v1/ may be asked for, by these methods. */
-const POLICY = ingressPolicy([httpFilter([httpRule({ method: 'GET|POST', path: '/v1/.*' })])]);
+const POLICY = ingressPolicy([
+  httpFilter([
+    httpRule({ method: 'GET|POST', path: '/v1/.*' }),
+    httpRule({ path: '/role/.*', headers: ['X-Role: user'] }),
+  ]),
+]);
 
 /** What a server saw of a stream. */
 interface SeenStream {

@@ -9,6 +9,7 @@ const ask = (path: string, parts: Partial<JudgedRequest> = {}): JudgedRequest =>
   hostText: 'h',
   understood: { path, bare: undefined, rewritten: false },
   joined: () => undefined,
+  disguised: () => [],
   ...parts,
 });
 

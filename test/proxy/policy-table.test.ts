@@ -198,6 +198,31 @@ describe('a request that both ends have a policy for', () => {
     client.destroy();
   });
 
+  it('is denied for the server when the rules for its client leave or write a field in disguise', async () => {
+    const inward = [
+      httpFilter([httpRule({ headerMatches: [{ name: 'X-Team', value: 'a', mismatch: 'REPLACE' }] })]),
+    ];
+    for (const [fields, out, status] of [
+      ['X_Team: b\r\n', { name: 'X_Team', value: 'a', mismatch: 'DELETE' as const }, 200],
+      ['X_Team: b\r\n', { name: 'X_Team', value: 'a', mismatch: 'REPLACE' as const }, 403],
+      ['X_Team: b\r\n', { name: 'X-More', value: '1', mismatch: 'ADD' as const }, 403],
+      ['', { name: 'X_Team', value: 'a', mismatch: 'ADD' as const }, 403],
+      ['', { name: 'X_More', value: 'a', mismatch: 'ADD' as const }, 200],
+    ] as const) {
+      await using rig = await new Rig({ endpoints: RIG_ENDPOINTS }).start({
+        revision: 1,
+        subjects: [
+          { subject: 100, ingress: undefined, egress: [httpFilter([httpRule({ headerMatches: [out] })])] },
+          { subject: 200, egress: undefined, ingress: inward },
+        ],
+      });
+      const client = await rig.client();
+      client.send(`GET /a HTTP/1.1\r\nHost: h\r\n${fields}\r\n`);
+      assert.deepEqual(await client.answers(1), [status], `${fields} ${out.mismatch} ${out.name}`);
+      client.destroy();
+    }
+  });
+
   it('passes only if both allow it', async () => {
     await using both = await new Rig({ endpoints: RIG_ENDPOINTS }).start();
     await both.apply({

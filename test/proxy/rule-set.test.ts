@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { RE2JS } from 're2js';
+import { isDisguise } from '../../src/proxy/http/disguise.ts';
 import { MatchBudget } from '../../src/proxy/http/match-budget.ts';
 import { readTarget } from '../../src/proxy/http/path.ts';
 import { PathIndex } from '../../src/proxy/http/path-index.ts';
@@ -20,6 +21,7 @@ function request(
     hostText: parts.host ?? 'h',
     understood,
     joined: (lower) => parts.headers?.[lower],
+    disguised: (lower) => Object.keys(parts.headers ?? {}).filter((name) => isDisguise(name, lower)),
   };
 }
 
@@ -56,6 +58,36 @@ describe('HTTP rules', () => {
     assert.equal(judged({ 'x-token': 'secret' }), false);
     assert.equal(judged({ 'x-token': 'secrets', 'x-any': '1' }), false);
     assert.equal(judged({ 'x-token': 'secret,secret', 'x-any': '1' }), false);
+  });
+
+  it('about a header allow nothing while another field is that header too to some servers, but where it may be anything', () => {
+    const user = { 'x-role': 'user' };
+    const judged = (name: string, mismatch?: 'LOG' | 'DELETE' | 'REPLACE' | 'ADD') => {
+      const rule = httpRule({ headerMatches: [{ name: 'X-Role', value: 'user', mismatch }] });
+      return new HttpRuleSet([httpFilter([rule])]).judge(
+        request('/', { headers: { ...user, [name]: 'admin' } }),
+      );
+    };
+    for (const name of ['x_role', 'x.role', 'x!role']) {
+      for (const mismatch of [undefined, 'DELETE', 'REPLACE', 'ADD'] as const) {
+        const { allowed, remark } = judged(name, mismatch);
+        assert.deepEqual([allowed, remark], [false, `${name} is X-Role to some servers`], mismatch);
+      }
+      const { allowed, remark, edits } = judged(name, 'LOG');
+      assert.deepEqual([allowed, remark, edits.length], [true, 'header X-Role does not match', 0]);
+    }
+    for (const name of ['x-roles', 'xrole', 'x_roll', 'y-role'])
+      assert.equal(judged(name).allowed, true, name);
+    const about = httpRule({ headers: ['X_Role'] });
+    const set = new HttpRuleSet([httpFilter([about])]);
+    assert.equal(set.judge(request('/', { headers: { x_role: '1' } })).allowed, true);
+    assert.equal(set.judge(request('/', { headers: { x_role: '1', 'x-role': '2' } })).allowed, false);
+    const other = new HttpRuleSet([httpFilter([about, httpRule({ path: '/open' })])]);
+    assert.equal(
+      other.judge(request('/open', { headers: { 'x-role': '2' } })).allowed,
+      true,
+      'a rule about no header',
+    );
   });
 
   it('let one rule change a header where another one denies because of it', () => {

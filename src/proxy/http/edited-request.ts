@@ -1,3 +1,4 @@
+import { isDisguise } from './disguise.ts';
 import type { Target } from './path.ts';
 import type { HeaderEdit } from './rewrite.ts';
 import type { JudgedRequest } from './rule-set.ts';
@@ -33,5 +34,14 @@ export class EditedRequest implements JudgedRequest {
       else value = `${value},${edit.value}`;
     }
     return value;
+  }
+
+  disguised(lower: string): readonly string[] {
+    const names = new Set(this.#before.disguised(lower));
+    for (const edit of this.#edits) {
+      if (edit.action === 'DELETE') names.delete(edit.lower);
+      else if (isDisguise(edit.lower, lower)) names.add(edit.lower);
+    }
+    return [...names];
   }
 }

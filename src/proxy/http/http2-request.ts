@@ -1,9 +1,12 @@
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http2';
 import { CHARS, TARGET } from './chars.ts';
+import { isDisguise } from './disguise.ts';
 import { readTarget, type Target } from './path.ts';
 import { HOST_SHAPE } from './request-head.ts';
 import type { HeaderEdit } from './rewrite.ts';
 import type { JudgedRequest } from './rule-set.ts';
+
+const NO_NAMES: readonly string[] = [];
 
 /** A request of HTTP/2 as rules see it. */
 export class Http2Request implements JudgedRequest {
@@ -67,6 +70,11 @@ export class Http2Request implements JudgedRequest {
     if (repeated !== undefined) return repeated.join(',');
     const value = this.#headers[lower];
     return Array.isArray(value) ? value.join(',') : value;
+  }
+
+  disguised(lower: string): readonly string[] {
+    const names = Object.keys(this.#headers).filter((name) => isDisguise(name, lower));
+    return names.length === 0 ? NO_NAMES : names;
   }
 
   /** The headers for the server: with the path as it is understood, changed as rules want it. */

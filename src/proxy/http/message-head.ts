@@ -1,9 +1,11 @@
 import { CHARS, COLON, CR, HTAB, SP, TOKEN, VALUE } from './chars.ts';
+import { folded } from './disguise.ts';
 
 /** Numbers a field takes in {@link MessageHead.fields}: name's start and end, value's start and end. */
 const STRIDE = 4;
 /** 2^53 has 16 digits: more than 15 of them are no length of anything. */
 const MAX_LENGTH_DIGITS = 15;
+const NO_NAMES: readonly string[] = [];
 
 /** What the fields of a message head say of its framing and connection. Reused from message to message. */
 export class MessageHead {
@@ -74,6 +76,26 @@ export class MessageHead {
       text = text === undefined ? this.value(place) : `${text},${this.value(place)}`;
     }
     return text;
+  }
+
+  /** Whether the field's name is another than `lower`, and the same to some servers (see disguise.ts). */
+  isDisguised(place: number, lower: string): boolean {
+    const at = this.nameStart(place);
+    if (this.nameEnd(place) - at !== lower.length) return false;
+    for (let i = 0; i < lower.length; i++)
+      if (folded(this.bytes[at + i] as number) !== folded(lower.charCodeAt(i))) return false;
+    return !sameLetters(this.bytes, at, lower);
+  }
+
+  /** Names of all such fields, in lower case. */
+  disguised(lower: string): readonly string[] {
+    let names = NO_NAMES;
+    for (let place = 0; place < this.count; place++) {
+      if (!this.isDisguised(place, lower)) continue;
+      const name = this.bytes.toString('latin1', this.nameStart(place), this.nameEnd(place));
+      names = [...names, name.toLowerCase()];
+    }
+    return names;
   }
 
   /** Forgets the message before. */
@@ -168,10 +190,10 @@ function notice(head: MessageHead, place: number, length: number): string | unde
     case 14:
       if (head.isNamed(place, 'content-length')) return noteLength(head, place);
       if (head.isNamed(place, 'http2-settings')) return noteOnce(head, 'http2Settings', place);
-      return head.isNamed(place, 'content_length') ? 'disguised field name' : undefined;
+      return head.isDisguised(place, 'content-length') ? 'disguised field name' : undefined;
     case 17:
       if (head.isNamed(place, 'transfer-encoding')) return noteCoding(head, place);
-      return head.isNamed(place, 'transfer_encoding') ? 'disguised field name' : undefined;
+      return head.isDisguised(place, 'transfer-encoding') ? 'disguised field name' : undefined;
     default:
       return undefined;
   }

@@ -14,6 +14,8 @@ export interface JudgedRequest {
   readonly understood: Target;
   /** Values of all fields of that name (lower case), joined by commas; undefined when there are none. */
   joined(lower: string): string | undefined;
+  /** Names of fields that are others than `lower`, and the same to some servers; in lower case (see disguise.ts). */
+  disguised(lower: string): readonly string[];
 }
 
 /** What the rules of one direction say of a request. */
@@ -109,6 +111,7 @@ export class HttpRuleSet {
   /** The first rule that allows the request as it is, else the first that allows it with changes. */
   #judgePath(request: JudgedRequest, path: string): RuleVerdict {
     let changed: RuleVerdict | undefined;
+    let refused = DENIED;
     for (const place of this.#paths.match(path)) {
       const rule = this.#rules[place];
       if (rule === undefined) continue;
@@ -117,8 +120,9 @@ export class HttpRuleSet {
       const verdict = rule.conditions.length === 0 ? rule.allows : judgeHeaders(rule, request);
       if (verdict === rule.allows) return verdict;
       if (verdict.allowed) changed ??= verdict;
+      else if (verdict !== DENIED) refused = verdict;
     }
-    return changed ?? DENIED;
+    return changed ?? refused;
   }
 }
 
@@ -163,13 +167,21 @@ function compileCondition(match: HeaderMatch): HeaderCondition {
   return { lower, name, value, mismatch, never };
 }
 
-/** @returns `rule.allows` when all headers match; DENIED; or an allowing verdict with the changes wanted */
+/**
+ * A rule about a header says nothing certain of a request in which another field is that header too to the server: it allows
+ * nothing, but where it lets pass whatever the header is.
+ * @returns `rule.allows` when all headers match; one that denies; or an allowing verdict with the changes wanted
+ */
 function judgeHeaders(rule: CompiledRule, request: JudgedRequest): RuleVerdict {
   let edits: HeaderEdit[] | undefined;
   const remarks: string[] = [];
   for (const { lower, name, value, mismatch, never } of rule.conditions) {
     const found = request.joined(lower);
-    if (!never && (value === undefined ? found !== undefined : found === value)) continue;
+    const [disguise] = request.disguised(lower);
+    if (disguise !== undefined && mismatch !== 'LOG')
+      return { ...DENIED, remark: `${disguise} is ${name} to some servers` };
+    if (disguise === undefined && !never && (value === undefined ? found !== undefined : found === value))
+      continue;
     if (mismatch === undefined) return DENIED;
     remarks.push(`header ${name} does not match`);
     if (mismatch === 'LOG') continue;

@@ -8,7 +8,12 @@ import {
   type ServiceFrontend,
   type ServiceProtocol,
 } from '../model/service.ts';
-import { backendEntryLayout, serviceEntryLayout, serviceKeyLayout } from './map-layouts.ts';
+import {
+  backendEntryLayout,
+  serviceEntryLayout,
+  serviceFlowLayout,
+  serviceKeyLayout,
+} from './map-layouts.ts';
 import {
   decodeBackend,
   decodeServiceEntry,
@@ -24,6 +29,7 @@ import type { KernelService } from './types.ts';
 export interface ServiceMaps {
   readonly services: BpfMap;
   readonly backends: BpfMap;
+  readonly serviceFlows: BpfMap;
 }
 
 /** A backend in the kernel, and what each service that names it says of it. */
@@ -84,6 +90,19 @@ export class ServiceTable {
       }
     }
     this.#adoptServices(byId);
+    this.#lastId = this.#highestId();
+  }
+
+  /** No backend may get the id of one that a flow still has. */
+  #highestId(): number {
+    let highest = 0;
+    for (const id of this.#ids) highest = Math.max(highest, id);
+    for (const { values, count } of this.#maps.serviceFlows.batches()) {
+      for (let i = 0; i < count; i++) {
+        highest = Math.max(highest, readIndex(values, i * serviceFlowLayout.bytes));
+      }
+    }
+    return highest;
   }
 
   #adoptServices(byId: ReadonlyMap<number, Backend>): void {

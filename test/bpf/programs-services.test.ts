@@ -212,28 +212,37 @@ describePrograms('services', (cases) => {
     );
   });
 
-  it('refuse at once where there is no backend, with what the client can match', () => {
+  it('reset TCP where there is no backend, for whoever opens and for whoever was there before', () => {
     serve([]);
     const before = cases.rig.counted('egress', DropReason.noService);
-    const refused = send(vip, tcp(4100, 80, syn));
+    const refused = send(vip, tcp(4100, 80, syn, Buffer.alloc(900), { sequence: 0xffffffff }));
     assert.equal(refused.verdict, 'redirect');
-    const { source, destination, protocol, segment } = readPacket(refused.data);
-    assert.deepEqual([source, destination], [vip, address.a]);
-    assert.deepEqual([protocol, segment[0], segment[1]], family === 4 ? [1, 3, 3] : [58, 1, 4]);
-    const quote = segment.subarray(8);
-    const asked = ipPacket({ source: address.a, destination: vip, payload: tcp(4100, 80, syn) });
-    assert.deepEqual(quote, asked.subarray(0, quote.length));
+    assert.equal(path(refused), `${vip}:80 > ${address.a}:4100`);
     assert.deepEqual(refused.data.subarray(0, 6), Buffer.from(A.mac));
-    assert.equal(
-      refused.events.some((event) => event.kind === 'drop' && event.reason === DropReason.noService),
-      true,
-    );
+    const { segment } = readPacket(refused.data);
+    assert.equal(segment.length, 20);
+    assert.deepEqual([segment.readUInt32BE(8), segment[13]], [0, rst | ack]);
+    assert.ok(refused.events.some((event) => event.kind === 'drop' && event.reason === DropReason.noService));
+    const ended = send(vip, tcp(4101, 80, ack, Buffer.alloc(9), { acknowledged: 77 }));
+    const reset = readPacket(ended.data).segment;
+    assert.deepEqual([reset.readUInt32BE(4), reset[13]], [77, rst]);
     assert.equal(send(vip, tcp(4100, 80, rst)).verdict, 'drop', 'nobody answers a reset');
-    const long = send(vip, tcp(4101, 80, syn, Buffer.alloc(900)));
-    assert.equal(readPacket(long.data).segment.length, segment.length);
     assert.equal(cases.rig.counted('egress', DropReason.noService), before + 3);
+  });
+
+  it('say that the port is unreachable where UDP has no backend, with what the client can match', () => {
     serve([], { protocol: 'UDP', port: 53 });
-    assert.equal(readPacket(send(vip, udp(4102, 53, Buffer.from('?'))).data).segment[1], segment[1]);
+    for (const bytes of [1, 900]) {
+      const asked = udp(4102, 53, Buffer.alloc(bytes, 7));
+      const { source, destination, protocol, segment } = readPacket(send(vip, asked).data);
+      assert.deepEqual([source, destination], [vip, address.a]);
+      assert.deepEqual([protocol, segment[0], segment[1]], family === 4 ? [1, 3, 3] : [58, 1, 4]);
+      const quote = segment.subarray(8);
+      const sent = ipPacket({ source: address.a, destination: vip, payload: asked });
+      assert.deepEqual(quote, sent.subarray(0, quote.length));
+    }
+    const piece = { fragment: { id: 78, offset: 0, more: true } };
+    assertDropped(send(vip, udp(4103, 53, Buffer.alloc(56)), piece), DropReason.noService);
   });
 
   it('translate every piece of a datagram, and its answer', () => {

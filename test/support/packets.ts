@@ -55,8 +55,11 @@ export function tcp(
   destinationPort: number,
   flags: number,
   payload: Uint8Array = new Uint8Array(),
+  { sequence = 0, acknowledged = 0 } = {},
 ): L4 {
   const bytes = Buffer.alloc(20 + payload.length);
+  bytes.writeUInt32BE(sequence, 4);
+  bytes.writeUInt32BE(acknowledged, 8);
   bytes.writeUInt16BE(sourcePort, 0);
   bytes.writeUInt16BE(destinationPort, 2);
   bytes.writeUInt8(5 << 4, 12);

@@ -82,7 +82,7 @@ export default class PolicyTrace extends BaseCommand<typeof PolicyTrace> {
   async run(): Promise<void> {
     const { flags } = this;
     const l4 = parseTraceL4(flags.dport);
-    const requestAllowed = traceRequest({
+    const request = traceRequest({
       http: flags.http,
       headers: flags.header ?? [],
       dns: flags.dns,
@@ -105,7 +105,7 @@ export default class PolicyTrace extends BaseCommand<typeof PolicyTrace> {
       ...end,
       party: withNamespace(end.party, { rules, notes, ...flags }),
     });
-    const options = { ...settings, inventory, requestAllowed, speaksTls: flags['server-name'] !== undefined };
+    const options = { ...settings, inventory, request, speaksTls: flags['server-name'] !== undefined };
     const ends = { source: named(source), destination: named(destination) };
     const { query, result } = chooseTrace(ends, { rules, l4, options, notes });
     const dependsOn = traceHinges(rules, query, options);

@@ -66,13 +66,12 @@ export {
   lacksNamespace,
   type TraceOptions,
   type TraceQuery,
-  type TraceResult,
   type TraceRule,
   tracePolicy,
 } from './trace.ts';
 export { type TraceHinge, traceHinges } from './trace-hinges.ts';
 export { l4Text } from './trace-ports.ts';
-export type { TraceL4, TraceL7, TraceParty } from './trace-types.ts';
+export type { TracedRequest, TraceL4, TraceL7, TraceParty, TraceResult } from './trace-types.ts';
 export { traceView } from './trace-view.ts';
 export {
   formatValidation,

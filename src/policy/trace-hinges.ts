@@ -2,14 +2,8 @@ import { formatLabels, type Label, labelSet } from '../model/labels.ts';
 import { type LabelSelector, matchesSelector, type SelectorKey } from '../model/selector.ts';
 import type { Rule, RuleItem } from './rule.ts';
 import { ruleName } from './rule-name.ts';
-import {
-  type TraceOptions,
-  type TraceQuery,
-  type TraceRule,
-  type TraceVerdict,
-  tracePolicy,
-} from './trace.ts';
-import type { TraceParty } from './trace-types.ts';
+import { type TraceOptions, type TraceQuery, type TraceRule, tracePolicy } from './trace.ts';
+import type { TraceParty, TraceVerdict } from './trace-types.ts';
 
 /*
  * A label that was not given is one that the party does not have: so the trace says, as Cilium's does. Who left out a label

@@ -1,5 +1,5 @@
 import { l7Texts } from './l7-text.ts';
-import type { TracedDirection, TraceResult } from './trace.ts';
+import type { TracedDirection, TraceResult } from './trace-types.ts';
 
 function directionView(traced: TracedDirection) {
   return {

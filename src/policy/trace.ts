@@ -6,9 +6,18 @@ import { PortNames } from './named-ports.ts';
 import type { EnforcementMode } from './resolve.ts';
 import type { Rule, RuleItem } from './rule.ts';
 import { ruleName } from './rule-name.ts';
+import { decide } from './trace-decision.ts';
 import { matchPeers, missingParts, type PeerContext } from './trace-peers.ts';
 import { matchL4 } from './trace-ports.ts';
-import type { TraceL4, TraceL7, TraceParty } from './trace-types.ts';
+import type {
+  TracedDirection,
+  TracedItem,
+  TracedRequest,
+  TracedRule,
+  TraceL4,
+  TraceParty,
+  TraceResult,
+} from './trace-types.ts';
 
 /*
  * What the rules say of one kind of traffic, and why: rule by rule and item by item, like evaluate-naive.ts, but with
@@ -34,8 +43,8 @@ export interface TraceOptions extends PeerContext {
   readonly allowLocalhost: 'always' | 'policy';
   /** Named ports of the whole cluster, by which egress rules go; undefined: those of the destination. */
   readonly clusterPorts?: readonly NamedPort[] | undefined;
-  /** Whether L7 rules allow the request that is traced; undefined: none is. */
-  readonly requestAllowed?: ((l7: TraceL7) => boolean) | undefined;
+  /** The request that is traced; undefined: none is. */
+  readonly request?: TracedRequest | undefined;
   /** Whether the request is a connection by TLS, which nothing but names of servers lets pass. */
   readonly speaksTls?: boolean | undefined;
 }
@@ -44,54 +53,6 @@ export interface TraceQuery {
   readonly source: TraceParty;
   readonly destination: TraceParty;
   readonly l4: TraceL4;
-}
-
-export interface TracedItem {
-  /** `ingress[0]`, `egressDeny[2]`. */
-  readonly field: string;
-  readonly effect: 'allow' | 'deny';
-  readonly matches: boolean;
-  /** What matched, or what did not. */
-  readonly reasons: readonly string[];
-  /** What requests must look like; empty when anything goes or the item does not match. */
-  readonly l7: readonly TraceL7[];
-  /** Some of its ports let every request pass. */
-  readonly open: boolean;
-  /** Whether the item lets the traced request through; undefined without one, or when the item does not match. */
-  readonly requestAllowed?: boolean | undefined;
-}
-
-export interface TracedRule {
-  readonly index: number;
-  readonly id?: number | undefined;
-  readonly name: string;
-  readonly place: string;
-  readonly description?: string | undefined;
-  /** One of its items, or its requirements, made the verdict. */
-  readonly decides: boolean;
-  readonly items: readonly TracedItem[];
-  /** Which requirements the peer fails; undefined when it fails none. */
-  readonly requires?: string | undefined;
-}
-
-export type TraceVerdict = 'allowed' | 'redirected' | 'denied';
-
-export interface TracedDirection {
-  readonly direction: Direction;
-  readonly verdict: TraceVerdict;
-  readonly reason: string;
-  /** Whether what nothing allows is dropped. */
-  readonly enforced: boolean;
-  /** Those that select the subject, in their order. */
-  readonly rules: readonly TracedRule[];
-  /** Rules that have items of the direction, and do not select it. */
-  readonly others: readonly { readonly name: string; readonly place: string; readonly lacks: string }[];
-}
-
-export interface TraceResult {
-  readonly verdict: TraceVerdict;
-  readonly egress: TracedDirection;
-  readonly ingress: TracedDirection;
 }
 
 const SECTIONS = {
@@ -131,8 +92,9 @@ function traceItem(item: RuleItem, field: string, effect: 'allow' | 'deny', judg
   if (!matches) return { field, effect, matches, reasons, l7: [], open: false };
   const open = l4.l7.includes(undefined);
   const l7 = l4.l7.filter((rules) => rules !== undefined);
-  const { requestAllowed: judge } = options;
-  const requestAllowed = judge === undefined ? undefined : open || l7.some(judge);
+  const { request } = options;
+  const requestAllowed =
+    request === undefined ? undefined : open || l7.some((rules) => request.isAllowedBy(rules));
   return { field, effect, matches, reasons, l7, open, requestAllowed };
 }
 
@@ -164,75 +126,6 @@ function deniesByDefault(rule: Rule, direction: Direction): boolean {
   return rule.enableDefaultDeny?.[direction] !== false;
 }
 
-type Decision = Pick<TracedDirection, 'verdict' | 'reason'> & {
-  /** Which rules made it. */
-  readonly by: (rule: TracedRule) => boolean;
-};
-
-const nobody = (): boolean => false;
-
-function matching(rules: readonly TracedRule[], effect: 'allow' | 'deny'): readonly TracedItem[] {
-  return rules.flatMap(({ items }) => items.filter((item) => item.matches && item.effect === effect));
-}
-
-const hasMatch =
-  (effect: 'allow' | 'deny') =>
-  ({ items }: TracedRule): boolean =>
-    items.some((item) => item.matches && item.effect === effect);
-
-function decideAllowed(
-  rules: readonly TracedRule[],
-  { openByDefault, speaksTls }: { readonly openByDefault: boolean; readonly speaksTls: boolean },
-): Decision {
-  const by = hasMatch('allow');
-  const allows = matching(rules, 'allow');
-  if (allows.every(({ l7 }) => l7.length === 0))
-    return { verdict: 'allowed', reason: 'a rule allows it', by };
-  const parser = allows.flatMap(({ l7 }) => l7).find(({ kind }) => kind !== 'tls');
-  if (speaksTls && parser !== undefined)
-    return {
-      verdict: 'denied',
-      reason: `connections there are of ${parser.kind}: the proxy refuses TLS`,
-      by,
-    };
-  if (openByDefault || allows.some(({ requestAllowed }) => requestAllowed === true)) {
-    return { verdict: 'redirected', reason: 'through the proxy, which lets the request pass', by };
-  }
-  if (allows.every(({ requestAllowed }) => requestAllowed === undefined)) {
-    const some = allows.some(({ open }) => open);
-    const reason = some
-      ? 'through the proxy, where every request passes'
-      : 'through the proxy, which judges each request';
-    return { verdict: 'redirected', reason, by };
-  }
-  return { verdict: 'denied', reason: 'the proxy denies the request: no rule allows it', by };
-}
-
-function decide(rules: readonly TracedRule[], enforced: boolean, judged: Judgement): Decision {
-  const { direction, peer, options } = judged;
-  if (matching(rules, 'deny').length > 0) {
-    return { verdict: 'denied', reason: 'a rule denies it', by: hasMatch('deny') };
-  }
-  if (rules.some(({ requires }) => requires !== undefined)) {
-    const reason = 'the peer does not meet what a rule requires';
-    return { verdict: 'denied', reason, by: (rule) => rule.requires !== undefined };
-  }
-  if (matching(rules, 'allow').length > 0)
-    return decideAllowed(rules, { openByDefault: !enforced, speaksTls: options.speaksTls === true });
-  if (direction === 'ingress' && isReserved(peer, 'host') && options.allowLocalhost === 'always') {
-    return { verdict: 'allowed', reason: "the node's own processes reach its endpoints", by: nobody };
-  }
-  return enforced
-    ? { verdict: 'denied', reason: 'nothing allows it', by: nobody }
-    : { verdict: 'allowed', reason: notEnforced(rules, direction), by: nobody };
-}
-
-function notEnforced(rules: readonly TracedRule[], direction: Direction): string {
-  return rules.length === 0
-    ? `not enforced: no rule for ${direction} selects the endpoint`
-    : 'not enforced: the rules that select the endpoint do not deny by default';
-}
-
 /** Why no policy is enforced at a party at all; undefined where it is. */
 function unpoliced(party: TraceParty, mode: EnforcementMode): string | undefined {
   if (mode === 'never') return 'policy enforcement is switched off';
@@ -248,11 +141,17 @@ function lacksOf(rule: Rule, subject: TraceParty): string {
     : `endpoint lacks ${missingParts(rule.subject, subject.labels)}`;
 }
 
-function traceDirection(rules: readonly TraceRule[], judged: Judgement): TracedDirection {
-  const { direction, subject, options } = judged;
+interface Traced {
+  readonly traced: TracedDirection;
+  /** The request as it goes on, where it is changed. */
+  readonly left?: TracedRequest | undefined;
+}
+
+function traceDirection(rules: readonly TraceRule[], judged: Judgement): Traced {
+  const { direction, subject, peer, options } = judged;
   const reason = unpoliced(subject, options.mode);
   if (reason !== undefined) {
-    return { direction, verdict: 'allowed', reason, enforced: false, rules: [], others: [] };
+    return { traced: { direction, verdict: 'allowed', reason, enforced: false, rules: [], others: [] } };
   }
   const ofDirection = rules
     .map((traced, index) => ({ traced, index }))
@@ -264,7 +163,13 @@ function traceDirection(rules: readonly TraceRule[], judged: Judgement): TracedD
   const traced = selecting.map((one) => traceRule(one.traced, one.index, judged));
   const always = options.mode === 'always' || isReserved(subject, 'init');
   const enforced = always || selecting.some((one) => deniesByDefault(one.traced.rule, direction));
-  const decision = decide(traced, enforced, judged);
+  const decision = decide(traced, {
+    direction,
+    enforced,
+    fromOwnNode: direction === 'ingress' && isReserved(peer, 'host') && options.allowLocalhost === 'always',
+    request: options.request,
+    speaksTls: options.speaksTls === true,
+  });
   const others = ofDirection
     .filter((one) => !selects(one.traced))
     .map((one) => ({
@@ -272,27 +177,45 @@ function traceDirection(rules: readonly TraceRule[], judged: Judgement): TracedD
       place: one.traced.place,
       lacks: lacksOf(one.traced.rule, subject),
     }));
+  const { verdict, reason: why, changes, left, by } = decision;
   return {
-    direction,
-    verdict: decision.verdict,
-    reason: decision.reason,
-    enforced,
-    rules: traced.map((rule) => ({ ...rule, decides: decision.by(rule) })),
-    others,
+    traced: {
+      direction,
+      verdict,
+      reason: why,
+      enforced,
+      ...(changes !== undefined && { changes }),
+      rules: traced.map((rule) => ({ ...rule, decides: by(rule) })),
+      others,
+    },
+    left,
   };
 }
 
-/** What the rules say of this traffic, in both directions, with every reason. */
+/**
+ * What the rules say of this traffic, in both directions, with every reason. The destination's rules see a request as the
+ * source's leave it.
+ */
 export function tracePolicy(
   rules: readonly TraceRule[],
   query: TraceQuery,
   options: TraceOptions,
 ): TraceResult {
   const { source, destination } = query;
-  const judge = (direction: Direction, subject: TraceParty, peer: TraceParty): TracedDirection =>
-    traceDirection(rules, { direction, subject, peer, query, options });
-  const egress = judge('egress', source, destination);
-  const ingress = judge('ingress', destination, source);
+  const { traced: egress, left } = traceDirection(rules, {
+    direction: 'egress',
+    subject: source,
+    peer: destination,
+    query,
+    options,
+  });
+  const { traced: ingress } = traceDirection(rules, {
+    direction: 'ingress',
+    subject: destination,
+    peer: source,
+    query,
+    options: left === undefined ? options : { ...options, request: left },
+  });
   const verdicts = [egress.verdict, ingress.verdict];
   const verdict = (['denied', 'redirected'] as const).find((one) => verdicts.includes(one)) ?? 'allowed';
   return { verdict, egress, ingress };

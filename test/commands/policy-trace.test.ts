@@ -173,6 +173,35 @@ describe('policy trace of files', () => {
     assert.match(tricky.stderr, /the proxy answers 400/);
   });
 
+  it('shows the rules of the destination the request as the proxy leaves it for those of the source', async () => {
+    const both = join(folder, 'headers.yaml');
+    const ports = 'toPorts: [{ports: [{port: "80", protocol: TCP}], rules: {http: [{';
+    writeFileSync(
+      both,
+      `apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: both, namespace: default}
+specs:
+- endpointSelector: {matchLabels: {org: empire}}
+  egress: [{${ports}headerMatches: [{name: X-Team, value: red, mismatch: REPLACE}]}]}}]}]
+- endpointSelector: {matchLabels: {class: deathstar}}
+  ingress: [{${ports}headers: ["X-Team: red"]}]}}]}]
+`,
+    );
+    const words = `--policy ${both} -d class=deathstar --dport 80`;
+    const get = (who: string, team: string) =>
+      trace(`${words} -s ${who}`, ['--http', 'GET /a', '--header', `X-Team: ${team}`]);
+    const changed = await get('org=empire', 'blue');
+    assert.equal(changed.code, 0, changed.stdout + changed.stderr);
+    assert.match(changed.stdout, /changes it: X-Team: red in place of what there was\n/);
+    assert.equal((await get('org=alliance', 'blue')).code, 1, 'nobody changes it');
+    const disguised = await trace(`${words} -s org=alliance`, [
+      ...['--http', 'GET /a', '--header', 'X-Team: red', '--header', 'X_Team: blue'],
+    ]);
+    assert.equal(disguised.code, 1, 'a field that is X-Team too to some servers');
+    assert.equal((await get('org=alliance', 'red')).code, 0);
+  });
+
   it('judges the server that TLS asks for as the proxy would', async () => {
     const rules = join(folder, 'names.yaml');
     writeFileSync(

@@ -5,7 +5,13 @@ import type { L7Rules } from '../../src/model/l7.ts';
 import { labelSet, parseLabels } from '../../src/model/labels.ts';
 import { EMPTY_INVENTORY, type PolicyInventory } from '../../src/model/policy-inventory.ts';
 import { makeSelector } from '../../src/model/selector.ts';
-import { type TraceL4, type TraceParty, type TraceResult, tracePolicy } from '../../src/policy/index.ts';
+import {
+  type TracedRequest,
+  type TraceL4,
+  type TraceParty,
+  type TraceResult,
+  tracePolicy,
+} from '../../src/policy/index.ts';
 import type { PortSpec, Rule, RuleItem } from '../../src/policy/rule.ts';
 import type { TraceOptions } from '../../src/policy/trace.ts';
 
@@ -252,7 +258,11 @@ describe('tracePolicy with peers outside the cluster', () => {
 });
 
 describe('tracePolicy with requests', () => {
-  const asked = (allowed: boolean) => ({ options: { requestAllowed: () => allowed } });
+  const request = (isAllowedBy: TracedRequest['isAllowedBy']): TracedRequest => {
+    const same: TracedRequest = { isAllowedBy, leftBy: () => ({ request: same, changes: [] }) };
+    return same;
+  };
+  const asked = (allowed: boolean) => ({ options: { request: request(() => allowed) } });
 
   it('redirects, and leaves the verdict to the proxy without a request', () => {
     const result = trace([{ ingress: [withL7(HTTP)] }]);
@@ -274,10 +284,39 @@ describe('tracePolicy with requests', () => {
     assert.equal(trace([open], asked(false)).verdict, 'redirected');
   });
 
+  describe('that rules of the source change', () => {
+    /** Every rule lets it pass before the change, none afterwards. */
+    const changing: TracedRequest = {
+      isAllowedBy: () => true,
+      leftBy: () => ({ request: request(() => false), changes: ['X: 1 added'] }),
+    };
+    const options = { request: changing };
+    const client = { subject: app('client'), egress: [withL7(HTTP)] };
+
+    it('shows the destination the request as they leave it', () => {
+      const { verdict, egress, ingress } = trace([client, { ingress: [withL7(HTTP)] }], { options });
+      assert.deepEqual([egress.verdict, ingress.verdict, verdict], ['redirected', 'denied', 'denied']);
+      assert.deepEqual(egress.changes, ['X: 1 added']);
+      assert.match(egress.reason, /lets the request pass and changes it: X: 1 added$/);
+    });
+
+    it('shows it as it was when no rule of the source has a say, or one lets every request pass', () => {
+      const alone = trace([{ ingress: [withL7(HTTP)] }], { options });
+      assert.deepEqual([alone.egress.verdict, alone.verdict], ['allowed', 'redirected']);
+      for (const open of [
+        { ...client, egress: [withL7(HTTP), tcp(80)] },
+        { ...client, enableDefaultDeny: { egress: false } },
+      ]) {
+        const { verdict, egress } = trace([open, { ingress: [withL7(HTTP)] }], { options });
+        assert.deepEqual([verdict, egress.changes], ['redirected', undefined]);
+      }
+    });
+  });
+
   it('lets TLS pass by names of servers alone, and by none of them where another parser judges', () => {
     const names = withL7({ kind: 'tls', rules: ['a.b'] });
     const tls = (is: boolean) => ({
-      options: { requestAllowed: ({ kind }: L7Rules) => is && kind === 'tls', speaksTls: true },
+      options: { request: request(({ kind }) => is && kind === 'tls'), speaksTls: true },
     });
     assert.equal(trace([{ ingress: [names] }], tls(true)).verdict, 'redirected');
     assert.equal(trace([{ ingress: [names] }], tls(false)).verdict, 'denied');

@@ -33,6 +33,7 @@ import { policyNodes } from './policy-nodes.ts';
 import { PrefixWriter } from './prefix-writer.ts';
 import { ProxyGate } from './proxy-gate.ts';
 import type { ProxyPart } from './proxy-part.ts';
+import { ServiceManager } from './services/service-manager.ts';
 import type { StatusDeps } from './status.ts';
 
 /** What the parts ask of the agent that they are parts of. */
@@ -72,6 +73,7 @@ export class AgentParts {
   readonly gate: ProxyGate;
   readonly fqdn: FqdnManager;
   readonly namedPorts: NamedPorts;
+  readonly services: ServiceManager;
   readonly metrics: AgentMetrics;
   readonly operations: AgentOperations;
   #proxyCounters: ProxyCounters = NO_PROXY_COUNTERS;
@@ -89,6 +91,7 @@ export class AgentParts {
     this.ipam = new Ipam({ ipv4Range: deps.options['ipv4-range'], ipv6Range: deps.options['ipv6-range'] });
     this.namedPorts = new NamedPorts((ports) => this.policy.setNamedPorts(ports));
     this.fqdn = this.#createFqdn();
+    this.services = this.#createServices();
     this.cluster = this.#createCluster();
     this.directory = new EndpointDirectory(deps.paths.endpointsDir);
     this.proxy = this.#createProxy();
@@ -126,6 +129,7 @@ export class AgentParts {
       cluster: this.cluster,
       health: this.health,
       proxy: this.proxy,
+      services: this.services,
       monitor: () => ({ ...RING, lost: this.#state.ringLost() + events.lost() }),
       problems: this.#state.problems,
       started: this.#state.started,
@@ -232,6 +236,15 @@ export class AgentParts {
     });
   }
 
+  #createServices(): ServiceManager {
+    const { paths, datapath, log } = this.#deps;
+    const { controllers } = this;
+    return new ServiceManager(paths.stateDir, {
+      ...{ datapath, log, controllers },
+      ...{ now: this.#state.now, emit: this.#emit },
+    });
+  }
+
   #createCluster(): ClusterSync {
     const { options, node, store, network, log } = this.#deps;
     return new ClusterSync(() => ownNode(options, node, this.health), {
@@ -309,6 +322,7 @@ export class AgentParts {
       proxyCounters: () => this.#proxyCounters,
       ipam: this.ipam,
       controllers: this.controllers,
+      services: this.services,
       identityCount: async () => (await store.listIdentities()).length,
       nodeCount: () => this.cluster.nodes().length,
       reasonText: (reason) => dropReasonText[reason] ?? `${reason}`,

@@ -118,7 +118,7 @@ export class Agent {
 
   async #startParts(): Promise<void> {
     const { datapath, events, network, log, options, node } = this.#deps;
-    const { policy, ipcache, cluster, ipam, proxy, gate, fqdn } = this.#parts;
+    const { policy, ipcache, cluster, ipam, proxy, gate, fqdn, services } = this.#parts;
     await events.start();
     datapath.onEvents({
       take: (batch) => this.#onDatapathEvents(batch),
@@ -129,12 +129,14 @@ export class Agent {
     await network.prepareNode();
     await proxy.start();
     await ipcache.adopt();
+    await services.load();
     fqdn.load();
     policy.load();
     gate.followPorts();
     await cluster.start();
     await this.#findEndpoints(found.endpoints);
     await cluster.syncIpcache();
+    await services.allKnown();
     void cluster.publishIps();
     void cluster.publishNode();
     this.#addControllers();

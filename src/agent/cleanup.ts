@@ -34,7 +34,7 @@ export interface CleanupStep {
 
 /** Files of the state folder that are ours. Logs stay: they tell what happened. */
 const OURS =
-  /^(agent\.json|endpoints|pid|(policy(\.backup)?|proxy-ports|local-identities|fqdn-cache|inventory)\.json.*|(ciliate|events|health|proxy)\.sock|store\.db.*)$/;
+  /^(agent\.json|endpoints|pid|(policy(\.backup)?|proxy-ports|local-identities|fqdn-cache|inventory|services)\.json.*|(ciliate|events|health|proxy)\.sock|store\.db.*)$/;
 
 function removeState(paths: NodePaths, keepStore: boolean): void {
   for (const name of existsSync(paths.stateDir) ? readdirSync(paths.stateDir) : []) {

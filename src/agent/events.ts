@@ -14,6 +14,8 @@ export const AgentEventType = {
   endpointRegenerationFailed: 'Failed endpoint regeneration',
   ipcacheUpserted: 'IPCache entry upserted',
   ipcacheDeleted: 'IPCache entry deleted',
+  serviceUpserted: 'Service upserted',
+  serviceDeleted: 'Service deleted',
 } as const;
 
 export function agentEvent(

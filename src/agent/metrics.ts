@@ -8,6 +8,7 @@ import type { Ipam } from './ipam.ts';
 import { MetricSet } from './metric-set.ts';
 import { addPolicyMetrics, type PolicyMetricsDeps } from './policy-metrics.ts';
 import { addProxyMetrics, type ProxyMetricsDeps } from './proxy-metrics.ts';
+import type { ServiceManager } from './services/service-manager.ts';
 
 /** A finished call of the REST API. */
 export interface ApiCall {
@@ -22,6 +23,7 @@ export interface AgentMetricsDeps extends PolicyMetricsDeps, ProxyMetricsDeps, D
   readonly version: string;
   readonly ipam: Ipam;
   readonly controllers: Controllers;
+  readonly services: Pick<ServiceManager, 'events'>;
   /** Identities that the cluster has. */
   readonly identityCount: () => Promise<number>;
   readonly nodeCount: () => number;
@@ -157,6 +159,10 @@ export class AgentMetrics {
       ['family'],
     );
     set.gauge('cilium_nodes_all_num', 'Nodes of the cluster', (gauge) => gauge.set(this.#deps.nodeCount()));
+    set.counter('cilium_services_events_total', 'Writes of services by action', ['action'], (counter) => {
+      for (const [action, count] of Object.entries(this.#deps.services.events))
+        counter.inc({ action }, count);
+    });
     set.gauge('cilium_controllers_failing', 'Controllers whose last run failed', (gauge) =>
       gauge.set(controllers.reports().filter(({ consecutiveFailures }) => consecutiveFailures > 0).length),
     );

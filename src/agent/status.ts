@@ -14,6 +14,7 @@ import type { Ipam } from './ipam.ts';
 import type { PolicyManager } from './policy-manager.ts';
 import type { ProxyPart } from './proxy-part.ts';
 import { proxyView } from './proxy-view.ts';
+import type { ServiceManager } from './services/service-manager.ts';
 
 /** The event ring and its losses. */
 export interface MonitorFacts {
@@ -34,6 +35,7 @@ export interface StatusDeps {
   readonly cluster: ClusterSync;
   readonly health: HealthPart;
   readonly proxy: ProxyPart;
+  readonly services: ServiceManager;
   readonly monitor: () => MonitorFacts;
   /** What a restart could not bring back. */
   readonly problems: () => readonly string[];
@@ -121,6 +123,7 @@ function agentState(deps: StatusDeps): Api.Status {
     ...deps.problems(),
     ...(damage === undefined ? [] : [damage]),
     ...(proxy === '' ? [] : [proxy]),
+    ...deps.services.problems,
   ];
   if (problems.length > 0) return { state: 'Warning', msg: `${version}${datapath}; ${problems.join('; ')}` };
   const failing = deps.manager.listAll().filter(({ failure }) => failure !== undefined);

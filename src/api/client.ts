@@ -242,6 +242,19 @@ export class AgentClient {
     return this.#list('/service');
   }
 
+  service(id: number): Promise<Api.Service> {
+    return this.#get(`/service/${id}`);
+  }
+
+  /** @param id 0: that of the frontend, or a free one (ours). @returns what there is then; a Cilium agent tells nothing */
+  putService(id: number, spec: Api.ServiceSpec): Promise<Api.Service | undefined> {
+    return this.#call({ method: 'PUT', path: `/service/${id}`, body: spec }, 'object or nothing');
+  }
+
+  deleteService(id: number): Promise<void> {
+    return this.#call({ method: 'DELETE', path: `/service/${id}` }, 'anything');
+  }
+
   debugInfo(): Promise<Api.DebugInfo> {
     return this.#get('/debuginfo');
   }

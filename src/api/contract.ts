@@ -6,6 +6,8 @@ import * as Api from './schema.ts';
 export const API_BASE_PATH = '/v1';
 
 const MAX_POLICY_BYTES = 8 * 1024 * 1024;
+/** As many backends as a service can have. */
+const MAX_SERVICE_BYTES = 8 * 1024 * 1024;
 
 const inPath = <K extends ParamKind>(kind: K, description?: string) => param('path', kind, description);
 const inQuery = <K extends ParamKind>(kind: K, description?: string) => param('query', kind, description);
@@ -69,6 +71,7 @@ function operation<
 }
 
 const endpointId = { id: inPath('endpoint', 'Local id, or prefix:value') };
+const serviceId = { id: inPath('integer', 'Of this node, 1 to 65535') };
 const fqdnFilter = {
   matchpattern: inQuery('text', 'Only names that this matches'),
   cidr: inQuery('cidr', 'Only addresses in this prefix'),
@@ -283,6 +286,23 @@ export const contract = {
   listServices: operation('get', '/service', {
     summary: 'Services',
     answers: answers({ 200: Type.Array(Api.Service) }),
+  }),
+  getService: operation('get', '/service/{id}', {
+    summary: 'One service',
+    params: serviceId,
+    answers: answers({ 200: Api.Service }, [400, 404]),
+  }),
+  putService: operation('put', '/service/{id}', {
+    summary:
+      'Create a service, or change the one with that id; id 0 (ours): that of the frontend, or a free one',
+    params: serviceId,
+    body: { ...body('service', Api.ServiceSpec), maxBytes: MAX_SERVICE_BYTES },
+    answers: answers({ 200: Api.Service, 201: Api.Service }, [400, 409, 500, 503]),
+  }),
+  deleteService: operation('delete', '/service/{id}', {
+    summary: 'Delete a service that came by this API',
+    params: serviceId,
+    answers: answers({ 200: undefined }, [400, 404, 409, 500, 503]),
   }),
   getDebugInfo: operation('get', '/debuginfo', {
     summary: 'Version and state in one answer',

@@ -167,8 +167,23 @@ export interface AgentOperations {
   /** GET /map/{name} → 200, 404. */
   getMap(name: string, context: CallContext): Promise<Api.BPFMap>;
 
-  /** GET /service → 200. */
+  /** GET /service → 200, by id. */
   listServices(context: CallContext): Promise<readonly Api.Service[]>;
+  /** GET /service/{id} → 200, 404; 400: not a number. As of 2018, like PUT and DELETE. */
+  getService(id: number, context: CallContext): Promise<Api.Service>;
+  /**
+   * PUT /service/{id} → 201, or 200 for one that was there, with the service (ours: Cilium answers nothing). Id 0: that of
+   * the frontend, or a free one (ours). 400: invalid (names the field); 409: the frontend has another id, the id another
+   * frontend, or the frontend is that of a Kubernetes object; 500: kept, and not in the datapath yet; 503: the agent is
+   * still starting.
+   */
+  putService(
+    id: number,
+    spec: Api.ServiceSpec,
+    context: CallContext,
+  ): Promise<{ readonly service: Api.Service; readonly created: boolean }>;
+  /** DELETE /service/{id} → 200, 404; 409: it follows from a Kubernetes object; 500: not out of the datapath yet; 503. */
+  deleteService(id: number, context: CallContext): Promise<void>;
   /** GET /debuginfo → 200. */
   getDebugInfo(context: CallContext): Promise<Api.DebugInfo>;
   /** GET /metrics → 200, Prometheus text (ours; the agent's TCP listener serves the same). */

@@ -5,6 +5,10 @@ export type ServiceType = 'ClusterIP' | 'NodePort' | 'ExternalIPs' | 'LoadBalanc
 /** Only active ones take new flows; terminating ones keep those that they have; others have none. */
 export type BackendState = 'active' | 'terminating' | 'quarantined' | 'maintenance';
 
+/** Most active backends of a frontend: the datapath counts them in 16 bits. */
+export const MAX_BACKENDS = 0xffff;
+export const MAX_AFFINITY_SECONDS = 86_400;
+
 export interface ServiceFrontend {
   /** Zeros stand for every address of every node (a NodePort), of their family. */
   readonly address: IpBytes;

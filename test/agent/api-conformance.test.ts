@@ -76,7 +76,13 @@ const NEEDED: Readonly<Record<string, readonly string[]>> = {
   '/cluster/nodes': ['self', 'nodes-added[].name', 'nodes-added[].primary-address.ipv4.ip'],
   '/node/ids': ['[].id', '[].ips'],
   '/map': ['maps'],
-  '/service': [],
+  '/service': [
+    '[].spec.id',
+    '[].status.realized.flags.type',
+    '[].status.realized.frontend-address.scope',
+    '[].status.realized.backend-addresses',
+  ],
+  '/service/1': ['spec.frontend-address.ip', 'status.realized.flags', 'status.realized.backend-addresses'],
   '/debuginfo': [
     'cilium-version',
     'kernel-version',
@@ -126,6 +132,10 @@ describe('the API of a running agent', () => {
     agent = createAgent({ options, log: silentLog });
     await agent.start();
     await client.putPolicy(RULE);
+    await client.putService(1, {
+      'frontend-address': { ip: '10.96.0.1', port: 443, protocol: 'tcp' },
+      'backend-addresses': [{ ip: '10.9.1.12', port: 6443 }],
+    });
     const names: readonly [string, readonly string[], string, string][] = [
       ['12', ['k8s:org=empire', 'k8s:class=deathstar'], '10.9.1.12', 'fd09::c'],
       ['13', ['k8s:org=alliance', 'k8s:class=xwing'], '10.9.1.13', 'fd09::d'],
@@ -264,6 +274,16 @@ describe('the API of a running agent', () => {
       [() => client.allocateIp('10.9.1.12'), 409, /10\.9\.1\.12/],
       [() => client.releaseIp('10.9.1.12'), 409, /endpoint 12/],
       [() => client.releaseIp('10.9.1.77'), 404, /10\.9\.1\.77/],
+      [() => client.service(2), 404, /no service 2/],
+      [() => client.deleteService(2), 404, /no service 2/],
+      [() => client.putService(2, {}), 400, /^frontend-address: is missing/],
+      [() => client.putService(2, { 'frontend-address': { ip: '10.96.0.1', port: 443 } }), 409, /the id 1$/],
+      [
+        () => client.putService(1, { 'frontend-address': { ip: '10.96.0.1', port: 44 } }),
+        409,
+        /10\.96\.0\.1:443/,
+      ],
+      [() => client.putService(70_000, {}), 400, /id/],
     ];
     for (const [call, status, text] of refused) await assert.rejects(call(), { status, text }, String(call));
     const now = JSON.stringify(

@@ -160,6 +160,17 @@ export const handlers: Handlers = {
   listServices: async ({ operations }, _input, context) => ({
     body: shape.shapeServices(await operations.listServices(context)),
   }),
+  getService: async ({ operations }, { params }, context) => ({
+    body: shape.shapeService(await operations.getService(params.id, context)),
+  }),
+  putService: async ({ operations }, { params, body }, context) => {
+    const { service, created } = await operations.putService(params.id, body, context);
+    return { status: created ? 201 : 200, body: shape.shapeService(service) };
+  },
+  deleteService: async ({ operations }, { params }, context) => {
+    await operations.deleteService(params.id, context);
+    return {};
+  },
   getDebugInfo: async ({ operations }, _input, context) => ({
     body: shape.shapeDebugInfo(await operations.getDebugInfo(context)),
   }),

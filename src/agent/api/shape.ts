@@ -125,10 +125,15 @@ export function shapeIps(list: readonly Api.IPListEntry[]): readonly Api.IPListE
 
 /** `service list` reads the flags, drops a row without scope, and its 2018 form needs the frontend's protocol. */
 export function shapeServices(list: readonly Api.Service[]): readonly Api.Service[] {
-  return withoutNulls(list).map((service) => ({
-    spec: shapeServiceSpec(service.spec),
-    status: { ...service.status, realized: shapeServiceSpec(service.status?.realized ?? service.spec) },
-  }));
+  return withoutNulls(list).map(shapeService);
+}
+
+/** As one of `shapeServices`. */
+export function shapeService({ spec, status }: Api.Service): Api.Service {
+  return {
+    spec: shapeServiceSpec(spec),
+    status: { ...status, realized: shapeServiceSpec(status?.realized ?? spec) },
+  };
 }
 
 function shapeServiceSpec(spec: Api.ServiceSpec | undefined): Api.ServiceSpec {

@@ -6,6 +6,7 @@ import { fqdnOperations } from './fqdn-operations.ts';
 import { identityOperations } from './identity-operations.ts';
 import { nodeOperations } from './node-operations.ts';
 import { policyOperations } from './policy-operations.ts';
+import { serviceOperations } from './service-operations.ts';
 
 /** What the agent does for its REST API. */
 export function createOperations(deps: OperationsDeps): AgentOperations {
@@ -16,5 +17,6 @@ export function createOperations(deps: OperationsDeps): AgentOperations {
     ...policyOperations(deps),
     ...fqdnOperations(deps),
     ...addressOperations(deps),
+    ...serviceOperations(deps),
   };
 }

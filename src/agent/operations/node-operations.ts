@@ -7,6 +7,7 @@ import type { MapUsage } from '../../datapath/types.ts';
 import { configView } from '../config-view.ts';
 import { normaliseOptions } from '../endpoint-request.ts';
 import { mapCache } from '../map-cache.ts';
+import { serviceView } from '../services/service-view.ts';
 import { briefStatus, fullStatus, nodeView } from '../status.ts';
 import { notFound, type OperationsDeps } from './deps.ts';
 import { viewOf } from './endpoint-operations.ts';
@@ -21,7 +22,6 @@ type NodeOperations = Pick<
   | 'listNodeIds'
   | 'listMaps'
   | 'getMap'
-  | 'listServices'
   | 'getDebugInfo'
   | 'getMetrics'
 >;
@@ -87,17 +87,13 @@ export function nodeOperations(deps: OperationsDeps): NodeOperations {
       return mapView(deps, found);
     },
 
-    async listServices(): Promise<readonly Api.Service[]> {
-      return [];
-    },
-
     async getDebugInfo(): Promise<Api.DebugInfo> {
       return {
         'cilium-version': deps.version,
         'kernel-version': release(),
         'cilium-status': await fullStatus(deps),
         'endpoint-list': deps.manager.listAll().map((endpoint) => viewOf(deps, endpoint)),
-        'service-list': [],
+        'service-list': deps.services.list().map(serviceView),
         policy: await policyAnswer(deps),
         'environment-variables': [],
         subsystem: {},

@@ -3,7 +3,7 @@ import { bool, int, known, list, type ModelOf, model, opt, str, u16 } from './bu
 
 export const FrontendAddress = model('FrontendAddress', {
   ip: opt(str),
-  protocol: opt(known('tcp', 'udp', 'any')),
+  protocol: opt(known('tcp', 'udp', 'sctp', 'any')),
   scope: opt(known('external', 'internal')),
   port: opt(u16),
 });
@@ -21,6 +21,7 @@ export const BackendAddress = model('BackendAddress', {
 });
 export type BackendAddress = ModelOf<typeof BackendAddress>;
 
+/** `affinityTimeout` (ours): how long a client keeps its backend, in seconds; 0 or absent: it does not. */
 export const ServiceFlags = model('ServiceFlags', {
   type: opt(known('ClusterIP', 'NodePort', 'ExternalIPs', 'HostPort', 'LoadBalancer', 'LocalRedirect')),
   trafficPolicy: opt(known('Cluster', 'Local')),
@@ -33,6 +34,7 @@ export const ServiceFlags = model('ServiceFlags', {
   cluster: opt(str),
   'active-frontend': opt(bool),
   'direct-server-return': opt(bool),
+  affinityTimeout: opt(int),
 });
 export type ServiceFlags = ModelOf<typeof ServiceFlags>;
 

@@ -65,6 +65,9 @@ export class FakeAgent {
       listMaps: record('listMaps', () => ({ maps: [] })),
       getMap: record('getMap', () => ({ path: '/m', cache: [] })),
       listServices: empty('listServices'),
+      getService: record('getService', (id: number) => ({ spec: { id } })),
+      putService: record('putService', (id: number) => ({ service: { spec: { id } }, created: true })),
+      deleteService: nothing('deleteService'),
       getDebugInfo: record('getDebugInfo', () => ({})),
       getMetrics: record('getMetrics', () => 'x 1\n'),
     };

@@ -35,9 +35,10 @@ function pathWith(operation: Operation, values: Readonly<Record<string, string>>
   return `/v1${path}`;
 }
 
-/** A body that the schema takes: only what is required. */
+/** A body that the schema takes: only what is required, and a list whose items require something. */
 function minimal(operation: Operation): unknown {
   if (operation.body === undefined) return undefined;
+  if (operation.body.name === 'service') return { 'backend-addresses': [{ ip: '10.0.0.1' }] };
   for (const candidate of [{}, { state: 'ready' }, []])
     if (Check(operation.body.schema, candidate)) return candidate;
   throw new Error(`no minimal body for ${operation.path}`);
@@ -66,7 +67,7 @@ function places(schema: TSchema, at: readonly Step[] = []): readonly (readonly S
 function withValue(root: unknown, at: readonly Step[], value: unknown): unknown {
   const [step, ...rest] = at;
   if (step === undefined) return value;
-  if (typeof step === 'number') return [withValue(undefined, rest, value)];
+  if (typeof step === 'number') return [withValue(Array.isArray(root) ? root[step] : undefined, rest, value)];
   const base = typeof root === 'object' && root !== null ? (root as Record<string, unknown>) : {};
   return { ...base, [step]: withValue(base[step], rest, value) };
 }

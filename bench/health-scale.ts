@@ -4,6 +4,7 @@
  * of its own. `--svg FILE` draws the table. Nothing is sent; no privileges.
  */
 import { writeFileSync } from 'node:fs';
+import { Account, PathRecord } from '../probes/engine/constants.ts';
 import { silentLog } from '../src/base/log.ts';
 import { createHealth, createHealthMetrics, type NodeProvider } from '../src/health/index.ts';
 import type { RowTransport } from '../src/health/mesh/index.ts';
@@ -22,7 +23,7 @@ const TRIALS = 60;
 const OBSERVERS_MOST = 200;
 const RTT_MS = 0.2;
 /** struct probe_path and struct probe_account. */
-const RECORD_BYTES = 872;
+const RECORD_BYTES = (PathRecord.words + Account.words) * Uint32Array.BYTES_PER_ELEMENT;
 
 interface Row {
   readonly nodes: number;

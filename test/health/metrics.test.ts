@@ -148,6 +148,32 @@ describe('the metrics of the health agent', () => {
     assert.equal(new Set(counts).size, 1, String(counts));
   });
 
+  it('of the names of Cilium 1.12 to 1.16 come on top: ten a peer with both families and a health endpoint, and one that says how many peers have none', async () => {
+    const count = async (options: HealthMetricsOptions): Promise<number> => {
+      const one = bench(100, options);
+      await one.health.start();
+      one.prober.tell(wantsAnswer, 'answer');
+      // Requests to new addresses come a few a second.
+      for (let i = 0; i < 40; i++) await second(one);
+      const { length } = series(await one.metrics.text());
+      await one.health.stop();
+      return length;
+    };
+    const alone = await count({ names: '1.17' });
+    for (const peersMax of [0, 1, 100]) {
+      assert.equal(
+        (await count({ names: 'both', peersMax })) - alone,
+        10 * peersMax + 1,
+        `${peersMax} peers`,
+      );
+    }
+    assert.equal(
+      await count({ names: 'both' }),
+      await count({ names: 'both', peersMax: 100 }),
+      'the default',
+    );
+  });
+
   it('pass promtool check metrics, with the names of every era', async (t) => {
     const promtool = tool('promtool');
     if (promtool === undefined) return t.skip('no promtool');

@@ -195,6 +195,7 @@
 #define MAP_SERVICE_FLOWS ciliate_svcflows_v1
 #define MAP_SERVICE_ORIGINS ciliate_svcorigin_v1
 #define MAP_SERVICE_AFFINITY ciliate_svcaffin_v1
+#define MAP_SERVICE_EPOCH ciliate_svcepoch_v1
 
 /* clang-format on */
 #endif

@@ -8,213 +8,10 @@
 
 #include "common.h"
 #include "conntrack.h"
+#include "fast_parse.h"
+#include "fast_route.h"
+#include "fast_service.h"
 #include "flow_cache.h"
-#include "metrics.h"
-#include "parse.h"
-
-/* The slow path must look. No verdict has this value. */
-#define FAST_MISS 100
-
-struct transport_ports {
-	__be16 source;
-	__be16 destination;
-};
-
-struct tcp_head {
-	__be16 source;
-	__be16 destination;
-	__be32 sequence;
-	__be32 acknowledged;
-	__u8 offset;
-	__u8 flags;
-};
-
-/* Ports of TCP, UDP and echo. False when the packet is not plain. */
-static __always_inline bool fast_ports(const void *l4, const void *data_end, __u8 protocol, bool v6,
-				       struct transport_ports *ports)
-{
-	const struct tcp_head *tcp = l4;
-	const struct icmp_head *icmp = l4;
-
-	if (protocol == IPPROTO_TCP) {
-		if ((const void *)(tcp + 1) > data_end || tcp->flags & (TCP_SYN | TCP_FIN | TCP_RST))
-			return false;
-	} else if (protocol == IPPROTO_UDP) {
-		if (l4 + 8 > data_end)
-			return false;
-	} else {
-		if (protocol != (v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP) || (const void *)(icmp + 1) > data_end)
-			return false;
-		/* Identifier 0 has ports of its own. */
-		if (!icmp->identifier)
-			return false;
-		if (icmp->type == (v6 ? ICMP6_ECHO_REQUEST : ICMP_ECHO)) {
-			ports->source = 0;
-			ports->destination = icmp->identifier;
-			return true;
-		}
-		if (icmp->type == (v6 ? ICMP6_ECHO_REPLY : ICMP_ECHOREPLY)) {
-			ports->source = icmp->identifier;
-			ports->destination = 0;
-			return true;
-		}
-		return false;
-	}
-	ports->source = tcp->source;
-	ports->destination = tcp->destination;
-	return true;
-}
-
-/* Whether the packet came in where this flow's source lives. */
-static __always_inline bool fast_binds(const struct __sk_buff *ctx, const struct ct_entry *entry, __u32 side,
-				       __u32 hook)
-{
-	__u32 source_ifindex = entry->ifindex[side & 1], destination_ifindex = entry->ifindex[(side & 1) ^ 1];
-
-	if (hook == HOOK_FROM_POD)
-		return source_ifindex == ctx->ifindex;
-	if (source_ifindex != 0)
-		return false;
-	if (hook == HOOK_TO_POD)
-		return destination_ifindex == ctx->ifindex &&
-		       !!(entry->flags & CTF_HOST) == (ctx->ingress_ifindex == 0);
-	return destination_ifindex != 0 && !(entry->flags & CTF_HOST);
-}
-
-/* Whether the entry's verdict stands for a plain packet from `side`. */
-static __always_inline bool fast_usable(const struct __sk_buff *ctx, struct ct_entry *entry, __u32 side,
-					__u32 hook)
-{
-	__u32 initiator = entry->flags & CTF_INIT_B ? 1 : 0;
-	__u32 needed = side == initiator ? CTF_ESTABLISHED : CTF_SEEN_REPLY;
-
-	if ((entry->flags & (CTF_SLOW | needed)) != needed)
-		return false;
-	return fast_binds(ctx, entry, side, hook) && ct_fresh(entry) && ct_see(entry);
-}
-
-/* Where a packet goes, from conntrack or from the flow cache. */
-struct fast_route {
-	__u32 from_slot;
-	__u32 to_slot;
-	__u32 ifindex; /* of a local destination, else 0 */
-	const __u8 *mac;
-};
-
-static __always_inline void fast_route_of(struct fast_route *route, const struct ct_entry *entry, __u32 side)
-{
-	__u32 from = side & 1, to = from ^ 1;
-
-	route->from_slot = entry->slot[from];
-	route->to_slot = entry->slot[to];
-	route->ifindex = entry->ifindex[to];
-	route->mac = entry->mac[to];
-}
-
-/* Counts, and sends the packet to a local side past the stack, or lets the stack route it. */
-static __always_inline int fast_forward(struct __sk_buff *ctx, struct ethhdr *eth,
-					const struct fast_route *route, __u32 hook)
-{
-	if (hook == HOOK_FROM_POD)
-		count_egress(route->from_slot, ctx->len);
-	if (route->to_slot)
-		count_ingress(route->to_slot, ctx->len);
-	if (hook == HOOK_TO_POD || !route->ifindex)
-		return VERDICT_PASS;
-	mac_copy(eth->h_source, eth->h_dest);
-	mac_copy(eth->h_dest, route->mac);
-	return bpf_redirect_peer(route->ifindex, 0);
-}
-
-/* One hop less, if the packet takes one here. */
-static __always_inline void fast_age4(struct iphdr *ip, const struct fast_route *route, __u32 hook)
-{
-	__u32 sum;
-
-	if (hook == HOOK_TO_POD || !route->ifindex)
-		return;
-	/* RFC 1141: one less in the high byte of a word is 0x0100 more in the sum. */
-	sum = (__u32)be16_bits(ip->check) + be16_bits(bpf_htons(0x0100));
-	ip->check = (__force __sum16)(__u16)(sum + (sum >= 0xffff));
-	ip->ttl--;
-}
-
-/* The same for IPv6. No checksum of the header makes up for it in the sum that a NIC may have taken of the
- * packet. */
-static __always_inline void fast_age6(struct __sk_buff *ctx, struct ipv6hdr *ip,
-				      const struct fast_route *route, __u32 hook)
-{
-	if (hook == HOOK_TO_POD || !route->ifindex)
-		return;
-	ip->hop_limit--;
-	if (hook == HOOK_FROM_NETDEV)
-		bpf_csum_update(ctx, (__force __wsum)~be16_bits(bpf_htons(1)));
-}
-
-/* The ports of a plain packet, and what else conntrack and the flow cache want to know of it. */
-static __always_inline void fast_packet(struct flow_cache_packet *packet, const struct __sk_buff *ctx,
-					const struct transport_ports *ports, __u32 protocol, __u32 hook)
-{
-	packet->hook = hook;
-	packet->source_port = ports->source;
-	packet->destination_port = ports->destination;
-	packet->ifindex = ctx->ifindex;
-	packet->protocol = protocol;
-}
-
-/* An echo at a hook: noted if it is a probe. */
-static __always_inline void fast_probe(struct __sk_buff *ctx, __u32 l4_offset,
-				       const struct transport_ports *ports, __u32 hook)
-{
-	/* An answer has its identifier in the place of the source port. */
-	__u32 leg = ports->source ? WAYPOINT_ANSWER : 0;
-
-	probe_seen(ctx, l4_offset + sizeof(struct icmp_head), hook | leg, 0);
-}
-
-/* False when it is not a plain packet. */
-static __always_inline bool fast_parse4(struct __sk_buff *ctx, const struct iphdr *ip, const void *data_end,
-					struct flow_cache_packet *packet, __u32 hook)
-{
-	struct transport_ports ports;
-
-	if ((const void *)(ip + 1) > data_end || ip->version != 4 || ip->ihl != 5 ||
-	    ip->frag_off & bpf_htons(IP_MORE_FRAGMENTS | IP_OFFSET_MASK) || ip->ttl <= 1)
-		return false;
-	if (!fast_ports(ip + 1, data_end, ip->protocol, false, &ports))
-		return false;
-	fast_packet(packet, ctx, &ports, ip->protocol, hook);
-	if (unlikely(ip->protocol == IPPROTO_ICMP))
-		fast_probe(ctx, ETH_HLEN + sizeof(*ip), &ports, hook);
-	return true;
-}
-
-static __always_inline bool fast_parse6(struct __sk_buff *ctx, const struct ipv6hdr *ip, const void *data_end,
-					struct flow_cache_packet *packet, __u32 hook)
-{
-	struct transport_ports ports;
-
-	if ((const void *)(ip + 1) > data_end || ip->version != 6 || ip->hop_limit <= 1)
-		return false;
-	if (!fast_ports(ip + 1, data_end, ip->nexthdr, true, &ports))
-		return false;
-	fast_packet(packet, ctx, &ports, ip->nexthdr, hook);
-	if (unlikely(ip->nexthdr == IPPROTO_ICMPV6))
-		fast_probe(ctx, ETH_HLEN + sizeof(*ip), &ports, hook);
-	return true;
-}
-
-/* A route from the flow cache, if what it holds still stands. */
-static __always_inline bool fast_recall(struct fast_route *route, const struct flow_cache_answer *answer)
-{
-	if (!flow_cache_fresh(answer))
-		return false;
-	route->from_slot = answer->slot[0];
-	route->to_slot = answer->slot[1];
-	route->ifindex = answer->ifindex;
-	route->mac = answer->mac;
-	return true;
-}
 
 static __always_inline int fast_cached4(struct __sk_buff *ctx, void *data, void *data_end, __u32 hook)
 {
@@ -225,9 +22,12 @@ static __always_inline int fast_cached4(struct __sk_buff *ctx, void *data, void 
 
 	if (!fast_parse4(ctx, ip, data_end, &packet, hook))
 		return FAST_MISS;
-	entry = flow_cache4_place(ip, &packet);
-	if (!entry || !flow_cache4_matches(entry, ip, &packet) || !fast_recall(&route, &entry->answer))
+	entry = flow_cache4_place(ip->saddr, ip->daddr, &packet);
+	if (!entry || !flow_cache4_matches(entry, ip->saddr, ip->daddr, &packet) || !fast_recall(&route, &entry->answer))
 		return FAST_MISS;
+	if (unlikely(entry->becomes.port))
+		return hook == HOOK_FROM_POD ? translated4_from_pod(ctx, entry)
+					     : translated4_from_netdev(ctx, entry);
 	fast_age4(ip, &route, hook);
 	return fast_forward(ctx, data, &route, hook);
 }
@@ -246,6 +46,9 @@ static __always_inline int fast_cached6(struct __sk_buff *ctx, void *data, void 
 	if (!entry || !flow_cache6_matches(entry, source, destination, &packet) ||
 	    !fast_recall(&route, &entry->answer))
 		return FAST_MISS;
+	if (unlikely(entry->becomes.port))
+		return hook == HOOK_FROM_POD ? translated6_from_pod(ctx, entry)
+					     : translated6_from_netdev(ctx, entry);
 	fast_age6(ctx, ip, &route, hook);
 	return fast_forward(ctx, data, &route, hook);
 }
@@ -254,12 +57,13 @@ static __always_inline int fast_cached6(struct __sk_buff *ctx, void *data, void 
 static __always_inline void fast_note4(const struct iphdr *ip, const struct flow_cache_packet *packet,
 				       const struct ct4_key *key, const struct ct_entry *found, __u32 side)
 {
-	struct flow_cache4_entry *entry = flow_cache4_place(ip, packet);
+	struct flow_cache4_entry *entry = flow_cache4_place(ip->saddr, ip->daddr, packet);
 
-	if (!entry || (flow_cache_taken(&entry->answer) && !flow_cache4_matches(entry, ip, packet)))
+	if (!entry || (flow_cache_taken(&entry->answer) && !flow_cache4_matches(entry, ip->saddr, ip->daddr, packet)))
 		return;
 	entry->source = ip->saddr;
 	entry->destination = ip->daddr;
+	entry->becomes.port = 0;
 	flow_cache_note(&entry->answer, packet, found, side);
 	/* The map may have given the entry to another flow while it was copied. */
 	if (bpf_map_lookup_elem(&MAP_CT4, key) != found)
@@ -277,6 +81,7 @@ static __always_inline void fast_note6(const struct ipv6hdr *ip, const struct fl
 		return;
 	entry->source = *source;
 	entry->destination = *destination;
+	entry->becomes.port = 0;
 	flow_cache_note(&entry->answer, packet, found, side);
 	if (bpf_map_lookup_elem(&MAP_CT6, key) != found)
 		entry->answer.protocol = 0;

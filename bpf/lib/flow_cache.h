@@ -4,7 +4,8 @@
  * call, a hash and three cold lines. It holds nothing of its own. An answer stands for one direction of a
  * flow, on the hook and the device where it was given, under the epochs of conntrack's entry, and for the
  * tick in which it was given: so each flow goes by conntrack once a tick (about a second), which keeps its
- * entry alive and finds out if it is gone.
+ * entry alive and finds out if it is gone. A flow to a service goes by the slow path instead, and under
+ * the epoch of services.
  *
  * Packets that change a flow's state (SYN, FIN, RST) never come here. Whoever takes an entry out of conntrack
  * to end a flow at once has to move an epoch too.
@@ -39,12 +40,22 @@ struct flow_cache_answer {
 	__u8 pad[2];
 };
 
+/* What becomes of one end of the packet, if it is of a flow to a service. port 0: nothing. */
+struct flow_cache_end {
+	__be16 port;
+	__u8 end; /* END_* */
+	__u8 pad;
+};
+
 /* One cache line. */
 struct flow_cache4_entry {
 	__be32 source;
 	__be32 destination;
 	struct flow_cache_answer answer;
-	__u32 reserved[4];
+	struct flow_cache_end becomes;
+	__be32 address;
+	__u32 service_epoch;
+	__u32 reserved[1];
 };
 
 /* Two cache lines. */
@@ -52,7 +63,10 @@ struct flow_cache6_entry {
 	union address source;
 	union address destination;
 	struct flow_cache_answer answer;
-	__u32 reserved[14];
+	union address address;
+	struct flow_cache_end becomes;
+	__u32 service_epoch;
+	__u32 reserved[8];
 };
 
 struct flow_cache4 {
@@ -99,10 +113,10 @@ static __always_inline __u64 flow_cache_ports(const struct flow_cache_packet *pa
 }
 
 /* The one place where a flow of IPv4 may be cached. */
-static __always_inline struct flow_cache4_entry *flow_cache4_place(const struct iphdr *ip,
+static __always_inline struct flow_cache4_entry *flow_cache4_place(__be32 source, __be32 destination,
 								   const struct flow_cache_packet *packet)
 {
-	__u64 addresses = (__u64)be32_bits(ip->saddr) << 32 | be32_bits(ip->daddr);
+	__u64 addresses = (__u64)be32_bits(source) << 32 | be32_bits(destination);
 	__u64 hash = (addresses ^ flow_cache_ports(packet)) * FLOW_CACHE_FACTOR;
 	struct flow_cache4 *cache;
 	__u32 zero = 0;
@@ -134,10 +148,10 @@ static __always_inline bool flow_cache_matches(const struct flow_cache_answer *a
 	       answer->hook == packet->hook;
 }
 
-static __always_inline bool flow_cache4_matches(const struct flow_cache4_entry *entry, const struct iphdr *ip,
-						const struct flow_cache_packet *packet)
+static __always_inline bool flow_cache4_matches(const struct flow_cache4_entry *entry, __be32 source,
+						__be32 destination, const struct flow_cache_packet *packet)
 {
-	return entry->source == ip->saddr && entry->destination == ip->daddr &&
+	return entry->source == source && entry->destination == destination &&
 	       flow_cache_matches(&entry->answer, packet);
 }
 

@@ -32,7 +32,7 @@ static __always_inline void ct_fill_side(struct ct_entry *entry, __u32 index, co
 }
 
 /* Writes the entry whole: a reader on another CPU sees the old verdict or the new one. */
-SUBPROGRAM int ct_store(const struct judgement *judgement, __u16 flags, __u32 tcp_flags)
+SUBPROGRAM int ct_store(struct judgement *judgement, __u16 flags, __u32 tcp_flags)
 {
 	struct config *config = config_get();
 	struct ct_entry entry = {};
@@ -45,6 +45,7 @@ SUBPROGRAM int ct_store(const struct judgement *judgement, __u16 flags, __u32 tc
 	if (judgement->source.host || judgement->destination.host)
 		flags |= CTF_HOST;
 	entry.flags = ct_advance(flags, &judgement->flow, side, judgement->from_proxy);
+	judgement->flags = entry.flags;
 	entry.proxy_port = judgement->proxy_port;
 	entry.reverse_nat = entry.flags & CTF_NAT ? judgement->service : 0;
 	entry.seen = ct_now();
@@ -87,7 +88,7 @@ static __always_inline bool ct_binds(const struct ct_entry *entry, const struct 
 	return host == !!(entry->flags & CTF_HOST);
 }
 
-static __always_inline void ct_touch(struct ct_entry *entry, const struct judgement *judgement)
+static __always_inline void ct_touch(struct ct_entry *entry, struct judgement *judgement)
 {
 	struct config *config = config_get();
 	__u16 flags =
@@ -98,6 +99,7 @@ static __always_inline void ct_touch(struct ct_entry *entry, const struct judgem
 	else
 		entry->tcp_flags[0] |= judgement->flow.tcp_flags;
 	entry->flags = flags;
+	judgement->flags = flags;
 	entry->seen = ct_now();
 	if (config)
 		entry->lifetime = ct_lifetime(judgement->flow.protocol, flags, config);

@@ -54,6 +54,25 @@ struct {
 	__type(value, struct backend_entry);
 } MAP_BACKENDS SEC(".maps");
 
+/*
+ * 0 -> number that user space moves behind every change that takes a backend from flows: what the flow cache
+ * says of them is void then.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} MAP_SERVICE_EPOCH SEC(".maps");
+
+static __always_inline __u32 service_epoch(void)
+{
+	__u32 zero = 0;
+	__u32 *epoch = bpf_map_lookup_elem(&MAP_SERVICE_EPOCH, &zero);
+
+	return epoch ? *(volatile __u32 *)epoch : 0;
+}
+
 /* A flow of an endpoint's, seen from its source. */
 struct service_tuple {
 	union address source;

@@ -12,6 +12,7 @@
 #include "proxy.h"
 #include "service.h"
 #include "service_refuse.h"
+#include "service_remember.h"
 #include "trace.h"
 
 /* A flow that passes the proxy, from an end of it. Returns a verdict or a negative DROP_*. */
@@ -36,9 +37,14 @@ static __always_inline int deliver_to_proxy(struct __sk_buff *ctx, struct judgem
 /* What comes to the client of a service comes from the service. Returns 0 or a negative DROP_*. */
 static __always_inline int deliver_as_service(struct __sk_buff *ctx, struct judgement *judgement)
 {
+	int result;
+
 	if (judgement->flow.icmp_error)
 		return service_inbound_error(ctx, judgement);
-	return judgement->reply ? service_inbound(ctx, judgement) : 0;
+	result = judgement->reply ? service_inbound(ctx, judgement) : 0;
+	if (!result && (judgement->reply || judgement->translated))
+		service_remember(ctx, judgement);
+	return result;
 }
 
 /* Sends on what may pass. Returns a verdict or a negative DROP_*. */

@@ -7,6 +7,7 @@
 #include "conntrack.h"
 #include "parse.h"
 #include "policy.h"
+#include "service_maps.h"
 
 /* One end of a flow, as this node knows it. */
 struct side {
@@ -39,6 +40,10 @@ struct judgement {
 	__u8 looped;	   /* and came back to its sender */
 	__u8 nat;	   /* answers must come from the service */
 	__u8 pad;
+	__u16 flags;	   /* CTF_* of the flow as it is now; 0: not judged */
+	__u16 pad2;
+	__u32 service_epoch; /* read before anything that a translation rests on */
+	struct service_tuple before; /* the packet as it came, if it was translated */
 };
 
 /* Whose policy sends a flow to the proxy. */

@@ -30,6 +30,7 @@ export interface ServiceMaps {
   readonly services: BpfMap;
   readonly backends: BpfMap;
   readonly serviceFlows: BpfMap;
+  readonly serviceEpoch: BpfMap;
 }
 
 /** A backend in the kernel, and what each service that names it says of it. */
@@ -72,6 +73,7 @@ export class ServiceTable {
   readonly #backends = new Map<string, Backend>();
   readonly #ids = new Set<number>();
   #lastId = 0;
+  #epoch = 0;
 
   constructor(maps: ServiceMaps) {
     this.#maps = maps;
@@ -91,6 +93,10 @@ export class ServiceTable {
     }
     this.#adoptServices(byId);
     this.#lastId = this.#highestId();
+    const epoch = this.#maps.serviceEpoch.lookup(indexKey(0));
+    this.#epoch = epoch === undefined ? 0 : readIndex(epoch);
+    // The agent before may have been killed between a change and its epoch.
+    this.#moveEpoch();
   }
 
   /** No backend may get the id of one that a flow still has. */
@@ -209,12 +215,19 @@ export class ServiceTable {
     );
   }
 
+  /** Flows whose backend the flow cache knows ask again for it. */
+  #moveEpoch(): void {
+    this.#epoch = (this.#epoch + 1) >>> 0;
+    this.#maps.serviceEpoch.update(indexKey(0), indexKey(this.#epoch));
+  }
+
   /** Writes what the services say of these backends now; one of which none says anything goes. */
   #settle(backends: readonly Backend[]): void {
     for (const backend of new Set(backends)) {
       if (backend.states.size === 0) this.#forget(backend);
       else this.#setState(backend, bestOf(backend.states.values()));
     }
+    this.#moveEpoch();
   }
 
   #setState(backend: Backend, state: BackendState): void {

@@ -434,4 +434,5 @@ export const MapName = {
   serviceFlows: 'ciliate_svcflows_v1',
   serviceOrigins: 'ciliate_svcorigin_v1',
   serviceAffinity: 'ciliate_svcaffin_v1',
+  serviceEpoch: 'ciliate_svcepoch_v1',
 } as const;

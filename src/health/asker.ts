@@ -37,6 +37,8 @@ export class Asker {
   readonly #deps: AskerDeps;
   /** By peer: when it may be asked again for what was heard of it, monotonic ms. */
   readonly #notBefore = new Map<string, number>();
+  /** Of peers that will be asked for what was heard: ends that. */
+  readonly #waiting = new Map<string, () => void>();
   #secondMs = Number.NEGATIVE_INFINITY;
   #left = 0;
   #heardLeft = 0;
@@ -56,21 +58,28 @@ export class Asker {
     this.#ask(others.sort((a, b) => a.path.kind - b.path.kind));
   }
 
-  /** Another node tells that a fault of these peers came or went. */
+  /**
+   * Another node tells that a fault of these peers came or went. What is told too soon after the last question waits: it may
+   * be the end of what was asked for.
+   */
   heard(peers: Iterable<string>): void {
     const { clock, nodes, random } = this.#deps;
     for (const peer of peers) {
+      if (this.#stopped || this.#waiting.has(peer)) continue;
       const nowMs = clock.nowMs();
-      if (this.#stopped || nowMs < (this.#notBefore.get(peer) ?? Number.NEGATIVE_INFINITY)) continue;
-      const waitMs = (random() * nodes() * 1000) / ASKED_PER_SECOND;
+      const tooSoonMs = Math.max(0, (this.#notBefore.get(peer) ?? Number.NEGATIVE_INFINITY) - nowMs);
+      const waitMs = tooSoonMs + (random() * nodes() * 1000) / ASKED_PER_SECOND;
       this.#notBefore.set(peer, nowMs + waitMs + APART_MS);
-      clock.after(waitMs, () => this.#askAgent(peer));
+      this.#waiting.set(
+        peer,
+        clock.after(waitMs, () => this.#askAgent(peer)),
+      );
     }
   }
 
   #askAgent(peer: string): void {
     const nowMs = this.#deps.clock.nowMs();
-    if (this.#stopped) return;
+    this.#waiting.delete(peer);
     for (const [name, ms] of this.#notBefore) if (ms < nowMs) this.#notBefore.delete(name);
     this.#renew(nowMs);
     if (this.#heardLeft <= 0) return;
@@ -97,6 +106,8 @@ export class Asker {
 
   stop(): void {
     this.#stopped = true;
+    for (const cancel of this.#waiting.values()) cancel();
+    this.#waiting.clear();
   }
 }
 

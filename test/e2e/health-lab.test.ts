@@ -7,7 +7,8 @@ import { bpfOrSkip } from '../support/privilege.ts';
 /**
  * All nodes think in this one process, which must have time to answer probes besides: they ask each other's agents seldom,
  * and only three of them have a datapath and programs on their devices, of which each takes 0.4 s of CPU to load and 50 MB
- * of the kernel's memory.
+ * of the kernel's memory. An agent that comes back has connections of all others waiting, of which its server takes one each
+ * turn of the event loop: here these turns are long, and it takes ten seconds until all others have heard of it.
  */
 const NODES = Number(process.env.CILIATE_HEALTH_LAB_NODES ?? 64);
 const DATAPATHS = 3;
@@ -114,7 +115,13 @@ describe(`${NODES} nodes in one process, broken and healed on a script`, { skip:
       what: 'a node whose agent hangs',
       broken: [14],
       expected: [{ fault: 'agent-hung', isPlace: at(14) }],
-      set: (isBroken) => lab.setAgent(14, isBroken),
+      set: (isBroken) => lab.setAgent(14, isBroken ? 'hung' : 'running'),
+    },
+    {
+      what: 'a node whose agent is gone, so that its kernel refuses connections',
+      broken: [17],
+      expected: [{ fault: 'agent-hung', isPlace: at(17) }],
+      set: (isBroken) => lab.setAgent(17, isBroken ? 'gone' : 'running'),
     },
     {
       what: 'a node whose stack hangs behind the programs of its device',

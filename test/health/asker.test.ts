@@ -79,4 +79,18 @@ describe('questions to peers besides their pace', () => {
     }
     assert.ok(asked.length === 2, String(asked.length));
   });
+
+  it('come once more, later, where a peer is told of too soon after it was asked: that may be its end', () => {
+    const { clock, asker, asked } = bench(3);
+    asker.heard(['n2']);
+    clock.pass(1000);
+    assert.equal(asked.length, 1);
+    for (let n = 0; n < 5; n++) asker.heard(['n2']);
+    clock.pass(20_000);
+    assert.equal(asked.length, 2);
+    asker.heard(['n2']);
+    asker.stop();
+    clock.pass(20_000);
+    assert.equal(asked.length, 2, 'none after the end');
+  });
 });

@@ -1,3 +1,4 @@
+import type { ProbeResult } from '../../probes/types.ts';
 import type { NodeElement } from '../../src/api/schema.ts';
 import { silentLog } from '../../src/base/log.ts';
 import { createHealth, type Health, RequestProber } from '../../src/health/index.ts';
@@ -15,8 +16,8 @@ export class ClusterBench {
   readonly clock = new VirtualClock();
   /** Whether packets pass from one node to another, and back. */
   passes: (from: string, to: string) => boolean = () => true;
-  /** Whether probes of that kind do, where packets do. */
-  lets: (responder: Responder, from: string, to: string) => boolean = () => true;
+  /** What comes of a probe, where packets pass; undefined: its answer. */
+  instead: (responder: Responder, from: string, to: string) => ProbeResult | undefined = () => undefined;
   readonly #healths = new Map<string, Health>();
   readonly #names: ReadonlyMap<string, string>;
 
@@ -30,8 +31,8 @@ export class ClusterBench {
     const { clock } = this;
     const prober = (responder: Responder, latencyNs: number): RequestProber => {
       const answer: FakeProbe['answer'] = (to) => {
-        const passes = this.#passesTo(name, to) && this.lets(responder, name, this.#names.get(to) ?? '');
-        return passes ? reply(latencyNs) : lost;
+        if (!this.#passesTo(name, to)) return lost;
+        return this.instead(responder, name, this.#names.get(to) ?? '') ?? reply(latencyNs);
       };
       const host = new FakeProbe(responder === 'http' ? 'http' : 'icmp', answer);
       return new RequestProber({ responder, probes: { host }, clock, random: () => 0 });

@@ -78,6 +78,23 @@ describe('verdicts over time', () => {
     assert.deepEqual(toldFor(2), ['mtu-black-hole pair n01 n12']);
   });
 
+  /** The agent of the last node is silent to so many nodes, the first ones. */
+  const hung = (observers: number): void => {
+    const [last = '', ...others] = names(NODES).reverse();
+    const seeing = others.reverse().slice(0, observers);
+    world.see = (from, to) =>
+      to === last && seeing.includes(from) ? { states: { 'host-host/http': 'unreachable' } } : {};
+  };
+
+  it('are of an agent until its end, though between two nodes the same is called a filter', () => {
+    hung(11);
+    assert.deepEqual(toldFor(3), ['agent-hung node n12 both']);
+    hung(4);
+    assert.deepEqual(toldFor(10), ['agent-hung node n12 both']);
+    hung(0);
+    assert.deepEqual(toldFor(3), []);
+  });
+
   it('have the reason of a node that says of itself what it drops, when one has asked it', () => {
     const dead = { 'host-endpoint': 'unreachable' } as const;
     world.see = (_, to) => (to === 'n03' ? { states: dead } : {});

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { ClusterBench } from './cluster-bench.ts';
-import { element } from './fakes.ts';
+import { element, lost } from './fakes.ts';
 
 const NAMES = ['n1', 'n2', 'n3', 'n4'];
 /** Echoes of programs have a tenth of the pace. */
@@ -26,14 +26,14 @@ describe('a firewall that takes only the echoes of programs, UDP 4240', () => {
     return [...texts];
   };
   const heal = async (): Promise<string[]> => {
-    cluster.lets = () => true;
+    cluster.instead = () => undefined;
     await cluster.clock.pass(ALL_ASKED_MS);
     return said(HEALED_MS);
   };
 
   it('is told as that, of the node that it stands before, and nothing else at any moment', async () => {
     for (let trial = 0; trial < 5; trial++) {
-      cluster.lets = (responder, _, to) => responder !== 'echo' || to !== 'n2';
+      cluster.instead = (responder, _, to) => (responder === 'echo' && to === 'n2' ? lost : undefined);
       assert.deepEqual(await said(3 * ALL_ASKED_MS), ['echo-filtered node n2 both'], `trial ${trial}`);
       assert.deepEqual(await heal(), [], `healed after trial ${trial}`);
       await cluster.clock.pass(1300);
@@ -41,10 +41,11 @@ describe('a firewall that takes only the echoes of programs, UDP 4240', () => {
   });
 
   it('is told of two nodes where it stands between these, and of all where it stands everywhere', async () => {
-    cluster.lets = (responder, from, to) => responder !== 'echo' || from !== 'n1' || to !== 'n2';
+    cluster.instead = (responder, from, to) =>
+      responder === 'echo' && from === 'n1' && to === 'n2' ? lost : undefined;
     assert.deepEqual(await said(3 * ALL_ASKED_MS), ['echo-filtered pair n1 n2']);
     assert.deepEqual(await heal(), []);
-    cluster.lets = (responder) => responder !== 'echo';
+    cluster.instead = (responder) => (responder === 'echo' ? lost : undefined);
     await said(2 * ALL_ASKED_MS);
     assert.deepEqual(cluster.told('n3'), ['echo-filtered path-class host-host']);
     assert.deepEqual(await heal(), []);

@@ -170,13 +170,19 @@ export class HealthLab {
     await this.#net.sysctl(this.#at(i).namespace, `net.ipv4.icmp_echo_ignore_all=${answers ? 0 : 1}`);
   }
 
-  /** Lets a node's health agent hang, or starts another one in its place. */
-  async setAgent(i: number, hangs: boolean): Promise<void> {
+  /** Lets a node's health agent hang, or ends it, or starts another one in its place. */
+  async setAgent(i: number, becomes: 'running' | 'hung' | 'gone'): Promise<void> {
     const running = this.#at(i);
     await running.stop();
-    if (!hangs) running.agent = await startLabAgent(running.options);
-    const inPlace = hangs ? startHungAgent(running.options) : running.agent;
-    running.stop = () => inPlace.stop();
+    if (becomes === 'running') running.agent = await startLabAgent(running.options);
+    const nobody = { stop: () => Promise.resolve() };
+    const inPlace = {
+      running: () => running.agent,
+      hung: () => startHungAgent(running.options),
+      gone: () => nobody,
+    };
+    const { stop } = inPlace[becomes]();
+    running.stop = stop;
   }
 
   /** Lets everything of a node's kernel hang that stands above the programs of its device: nothing comes in by it. */

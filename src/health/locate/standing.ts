@@ -2,6 +2,7 @@ import type { FaultKind } from '../../model/health.ts';
 import type { Instant } from '../clock.ts';
 import type { Claim } from './claims.ts';
 import { claimKey, placeKey, wide } from './merge.ts';
+import { SYMPTOMS } from './symptoms.ts';
 
 interface Stood {
   claim: Claim;
@@ -41,6 +42,11 @@ const SPREADING: ReadonlySet<FaultKind> = new Set([
   'http-filtered',
   'echo-filtered',
 ]);
+
+/** What a node's fault is called between two nodes. */
+const BETWEEN: ReadonlyMap<FaultKind, FaultKind> = new Map(
+  SYMPTOMS.map(({ fault, between }) => [fault, between]),
+);
 
 /**
  * Verdicts over time: they do not come and go with chance, nor does one that begins or heals path by path fall into many.
@@ -108,7 +114,8 @@ export class Standing {
 }
 
 function isRestOf(claim: Claim, from: Claim, follows: Follows): boolean {
-  return claim.fault === from.fault && wide(claim.place) < wide(from.place) && follows(claim, from);
+  const isSame = claim.fault === from.fault || claim.fault === BETWEEN.get(from.fault);
+  return isSame && wide(claim.place) < wide(from.place) && follows(claim, from);
 }
 
 function confirmMs(claim: Claim, claims: readonly Claim[]): number {

@@ -2,6 +2,7 @@ import { contract } from '../src/api/contract.ts';
 import type { Operation } from '../src/api/contract-types.ts';
 import { errorText } from '../src/base/errors.ts';
 import { endpointList } from '../src/view/endpoint.ts';
+import { type ServiceView, serviceList } from '../src/view/service.ts';
 import type { EndpointView } from '../src/view/types.ts';
 import type { ApiCollector, CallCollector, Collector } from './types.ts';
 
@@ -86,12 +87,18 @@ function mapNames(paths: readonly string[]): string[] {
   return paths.map((path) => `/map/${path.split(/%2F|\//).at(-1) ?? ''}`);
 }
 
+function asLines(text: string): string {
+  return text.endsWith('\n') ? text : `${text}\n`;
+}
+
 function agentViews(agent: BugtoolAgent): Collector[] {
   return [
     call('api/metrics', 'api/metrics.txt', 'GET /v1/metrics', () => agent.metrics()),
     call('view/endpoint-list', 'view/endpoint-list.txt', 'endpoint list', async () => {
-      const text = endpointList(JSON.parse(await agent.raw('/endpoint')) as readonly EndpointView[]);
-      return text.endsWith('\n') ? text : `${text}\n`;
+      return asLines(endpointList(JSON.parse(await agent.raw('/endpoint')) as readonly EndpointView[]));
+    }),
+    call('view/service-list', 'view/service-list.txt', 'service list', async () => {
+      return asLines(serviceList(JSON.parse(await agent.raw('/service')) as readonly ServiceView[]));
     }),
   ];
 }

@@ -1,13 +1,17 @@
 import { formatCidr, formatIp, type IpBytes } from '../../src/base/ip.ts';
 import type {
+  BackendRow,
   ConntrackFlow,
   DatapathCounter,
   EndpointRow as EndpointRecord,
   IpcacheEntry,
   PolicyRow as PolicyEntry,
+  ServiceSlotRow,
 } from '../../src/datapath/index.ts';
 import { dropReasonText, forwardReasonText } from '../../src/model/constants.gen.ts';
 import type { EndpointRow, FlowRow, IpcacheRow, MetricRow, PolicyRow } from '../../src/view/bpf.ts';
+
+import type { LbBackendRow, LbServiceRow } from '../../src/view/bpf-lb.ts';
 
 /** Entries of our maps as the rows that are printed. */
 export function policyRow({ key, entry, packets, bytes }: PolicyEntry): PolicyRow {
@@ -72,4 +76,18 @@ export function flowRow(flow: ConntrackFlow): FlowRow {
     expiresInSeconds: flow.expiresInSeconds,
     flags: flags.filter(([, set]) => set).map(([name]) => name),
   };
+}
+
+function socketText(address: IpBytes, port: number): string {
+  const text = formatIp(address);
+  return address.length === 4 ? `${text}:${port}` : `[${text}]:${port}`;
+}
+
+export function lbServiceRow({ frontend, ...entry }: ServiceSlotRow): LbServiceRow {
+  const { address, port, protocol } = frontend;
+  return { frontend: socketText(address, port), protocol, ...entry };
+}
+
+export function lbBackendRow({ id, address, port, protocol, state }: BackendRow): LbBackendRow {
+  return { id, address: socketText(address, port), protocol, state };
 }

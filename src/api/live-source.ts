@@ -56,6 +56,8 @@ export function createLiveSource(options: LiveSourceOptions): Source {
     identity: (id) => agent.identity(id),
     policy: (labels) => agent.policy(labels),
     ips: () => agent.ips(),
+    services: () => agent.services(),
+    service: (id) => agent.service(id),
     nodes: () => agent.nodes(),
     maps: () => agent.maps(),
     map: (name) => agent.map(name),

@@ -25,6 +25,8 @@ export interface Source {
   identity(id: number | string): Promise<Api.Identity>;
   policy(labels?: readonly string[]): Promise<Api.Policy>;
   ips(): Promise<readonly Api.IPListEntry[]>;
+  services(): Promise<readonly Api.Service[]>;
+  service(id: number): Promise<Api.Service>;
   nodes(): Promise<readonly Api.NodeElement[]>;
   maps(): Promise<Api.BPFMapList>;
   map(name: string): Promise<Api.BPFMap>;

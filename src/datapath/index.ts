@@ -9,10 +9,12 @@ export {
   openFlowLookup,
 } from './flow-lookup.ts';
 export {
+  type BackendRow,
   type EndpointRow,
   type MapReader,
   openMapReader,
   type PolicyRow,
+  type ServiceSlotRow,
 } from './map-reader.ts';
 export { createNoDatapath } from './no-datapath.ts';
 export type { ConntrackLifetimes } from './programs.ts';

@@ -4,21 +4,26 @@ import { type Bpf, type BpfMap, loadBpf } from '../../bpf/addon/index.ts';
 import { SystemError } from '../base/errors.ts';
 import { IpcacheFlag, MapName, PolicyDirection } from '../model/constants.gen.ts';
 import type { MapStateEntry, MapStateKey } from '../model/map-state.ts';
+import type { ServiceBackend, ServiceFrontend, ServiceProtocol } from '../model/service.ts';
 import { type ConntrackFlow, readConntrackMap, ticksOfJiffies } from './conntrack-table.ts';
 import { readCounters } from './counters.ts';
 import { decodeEndpoint, type EndpointRecord } from './endpoint-codec.ts';
 import { UnknownEndpointError } from './errors.ts';
 import { readIpcacheMap } from './ipcache-table.ts';
 import {
+  backendEntryLayout,
   configLayout,
   endpointCountersLayout,
   endpointLayout,
   policyStatsKeyLayout,
   policyStatsLayout,
+  serviceEntryLayout,
+  serviceKeyLayout,
 } from './map-layouts.ts';
 import { pinFolders } from './pins.ts';
 import { openPolicyMap } from './policy-maps.ts';
 import { readPolicyMap } from './policy-writer.ts';
+import { decodeBackend, decodeServiceEntry, decodeServiceKey, type ServiceHead } from './service-codec.ts';
 import { indexKey, readIndex, sumPerCpu } from './struct-layout.ts';
 import type { DatapathCounter, IpcacheEntry } from './types.ts';
 
@@ -40,6 +45,18 @@ export interface PolicyRow {
   readonly bytes: bigint;
 }
 
+/** One entry of the map of services; slot 0 has no backend, the others nothing but that and the id. */
+export interface ServiceSlotRow extends ServiceHead {
+  readonly frontend: ServiceFrontend;
+  readonly slot: number;
+  readonly backend: number;
+}
+
+export interface BackendRow extends ServiceBackend {
+  readonly id: number;
+  readonly protocol: ServiceProtocol;
+}
+
 /**
  * Reads a node's pinned maps without its agent. Each walk is lazy and takes memory for one batch; entries that come
  * and go meanwhile may be missed or, rarely, seen twice.
@@ -53,6 +70,8 @@ export interface MapReader {
   /** Without the ranges of endpoints that have no identity of their own. */
   ipcache(): Iterable<IpcacheEntry>;
   conntrack(family: 4 | 6): Iterable<ConntrackFlow>;
+  services(): Iterable<ServiceSlotRow>;
+  backends(): Iterable<BackendRow>;
   counters(): readonly DatapathCounter[];
   close(): void;
 }
@@ -146,6 +165,21 @@ class PinnedMapReader implements MapReader {
     const passed = process.hrtime.bigint() - config.monotonicNs;
     const ticks = ticksOfJiffies(config.jiffies + (passed * BigInt(hz)) / 1_000_000_000n);
     yield* readConntrackMap(this.#map(family === 4 ? MapName.ct4 : MapName.ct6), { ticks, hz });
+  }
+
+  *services(): Iterable<ServiceSlotRow> {
+    for (const { keys, values, count } of this.#map(MapName.services).batches())
+      for (let i = 0; i < count; i++)
+        yield {
+          ...decodeServiceEntry(values, i * serviceEntryLayout.bytes),
+          ...decodeServiceKey(keys, i * serviceKeyLayout.bytes),
+        };
+  }
+
+  *backends(): Iterable<BackendRow> {
+    for (const { keys, values, count } of this.#map(MapName.backends).batches())
+      for (let i = 0; i < count; i++)
+        yield { id: readIndex(keys, i * 4), ...decodeBackend(values, i * backendEntryLayout.bytes) };
   }
 
   counters(): readonly DatapathCounter[] {

@@ -1,22 +1,6 @@
 import { printableField } from './printable.ts';
-import { layoutTabs, row, trimLines } from './tabwriter.ts';
+import { layoutTabs, listed, row, trimLines } from './tabwriter.ts';
 import type { IdentityView, IpView, MapView, NodeView, Opt, PolicyView, ViewOptions } from './types.ts';
-
-/** Rows of one object whose column `at` holds a list: the first element beside the object, the rest below it. */
-function listed(
-  cells: readonly (string | number)[],
-  at: number,
-  list: readonly string[],
-  end: boolean,
-): string {
-  const line = (value: string, first: boolean): string =>
-    row(
-      cells.map((cell, i) => (i === at ? value : first ? cell : '')),
-      end,
-    );
-  const [head = '', ...rest] = list;
-  return line(head, true) + rest.map((value) => line(value, false)).join('');
-}
 
 function finish(text: string, minWidth: number, options: ViewOptions): string {
   const laidOut = layoutTabs(text, { minWidth });

@@ -75,3 +75,19 @@ export function tableText(text: string, minWidth: number, trimmed: boolean): str
   const laidOut = layoutTabs(text, { minWidth });
   return trimmed ? trimLines(laidOut) : laidOut;
 }
+
+/** Rows of one object whose column `at` holds a list: the first element beside the object, the rest below it. */
+export function listed(
+  cells: readonly (string | number)[],
+  at: number,
+  list: readonly string[],
+  end: boolean,
+): string {
+  const line = (value: string, first: boolean): string =>
+    row(
+      cells.map((cell, i) => (i === at ? value : first ? cell : '')),
+      end,
+    );
+  const [head = '', ...rest] = list;
+  return line(head, true) + rest.map((value) => line(value, false)).join('');
+}

@@ -10,6 +10,7 @@ import { encodeIpcacheEntry, encodeIpcacheKey } from '../../src/datapath/address
 import { encodeEndpoint, NO_POLICIES } from '../../src/datapath/endpoint-codec.ts';
 import { ct4KeyLayout, ctEntryLayout } from '../../src/datapath/map-layouts.ts';
 import { type LoadedPrograms, loadPrograms } from '../../src/datapath/programs.ts';
+import { ServiceTable } from '../../src/datapath/service-table.ts';
 import { indexKey } from '../../src/datapath/struct-layout.ts';
 import { bpfOrSkip } from '../support/privilege.ts';
 import { cli, type Outcome } from './cli.ts';
@@ -43,6 +44,14 @@ function fill({ maps }: LoadedPrograms): void {
   } as const;
   const state = { seen: 1, lifetime: 1000, flags: 0, identity: [300, 400] } as const;
   maps.ct4.update(ct4KeyLayout.encode(flow), ctEntryLayout.encode(state));
+  new ServiceTable(maps).upsert({
+    ...{ id: 5, type: 'NodePort', affinitySeconds: 30 },
+    frontend: { address: parseIp('::'), port: 30_080, protocol: 'UDP' },
+    backends: ['fd00::2', 'fd00::3'].map((ip, i) => ({
+      ...{ address: parseIp(ip), port: 53 },
+      state: i === 0 ? 'active' : 'terminating',
+    })),
+  });
 }
 
 describe('bpf commands on live maps, with no agent', { skip: bpfOrSkip() }, () => {
@@ -100,6 +109,40 @@ describe('bpf commands on live maps, with no agent', { skip: bpfOrSkip() }, () =
     assert.match(await shown('bpf ct list'), /^TCP .*10\.1\.0\.5:40000 -> 10\.2\.0\.9:80/m);
     const flow = JSON.parse((await shown('bpf ct list -o json')).trim()) as Readonly<Record<string, unknown>>;
     assert.deepEqual([flow.source, flow.sourcePort, flow.destinationIdentity], ['10.1.0.5', 40_000, 400]);
+  });
+
+  it('list services: slots with their backends, frontends, backends and what answers come from', async () => {
+    const lines = async (words: string): Promise<readonly string[]> =>
+      (await shown(words)).replace(/ +/g, ' ').replace(/ $/gm, '').trimEnd().split('\n');
+    assert.deepEqual(await lines('bpf lb list'), [
+      'SERVICE ADDRESS BACKEND ADDRESS (REVNAT_ID) (SLOT)',
+      '[::]:30080/UDP (0) [::]:0 (5) (0) [NodePort, sessionAffinity, non-routable]',
+      '[::]:30080/UDP (1) [fd00::2]:53/UDP (5) (1)',
+    ]);
+    assert.deepEqual(await lines('bpf lb list --frontends'), [
+      'SERVICE ADDRESS BACKEND ID',
+      '[::]:30080/UDP (0) 0 1[0] (5) [0x12 0x0]',
+      '[::]:30080/UDP (1) 1 0[0] (5) [0x0 0x0]',
+    ]);
+    assert.deepEqual(await lines('bpf lb list --backends --no-headers'), [
+      '1 [fd00::2]:53/UDP active',
+      '2 [fd00::3]:53/UDP terminating',
+    ]);
+    assert.deepEqual(await lines('bpf lb list --backends --no-headers --compat 1.19'), [
+      '1 UDP://fd00::2',
+      '2 UDP://fd00::3',
+    ]);
+    assert.deepEqual(await lines('bpf lb list --revnat --no-headers'), ['5 [::]:30080']);
+    assert.deepEqual(await lines('bpf lb list --no-headers --compat 2018'), [
+      '[::]:30080 [::]:0 (5)',
+      ' [fd00::2]:53 (5)',
+    ]);
+    const { services, backends } = JSON.parse(await shown('bpf lb list -o json')) as Record<
+      string,
+      unknown[]
+    >;
+    assert.deepEqual([services?.length, backends?.length], [2, 2]);
+    assert.equal((await run('bpf lb list --backends --revnat')).code, 2);
   });
 
   it('list maps by name, and dump one by its types', async () => {

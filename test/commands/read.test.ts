@@ -28,6 +28,8 @@ const GOLDEN: Readonly<Record<string, string>> = {
   'identity list --compat 1.19': 'v1.19.4/identity_list.txt',
   'ip list --compat 1.19': 'v1.19.4/ip_list.txt',
   'ip list -n --compat 1.19': 'v1.19.4/ip_list_-n.txt',
+  'service list --compat 1.19': 'v1.19.4/service_list.txt',
+  'service list --compat 2018': 'v2018/service_list.txt',
   'node list --compat 1.19': 'v1.19.4/node_list.txt',
   'map list --compat 1.19': 'v1.19.4/map_list.txt',
   'map get cilium_lxc --compat 1.19': 'v1.19.4/map_get_cilium_lxc.txt',

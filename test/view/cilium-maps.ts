@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { formatIp } from '../../src/base/ip.ts';
 import { dropReasonText, forwardReasonText, metricDirectionText } from '../../src/model/constants.gen.ts';
 import type { EndpointRow, IpcacheRow, MetricRow, PolicyRow } from '../../src/view/bpf.ts';
+import type { LbRows } from '../../src/view/bpf-lb.ts';
 
 interface HexEntry {
   readonly key: string;
@@ -84,4 +85,27 @@ export function metricRows(): MetricRow[] {
     line: key.readUInt16LE(2),
     file: key.readUInt8(4) === 2 ? 'bpf_lxc.c' : `unknown(${key.readUInt8(4)})`,
   }));
+}
+
+export function lbRows(): LbRows {
+  const socket = (bytes: Buffer, at: number): string =>
+    `${formatIp(bytes.subarray(at, at + 4))}:${bytes.readUInt16BE(at + 4)}`;
+  return {
+    services: entries('cilium_lb4_services_v2').map(({ key, value }) => ({
+      frontend: socket(key, 0),
+      protocol: 'TCP',
+      slot: key.readUInt16LE(6),
+      backend: value.readUInt32LE(0),
+      count: value.readUInt16LE(4),
+      id: value.readUInt16BE(6),
+      type: 'ClusterIP',
+      affinitySeconds: 0,
+    })),
+    backends: entries('cilium_lb4_backends_v3').map(({ key, value }) => ({
+      id: key.readUInt32LE(0),
+      address: socket(value, 0),
+      protocol: 'TCP',
+      state: 'active',
+    })),
+  };
 }

@@ -3,17 +3,20 @@ import { globSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { bpfEndpoints, bpfIpcache, bpfMetrics, bpfPolicy, bpfPolicyList } from '../../src/view/bpf.ts';
+import { lbBackends, lbFrontends, lbList, lbTexts } from '../../src/view/bpf-lb.ts';
 import { configText, optionText } from '../../src/view/config.ts';
 import { endpointList, endpointLog } from '../../src/view/endpoint.ts';
 import { healthStatus } from '../../src/view/health.ts';
 import { healthDaemonText } from '../../src/view/health-daemon.ts';
+import { toJson } from '../../src/view/json.ts';
 import { identityList, ipList, mapEntries, mapList, nodeList, policyText } from '../../src/view/listing.ts';
 import type { ModuleHealth } from '../../src/view/modules.ts';
 import { fqdnCacheTable, selectorTable } from '../../src/view/policy-tables.ts';
+import { serviceList } from '../../src/view/service.ts';
 import { briefProblem, type StatusInput, statusText } from '../../src/view/status.ts';
 import { statusText2018 } from '../../src/view/status-2018.ts';
 import type { HealthView, IdentityView, IpView, MapView, StatusView } from '../../src/view/types.ts';
-import { endpointRows, ipcacheRows, metricRows, policyRows } from './cilium-maps.ts';
+import { endpointRows, ipcacheRows, lbRows, metricRows, policyRows } from './cilium-maps.ts';
 import { agentAnswer, golden, healthAnswer, realAnswer, recordedLines, recordedReal } from './golden.ts';
 
 const health = healthAnswer<HealthView>('/v1beta/status');
@@ -79,12 +82,19 @@ const CASES: Readonly<Record<string, () => string>> = {
     const path = '/sys/fs/bpf/tc/globals/cilium_policy_v2_07415';
     return bpfPolicyList([{ endpoint: 7415, path, rows: policyRows('07415') }], { compat: '1.19' });
   },
+  'v1.19.4/service_list.txt': () => serviceList(agentAnswer('/v1/service'), { compat: '1.19' }),
+  'v2018/service_list.txt': () => serviceList(agentAnswer('/v1/service'), { compat: '2018' }),
+  'v1.19.4/bpf_lb_list_--backends.txt': () => lbBackends(lbRows(), { compat: '1.19' }),
+  // Theirs ends with an empty line more.
+  'v1.19.4/bpf_lb_list_-o_json.txt': () => `${toJson(lbTexts(lbRows()))}\n`,
   'v1.19.4/bpf_metrics_list.txt': () => bpfMetrics(metricRows(), { compat: '1.19' }),
 };
 
 /** Tables whose rows come in random order in the record: header first, then the same set of lines. */
 const UNORDERED: Readonly<Record<string, () => string>> = {
   'v1.19.4/bpf_ipcache_list.txt': () => bpfIpcache(ipcacheRows(), { compat: '1.19' }),
+  'v1.19.4/bpf_lb_list.txt': () => lbList(lbRows(), { compat: '1.19' }),
+  'v1.19.4/bpf_lb_list_--frontends.txt': () => lbFrontends(lbRows(), { compat: '1.19' }),
   'v1.19.4/bpf_endpoint_list.txt': () => bpfEndpoints(endpointRows(), { compat: '1.19' }),
 };
 
@@ -161,13 +171,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   'v1.19.4/bpf_ipcache_list_-o_json.txt': "the map's raw texts; ours are objects",
   'v1.19.4/bpf_endpoint_list_-o_json.txt': "the map's raw texts; ours are objects",
   'v1.19.4/bpf_metrics_list_-o_json.txt': 'lines of the program are not counted apart',
-  'v1.19.4/bpf_lb_list.txt': 'services are not there yet',
-  'v1.19.4/bpf_lb_list_--backends.txt': 'services are not there yet',
-  'v1.19.4/bpf_lb_list_--frontends.txt': 'services are not there yet',
-  'v1.19.4/bpf_lb_list_-o_json.txt': 'services are not there yet',
-  'v1.19.4/service_list.txt': 'services are not there yet',
-  'v2018/service_list.txt': 'services are not there yet',
-  'v1.19.4/lrp_list.txt': 'services are not there yet',
+  'v1.19.4/lrp_list.txt': 'no local redirects',
   'v1.19.4/prefilter_list.txt': 'no prefilter',
   'v2018/prefilter_list.txt': 'no prefilter',
 };

@@ -3,7 +3,8 @@
  * One TCP connection between two network namespaces, one byte there and one back, COUNT times. Both ends run
  * on the same CPU: split over two, the idle wake-ups would be all that is measured.
  *
- * pingpong SERVER-NETNS CLIENT-NETNS IPV4 PORT COUNT
+ * pingpong SERVER-NETNS CLIENT-NETNS IPV4 PORT COUNT [SERVER-PORT]: where the client connects, and where the
+ * server listens if that is another port; it does so on every address.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -59,22 +60,23 @@ static void client(const struct sockaddr_in *address, long count)
 
 int main(int argc, char **argv)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET};
+	struct sockaddr_in address = {.sin_family = AF_INET}, own = {.sin_family = AF_INET};
 	int listener, fd, status = 0;
 	cpu_set_t cpus;
 	char byte;
 	pid_t pid;
 
-	if (argc != 6 || inet_pton(AF_INET, argv[3], &address.sin_addr) != 1)
-		errx(2, "pingpong SERVER-NETNS CLIENT-NETNS IPV4 PORT COUNT");
+	if ((argc != 6 && argc != 7) || inet_pton(AF_INET, argv[3], &address.sin_addr) != 1)
+		errx(2, "pingpong SERVER-NETNS CLIENT-NETNS IPV4 PORT COUNT [SERVER-PORT]");
 	address.sin_port = htons((unsigned short)atoi(argv[4]));
+	own.sin_port = argc == 7 ? htons((unsigned short)atoi(argv[6])) : address.sin_port;
 	CPU_ZERO(&cpus);
 	CPU_SET(sched_getcpu(), &cpus);
 	if (sched_setaffinity(0, sizeof(cpus), &cpus) < 0)
 		err(4, "sched_setaffinity");
 	enter(argv[1]);
 	listener = tcp_socket();
-	if (bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(listener, 1) < 0)
+	if (bind(listener, (struct sockaddr *)&own, sizeof(own)) < 0 || listen(listener, 1) < 0)
 		err(4, "listen");
 	pid = fork();
 	if (pid < 0)

@@ -46,6 +46,15 @@ static __always_inline __u32 transport_checksum(const struct flow *flow)
 }
 
 /*
+ * In IPv6 no header checksum makes up for an address, but that of the transport does; bpf_l4_csum_replace takes
+ * its change alone out of the sum that a NIC may have taken of the packet.
+ */
+static __always_inline void rewrite_sum6(struct __sk_buff *ctx, __s64 difference)
+{
+	bpf_csum_update(ctx, (__force __wsum)(__u32)difference);
+}
+
+/*
  * Gives one end of the packet another address and port, in the packet and in `flow`. A piece of a datagram
  * behind the first has no ports, SCTP keeps its own: its checksum covers all of it (RFC 9260 6.8). Returns 0
  * or a negative DROP_*.
@@ -64,6 +73,8 @@ static __always_inline int service_rewrite(struct __sk_buff *ctx, struct flow *f
 		return -DROP_WRITE_ERROR;
 	if (checksum && bpf_l4_csum_replace(ctx, checksum, 0, difference, BPF_F_PSEUDO_HDR | mangled) < 0)
 		return -DROP_WRITE_ERROR;
+	if (flow->v6 && checksum)
+		rewrite_sum6(ctx, difference);
 	if (!flow->v6 && bpf_l3_csum_replace(ctx, IP4_CHECKSUM_OFFSET, 0, difference, 0) < 0)
 		return -DROP_WRITE_ERROR;
 	if (rewrite_address(ctx, ETH_HLEN, flow->v6, end, address) < 0)

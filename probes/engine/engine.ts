@@ -394,7 +394,7 @@ export function checkOptions({
   flows = 0,
   burst = 0,
   dscp = 0,
-  cpuPercent = 100,
+  cpuPercent = DEFAULT_CPU_PERCENT,
 }: EngineOptions): void {
   if (origins.length === 0 || origins.length > ORIGINS_MAX) {
     throw new UsageError(`an engine has 1 to ${ORIGINS_MAX} origins, not ${origins.length}`);

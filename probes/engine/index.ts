@@ -5,6 +5,7 @@ import { checkOptions, type EngineParts, NativeProbeEngine, netnsPath } from './
 import { ProbePrograms } from './programs.ts';
 import type { EngineOptions, ProbeEngine } from './types.ts';
 
+export { DEFAULT_CPU_PERCENT, DEFAULT_PACKETS_PER_SECOND } from './constants.ts';
 export { Routes } from './routes.ts';
 export type {
   EngineDevice,

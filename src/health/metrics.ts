@@ -1,5 +1,9 @@
 import { Registry } from 'prom-client';
-import type { EngineSelf } from '../../probes/engine/index.ts';
+import {
+  DEFAULT_CPU_PERCENT,
+  DEFAULT_PACKETS_PER_SECOND,
+  type EngineSelf,
+} from '../../probes/engine/index.ts';
 import type { HealthDiagnosis, MatrixView } from '../model/health.ts';
 import type { HealthMetricsNames } from '../model/health-metrics-names.ts';
 import type { Clock } from './clock.ts';
@@ -47,8 +51,6 @@ export interface HealthMetricsOptions {
 }
 
 const PEERS_MAX = 100;
-/** As in `EngineOptions`. */
-const PACKETS_PER_SECOND = 20_000;
 const LAG_SPAN_MS = 60_000;
 
 /** What all families of one scrape are read from: taken once. */
@@ -89,8 +91,8 @@ export function createHealthMetrics(
   {
     names = '1.17',
     peersMax = PEERS_MAX,
-    packetsPerSecond = PACKETS_PER_SECOND,
-    cpuPercent = 100,
+    packetsPerSecond = DEFAULT_PACKETS_PER_SECOND,
+    cpuPercent = DEFAULT_CPU_PERCENT,
     processMetrics,
   }: HealthMetricsOptions = {},
 ): HealthMetrics {

@@ -1,7 +1,6 @@
 import { hostname } from 'node:os';
-import type { OptionSpec, OptionValues } from '../base/config.ts';
-import { UsageError } from '../base/errors.ts';
-import { type Cidr, formatIp, parseCidr, parseIp } from '../base/ip.ts';
+import type { OptionValues } from '../base/config.ts';
+import { type Cidr, parseCidr } from '../base/ip.ts';
 import { LOG_LEVELS } from '../base/log.ts';
 import {
   type ListenAddress,
@@ -18,59 +17,21 @@ import {
   parseRange,
 } from '../base/option-parsers.ts';
 import { DEFAULT_BPF_DIR, DEFAULT_STATE_DIR } from '../base/paths.ts';
-import { HEALTH_METRICS_NAMES, type HealthMetricsNames } from '../model/health-metrics-names.ts';
-import { HEALTH_PORT_MAX } from '../model/health-ports.ts';
 import { LabelFilter } from '../model/label-filter.ts';
-import { makeLabel } from '../model/labels.ts';
 import { FQDN_DEFAULTS, type FqdnOptions } from '../policy/fqdn.ts';
-import { formatDuration, parseDuration } from '../view/duration.ts';
+import { HEALTH_OPTIONS } from './health-options.ts';
+import {
+  formatMilliseconds,
+  option,
+  parseAnyAddress,
+  parseConntrackEntries,
+  parseMillisecondsOrNone,
+  parseNodeLabel,
+  parseStore,
+} from './option-values.ts';
 
 /** Environment variables of the agent's options begin with it: `CILIATE_IPV4_RANGE`. */
 export const AGENT_ENVIRONMENT_PREFIX = 'CILIATE';
-
-const option = <T>(spec: OptionSpec<T>): OptionSpec<T> => spec;
-
-/** A Go duration such as `5s` or `1m30s`, as whole milliseconds. */
-function parseMilliseconds(text: string): number {
-  const ns = parseDuration(text);
-  if (ns !== undefined && ns > 0n) return Number(ns / 1_000_000n);
-  throw new UsageError(`${JSON.stringify(text)} is not a duration such as 5s`, { code: 'OPTION_INVALID' });
-}
-
-/** The same, or none at all: `0s`. */
-function parseMillisecondsOrNone(text: string): number {
-  return parseDuration(text) === 0n ? 0 : parseMilliseconds(text);
-}
-
-function formatMilliseconds(ms: number): string {
-  return formatDuration(BigInt(ms) * 1_000_000n);
-}
-
-/** A number of conntrack entries: of flows of one family. */
-function parseConntrackEntries(text: string): number {
-  const entries = parseInteger(1024, 2 ** 24)(text);
-  if (Math.log2(entries) % 1 === 0) return entries;
-  throw new UsageError(`${text} is no power of two`, { code: 'OPTION_INVALID' });
-}
-
-/** A store's name; whether there is such a store is decided where it is made. */
-function parseStore(text: string): string {
-  if (/^[a-z]+:.+/.test(text)) return text;
-  throw new UsageError(`${JSON.stringify(text)} is not KIND:PLACE, such as local:/var/lib/ciliate/store.db`, {
-    code: 'OPTION_INVALID',
-  });
-}
-
-function parseAnyAddress(text: string): string {
-  return formatIp(parseIp(text));
-}
-
-function parseNodeLabel(text: string): readonly [key: string, value: string] {
-  const at = text.indexOf('=');
-  const { key, value } =
-    at < 0 ? makeLabel('node', text, '') : makeLabel('node', text.slice(0, at), text.slice(at + 1));
-  return [key, value];
-}
 
 /** Every option of the agent: flag, variable and file of the config folder share the name. */
 export const AGENT_OPTIONS = {
@@ -235,86 +196,7 @@ export const AGENT_OPTIONS = {
     format: formatMilliseconds,
     placeholder: 'DURATION',
   }),
-  health: option({
-    description: 'measure latency to every node and its health endpoint',
-    parse: parseBoolean,
-    fallback: true,
-    placeholder: undefined,
-  }),
-  'health-interval': option({
-    description: 'pause between two probes of an address; in clusters of thousands, of the watched ones',
-    parse: parseMilliseconds,
-    fallback: 1000,
-    format: formatMilliseconds,
-    placeholder: 'DURATION',
-  }),
-  'health-policy-paths': option({
-    description:
-      'probe a port that policy allows and one that it denies; the denied probes count among the drops',
-    parse: parseBoolean,
-    fallback: true,
-    placeholder: undefined,
-  }),
-  'health-port': option({
-    description: "TCP port of the health agents' /hello; health endpoints have the two after it too",
-    parse: parseInteger(1, HEALTH_PORT_MAX),
-    fallback: 4240,
-    placeholder: 'PORT',
-  }),
-  'health-netns': option({
-    description:
-      'name of the network namespace of the health endpoint, unique on this machine (default: ciliate-health)',
-    parse: parseOptional(parseNodeName),
-    fallback: undefined as string | undefined,
-    placeholder: 'NAME',
-  }),
-  'health-metrics-address': option({
-    description:
-      "where the health agent's metrics are served; without an address at the node's own; empty for nowhere",
-    parse: parseOptional(parseListenAddress),
-    fallback: undefined as ListenAddress | undefined,
-    placeholder: 'ADDRESS:PORT',
-  }),
-  'health-metrics-names': option({
-    description:
-      "names of the health agent's connectivity metrics: Cilium's since 1.17, or those of 1.12 to 1.16, by peer",
-    parse: parseOneOf(...HEALTH_METRICS_NAMES),
-    fallback: '1.17' as HealthMetricsNames,
-    placeholder: HEALTH_METRICS_NAMES.join('|'),
-  }),
-  'health-dscp': option({
-    description: 'DSCP of ICMP and echo probes of health; 0: best effort',
-    parse: parseInteger(0, 63),
-    fallback: 0,
-    placeholder: 'NUMBER',
-  }),
-  'health-packets-per-second': option({
-    description: 'ICMP and echo probes of health a second at most',
-    parse: parseInteger(1, 10_000_000),
-    fallback: 20_000,
-    placeholder: 'NUMBER',
-  }),
-  'health-cpu-percent': option({
-    description:
-      'CPU that probes of health may take at most, percent of one core; what is due beyond it waits',
-    parse: parseInteger(1, 100),
-    fallback: 25,
-    placeholder: 'NUMBER',
-  }),
-  'health-metrics-peers-max': option({
-    description:
-      'peers with connectivity metrics of their own, the first by name, with the names of 1.12 to 1.16',
-    parse: parseInteger(0, 100_000),
-    fallback: 100,
-    placeholder: 'NUMBER',
-  }),
-  'health-dashboard-address': option({
-    description:
-      "where the health agent's dashboard is served; without an address at the node's own; may be that of its metrics; empty for nowhere",
-    parse: parseOptional(parseListenAddress),
-    fallback: undefined as ListenAddress | undefined,
-    placeholder: 'ADDRESS:PORT',
-  }),
+  ...HEALTH_OPTIONS,
   'metrics-address': option({
     description:
       "where the agent's metrics are served; without an address at the node's own (0.0.0.0 or [::]: at every one); empty for nowhere",

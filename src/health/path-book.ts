@@ -1,4 +1,4 @@
-import { type LiveCounts, NO_ANSWERS, noCounts, type PathCounts } from '../../probes/engine/index.ts';
+import { NO_ANSWERS, noCounts, type PathCounts } from '../../probes/engine/index.ts';
 import { atOnce, type Slices } from '../base/slices.ts';
 import {
   type HealthCell,
@@ -6,10 +6,10 @@ import {
   type PathReport,
   PROBE_KINDS,
   type ProbePath,
-  probePathKey,
 } from '../model/health.ts';
 import type { Instant } from './clock.ts';
 import { NEVER_CAME } from './loss/loss-finder.ts';
+import { type OpenPath, OpenPaths } from './open-paths.ts';
 import { ownCell } from './own-cell.ts';
 import type { PlannedPath } from './plan/planner.ts';
 import type { ProbedPath } from './probe-run.ts';
@@ -19,15 +19,6 @@ import { isAgentAnswering } from './state/filtered.ts';
 import { PathTracker } from './state/path-tracker.ts';
 import { windowPool } from './state/path-window.ts';
 import type { TrackerParts } from './state/tracker-parts.ts';
-
-interface OpenPath {
-  readonly tracker: PathTracker;
-  readonly prober: PathProber;
-  readonly handle: number;
-  /** As read last: in the same memory each time. */
-  readonly counts: LiveCounts;
-  periodMs: number;
-}
 
 /** To look at a planned path is a step, to open or close one costs as much as so many; a slice takes some 5 ms. */
 const STEPS_A_SLICE = 5000;
@@ -42,25 +33,22 @@ export class PathBook {
   readonly #probers: readonly PathProber[];
   readonly #now: () => Instant;
   readonly #onChange: (change: PathChange) => void;
-  readonly #paths = new Map<string, OpenPath>();
-  readonly #byPeer = new Map<string, OpenPath[]>();
-  readonly #byHandle: ReadonlyMap<PathProber, Map<number, OpenPath>>;
+  readonly #paths: OpenPaths;
   readonly #totals = new ProbeTotals();
   readonly #parts: TrackerParts = { windows: windowPool() };
   readonly #looked = noCounts(NO_ANSWERS);
   readonly #ailing = new Set<PathTracker>();
-  #all: readonly PathTracker[] | undefined;
   /** Where `tickSome` goes on. */
-  #walk: Iterator<OpenPath> = this.#paths.values();
+  #walk: Iterator<OpenPath>;
   #onSuspect: (path: ProbePath) => void = () => undefined;
   #refused = 0;
-  #layout = 0;
 
   constructor(probers: readonly PathProber[], now: () => Instant, onChange: (change: PathChange) => void) {
     this.#probers = probers;
     this.#now = now;
     this.#onChange = onChange;
-    this.#byHandle = new Map(probers.map((prober) => [prober, new Map()]));
+    this.#paths = new OpenPaths(probers);
+    this.#walk = this.#paths.all();
     for (const prober of probers) prober.onEvents((events) => this.#take(prober, events, now()));
   }
 
@@ -82,14 +70,14 @@ export class PathBook {
   /** The same slice by slice. */
   *followSlices(plan: ReadonlyMap<string, PlannedPath>): Slices<void> {
     let [steps, refused] = [0, 0];
-    for (const [key, open] of this.#paths) {
+    for (const [key, open] of this.#paths.entries()) {
       if (!plan.has(key)) steps += this.#close(key, open);
       if (++steps < STEPS_A_SLICE) continue;
       steps = 0;
       yield;
     }
     for (const [key, planned] of plan) {
-      const open = this.#paths.get(key);
+      const open = this.#paths.byKey(key);
       if (open !== undefined) steps += this.#pace(open, planned.periodMs);
       else if (this.#open(key, planned)) steps += CHANGE_STEPS;
       else refused++;
@@ -107,13 +95,7 @@ export class PathBook {
     const handle = prober.open(path, periodMs);
     if (handle === undefined) return false;
     const tracker = new PathTracker(path, periodMs, this.#now(), this.#partsOf(path));
-    const open = { tracker, prober, handle, counts: noCounts(NO_ANSWERS), periodMs };
-    this.#layoutChanged();
-    this.#paths.set(key, open);
-    this.#byHandle.get(prober)?.set(handle, open);
-    const peers = this.#byPeer.get(path.peer);
-    if (peers === undefined) this.#byPeer.set(path.peer, [open]);
-    else peers.push(open);
+    this.#paths.add(key, { tracker, prober, handle, periodMs });
     return true;
   }
 
@@ -124,29 +106,18 @@ export class PathBook {
 
   /** @returns steps that it took */
   #close(key: string, open: OpenPath): number {
-    this.#layoutChanged();
-    this.#paths.delete(key);
+    this.#paths.delete(key, open);
     this.#ailing.delete(open.tracker);
-    this.#byHandle.get(open.prober)?.delete(open.handle);
     open.prober.read(open.handle, open.counts);
     this.#totals.close({ path: open.tracker.path, counts: open.counts });
     open.prober.close(open.handle);
     open.tracker.close();
-    const { peer } = open.tracker.path;
-    const left = (this.#byPeer.get(peer) ?? []).filter((other) => other !== open);
-    if (left.length === 0) this.#byPeer.delete(peer);
-    else this.#byPeer.set(peer, left);
     return CHANGE_STEPS;
-  }
-
-  #layoutChanged(): void {
-    this.#layout++;
-    this.#all = undefined;
   }
 
   /** Of a path that a policy denies: whether the same one that a policy allows works. */
   #isTwinAnswering(path: ProbePath): boolean {
-    const state = this.#paths.get(probePathKey({ ...path, kind: ALLOWED_TWIN }))?.tracker.state;
+    const state = this.#paths.of({ ...path, kind: ALLOWED_TWIN })?.tracker.state;
     return state === 'reachable' || state === 'degraded';
   }
 
@@ -161,7 +132,7 @@ export class PathBook {
 
   #take(prober: PathProber, events: readonly ProberEvent[], at: Instant): void {
     for (const event of events) {
-      const open = this.#byHandle.get(prober)?.get(event.handle);
+      const open = this.#paths.ofHandle(prober, event.handle);
       if (open === undefined) continue;
       if (event.kind === 'suspect') this.#onSuspect(open.tracker.path);
       this.#read(open, at);
@@ -183,7 +154,7 @@ export class PathBook {
     if (change.to === 'degraded' || change.to === 'unreachable') this.#ailing.add(tracker);
     else this.#ailing.delete(tracker);
     if (deadMs !== undefined && change.to === 'reachable')
-      for (const other of this.#byPeer.get(tracker.path.peer) ?? []) {
+      for (const other of this.#paths.ofPeer(tracker.path.peer)) {
         other.prober.read(other.handle, other.counts);
         other.tracker.forgetOutage(deadMs, other.counts, at);
       }
@@ -192,7 +163,7 @@ export class PathBook {
 
   /** Reads all counts. */
   tick(at: Instant): void {
-    for (const open of this.#paths.values()) this.#read(open, at);
+    for (const open of this.#paths.all()) this.#read(open, at);
   }
 
   /** Reads the counts of so many paths; each call goes on where the last one ended, and after all of them from the first. */
@@ -200,7 +171,7 @@ export class PathBook {
     for (let n = 0; n < count; n++) {
       let next = this.#walk.next();
       if (next.done === true) {
-        this.#walk = this.#paths.values();
+        this.#walk = this.#paths.all();
         next = this.#walk.next();
         if (next.done === true) return;
       }
@@ -210,7 +181,7 @@ export class PathBook {
 
   /** Reads the counts of one peer's paths now. */
   tickPeer(peer: string, at: Instant): void {
-    for (const open of this.#byPeer.get(peer) ?? []) this.#read(open, at);
+    for (const open of this.#paths.ofPeer(peer)) this.#read(open, at);
   }
 
   #read(open: OpenPath, at: Instant): void {
@@ -223,7 +194,7 @@ export class PathBook {
 
   /** Finds out where a path loses its probes. @returns whether more is known now */
   async findLoss(path: ProbePath, self: string, peerAddress: string): Promise<boolean> {
-    const open = this.#paths.get(probePathKey(path));
+    const open = this.#paths.of(path);
     if (open === undefined) return false;
     const { tracker, prober, handle } = open;
     const isPeerAnswering = (): boolean => isAgentAnswering(this.trackers(path.peer), tracker.sinceNowMs);
@@ -238,7 +209,7 @@ export class PathBook {
   /** Probes paths besides their pace. */
   burst(paths: readonly PathTracker[], count: number, spacingMs: number): void {
     for (const { path } of paths) {
-      const open = this.#paths.get(probePathKey(path));
+      const open = this.#paths.of(path);
       open?.prober.burst(open.handle, count, spacingMs);
     }
   }
@@ -246,7 +217,7 @@ export class PathBook {
   /** The paths to some peers, to be probed on demand. */
   probed(peers: readonly string[]): ProbedPath[] {
     return peers
-      .flatMap((peer) => this.#byPeer.get(peer) ?? [])
+      .flatMap((peer) => this.#paths.ofPeer(peer))
       .map(({ tracker, prober, handle }) => ({
         path: tracker.path,
         reason: () => tracker.brief().reason,
@@ -262,7 +233,7 @@ export class PathBook {
 
   /** Grows whenever paths have come or gone. */
   get layout(): number {
-    return this.#layout;
+    return this.#paths.layout;
   }
 
   get size(): number {
@@ -271,9 +242,7 @@ export class PathBook {
 
   /** Of all paths, or of those to a peer; the same array as long as none has come or gone. */
   trackers(peer?: string): readonly PathTracker[] {
-    if (peer !== undefined) return (this.#byPeer.get(peer) ?? []).map(({ tracker }) => tracker);
-    this.#all ??= Array.from(this.#paths.values(), ({ tracker }) => tracker);
-    return this.#all;
+    return this.#paths.trackers(peer);
   }
 
   /** Of paths that are degraded or unreachable. */
@@ -282,7 +251,7 @@ export class PathBook {
   }
 
   reports(nowMs: number, peer?: string): PathReport[] {
-    const open = peer === undefined ? [...this.#paths.values()] : (this.#byPeer.get(peer) ?? []);
+    const open = peer === undefined ? [...this.#paths.all()] : this.#paths.ofPeer(peer);
     return open.map(({ tracker, prober, handle }) => tracker.report(nowMs, prober.phasesNs(handle)));
   }
 
@@ -293,7 +262,7 @@ export class PathBook {
 
   /** Counts of a path by now, not as of the last tick; until the next call, which uses the same memory. */
   countsOf(tracker: PathTracker): PathCounts | undefined {
-    const open = this.#paths.get(probePathKey(tracker.path));
+    const open = this.#paths.of(tracker.path);
     if (open === undefined) return undefined;
     open.prober.read(open.handle, this.#looked);
     return this.#looked;

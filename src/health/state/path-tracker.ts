@@ -11,6 +11,7 @@ import {
 import type { Instant } from '../clock.ts';
 import type { ProberEvent } from '../prober.ts';
 import { EMPTY_WINDOW, type Losses, NO_LOSSES } from './judgement.ts';
+import { KeptState } from './kept-state.ts';
 import { Outcomes } from './outcomes.ts';
 import { missedOf, WindowRing } from './path-window.ts';
 import { type PathSize, Quality } from './quality.ts';
@@ -47,15 +48,12 @@ export class PathTracker {
   readonly #outcomes = new Outcomes();
   readonly #quality: Quality;
   #isSilent = false;
-  #state: PathState = 'unknown';
-  #since: Instant;
-  #reason: string | undefined;
+  readonly #kept: KeptState<PathTracker>;
   #error: string | undefined;
   #counts: PathCounts | undefined;
   /** When the last outage of the peer was over, monotonic ms. */
   #outageEndMs = Number.NEGATIVE_INFINITY;
   #periodMs: number;
-  #onBrief: ((tracker: PathTracker) => void) | undefined;
   /** What else is found out of the probes that were lost. */
   lossPoint: LossPoint | undefined;
 
@@ -70,7 +68,7 @@ export class PathTracker {
     this.#ring = new WindowRing(windows);
     this.#wantsSilence = PROBE_KINDS[path.kind]?.expects === 'silence';
     this.#responder = PROBE_KINDS[path.kind]?.responder;
-    this.#since = at;
+    this.#kept = new KeptState<PathTracker>(this, at);
     this.#quality = new Quality(this.#ring, at.nowMs);
     this.#periodMs = periodMs;
   }
@@ -87,12 +85,12 @@ export class PathTracker {
   }
 
   get state(): PathState {
-    return this.#state;
+    return this.#kept.value;
   }
 
   /** Since when it is unreachable, monotonic ms; undefined: it is not. */
   get deadMs(): number | undefined {
-    return this.#state === 'unreachable' && !this.#wantsSilence ? this.#since.nowMs : undefined;
+    return this.#kept.value === 'unreachable' && !this.#wantsSilence ? this.#kept.since.nowMs : undefined;
   }
 
   /**
@@ -102,13 +100,14 @@ export class PathTracker {
    */
   stateSince(sinceMs: number, nowMs: number): PathState {
     const counts = this.#counts;
-    if (this.#state === 'unreachable' && (counts === undefined || this.#isOfOutage(counts))) return 'unknown';
+    if (this.#kept.value === 'unreachable' && (counts === undefined || this.#isOfOutage(counts)))
+      return 'unknown';
     const isStale = (counts?.answeredLastNs ?? 0) / 1e6 < sinceMs && !this.#wantsSilence;
     const isDue = this.#responder === 'http' || nowMs - sinceMs >= ECHOED_MS;
-    const answers = this.#state === 'reachable' || this.#state === 'degraded';
+    const answers = this.#kept.value === 'reachable' || this.#kept.value === 'degraded';
     if (isStale && isDue && answers) return 'unknown';
-    const isOver = this.#state === 'degraded' && this.#quality.isLossy && this.lately().lost === 0;
-    return isOver ? 'reachable' : this.#state;
+    const isOver = this.#kept.value === 'degraded' && this.#quality.isLossy && this.lately().lost === 0;
+    return isOver ? 'reachable' : this.#kept.value;
   }
 
   /**
@@ -126,7 +125,7 @@ export class PathTracker {
 
   /** Since when it is in its state, monotonic ms. */
   get sinceNowMs(): number {
-    return this.#since.nowMs;
+    return this.#kept.since.nowMs;
   }
 
   /** When an answer was first seen of those counted last, monotonic ms; undefined: never. */
@@ -154,10 +153,11 @@ export class PathTracker {
         return undefined;
       case 'error':
         this.#error = event.reason;
-        if (this.#isUnanswerable() && this.#state === 'unreachable')
+        if (this.#isUnanswerable() && this.#kept.value === 'unreachable')
           return this.#become('unknown', NO_RESPONDER, at);
         // Of one that is down, the latest reason counts.
-        if (this.#state === 'unreachable' && !this.#wantsSilence) this.#blame(event.reason ?? this.#reason);
+        if (this.#kept.value === 'unreachable' && !this.#wantsSilence)
+          this.#kept.blame(event.reason ?? this.#kept.reason);
         return undefined;
       case 'silent':
         this.#isSilent = true;
@@ -171,7 +171,7 @@ export class PathTracker {
         this.lossPoint = undefined;
         this.#isSilent = false;
         if (this.#wantsSilence) return this.#become('unreachable', 'answered, though a policy denies it', at);
-        if (this.#state === 'reachable' || this.#state === 'degraded') return undefined;
+        if (this.#kept.value === 'reachable' || this.#kept.value === 'degraded') return undefined;
         if (this.#counts !== undefined) this.#ring.restart(this.#counts, at.nowMs);
         return this.#become('reachable', undefined, at);
       }
@@ -187,14 +187,15 @@ export class PathTracker {
     this.#counts = counts;
     this.#ring.roll(counts, at.nowMs);
     outcomes.look(counts, at);
-    if (outcomes.isSent || outcomes.isAnswered) this.#briefChanged();
+    if (outcomes.isSent || outcomes.isAnswered) this.#kept.changed();
     if (this.#isOfOutage(counts) && (outcomes.isMissed || outcomes.isAnswered))
       this.#ring.restart(counts, at.nowMs);
     if (this.#isStale(at)) return this.#become('unknown', 'not probed lately', at);
     if (this.#wantsSilence && this.#isSilent) return this.#judgeSilence(at);
     const again = this.#probedAgain(counts, at);
     if (again !== undefined) return again;
-    if (this.#wantsSilence || this.#state === 'unknown' || this.#state === 'unreachable') return undefined;
+    if (this.#wantsSilence || this.#kept.value === 'unknown' || this.#kept.value === 'unreachable')
+      return undefined;
     const reason = this.#quality.judge(counts, outcomes, at.nowMs);
     return this.#become(reason === undefined ? 'reachable' : 'degraded', reason, at);
   }
@@ -218,31 +219,22 @@ export class PathTracker {
   /** What was unknown because nobody probed it: its prober may say nothing new, for to it nothing has changed. */
   #probedAgain({ lostInARow }: PathCounts, at: Instant): PathChange | undefined {
     const { isLater, isSent, isAnswered } = this.#outcomes;
-    if (this.#state !== 'unknown' || !isLater) return undefined;
+    if (this.#kept.value !== 'unknown' || !isLater) return undefined;
     if (isAnswered) return this.onEvent({ kind: 'answer', reason: undefined }, at);
     const isSilent = isSent && lostInARow >= SILENT_LEAST;
     return isSilent ? this.onEvent({ kind: 'silent', reason: undefined }, at) : undefined;
   }
 
   #isStale(at: Instant): boolean {
-    const agoMs = at.nowMs - (this.#outcomes.sentNowMs ?? this.#since.nowMs);
-    return this.#state !== 'unknown' && agoMs > Math.max(STALE_MS, STALE_PERIODS * this.#periodMs);
+    const agoMs = at.nowMs - (this.#outcomes.sentNowMs ?? this.#kept.since.nowMs);
+    return this.#kept.value !== 'unknown' && agoMs > Math.max(STALE_MS, STALE_PERIODS * this.#periodMs);
   }
 
   #become(to: PathState, reason: string | undefined, at: Instant): PathChange | undefined {
-    const from = this.#state;
-    this.#blame(reason);
-    if (from === to) return undefined;
-    this.#briefChanged();
-    this.#state = to;
-    this.#since = at;
+    const from = this.#kept.become(to, reason, at);
+    if (from === undefined) return undefined;
     if (to !== 'degraded') this.#quality.clear();
     return { path: this.path, from, to, atMs: at.wallMs, reason, lossPoint: this.lossPoint };
-  }
-
-  #blame(reason: string | undefined): void {
-    if (reason !== this.#reason) this.#briefChanged();
-    this.#reason = reason;
   }
 
   /** All that is known of the path now. */
@@ -251,9 +243,9 @@ export class PathTracker {
     const window = counts === undefined ? EMPTY_WINDOW : this.#ring.read(counts, nowMs);
     return {
       path: this.path,
-      state: this.#state,
-      sinceMs: this.#since.wallMs,
-      reason: this.#reason,
+      state: this.#kept.value,
+      sinceMs: this.#kept.since.wallMs,
+      reason: this.#kept.reason,
       window,
       lastProbedMs: this.#outcomes.sentMs,
       lastAnsweredMs: this.#outcomes.answeredMs,
@@ -266,19 +258,18 @@ export class PathTracker {
 
   /** Calls back once, when `brief`, or whether the path is filtered, may say something else than now. */
   whenBriefChanges(listener: (tracker: PathTracker) => void): void {
-    this.#onBrief = listener;
-  }
-
-  #briefChanged(): void {
-    const listener = this.#onBrief;
-    this.#onBrief = undefined;
-    listener?.(this);
+    this.#kept.whenChanged(listener);
   }
 
   /** What Cilium's form of the status has room for. */
   brief(): Pick<PathReport, 'state' | 'reason' | 'lastProbedMs'> & { readonly rttLastNs: number } {
     const rttLastNs = this.#counts?.rttLastNs ?? 0;
-    return { state: this.#state, reason: this.#reason, lastProbedMs: this.#outcomes.sentMs, rttLastNs };
+    return {
+      state: this.#kept.value,
+      reason: this.#kept.reason,
+      lastProbedMs: this.#outcomes.sentMs,
+      rttLastNs,
+    };
   }
 
   /** Probes of the last minute and those of them that were lost. */

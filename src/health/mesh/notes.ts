@@ -1,4 +1,10 @@
-import { type FaultKind, type PathReport, PROBE_KINDS, type RowNote } from '../../model/health.ts';
+import {
+  type FaultKind,
+  type PathReport,
+  PROBE_KINDS,
+  type Responder,
+  type RowNote,
+} from '../../model/health.ts';
 
 /**
  * What a report tells that its counts do not; undefined: nothing.
@@ -11,16 +17,27 @@ function faultOf(report: PathReport, beside: readonly PathReport[]): FaultKind |
   if (PROBE_KINDS[path.kind]?.expects === 'silence') return 'canary-open';
   if (lossPoint?.reason === undefined) return undefined;
   if (lossPoint.hook === 'socket' || lossPoint.hook === 'route') return 'route-missing';
-  if (lossPoint.hook === 'stamp')
-    return beside.some((other) => answersSince(report, other)) ? undefined : 'nic-drop';
+  if (lossPoint.hook === 'stamp') return isCut(report, beside) ? 'nic-drop' : undefined;
   return /polic/i.test(lossPoint.reason) ? 'policy-drop' : 'drop';
 }
 
-/** Whether the other path to the same address had answers after this one had none: what is in the way picks packets. */
-function answersSince({ path, state, sinceMs }: PathReport, other: PathReport): boolean {
-  const isUp = other.state === 'reachable' || other.state === 'degraded';
-  const isSameAddress = other.path.address === path.address && other.path.kind !== path.kind;
-  return state === 'unreachable' && isUp && isSameAddress && (other.lastAnsweredMs ?? 0) > sinceMs;
+/**
+ * Whether all that is sent to the address is lost, and not what somebody picks: one that had answers after this path had none
+ * says that it is not, and while only packets of one kind are known to be lost it may be a filter of these.
+ */
+function isCut({ path, state, sinceMs }: PathReport, beside: readonly PathReport[]): boolean {
+  if (state !== 'unreachable') return true;
+  const others = beside.filter((other) => other.path.address === path.address);
+  const up = others.filter((other) => other.state === 'reachable' || other.state === 'degraded');
+  if (up.some((other) => other.path.kind !== path.kind && (other.lastAnsweredMs ?? 0) > sinceMs))
+    return false;
+  const isOfAnotherKind = (other: PathReport): boolean => responderOf(other) !== responderOf({ path });
+  const isOneKind = !others.some((other) => other.state === 'unreachable' && isOfAnotherKind(other));
+  return !(isOneKind && up.some(isOfAnotherKind));
+}
+
+function responderOf({ path }: Pick<PathReport, 'path'>): Responder | undefined {
+  return PROBE_KINDS[path.kind]?.responder;
 }
 
 /** The faults of this node's paths that only it can see, those first that began first. */

@@ -35,9 +35,18 @@ describe('a path whose probes leave and never come to the peer', () => {
       'nic-drop host-host/icmp',
     ]);
     assert.deepEqual(
-      faults(icmp, report('host-host/http', 'reachable', DIED_MS - 100)),
-      ['nic-drop host-host/icmp'],
+      faults(
+        icmp,
+        report('host-host/echo', 'unreachable', DIED_MS - 500),
+        report('host-host/http', 'reachable', DIED_MS - 100),
+      ),
+      ['nic-drop host-host/icmp', 'nic-drop host-host/echo'],
       'requests are rarer: the last one was answered before',
+    );
+    assert.deepEqual(
+      faults(icmp, report('host-host/echo', 'unknown', 0)),
+      ['nic-drop host-host/icmp'],
+      'there is nothing else to ask',
     );
   });
 
@@ -47,6 +56,14 @@ describe('a path whose probes leave and never come to the peer', () => {
     const echo = report('host-host/echo', 'unreachable', DIED_MS - 500);
     const http = report('host-host/http', 'unreachable', DIED_MS - 500);
     assert.deepEqual(faults(echo, http, report('host-host/icmp', 'reachable', DIED_MS + 100)), []);
+  });
+
+  it('is none yet while only packets of one kind are known to be lost, and others were answered before', () => {
+    const icmp = report('host-host/icmp', 'unreachable', DIED_MS - 500);
+    const inside = report('endpoint-host/icmp', 'unreachable', DIED_MS - 500);
+    const http = report('host-host/http', 'reachable', DIED_MS - 100);
+    assert.deepEqual(faults(icmp, inside, http), []);
+    assert.deepEqual(faults(icmp, inside, http, report('host-host/echo', 'reachable', DIED_MS - 100)), []);
   });
 
   it('is the fault of an address whatever answers at another one', () => {

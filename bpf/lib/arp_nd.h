@@ -3,6 +3,7 @@
 #ifndef CILIATE_ARP_ND_H
 #define CILIATE_ARP_ND_H
 
+#include "checksum.h"
 #include "common.h"
 #include "endpoint_maps.h"
 #include "parse.h"
@@ -126,9 +127,7 @@ static __always_inline __be16 nd_checksum(const struct nd_reply *reply)
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)&pseudo, sizeof(pseudo), 0);
 	if (sum < 0)
 		return 0;
-	sum = (sum & 0xffff) + ((sum >> 16) & 0xffff);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (__force __be16)~sum;
+	return checksum_of(sum);
 }
 
 /*

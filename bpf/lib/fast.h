@@ -23,7 +23,8 @@ static __always_inline int fast_cached4(struct __sk_buff *ctx, void *data, void 
 	if (!fast_parse4(ctx, ip, data_end, &packet, hook))
 		return FAST_MISS;
 	entry = flow_cache4_place(ip->saddr, ip->daddr, &packet);
-	if (!entry || !flow_cache4_matches(entry, ip->saddr, ip->daddr, &packet) || !fast_recall(&route, &entry->answer))
+	if (!entry || !flow_cache4_matches(entry, ip->saddr, ip->daddr, &packet) ||
+	    !fast_recall(&route, &entry->answer))
 		return FAST_MISS;
 	if (unlikely(entry->becomes.port))
 		return hook == HOOK_FROM_POD ? translated4_from_pod(ctx, entry)
@@ -59,7 +60,8 @@ static __always_inline void fast_note4(const struct iphdr *ip, const struct flow
 {
 	struct flow_cache4_entry *entry = flow_cache4_place(ip->saddr, ip->daddr, packet);
 
-	if (!entry || (flow_cache_taken(&entry->answer) && !flow_cache4_matches(entry, ip->saddr, ip->daddr, packet)))
+	if (!entry ||
+	    (flow_cache_taken(&entry->answer) && !flow_cache4_matches(entry, ip->saddr, ip->daddr, packet)))
 		return;
 	entry->source = ip->saddr;
 	entry->destination = ip->daddr;

@@ -22,8 +22,8 @@ static __always_inline __u64 fast_checksum_flags(__u8 protocol)
 }
 
 /*
- * Mends the transport checksum for another address, whose difference is `from` to `to`, and another port. Only
- * the helpers know whether somebody else still has to take it. False if they cannot.
+ * Mends the transport checksum for another address, whose difference is `from` to `to`, and another port.
+ * Only the helpers know whether somebody else still has to take it. False if they cannot.
  */
 static __always_inline bool fast_checksum(struct __sk_buff *ctx, const struct flow_cache_answer *answer,
 					  const struct flow_cache_end *becomes, __u32 l4_offset, __u64 from,
@@ -53,14 +53,15 @@ static __always_inline void fast_header_checksum(struct iphdr *ip, __be32 old, _
 {
 	__u32 sum = (__u16)~be16_bits(ip->check);
 
-	sum += (__u16)~be32_bits(old) + (__u16)~(be32_bits(old) >> 16);
+	sum += (__u16)~be32_bits(old) + (__u16) ~(be32_bits(old) >> 16);
 	sum += (__u16)be32_bits(new) + (__u16)(be32_bits(new) >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	ip->check = (__force __sum16)(__u16)~sum;
 }
 
-/* A packet of a flow to a service, as the slow path has noted it. One that is half translated goes nowhere. */
+/* A packet of a flow to a service, as the slow path has noted it. One that is half translated goes nowhere.
+ */
 static __always_inline int fast_translated4(struct __sk_buff *ctx, const struct flow_cache4_entry *entry,
 					    __u32 hook)
 {

@@ -37,7 +37,8 @@ static __always_inline void service_loop_address(union address *address, bool v6
 	}
 }
 
-/* Notes what the client spoke to, for the answers to the packet as it is now. Returns 0 or a negative DROP_*. */
+/* Notes what the client spoke to, for the answers to the packet as it is now. Returns 0 or a negative DROP_*.
+ */
 static __always_inline int service_note(const struct flow *flow, const struct service_tuple *before)
 {
 	struct service_origin origin = {

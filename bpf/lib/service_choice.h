@@ -78,8 +78,8 @@ static __always_inline void service_tuple_turn(struct service_tuple *tuple, cons
 }
 
 /* The backend that the flow has, if it still may; 0: none. No backend has id 0. */
-static __always_inline __u32 service_kept(const struct service_tuple *tuple, const struct service_entry *service,
-					  const struct flow *flow)
+static __always_inline __u32 service_kept(const struct service_tuple *tuple,
+					  const struct service_entry *service, const struct flow *flow)
 {
 	struct service_flow *kept = bpf_map_lookup_elem(&MAP_SERVICE_FLOWS, tuple);
 	struct config *config = config_get();

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Services: frontends, their backends, and the flows that were balanced. Addresses of IPv4: the first word. */
+/* Services: frontends, their backends, and the flows that were balanced. Addresses of IPv4: the first word.
+ */
 #ifndef CILIATE_SERVICE_MAPS_H
 #define CILIATE_SERVICE_MAPS_H
 
@@ -20,7 +21,8 @@ struct service_key {
 
 struct service_entry {
 	__u32 backend;	/* slot 1 and on */
-	__u32 affinity; /* of slot 0: how many seconds a client keeps its backend after its last flow; 0: not */
+	__u32 affinity; /* of slot 0: how many seconds a client keeps its backend after its last flow; 0: not
+			 */
 	__u16 count;	/* of slot 0 */
 	__u16 id;	/* of the service */
 	__u8 type;	/* SERVICE_* */

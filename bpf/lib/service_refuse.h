@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Telling an endpoint that a service has no backend, in the service's name: TCP is reset (RFC 9293 3.10.7.1),
- * which also ends what was open; anything else hears that the port is unreachable (RFC 792, RFC 4443 3.1). To an
- * ICMP error a connection that is being opened would only listen when its next SYN is due.
+ * which also ends what was open; anything else hears that the port is unreachable (RFC 792, RFC 4443 3.1). To
+ * an ICMP error a connection that is being opened would only listen when its next SYN is due.
  */
 #ifndef CILIATE_SERVICE_REFUSE_H
 #define CILIATE_SERVICE_REFUSE_H
 
+#include "checksum.h"
 #include "common.h"
 #include "endpoint_maps.h"
 #include "parse.h"
@@ -16,7 +17,7 @@
 #define ICMP_PORT_UNREACHABLE  3
 #define ICMP6_PORT_UNREACHABLE 4
 /* What an IPv4 error must quote of the transport header, and what an IPv6 one quotes here. */
-#define QUOTED_TRANSPORT       8
+#define QUOTED_TRANSPORT 8
 
 struct reset_segment {
 	__be16 source;
@@ -52,21 +53,15 @@ struct unreachable6 {
 	__u8 quote[sizeof(struct ipv6hdr) + QUOTED_TRANSPORT];
 };
 
-/* The checksum of a header that sums up to `sum` without it. */
-static __always_inline __be16 checksum_of(__s64 sum)
-{
-	sum = (sum & 0xffff) + ((sum >> 16) & 0xffff);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (__force __be16)~sum;
-}
-
-/* Sum of the pseudo-header: both addresses, which lie next to each other, length and protocol (RFC 8200 8.1). */
-static __always_inline __u32 pseudo_sum(__be32 *addresses, __u32 address_bytes, __u32 length, __u32 protocol)
+/* Sum of the pseudo-header: both addresses, which lie next to each other, length and protocol (RFC 8200 8.1).
+ */
+static __always_inline __wsum pseudo_sum(__be32 *addresses, __u32 address_bytes, __u32 length, __u32 protocol)
 {
 	__be32 rest[2] = {bpf_htonl(length), bpf_htonl(protocol)};
 	__s64 sum = bpf_csum_diff(NULL, 0, rest, sizeof(rest), 0);
 
-	return (__u32)bpf_csum_diff(NULL, 0, addresses, address_bytes, (__u32)sum);
+	return (__force __wsum)(__u32)bpf_csum_diff(NULL, 0, addresses, address_bytes,
+						    (__force __wsum)(__u32)sum);
 }
 
 /* From whom the packet went to to whom it came from. */
@@ -124,7 +119,7 @@ static __always_inline long refusal_store(struct __sk_buff *ctx, const void *ref
 static __always_inline long reset4(struct __sk_buff *ctx, const struct flow *flow)
 {
 	struct reset4 refusal = {};
-	__u32 pseudo;
+	__wsum pseudo;
 
 	if (reset_fill(ctx, flow, &refusal.tcp) < 0)
 		return -1;
@@ -138,7 +133,7 @@ static __always_inline long reset4(struct __sk_buff *ctx, const struct flow *flo
 static __always_inline long reset6(struct __sk_buff *ctx, const struct flow *flow)
 {
 	struct reset6 refusal = {};
-	__u32 pseudo;
+	__wsum pseudo;
 
 	if (reset_fill(ctx, flow, &refusal.tcp) < 0)
 		return -1;
@@ -167,7 +162,7 @@ static __always_inline long unreachable6(struct __sk_buff *ctx, const struct flo
 {
 	struct unreachable6 refusal = {};
 	const __u32 bytes = sizeof(refusal.icmp) + sizeof(refusal.quote);
-	__u32 pseudo;
+	__wsum pseudo;
 
 	if (bpf_skb_load_bytes(ctx, ETH_HLEN, refusal.quote, sizeof(refusal.quote)) < 0)
 		return -1;
@@ -179,7 +174,8 @@ static __always_inline long unreachable6(struct __sk_buff *ctx, const struct flo
 	return refusal_store(ctx, &refusal, sizeof(refusal));
 }
 
-/* Turns the packet into its refusal, but for the addresses of the link. Returns a negative number if it cannot. */
+/* Turns the packet into its refusal, but for the addresses of the link. Returns a negative number if it
+ * cannot. */
 static __always_inline long refuse(struct __sk_buff *ctx, const struct flow *flow)
 {
 	if (flow->protocol == IPPROTO_TCP)

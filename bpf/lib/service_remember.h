@@ -65,8 +65,8 @@ static __always_inline void service_remember4(const struct judgement *judgement,
 	const struct flow *flow = &judgement->flow;
 	struct flow_cache4_entry *entry = flow_cache4_place(source, destination, packet);
 
-	if (!entry || (flow_cache_taken(&entry->answer) &&
-		       !flow_cache4_matches(entry, source, destination, packet)))
+	if (!entry ||
+	    (flow_cache_taken(&entry->answer) && !flow_cache4_matches(entry, source, destination, packet)))
 		return;
 	entry->source = source;
 	entry->destination = destination;

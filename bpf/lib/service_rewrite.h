@@ -27,8 +27,9 @@ static __always_inline int rewrite_address(struct __sk_buff *ctx, __u32 offset, 
 		return bpf_skb_store_bytes(
 			ctx, offset + (end == END_SOURCE ? IP6_SOURCE_OFFSET : IP6_DESTINATION_OFFSET),
 			address, 16, 0);
-	return bpf_skb_store_bytes(
-		ctx, offset + (end == END_SOURCE ? IP4_SOURCE_OFFSET : IP4_DESTINATION_OFFSET), address, 4, 0);
+	return bpf_skb_store_bytes(ctx,
+				   offset + (end == END_SOURCE ? IP4_SOURCE_OFFSET : IP4_DESTINATION_OFFSET),
+				   address, 4, 0);
 }
 
 /* Where the checksum of the transport header is that covers addresses and ports; 0: it has none. */
@@ -46,8 +47,8 @@ static __always_inline __u32 transport_checksum(const struct flow *flow)
 }
 
 /*
- * In IPv6 no header checksum makes up for an address, but that of the transport does; bpf_l4_csum_replace takes
- * its change alone out of the sum that a NIC may have taken of the packet.
+ * In IPv6 no header checksum makes up for an address, but that of the transport does; bpf_l4_csum_replace
+ * takes its change alone out of the sum that a NIC may have taken of the packet.
  */
 static __always_inline void rewrite_sum6(struct __sk_buff *ctx, __s64 difference)
 {
@@ -83,7 +84,8 @@ static __always_inline int service_rewrite(struct __sk_buff *ctx, struct flow *f
 	if (!has_ports)
 		return 0;
 	if (checksum && *old_port != port) {
-		if (bpf_l4_csum_replace(ctx, checksum, be16_bits(*old_port), be16_bits(port), 2 | mangled) < 0)
+		if (bpf_l4_csum_replace(ctx, checksum, be16_bits(*old_port), be16_bits(port), 2 | mangled) <
+		    0)
 			return -DROP_WRITE_ERROR;
 		if (bpf_skb_store_bytes(ctx, flow->l4_offset + (end == END_SOURCE ? 0 : 2), &port, 2, 0) < 0)
 			return -DROP_WRITE_ERROR;
@@ -110,8 +112,9 @@ static __always_inline int service_rewrite_quote(struct __sk_buff *ctx, const st
 	if (difference < 0)
 		return -DROP_WRITE_ERROR;
 	/* In IPv4 the checksum of the quoted header makes up for the address. */
-	if (outer->v6 ? bpf_l4_csum_replace(ctx, checksum, 0, difference, 0) < 0
-		      : bpf_l3_csum_replace(ctx, quote + IP4_CHECKSUM_OFFSET - ETH_HLEN, 0, difference, 0) < 0)
+	if (outer->v6
+		    ? bpf_l4_csum_replace(ctx, checksum, 0, difference, 0) < 0
+		    : bpf_l3_csum_replace(ctx, quote + IP4_CHECKSUM_OFFSET - ETH_HLEN, 0, difference, 0) < 0)
 		return -DROP_WRITE_ERROR;
 	if (rewrite_address(ctx, quote, outer->v6, END_DESTINATION, address) < 0)
 		return -DROP_WRITE_ERROR;

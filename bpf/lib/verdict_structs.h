@@ -40,9 +40,9 @@ struct judgement {
 	__u8 looped;	   /* and came back to its sender */
 	__u8 nat;	   /* answers must come from the service */
 	__u8 pad;
-	__u16 flags;	   /* CTF_* of the flow as it is now; 0: not judged */
+	__u16 flags; /* CTF_* of the flow as it is now; 0: not judged */
 	__u16 pad2;
-	__u32 service_epoch; /* read before anything that a translation rests on */
+	__u32 service_epoch;	     /* read before anything that a translation rests on */
 	struct service_tuple before; /* the packet as it came, if it was translated */
 };
 

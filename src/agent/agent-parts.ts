@@ -33,6 +33,8 @@ import { policyNodes } from './policy-nodes.ts';
 import { PrefixWriter } from './prefix-writer.ts';
 import { ProxyGate } from './proxy-gate.ts';
 import type { ProxyPart } from './proxy-part.ts';
+import { ObjectServices } from './services/object-part.ts';
+import { ownPods } from './services/own-pods.ts';
 import { ServiceManager } from './services/service-manager.ts';
 import type { StatusDeps } from './status.ts';
 
@@ -74,6 +76,7 @@ export class AgentParts {
   readonly fqdn: FqdnManager;
   readonly namedPorts: NamedPorts;
   readonly services: ServiceManager;
+  readonly objectServices: ObjectServices;
   readonly metrics: AgentMetrics;
   readonly operations: AgentOperations;
   #proxyCounters: ProxyCounters = NO_PROXY_COUNTERS;
@@ -92,6 +95,7 @@ export class AgentParts {
     this.namedPorts = new NamedPorts((ports) => this.policy.setNamedPorts(ports));
     this.fqdn = this.#createFqdn();
     this.services = this.#createServices();
+    this.objectServices = this.#createObjectServices();
     this.cluster = this.#createCluster();
     this.directory = new EndpointDirectory(deps.paths.endpointsDir);
     this.proxy = this.#createProxy();
@@ -158,6 +162,7 @@ export class AgentParts {
           this.activity.retainRules(new Set(this.policy.rules([]).map(({ id }) => id)));
           this.manager.onPolicyChange(touched, reason);
           this.host.onPolicyChange(touched);
+          this.objectServices.onPolicyChange();
         },
         endpointsOf: (subjects) => [...this.manager.idsOf(subjects), ...this.host.idsOf(subjects)],
         allEndpoints: () => this.manager.ids(),
@@ -221,6 +226,7 @@ export class AgentParts {
     }
     this.namedPorts.setOwn(this.manager.list().flatMap(({ spec }) => spec.namedPorts));
     this.l7.touchLater();
+    this.objectServices.onPods();
   }
 
   #createIpcache(): Ipcache {
@@ -245,6 +251,16 @@ export class AgentParts {
     });
   }
 
+  #createObjectServices(): ObjectServices {
+    return new ObjectServices({
+      services: this.services,
+      controllers: this.controllers,
+      inventory: () => (this.policy.lost === undefined ? this.policy.inventory : undefined),
+      podsKnown: () => this.cluster.endpointsKnown,
+      pods: () => [...ownPods(this.manager.list()), ...this.cluster.otherEndpoints()],
+    });
+  }
+
   #createCluster(): ClusterSync {
     const { options, node, store, network, log } = this.#deps;
     return new ClusterSync(() => ownNode(options, node, this.health), {
@@ -254,6 +270,7 @@ export class AgentParts {
       ipcache: this.ipcache,
       policy: this.policy,
       controllers: this.controllers,
+      onEndpoints: () => this.objectServices.onPods(),
       onNamedPorts: (ports) => this.namedPorts.setOthers(ports),
       ownIps: () => ownIps(this.manager.list(), options['node-name'], node),
       clusterCidrs: options['cluster-cidrs'],

@@ -136,7 +136,6 @@ export class Agent {
     await cluster.start();
     await this.#findEndpoints(found.endpoints);
     await cluster.syncIpcache();
-    await services.allKnown();
     void cluster.publishIps();
     void cluster.publishNode();
     this.#addControllers();
@@ -146,7 +145,7 @@ export class Agent {
 
   async #findEndpoints(adopted: Awaited<ReturnType<Datapath['start']>>['endpoints']): Promise<void> {
     const { datapath, network, store, log } = this.#deps;
-    const { directory, manager, cluster, policy, fqdn, host } = this.#parts;
+    const { directory, manager, cluster, policy, fqdn, host, objectServices } = this.#parts;
     this.#restore = await restoreEndpoints(adopted, {
       directory,
       datapath,
@@ -162,6 +161,7 @@ export class Agent {
     for (const endpoint of manager.list()) void manager.regenerate(endpoint, 'agent restart');
     void fqdn.retainEndpoints(new Set(ids));
     await host.start();
+    await objectServices.start();
     void found.then(() => policy.rulesKnown()).then(() => cluster.ownEndpointsKnown());
   }
 

@@ -1,7 +1,8 @@
 import { SystemError } from '../base/errors.ts';
-import type { Cidr } from '../base/ip.ts';
+import { type Cidr, parseCidr } from '../base/ip.ts';
 import type { Logger } from '../base/log.ts';
 import { type Identity, isAllocatedIdentity, type NumericIdentity } from '../model/identity.ts';
+import type { Label } from '../model/labels.ts';
 import type { NamedPort } from '../model/named-port.ts';
 import type { ClusterNode } from '../model/node.ts';
 import type { PolicyNode } from '../policy/index.ts';
@@ -11,6 +12,7 @@ import type { Ipcache } from './ipcache.ts';
 import type { NetworkSetup } from './network-setup.ts';
 import { PeerRecords } from './peer-records.ts';
 import type { PolicyManager } from './policy-manager.ts';
+import type { ServicePod } from './services/object-services.ts';
 
 export interface ClusterSyncDeps {
   readonly store: Store;
@@ -22,6 +24,8 @@ export interface ClusterSyncDeps {
   /** The addresses that this node publishes, now. */
   readonly ownIps: () => readonly IpIdentity[];
   /** The named ports of other nodes' endpoints are others now. */
+  /** Endpoints of other nodes changed, or all are known now. */
+  readonly onEndpoints: () => void;
   readonly onNamedPorts: (ports: readonly NamedPort[]) => void;
   /** Ranges of all nodes' endpoints, as configured. */
   readonly clusterCidrs: readonly Cidr[];
@@ -46,6 +50,8 @@ export class ClusterSync {
   readonly #connect: { trigger(): Promise<void> };
   readonly #syncIpcache: { trigger(): Promise<void> };
   readonly #checkPeers: { trigger(): Promise<void> };
+  /** Labels of the identities that are believed. */
+  readonly #labels = new Map<NumericIdentity, readonly Label[]>();
   #refusals = '';
   #endWatch: (() => void) | undefined;
   #storeSeen = false;
@@ -119,6 +125,19 @@ export class ClusterSync {
     return this.#peers.nodes();
   }
 
+  /** Whether all endpoints of the cluster are known, this node's own included. */
+  get endpointsKnown(): boolean {
+    return this.#storeSeen && this.#ownKnown;
+  }
+
+  /** The addresses of other nodes' endpoints, with their labels and named ports. */
+  *otherEndpoints(): Iterable<ServicePod> {
+    for (const { cidr, identity, namedPorts = [] } of this.#peers.ips()) {
+      const labels = this.#labels.get(identity);
+      if (labels !== undefined) yield { labels, addresses: [parseCidr(cidr).bytes], namedPorts };
+    }
+  }
+
   /** The node, this one included, whose own address this is, or another node in whose range it lies. */
   holderOf(ip: string): string | undefined {
     return this.#peers.holderOf(ip);
@@ -141,7 +160,9 @@ export class ClusterSync {
 
   /** What an earlier agent left in the ipcache goes only when everybody has told what they still want. */
   #allowRemoval(): void {
-    if (this.#storeSeen && this.#ownKnown) this.#deps.ipcache.allowRemoval();
+    if (!this.endpointsKnown) return;
+    this.#deps.ipcache.allowRemoval();
+    this.#deps.onEndpoints();
   }
 
   async #connectStore(): Promise<void> {
@@ -174,8 +195,11 @@ export class ClusterSync {
     }
     // Their addresses, which may be told before them, wait in the ipcache until every policy map knows the identities.
     if (upserts.length > 0 || deletes.length > 0) {
+      const credible = this.#peers.credible(upserts);
+      for (const id of deletes) this.#labels.delete(id);
+      for (const { id, labels } of credible) this.#labels.set(id, labels);
       this.#deps.policy.updateIdentities({
-        upserts: this.#peers.credible(upserts),
+        upserts: credible,
         deletes: deletes.filter(isAllocatedIdentity),
       });
     }

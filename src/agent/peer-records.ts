@@ -136,6 +136,11 @@ export class PeerRecords {
     return [...this.#ips.values()].flatMap(({ namedPorts }) => namedPorts ?? []);
   }
 
+  /** Addresses of other nodes' endpoints that are believed. */
+  ips(): Iterable<IpIdentity> {
+    return this.#ips.values();
+  }
+
   /** Which records are not believed, and why. */
   refusals(): readonly string[] {
     return [this.#nodeRefusals, this.#ipRefusals, this.#identityRefusals].flatMap((refusals) => [

@@ -58,6 +58,7 @@ export {
 } from './resolve.ts';
 export { PolicyResolver, type ResolverOptions } from './resolver.ts';
 export type { Rule, RuleItem } from './rule.ts';
+export { servicePods } from './rule-context.ts';
 export { type RuleJson, ruleJson, rulesText, rulesTextSlices } from './rule-json.ts';
 export { ruleName } from './rule-name.ts';
 export { type RuleRemark, shadowedRules, unselectedRules } from './rule-remarks.ts';

@@ -1,14 +1,9 @@
-import { formatCidr, formatIp } from '../base/ip.ts';
+import { formatCidr } from '../base/ip.ts';
 import type { CidrGroup } from '../model/cidr-group.ts';
-import type { Label } from '../model/labels.ts';
 import type { PolicyInventory, SecretObject } from '../model/policy-inventory.ts';
-import type { ServiceAddresses, ServiceObject } from '../model/service-backends.ts';
 import type { Rule } from './rule.ts';
 import { ruleJson } from './rule-json.ts';
-
-function labelMap(labels: readonly Label[]): Readonly<Record<string, string>> {
-  return Object.fromEntries(labels.map(({ key, value }) => [key, value]));
-}
+import { labelMap, serviceAddressesObject, serviceObject } from './service-json.ts';
 
 function groupObject({ name, labels, cidrs }: CidrGroup): object {
   return {
@@ -16,36 +11,6 @@ function groupObject({ name, labels, cidrs }: CidrGroup): object {
     kind: 'CiliumCIDRGroup',
     metadata: { name, labels: labelMap(labels) },
     spec: { externalCIDRs: cidrs.map(formatCidr) },
-  };
-}
-
-function serviceObject({ name, namespace, labels, selector }: ServiceObject): object {
-  const pods = selector?.matchLabels.map(({ key, value }) => [key, value] as const);
-  return {
-    apiVersion: 'v1',
-    kind: 'Service',
-    metadata: { name, namespace, labels: labelMap(labels) },
-    spec: pods === undefined ? {} : { selector: Object.fromEntries(pods) },
-  };
-}
-
-function endpointsObject({ name, namespace, addresses }: ServiceAddresses): object {
-  return {
-    apiVersion: 'v1',
-    kind: 'Endpoints',
-    metadata: { name, namespace },
-    subsets: [{ addresses: addresses.map((address) => ({ ip: formatIp(address) })) }],
-  };
-}
-
-/** A slice has addresses of one family. */
-function sliceObject({ name, namespace, service, addresses }: ServiceAddresses): object {
-  return {
-    apiVersion: 'discovery.k8s.io/v1',
-    kind: 'EndpointSlice',
-    metadata: { name, namespace, labels: { 'kubernetes.io/service-name': service } },
-    addressType: addresses[0]?.length === 16 ? 'IPv6' : 'IPv4',
-    endpoints: addresses.map((address) => ({ addresses: [formatIp(address)] })),
   };
 }
 
@@ -75,7 +40,7 @@ export function inventoryObjects(
     ...cidrGroups.map(groupObject),
     ...services.map(serviceObject),
     ...secrets.map((secret) => secretObject(secret, values)),
-    ...addresses.map((item) => (item.kind === 'slice' ? sliceObject(item) : endpointsObject(item))),
+    ...addresses.map(serviceAddressesObject),
   ];
 }
 

@@ -10,16 +10,11 @@ import { DEFAULT_DOCUMENT_LIMITS, type DocumentLimits, parseTextSlices, treeOfVa
 import { LIST_FIELDS } from './fields.ts';
 import { latestObjects } from './former-objects.ts';
 import { childOf, type ParseContext, type ParsedRule } from './parse-context.ts';
-import {
-  decodeCidrGroup,
-  decodeEndpointSlice,
-  decodeEndpoints,
-  decodeSecret,
-  decodeService,
-} from './parse-inventory.ts';
+import { decodeCidrGroup, decodeSecret } from './parse-inventory.ts';
 import { decodeNetworkPolicy } from './parse-network-policy.ts';
 import { decodeCiliumPolicy, decodeObjectRule } from './parse-objects.ts';
 import { decodeRule } from './parse-rule.ts';
+import { decodeEndpointSlice, decodeEndpoints, decodeService } from './parse-service-object.ts';
 import { PolicyInvalidError, type PolicyProblem } from './problem.ts';
 import type { Rule } from './rule.ts';
 import { secretsOfRule } from './rule-context.ts';

@@ -14,7 +14,11 @@ export type ServicePeers =
 
 const serviceKey = (namespace: string, name: string): string => `${namespace}/${name}`;
 
-/** The service's own selector, kept to the namespace of the service. */
+/** Which pods serve a service: its own selector, kept to its namespace. None do where it has no selector. */
+export function servicePods(service: ServiceObject): LabelSelector | undefined {
+  return service.selector && podsOf(service, service.selector);
+}
+
 function podsOf({ namespace }: ServiceObject, selector: LabelSelector): LabelSelector {
   const own = { source: 'k8s', key: LabelKey.podNamespace, value: namespace };
   const others = selector.matchLabels.filter(({ key }) => key !== LabelKey.podNamespace);

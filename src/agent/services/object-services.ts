@@ -1,0 +1,167 @@
+import type { IpBytes } from '../../base/ip.ts';
+import type { Label } from '../../model/labels.ts';
+import { Protocol } from '../../model/map-state.ts';
+import type { NamedPort } from '../../model/named-port.ts';
+import type { PolicyInventory } from '../../model/policy-inventory.ts';
+import { type LabelSelector, matchesSelector } from '../../model/selector.ts';
+import {
+  frontendKey,
+  type ServiceBackend,
+  type ServiceFrontend,
+  type ServiceProtocol,
+  type ServiceType,
+} from '../../model/service.ts';
+import type {
+  ServiceAddresses,
+  ServiceListen,
+  ServiceObject,
+  ServicePort,
+} from '../../model/service-backends.ts';
+import { servicePods } from '../../policy/index.ts';
+import type { ObjectService } from './service-manager.ts';
+
+/** An endpoint of the cluster, as far as services select it. */
+export interface ServicePod {
+  readonly labels: readonly Label[];
+  readonly addresses: readonly IpBytes[];
+  readonly namedPorts: readonly NamedPort[];
+}
+
+const NUMBERS: Readonly<Record<ServiceProtocol, number>> = {
+  TCP: Protocol.tcp,
+  UDP: Protocol.udp,
+  SCTP: Protocol.sctp,
+};
+
+const ZEROS: Readonly<Record<4 | 6, IpBytes>> = { 4: new Uint8Array(4), 6: new Uint8Array(16) };
+
+const objectKey = ({ namespace }: { readonly namespace: string }, name: string): string =>
+  `${namespace}/${name}`;
+
+/** The addresses of each service: those of its slices, or else of its Endpoints object. */
+function addressesByService(inventory: PolicyInventory): ReadonlyMap<string, readonly ServiceAddresses[]> {
+  const found = new Map<string, ServiceAddresses[]>();
+  for (const object of inventory.addresses) {
+    const key = objectKey(object, object.service);
+    found.set(key, [...(found.get(key) ?? []), object]);
+  }
+  return new Map(
+    [...found].map(([key, objects]) => {
+      const slices = objects.filter(({ kind }) => kind === 'slice');
+      return [key, slices.length > 0 ? slices : objects];
+    }),
+  );
+}
+
+/** Whether a service of the inventory takes its backends from pods alone. */
+export function usesPods(inventory: PolicyInventory): boolean {
+  const addresses = addressesByService(inventory);
+  return inventory.services.some((service) => selectsPods(service, addresses));
+}
+
+function selectsPods(
+  service: ServiceObject,
+  addresses: ReadonlyMap<string, readonly ServiceAddresses[]>,
+): boolean {
+  const { listen, selector, name } = service;
+  return listen !== undefined && selector !== undefined && !addresses.has(objectKey(service, name));
+}
+
+/** Objects name a service's port by its name. */
+function objectBackends(objects: readonly ServiceAddresses[], port: ServicePort): readonly ServiceBackend[] {
+  const groups = objects.flatMap((object) => object.groups ?? []);
+  return groups.flatMap(({ endpoints, ports }) => {
+    const targets = ports.filter(({ name, protocol }) => name === port.name && protocol === port.protocol);
+    return targets.flatMap((target) => endpoints.map((endpoint) => ({ ...endpoint, port: target.port })));
+  });
+}
+
+function podPort({ target, protocol }: ServicePort, { namedPorts }: ServicePod): number | undefined {
+  if (typeof target === 'number') return target;
+  return namedPorts.find(({ name, protocol: number }) => name === target && number === NUMBERS[protocol])
+    ?.port;
+}
+
+function podBackends(pods: readonly ServicePod[], port: ServicePort): readonly ServiceBackend[] {
+  return pods.flatMap((pod) => {
+    const target = podPort(port, pod);
+    if (target === undefined) return [];
+    return pod.addresses.map((address) => ({ address, port: target, state: 'active' as const }));
+  });
+}
+
+/** Every address on which a port of a service is reached, with the kind of frontend that it is. */
+function frontendsOf(
+  listen: ServiceListen,
+  { port, protocol, nodePort }: ServicePort,
+): readonly { readonly type: ServiceType; readonly frontend: ServiceFrontend }[] {
+  const at = (type: ServiceType, addresses: readonly IpBytes[], number = port) =>
+    addresses.map((address) => ({ type, frontend: { address, port: number, protocol } }));
+  const all = [
+    ...at('ClusterIP', listen.clusterIps),
+    ...at('ExternalIPs', listen.externalIps),
+    ...at('LoadBalancer', listen.loadBalancerIps),
+    ...(nodePort > 0
+      ? at(
+          'NodePort',
+          listen.families.map((family) => ZEROS[family]),
+          nodePort,
+        )
+      : []),
+  ];
+  const seen = new Map(all.toReversed().map((one) => [frontendKey(one.frontend), one]));
+  return [...seen.values()].toReversed();
+}
+
+/**
+ * No family is translated, and no port of SCTP, whose checksum covers it. Each address and port once, in one order, and
+ * active where it is so in any object.
+ */
+function fitting(backends: readonly ServiceBackend[], frontend: ServiceFrontend): readonly ServiceBackend[] {
+  const { protocol } = frontend;
+  const fit = backends.filter(
+    ({ address, port }) =>
+      address.length === frontend.address.length && (protocol !== 'SCTP' || port === frontend.port),
+  );
+  const byKey = new Map<string, ServiceBackend>();
+  for (const backend of fit) {
+    const key = frontendKey({ ...backend, protocol });
+    if (byKey.get(key)?.state !== 'active') byKey.set(key, backend);
+  }
+  return [...byKey].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, backend]) => backend);
+}
+
+/** What the pods of the cluster are asked; undefined: not all of them are known yet. */
+export type PodLookup = ((selector: LabelSelector) => readonly ServicePod[]) | undefined;
+
+export function podLookup(pods: readonly ServicePod[]): PodLookup {
+  return (selector) => pods.filter(({ labels }) => matchesSelector(selector, labels));
+}
+
+/**
+ * The services that follow from objects of Kubernetes, by namespace and name. Backends are those of EndpointSlices or
+ * Endpoints; where a service with a selector has none of these, the pods that it selects. Such a one is left out while
+ * not all pods are known.
+ */
+export function objectServices(inventory: PolicyInventory, pods: PodLookup): readonly ObjectService[] {
+  const addresses = addressesByService(inventory);
+  const sorted = [...inventory.services].sort((a, b) =>
+    objectKey(a, a.name) < objectKey(b, b.name) ? -1 : 1,
+  );
+  return sorted.flatMap((service): readonly ObjectService[] => {
+    const { name, namespace, listen } = service;
+    if (listen === undefined) return [];
+    const isOfPods = selectsPods(service, addresses);
+    if (isOfPods && pods === undefined) return [];
+    const selector = isOfPods ? servicePods(service) : undefined;
+    const selected = (selector && pods?.(selector)) ?? [];
+    const objects = addresses.get(objectKey(service, name)) ?? [];
+    return listen.ports.flatMap((port) => {
+      const backends = isOfPods ? podBackends(selected, port) : objectBackends(objects, port);
+      return frontendsOf(listen, port).map(({ type, frontend }) => ({
+        ...{ type, name, namespace, frontend, affinitySeconds: listen.affinitySeconds },
+        backends: fitting(backends, frontend),
+      }));
+    });
+  });
+}

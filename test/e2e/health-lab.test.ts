@@ -110,6 +110,7 @@ describe(`${NODES} nodes in one process, broken and healed on a script`, { skip:
       expected: [],
       isSeen: () => areSizesTo(13, NARROW_BYTES),
       set: (isBroken) => lab.setMtu(13, isBroken ? NARROW_BYTES : undefined),
+      isSeenHealed: () => areSizesTo(13, LINK_BYTES),
     },
     {
       what: 'a node whose agent hangs',

@@ -103,6 +103,12 @@ describe('watch over the MTU of paths', { skip: rootOrSkip() }, () => {
     assert.equal(trackers[1]?.mtu?.blackHole, false);
   });
 
+  it('sees soon that such a link is as wide as before', async () => {
+    await lab.ip('-n', router, 'link', 'set', 'eth1', 'mtu', '1500');
+    await until(() => trackers[1]?.mtu?.bytes === 1500, 40_000);
+    assert.equal(trackers[1]?.mtu?.blackHole, false);
+  });
+
   it('forgets paths that are no more', async () => {
     trackers = [];
     await until(() => engine.self().paths === 0);

@@ -90,6 +90,17 @@ export class MtuLadder {
     }
   }
 
+  /** Whether packets of that size pass, which did not before: two sizes instead of a ladder. @param bytes of IP */
+  async passes(target: SizeTarget, family: IpFamily, bytes: number): Promise<boolean> {
+    try {
+      const [, asked] = await this.#sizes.send(target, [LEAST[family], bytes], {});
+      return asked?.outcome === 'answered';
+    } catch (error) {
+      if (error instanceof EngineFullError) return false;
+      throw error;
+    }
+  }
+
   /**
    * A black hole that was lost by chance is none: the sizes that vanished are sent again, and where one is answered, all of it
    * is measured anew with more of each size. @throws EngineFullError

@@ -5,6 +5,7 @@ import type { Clock } from '../clock.ts';
 import type { OriginOf } from '../engine-prober.ts';
 import type { PathTracker } from '../state/path-tracker.ts';
 import { MtuLadder, type PathMtu } from './ladder.ts';
+import { NarrowPaths } from './narrow-paths.ts';
 
 export interface MtuWatchDeps {
   readonly engine: Pick<
@@ -38,7 +39,7 @@ const TICK_MS = 1000;
 const PAUSE_MS = 100;
 /** Paths whose canary was silent that are measured at once: a link that became narrow has many. */
 const URGENT_AT_ONCE = 8;
-/** A path may have become wider, which no canary tells. */
+/** A path may have become wider, which no canary tells: by another way than one on which a router said that less passes. */
 const AGAIN_MS = 3_600_000;
 const AGAIN_UNANSWERED_MS = 30_000;
 /** A black hole whose canary is answered: it was over before the canary was missed, so that no event tells of its end. */
@@ -56,7 +57,9 @@ const { EMSGSIZE } = constants.errno;
  *    a second at most: that nothing large passes any more can be seen by large packets only;
  * 3. a canary that is silent, refused or answered again is a reason to measure at once. A small packet beside it tells a
  *    black hole from a path that is down;
- * 4. where one path has a black hole, others may: all canaries are sent at once.
+ * 4. where one path has a black hole, others may: all canaries are sent at once;
+ * 5. on a path on which a router says that less passes, a packet one byte longer is tried now and then, when there is nothing
+ *    else to do.
  */
 export class MtuWatch {
   readonly #deps: MtuWatchDeps;
@@ -65,6 +68,9 @@ export class MtuWatch {
   readonly #byCanary = new Map<number, Watched>();
   readonly #urgent = new Set<Watched>();
   readonly #waiting = new Set<Watched>();
+  readonly #narrow = new NarrowPaths<Watched>();
+  /** Narrow paths that may have become wide. */
+  readonly #doubted = new Set<Watched>();
   #followed: readonly PathTracker[] = [];
   #periodMs = CANARY_LEAST_MS;
   #alarmMs = Number.NEGATIVE_INFINITY;
@@ -109,6 +115,7 @@ export class MtuWatch {
     for (const watched of this.#watched.values()) {
       if (isUp(watched.tracker) && nowMs - watched.measuredMs >= againMs(watched)) this.#waiting.add(watched);
     }
+    for (const watched of this.#narrow.due(nowMs)) this.#doubted.add(watched);
   }
 
   #comeAndGo(trackers: readonly PathTracker[]): void {
@@ -140,6 +147,8 @@ export class MtuWatch {
     this.#watched.delete(watched.tracker);
     this.#urgent.delete(watched);
     this.#waiting.delete(watched);
+    this.#doubted.delete(watched);
+    this.#narrow.forget(watched);
     this.#closeCanary(watched);
   }
 
@@ -179,16 +188,17 @@ export class MtuWatch {
     const { clock, pauseMs = PAUSE_MS } = this.#deps;
     for (;;) {
       const urgent = firstIdle(this.#urgent);
-      const watched = urgent ?? (slot === 0 ? firstIdle(this.#waiting) : undefined);
+      const called = urgent ?? (slot === 0 ? firstIdle(this.#waiting) : undefined);
+      const watched = called ?? (slot === 0 ? firstIdle(this.#doubted) : undefined);
       if (watched === undefined || this.#stopped) return;
-      this.#urgent.delete(watched);
-      this.#waiting.delete(watched);
+      for (const set of [this.#urgent, this.#waiting, this.#doubted]) set.delete(watched);
       if (urgent === undefined && !isUp(watched.tracker)) continue;
       watched.underWay = true;
-      const found = await this.#measure(watched);
+      const found = called === undefined ? await this.#measureIfWider(watched) : await this.#measure(watched);
       watched.underWay = false;
       if (this.#stopped || !this.#watched.has(watched.tracker)) continue;
-      this.#note(watched, found);
+      if (found === undefined) this.#narrow.isStill(watched, clock.nowMs());
+      else this.#note(watched, found);
       if (urgent === undefined && this.#urgent.size === 0)
         await new Promise<void>((resolve) => void clock.after(pauseMs, resolve));
     }
@@ -206,10 +216,20 @@ export class MtuWatch {
     return (await this.#ladder.guess(target, family)) ?? this.#ladder.measure(target, family);
   }
 
+  /** @returns undefined: no more passes than before */
+  async #measureIfWider(watched: Watched): Promise<PathMtu | undefined> {
+    const { origin, canaryBytes, tracker } = watched;
+    const { address, family } = tracker.path;
+    const isWider = await this.#ladder.passes({ address, origin }, family, canaryBytes + 1);
+    return isWider ? this.#measure(watched) : undefined;
+  }
+
   #note(watched: Watched, found: PathMtu): void {
-    watched.measuredMs = this.#deps.clock.nowMs();
+    const nowMs = this.#deps.clock.nowMs();
+    watched.measuredMs = nowMs;
     // A path that does not answer keeps what was known: that it is down is told by others.
     if (found.kind === 'no-answer') return;
+    this.#narrow.measured(watched, found.verdict === 'too-big', nowMs);
     const blackHole = found.verdict === 'black-hole';
     const before = watched.tracker.mtu;
     watched.tracker.mtu = { bytes: found.mtu, blackHole };

@@ -18,6 +18,26 @@
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 
+/*
+ * Moved by programs when a flow becomes one to a service or stops being one, by the same addresses and ports:
+ * what any CPU has noted is void then.
+ */
+__u32 flow_cache_generation;
+
+/*
+ * When an answer is given: in which tick and generation. Both only grow, so that no answer is ever taken for
+ * one of later.
+ */
+static __always_inline __u32 flow_cache_time(void)
+{
+	return ct_now() + *(volatile __u32 *)&flow_cache_generation;
+}
+
+static __always_inline void flow_cache_void(void)
+{
+	__sync_fetch_and_add(&flow_cache_generation, 1);
+}
+
 /* As many entries as one value of a per-CPU map may hold: 32 KiB. */
 #define FLOW_CACHE4_BITS 9
 #define FLOW_CACHE6_BITS 8
@@ -30,7 +50,7 @@ struct flow_cache_answer {
 	__be16 source_port;
 	__be16 destination_port;
 	__u32 from_ifindex; /* where the packet came in */
-	__u32 tick;
+	__u32 time;	    /* flow_cache_time() */
 	__u32 epoch[2];
 	__u16 slot[2];
 	__u32 ifindex; /* as in ct_entry, of the destination */
@@ -166,7 +186,7 @@ static __always_inline bool flow_cache6_matches(const struct flow_cache6_entry *
 /* Whether conntrack would still say the same. */
 static __always_inline bool flow_cache_fresh(const struct flow_cache_answer *answer)
 {
-	return answer->tick == ct_now() &&
+	return answer->time == flow_cache_time() &&
 	       epochs_hold(answer->slot[0], answer->epoch[0], answer->slot[1], answer->epoch[1]);
 }
 
@@ -176,7 +196,7 @@ static __always_inline bool flow_cache_fresh(const struct flow_cache_answer *ans
  */
 static __always_inline bool flow_cache_taken(const struct flow_cache_answer *answer)
 {
-	return answer->tick == ct_now() && answer->protocol;
+	return answer->time == flow_cache_time() && answer->protocol;
 }
 
 /* Notes what `found` says of packets from `side`; it has just been found usable. */
@@ -191,7 +211,7 @@ static __always_inline void flow_cache_note(struct flow_cache_answer *answer,
 	answer->from_ifindex = packet->ifindex;
 	answer->protocol = (__u8)packet->protocol;
 	answer->hook = (__u8)packet->hook;
-	answer->tick = ct_now();
+	answer->time = flow_cache_time();
 	answer->epoch[0] = found->epoch[from];
 	answer->epoch[1] = found->epoch[to];
 	answer->slot[0] = found->slot[from];

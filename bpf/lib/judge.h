@@ -183,10 +183,11 @@ SUBPROGRAM int judge(struct __sk_buff *ctx, struct judgement *judgement)
 	}
 	judgement->reply = reply;
 	flags = judge_translated(judgement, flags);
+	judgement->renamed = entry && (entry->flags ^ flags) & CTF_NAT;
 	side_identify(&judgement->source, &flow->source, flow->v6, true);
 	side_identify(&judgement->destination, &flow->destination, flow->v6, false);
 	if (judgement->state != CT_NEW && judgement->state != CT_REOPENED && entry && ct_fresh(entry) &&
-	    ct_binds(entry, judgement) && !((entry->flags ^ flags) & CTF_NAT)) {
+	    ct_binds(entry, judgement) && !judgement->renamed) {
 		ct_touch(entry, judgement);
 		judgement->proxied = (flags & CTF_PROXY) != 0;
 		judgement->proxy_port = proxy_port;

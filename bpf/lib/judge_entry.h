@@ -63,7 +63,11 @@ SUBPROGRAM int ct_store(struct judgement *judgement, __u16 flags, __u32 tcp_flag
 		ct_fill_side(&entry, 0, &judgement->source);
 		ct_fill_side(&entry, 1, &judgement->destination);
 	}
-	return ct_update(&judgement->tuple, &entry) ? -DROP_CT_CREATE_FAILED : 0;
+	if (ct_update(&judgement->tuple, &entry))
+		return -DROP_CT_CREATE_FAILED;
+	if (judgement->renamed)
+		flow_cache_void();
+	return 0;
 }
 
 /*

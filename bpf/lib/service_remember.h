@@ -40,7 +40,7 @@ static __always_inline void service_answer(struct flow_cache_answer *answer,
 	answer->from_ifindex = packet->ifindex;
 	answer->protocol = (__u8)packet->protocol;
 	answer->hook = (__u8)packet->hook;
-	answer->tick = ct_now();
+	answer->time = judgement->cache_time;
 	answer->epoch[0] = judgement->source.epoch;
 	answer->epoch[1] = judgement->destination.epoch;
 	answer->slot[0] = (__u16)judgement->source.slot;

@@ -5,6 +5,7 @@
 
 #include "common.h"
 #include "conntrack.h"
+#include "flow_cache.h"
 #include "parse.h"
 #include "policy.h"
 #include "service_maps.h"
@@ -40,8 +41,10 @@ struct judgement {
 	__u8 looped;	   /* and came back to its sender */
 	__u8 nat;	   /* answers must come from the service */
 	__u8 pad;
-	__u16 flags; /* CTF_* of the flow as it is now; 0: not judged */
-	__u16 pad2;
+	__u16 flags;  /* CTF_* of the flow as it is now; 0: not judged */
+	__u8 renamed; /* the flow was one to a service before and is not now, or the other way round */
+	__u8 pad2;
+	__u32 cache_time;	     /* flow_cache_time() before anything was looked at */
 	__u32 service_epoch;	     /* read before anything that a translation rests on */
 	struct service_tuple before; /* the packet as it came, if it was translated */
 };
@@ -97,6 +100,7 @@ static __always_inline struct judgement *judgement_begin(__u8 hook, __u8 directi
 	judgement->hook = hook;
 	judgement->direction = direction;
 	judgement->state = CT_UNKNOWN;
+	judgement->cache_time = flow_cache_time();
 	return judgement;
 }
 

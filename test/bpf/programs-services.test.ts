@@ -5,7 +5,7 @@ import { DropReason } from '../../src/model/constants.gen.ts';
 import { stateOf } from '../support/datapath-lab.ts';
 import { pathOf, readPacket, readQuote } from '../support/packet-reader.ts';
 import { icmpError, ipPacket, type L4, packet, rawL4, tcp, udp } from '../support/packets.ts';
-import { A, ack, assertDropped, describePrograms, item, PEER, syn } from '../support/program-cases.ts';
+import { A, ack, assertDropped, describePrograms, item, PEER, rst, syn } from '../support/program-cases.ts';
 import { serviceCases } from '../support/service-cases.ts';
 
 const EGRESS = { ingress: false, egress: true };
@@ -97,6 +97,30 @@ describePrograms('services', (cases) => {
       assert.equal(source, from === address.peer ? vip : from);
       const { destination, destinationPort } = readQuote(Buffer.from(segment.subarray(8)));
       assert.deepEqual([destination, destinationPort], [vip, 80]);
+    }
+  });
+
+  it('tell a flow to a service from one to the backend itself that had its ports just now, and back', () => {
+    serve([address.peer]);
+    const flow = (destination: string, port: number): readonly string[] => {
+      send(destination, tcp(4140, port, syn));
+      const seen = [path(receive(address.peer, tcp(8080, 4140, syn | ack)))];
+      // The second time by the flow cache.
+      for (let i = 0; i < 3; i++) {
+        assert.equal(
+          path(send(destination, tcp(4140, port, ack))),
+          `${address.a}:4140 > ${address.peer}:8080`,
+        );
+        seen.push(path(receive(address.peer, tcp(8080, 4140, ack))));
+      }
+      send(destination, tcp(4140, port, rst));
+      return seen;
+    };
+    const answers = (from: string): readonly string[] =>
+      Array.from({ length: 4 }, () => `${from} > ${address.a}:4140`);
+    for (let i = 0; i < 3; i++) {
+      assert.deepEqual(flow(address.peer, 8080), answers(`${address.peer}:8080`));
+      assert.deepEqual(flow(vip, 80), answers(`${vip}:80`));
     }
   });
 

@@ -6,8 +6,6 @@ export interface CornerCase {
   readonly subject: string;
   /** Each of them has a test with the case's number. */
   readonly kinds: readonly CaseKind[];
-  /** What of the case is for another part of Ciliate, and not shown yet. */
-  readonly waits?: string;
 }
 
 /** What implementations of the policy language get wrong. `complete.test.ts` holds the tests and docs/corner-cases.md to it. */
@@ -47,7 +45,6 @@ export const CORNER_CASES: readonly CornerCase[] = [
     number: 28,
     subject: 'a pod and its own service',
     kinds: ['programs', 'live'],
-    waits: "the translation of a pod's packet to the service back to itself",
   },
   { number: 29, subject: 'a pod and its own address', kinds: ['live'] },
   { number: 30, subject: 'what runs on the network of a node', kinds: ['engine', 'live'] },
@@ -55,7 +52,6 @@ export const CORNER_CASES: readonly CornerCase[] = [
     number: 31,
     subject: 'ports of the own and of another node',
     kinds: ['programs', 'live'],
-    waits: 'the NodePort itself',
   },
   {
     number: 32,
@@ -77,20 +73,17 @@ export const CORNER_CASES: readonly CornerCase[] = [
   {
     number: 41,
     subject: 'services without backends, backends removed',
-    kinds: ['engine', 'live'],
-    waits: 'the refusal where there is no backend, draining, the edge of affinity',
+    kinds: ['engine', 'programs', 'live'],
   },
   {
     number: 42,
     subject: 'UDP to services',
-    kinds: ['programs'],
-    waits: 'the choice of a backend by socket, and the address that recvmsg shows',
+    kinds: ['programs', 'live'],
   },
   {
     number: 43,
     subject: 'services of both families',
-    kinds: ['engine', 'live'],
-    waits: 'the choice of a backend by family',
+    kinds: ['engine', 'programs', 'live'],
   },
   {
     number: 44,

@@ -91,6 +91,30 @@ export class LiveLab {
     await Promise.all(nodes.map((node, i) => policyRealized(node, revisions[i]?.revision ?? 0)));
   }
 
+  /** Waits until both nodes balance a frontend over exactly these backends, by their addresses. */
+  async balanced(address: string, port: number, backends: readonly string[]): Promise<void> {
+    const wanted = [...backends].sort().join(' ');
+    const has = async (node: Parameters<typeof agentClient>[0]): Promise<boolean> => {
+      const found = (await agentClient(node).services()).find(({ spec }) => {
+        const frontend = spec?.['frontend-address'];
+        return frontend?.ip === address && frontend.port === port;
+      });
+      const realized = found?.status?.realized?.['backend-addresses'] ?? [];
+      return (
+        found !== undefined &&
+        wanted ===
+          realized
+            .map(({ ip }) => ip)
+            .sort()
+            .join(' ')
+      );
+    };
+    await eventually(`${address}:${port} has ${wanted === '' ? 'no backends' : wanted}`, async () => {
+      const all = await Promise.all(this.lab.layout.nodes.map(has));
+      return all.every(Boolean) || undefined;
+    });
+  }
+
   endpoint(name: string): Promise<Api.Endpoint> {
     const { node, endpointId } = this.lab.workload(name);
     return agentClient(this.lab.node(node)).endpoint(String(endpointId));

@@ -201,6 +201,31 @@ export class LiveTraffic {
     return [socket, inside];
   }
 
+  /** Which of these places connections and datagrams of IPv4 came to at a port while something was done. */
+  async reached(
+    names: readonly string[],
+    port: number,
+    what: () => Promise<unknown>,
+  ): Promise<readonly string[]> {
+    const seen = new Set<string>();
+    const watched = names.map((name) => {
+      const note = (): void => void seen.add(name);
+      const [listener, socket] = [this.#listener(name, port), this.server(name, port)];
+      listener.on('connection', note);
+      socket.on('message', note);
+      return () => {
+        listener.off('connection', note);
+        socket.off('message', note);
+      };
+    });
+    try {
+      await what();
+    } finally {
+      for (const end of watched) end();
+    }
+    return [...seen].sort();
+  }
+
   /** Waits until the other end has ended, and ends it from here. */
   async ended(socket: Socket): Promise<void> {
     if (!socket.readableEnded) await once(socket, 'end', { signal: AbortSignal.timeout(OPEN_MS) });

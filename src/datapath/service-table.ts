@@ -14,6 +14,7 @@ import {
   serviceFlowLayout,
   serviceKeyLayout,
 } from './map-layouts.ts';
+import { retainClients } from './service-affinity.ts';
 import {
   decodeBackend,
   decodeServiceEntry,
@@ -31,6 +32,7 @@ export interface ServiceMaps {
   readonly backends: BpfMap;
   readonly serviceFlows: BpfMap;
   readonly serviceEpoch: BpfMap;
+  readonly serviceAffinity: BpfMap;
 }
 
 /** A backend in the kernel, and what each service that names it says of it. */
@@ -154,6 +156,7 @@ export class ServiceTable {
     }
     this.#dropSlots(service.frontend, slots.length, old?.slots.length ?? 0);
     this.#services.set(text, { service, slots, named });
+    this.#retainClients(service, slots, old);
     for (const [i, backend] of named.entries()) {
       backend.states.set(text, wanted[i]?.state ?? 'active');
     }
@@ -205,6 +208,18 @@ export class ServiceTable {
     else this.#maps.services.delete(encodeServiceKey(service.frontend, 0));
     this.#dropSlots(service.frontend, old?.slots.length ?? 0, tried.slots.length);
     this.#settle(tried.named);
+  }
+
+  /** Also of a service that had the id before, or from when the service last kept its clients. */
+  #retainClients(
+    { id, affinitySeconds }: KernelService,
+    slots: readonly Backend[],
+    old: Written | undefined,
+  ): void {
+    const kept = new Set(slots);
+    const hadOthers = old === undefined || old.service.affinitySeconds === 0;
+    if (affinitySeconds > 0 && (hadOthers || old.slots.some((backend) => !kept.has(backend))))
+      retainClients(this.#maps.serviceAffinity, id, new Set(slots.map((backend) => backend.id)));
   }
 
   #fullness(error: unknown, text: string): unknown {

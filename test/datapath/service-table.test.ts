@@ -5,6 +5,8 @@ import { loadBpf } from '../../bpf/addon/index.ts';
 import { SystemError } from '../../src/base/errors.ts';
 import { parseIp } from '../../src/base/ip.ts';
 import {
+  affinityEntryLayout,
+  affinityKeyLayout,
   backendEntryLayout,
   serviceEntryLayout,
   serviceFlowLayout,
@@ -125,6 +127,40 @@ describe('the table of services', { skip: bpfOrSkip() }, () => {
       [...backends().keys()].sort((x, y) => x - y),
       [id, id + 42],
     );
+  });
+
+  it('lets no client come back to a backend that its service gives up, though another service has it', () => {
+    const { serviceAffinity } = loaded.maps;
+    const client = (last: number, id: number) =>
+      affinityKeyLayout.encode({ client: parseIp(`10.1.0.${last}`), service: id, family: 4 });
+    const remembered = () =>
+      [1, 2, 3].map((last) => serviceAffinity.lookup(client(last, last === 3 ? 2 : 1)) !== undefined);
+    const sticky = (last: number, ...lasts: number[]): KernelService => ({
+      ...service(
+        last,
+        lasts.map((one) => backend(one)),
+      ),
+      affinitySeconds: 60,
+    });
+    table.upsert(sticky(1, 1, 2));
+    table.upsert(sticky(2, 1, 2));
+    const [first = 0, second = 0] = [...backends().keys()].sort((x, y) => x - y);
+    const remember = (last: number, id: number, to: number): void =>
+      serviceAffinity.update(client(last, id), affinityEntryLayout.encode({ usedNs: 1n, backend: to }));
+    remember(1, 1, first);
+    remember(2, 1, second);
+    remember(3, 2, first);
+    table.upsert(sticky(1, 1, 2, 3));
+    assert.deepEqual(remembered(), [true, true, true]);
+    table.upsert(sticky(1, 2, 3));
+    assert.deepEqual(remembered(), [false, true, true]);
+    table.upsert({ ...sticky(1, 2), affinitySeconds: 0 });
+    table.upsert({ ...sticky(1, 3), affinitySeconds: 0 });
+    table.upsert(sticky(1, 3));
+    assert.deepEqual(remembered(), [false, false, true], 'nor after a time without affinity');
+    table.delete(sticky(2).frontend);
+    table.upsert(sticky(2, 3));
+    assert.deepEqual(remembered(), [false, false, false], 'nor one of a service that had the id');
   });
 
   it('takes a backend that is named twice once', () => {

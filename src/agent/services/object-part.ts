@@ -1,6 +1,6 @@
 import type { PolicyInventory } from '../../model/policy-inventory.ts';
 import type { Controllers } from '../controllers.ts';
-import { objectServices, podLookup, type ServicePod, usesPods } from './object-services.ts';
+import { podLookup, type ServicePod, ServicesOfObjects } from './object-services.ts';
 import type { ServiceManager } from './service-manager.ts';
 
 export interface ObjectServicesDeps {
@@ -21,7 +21,7 @@ export class ObjectServices {
   readonly #follow: { trigger(): Promise<void> };
   #started = false;
   #inventory: PolicyInventory | undefined;
-  #usesPods = false;
+  #services: ServicesOfObjects | undefined;
   #wereKnown = false;
 
   constructor(deps: ObjectServicesDeps) {
@@ -43,7 +43,8 @@ export class ObjectServices {
   /** Pods came, went or changed, or all are known now. */
   onPods(): void {
     const known = this.#deps.podsKnown();
-    if (this.#started && (this.#usesPods || known !== this.#wereKnown)) void this.#follow.trigger();
+    if (this.#started && (this.#services?.usePods === true || known !== this.#wereKnown))
+      void this.#follow.trigger();
     this.#wereKnown = known;
   }
 
@@ -51,11 +52,12 @@ export class ObjectServices {
     const { services } = this.#deps;
     const inventory = this.#deps.inventory();
     if (inventory === undefined) return;
-    if (inventory !== this.#inventory) this.#usesPods = usesPods(inventory);
+    if (inventory !== this.#inventory || this.#services === undefined)
+      this.#services = new ServicesOfObjects(inventory);
     this.#inventory = inventory;
     const isKnown = this.#deps.podsKnown();
-    const lookup = isKnown && this.#usesPods ? podLookup(this.#deps.pods()) : undefined;
-    await services.setObjects(objectServices(inventory, lookup));
+    const lookup = isKnown && this.#services.usePods ? podLookup(this.#deps.pods()) : undefined;
+    await services.setObjects(this.#services.list(lookup));
     if (isKnown) await services.allKnown();
   }
 }

@@ -53,12 +53,6 @@ function addressesByService(inventory: PolicyInventory): ReadonlyMap<string, rea
   );
 }
 
-/** Whether a service of the inventory takes its backends from pods alone. */
-export function usesPods(inventory: PolicyInventory): boolean {
-  const addresses = addressesByService(inventory);
-  return inventory.services.some((service) => selectsPods(service, addresses));
-}
-
 function selectsPods(
   service: ServiceObject,
   addresses: ReadonlyMap<string, readonly ServiceAddresses[]>,
@@ -134,34 +128,73 @@ function fitting(backends: readonly ServiceBackend[], frontend: ServiceFrontend)
 /** What the pods of the cluster are asked; undefined: not all of them are known yet. */
 export type PodLookup = ((selector: LabelSelector) => readonly ServicePod[]) | undefined;
 
+/** Looks at those pods only that have the first label that is asked for. */
 export function podLookup(pods: readonly ServicePod[]): PodLookup {
-  return (selector) => pods.filter(({ labels }) => matchesSelector(selector, labels));
+  const byLabel = new Map<string, ServicePod[]>();
+  for (const pod of pods)
+    for (const text of new Set(pod.labels.map(({ key, value }) => `${key}=${value}`))) {
+      const those = byLabel.get(text);
+      if (those === undefined) byLabel.set(text, [pod]);
+      else those.push(pod);
+    }
+  return (selector) => {
+    const [first] = selector.matchLabels;
+    const those = first === undefined ? pods : (byLabel.get(`${first.key}=${first.value}`) ?? []);
+    return those.filter(({ labels }) => matchesSelector(selector, labels));
+  };
 }
 
 /**
- * The services that follow from objects of Kubernetes, by namespace and name. Backends are those of EndpointSlices or
- * Endpoints; where a service with a selector has none of these, the pods that it selects. Such a one is left out while
- * not all pods are known.
+ * The services that follow from objects of Kubernetes. Backends are those of EndpointSlices or Endpoints; where a service
+ * with a selector has none of these, the pods that it selects.
  */
-export function objectServices(inventory: PolicyInventory, pods: PodLookup): readonly ObjectService[] {
-  const addresses = addressesByService(inventory);
-  const sorted = [...inventory.services].sort((a, b) =>
-    objectKey(a, a.name) < objectKey(b, b.name) ? -1 : 1,
-  );
-  return sorted.flatMap((service): readonly ObjectService[] => {
-    const { name, namespace, listen } = service;
-    if (listen === undefined) return [];
-    const isOfPods = selectsPods(service, addresses);
-    if (isOfPods && pods === undefined) return [];
-    const selector = isOfPods ? servicePods(service) : undefined;
-    const selected = (selector && pods?.(selector)) ?? [];
-    const objects = addresses.get(objectKey(service, name)) ?? [];
-    return listen.ports.flatMap((port) => {
-      const backends = isOfPods ? podBackends(selected, port) : objectBackends(objects, port);
-      return frontendsOf(listen, port).map(({ type, frontend }) => ({
-        ...{ type, name, namespace, frontend, affinitySeconds: listen.affinitySeconds },
-        backends: fitting(backends, frontend),
-      }));
+export class ServicesOfObjects {
+  /** By namespace and name. */
+  readonly #objects: readonly ServiceObject[];
+  readonly #addresses: ReadonlyMap<string, readonly ServiceAddresses[]>;
+  /** What no pod changes. */
+  readonly #fixed = new Map<ServiceObject, readonly ObjectService[]>();
+  /** Whether some take their backends from pods. */
+  readonly usePods: boolean;
+
+  constructor(inventory: PolicyInventory) {
+    const key = (service: ServiceObject): string => objectKey(service, service.name);
+    this.#objects = [...inventory.services].sort((a, b) => (key(a) < key(b) ? -1 : 1));
+    this.#addresses = addressesByService(inventory);
+    for (const service of this.#objects) {
+      if (selectsPods(service, this.#addresses)) continue;
+      const objects = this.#addresses.get(key(service)) ?? [];
+      this.#fixed.set(
+        service,
+        servicesOf(service, (port) => objectBackends(objects, port)),
+      );
+    }
+    this.usePods = this.#fixed.size < this.#objects.length;
+  }
+
+  /** Those that take pods are left out while not all pods are known. Of others the same objects each time. */
+  list(pods: PodLookup): readonly ObjectService[] {
+    return this.#objects.flatMap((service) => {
+      const fixed = this.#fixed.get(service);
+      if (fixed !== undefined) return fixed;
+      const selector = servicePods(service);
+      if (pods === undefined || selector === undefined) return [];
+      const selected = pods(selector);
+      return servicesOf(service, (port) => podBackends(selected, port));
     });
+  }
+}
+
+function servicesOf(
+  { name, namespace, listen }: ServiceObject,
+  backendsOf: (port: ServicePort) => readonly ServiceBackend[],
+): readonly ObjectService[] {
+  if (listen === undefined) return [];
+  return listen.ports.flatMap((port) => {
+    const backends = backendsOf(port);
+    return frontendsOf(listen, port).map(({ type, frontend }) => ({
+      ...{ type, name, namespace, frontend, affinitySeconds: listen.affinitySeconds },
+      backends: fitting(backends, frontend),
+    }));
   });
 }

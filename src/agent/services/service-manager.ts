@@ -35,6 +35,8 @@ export class ServiceManager {
   /** All maps are by `frontendKey`. */
   readonly #api = new Map<string, Service>();
   #objects: ReadonlyMap<string, Service> = new Map();
+  /** What `#objects` were made of. */
+  #told: ReadonlyMap<string, ObjectService> = new Map();
   /** Frontends for which no id was left. */
   #without: readonly string[] = [];
   #damage: string | undefined;
@@ -82,6 +84,7 @@ export class ServiceManager {
   setObjects(services: readonly ObjectService[]): Promise<void> {
     const before = this.#objects;
     const objects = new Map<string, Service>();
+    const told = new Map<string, ObjectService>();
     const without: string[] = [];
     for (const service of services) {
       const key = frontendKey(service.frontend);
@@ -89,8 +92,13 @@ export class ServiceManager {
       const id = this.#ids.take(key);
       if (other !== undefined) this.#warnOfClash(key, service, other);
       else if (id === undefined) without.push(key);
-      else objects.set(key, { ...service, id });
+      else {
+        const same = this.#told.get(key) === service ? before.get(key) : undefined;
+        objects.set(key, same ?? { ...service, id });
+        told.set(key, service);
+      }
     }
+    this.#told = told;
     this.#objects = objects;
     this.#without = without;
     const keys = new Set([...before.keys(), ...objects.keys()]);

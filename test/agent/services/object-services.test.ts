@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import {
-  objectServices,
   podLookup,
   type ServicePod,
-  usesPods,
+  ServicesOfObjects,
 } from '../../../src/agent/services/object-services.ts';
 import { formatIp, parseIp } from '../../../src/base/ip.ts';
 import { parseLabels } from '../../../src/model/labels.ts';
@@ -22,7 +21,7 @@ function inventoryOf(text: string): PolicyInventory {
 
 /** `ClusterIP 10.96.0.1:80/TCP > 10.0.0.1:8080 active`. */
 function shown(text: string, pods?: readonly ServicePod[]): readonly string[] {
-  const services = objectServices(inventoryOf(text), pods && podLookup(pods));
+  const services = new ServicesOfObjects(inventoryOf(text)).list(pods && podLookup(pods));
   return services.map(({ type, frontend, backends }) => {
     const texts = backends.map(({ address, port, state }) => `${formatIp(address)}:${port} ${state}`);
     return [type, frontendKey(frontend), '>', ...texts].join(' ');
@@ -165,7 +164,7 @@ ${ports}`;
     assert.deepEqual(shown(service(spec('8080')) + empty, pods), ['ClusterIP 10.96.0.1:80/TCP >']);
     assert.deepEqual(
       [service(spec('8080')), service(spec('8080')) + empty, service(`clusterIP: 10.96.0.1, ${PORT}`)].map(
-        (text) => usesPods(inventoryOf(text)),
+        (text) => new ServicesOfObjects(inventoryOf(text)).usePods,
       ),
       [true, false, false],
     );
@@ -182,8 +181,9 @@ ${ports}`;
 
   it('keep clients at their backends as long as they say, three hours unless they do', () => {
     const seconds = (affinity: string) =>
-      objectServices(inventoryOf(service(`clusterIP: 10.96.0.1, ${PORT}, ${affinity}`)), undefined)[0]
-        ?.affinitySeconds;
+      new ServicesOfObjects(inventoryOf(service(`clusterIP: 10.96.0.1, ${PORT}, ${affinity}`))).list(
+        undefined,
+      )[0]?.affinitySeconds;
     assert.equal(seconds('sessionAffinity: None'), 0);
     assert.equal(seconds('sessionAffinity: ClientIP'), 10_800);
     assert.equal(

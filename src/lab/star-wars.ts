@@ -39,6 +39,11 @@ export function l7Rule1File(): string {
   return exampleFile('sw_l3_l4_l7_policy.yaml');
 }
 
+/** The service of the walk-through: one address of each family for both deathstars. */
+export function serviceFile(): string {
+  return exampleFile('deathstar_service.yaml');
+}
+
 function exampleFile(name: string): string {
   const file = join(packageRoot(), 'deploy/examples/star-wars', name);
   const near = relative(process.cwd(), file);

@@ -8,6 +8,7 @@ import { type Follower, runOn, showOn } from './cli.ts';
 import { showL7 } from './l7.ts';
 import { endpointOf, healthSettled, identityOf, policyDrops, scrape } from './observe.ts';
 import type { DemoReport } from './report.ts';
+import { showService } from './service.ts';
 import { type DemoOptions, importPolicy, landingText, startMonitors } from './steps.ts';
 
 const MONITOR_SEES_MS = 10_000;
@@ -58,7 +59,7 @@ async function afterPolicy(lab: Lab, report: DemoReport): Promise<void> {
   }
 }
 
-/** Step 5: the same by the commands that an operator has. */
+/** Step 6: the same by the commands that an operator has. */
 async function showCommands(lab: Lab, report: DemoReport): Promise<void> {
   const [first] = lab.layout.nodes;
   if (first === undefined) return;
@@ -111,7 +112,7 @@ function archiveOverview(entries: readonly string[]): string {
   return `${entries.length} files\n${lines.join('')}`;
 }
 
-/** Step 6: one archive with everything; exit 5 says that parts of it could not be had. */
+/** Step 7: one archive with everything; exit 5 says that parts of it could not be had. */
 export async function packArchive(
   lab: Lab,
   report: DemoReport,
@@ -156,7 +157,7 @@ export async function clearAbandoned({ name, labsDir, report }: DemoOptions): Pr
 }
 
 /**
- * Steps 1 to 6 with namespaces and BPF.
+ * Steps 1 to 7 with namespaces and BPF.
  * @returns the lab, for the caller to keep or take down
  */
 export async function runEnforced(options: DemoOptions, onLab: (lab: Lab) => void): Promise<void> {
@@ -181,6 +182,8 @@ export async function runEnforced(options: DemoOptions, onLab: (lab: Lab) => voi
   signal.throwIfAborted();
   await importPolicy(lab, options, rule1File());
   await afterPolicy(lab, report);
+  signal.throwIfAborted();
+  await showService(lab, options);
   signal.throwIfAborted();
   await showL7(lab, options);
   report.step('What an operator sees');

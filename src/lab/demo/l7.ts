@@ -26,7 +26,7 @@ async function showPods(lab: Lab, report: DemoReport): Promise<void> {
   report.output(`\n$ ciliate lab status\n${workloadsText((await describeLab(lab)).workloads)}`);
 }
 
-/** Step 4a: an L3/L4 policy that lets a ship land lets it do everything else, too. */
+/** Step 5a: an L3/L4 policy that lets a ship land lets it do everything else, too. */
 async function withoutL7(lab: Lab, report: DemoReport): Promise<void> {
   const [target] = DEATHSTARS;
   const url = deathstarUrl(lab.workload(target), 4, EXHAUST_PORT);
@@ -58,7 +58,7 @@ function landsAgain(lab: Lab): Promise<boolean> {
   ).catch(() => false);
 }
 
-/** Step 4b: what each ship gets under the L7 policy. */
+/** Step 5b: what each ship gets under the L7 policy. */
 async function requests(lab: Lab, report: DemoReport): Promise<void> {
   for (const landing of await requestLandings(lab, 'tiefighter')) {
     report.check(hasLanded(landing), `POST /v1/request-landing: ${landingText(landing)}`);
@@ -130,7 +130,7 @@ async function replaceRule1(lab: Lab, options: DemoOptions): Promise<void> {
   report.check(policy.endsWith(`\nRevision: ${after[0]}\n`), `policy get ends in Revision: ${after[0]}`);
 }
 
-/** Step 4: a deathstar that blows up by what the L3/L4 policy lets through, and the L7 policy that does not. */
+/** Step 5: a deathstar that blows up by what the L3/L4 policy lets through, and the L7 policy that does not. */
 export async function showL7(lab: Lab, options: DemoOptions): Promise<void> {
   const { report, signal } = options;
   report.step('Requests: who may land may also hit the exhaust port, until the policy knows HTTP');

@@ -49,13 +49,14 @@ export async function importPolicy(
   lab: Lab,
   { report, signal }: DemoOptions,
   file: string,
+  what = 'rule1',
 ): Promise<readonly number[]> {
   report.output(`\n${readFileSync(file, 'utf8')}\n`);
   const revisions: number[] = [];
   for (const node of lab.layout.nodes) {
     const text = await showOn(report, node, ['policy', 'import', file]);
     const revision = Number(/Revision: (\d+)/.exec(text)?.[1] ?? 0);
-    report.check(revision > 0, `${node.name} took rule1 as revision ${revision}`);
+    report.check(revision > 0, `${node.name} took ${what} as revision ${revision}`);
     await policyRealized(node, revision, signal);
     revisions.push(revision);
   }

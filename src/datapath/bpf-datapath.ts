@@ -1,9 +1,8 @@
 import { closeSync } from 'node:fs';
-import { join } from 'node:path';
-import { type Bpf, type BpfMap, loadBpf } from '../../bpf/addon/index.ts';
+import { type Bpf, loadBpf } from '../../bpf/addon/index.ts';
 import { SystemError } from '../base/errors.ts';
 import { loadSockets } from '../base/sockets/index.ts';
-import { DatapathLimit, MapName } from '../model/constants.gen.ts';
+import { MapName } from '../model/constants.gen.ts';
 import type { ServiceFrontend } from '../model/service.ts';
 import { collectConntrack, ticksOfJiffies } from './conntrack-table.ts';
 import { readCounters } from './counters.ts';
@@ -14,6 +13,7 @@ import { syncHostAddresses } from './host-addresses.ts';
 import { HostEndpoint } from './host-endpoint.ts';
 import { IpcacheTable } from './ipcache-table.ts';
 import { Links } from './links.ts';
+import { readMapUsage } from './map-usage.ts';
 import { forgetOlderEndpoints, hasOlderEndpoints } from './older-endpoints.ts';
 import { ensurePinFolders, listPins, type PinFolders, removePins } from './pins.ts';
 import { PolicyMaps } from './policy-maps.ts';
@@ -59,28 +59,6 @@ interface Running {
   readonly ipcache: IpcacheTable;
   readonly services: ServiceTable;
   readonly host: HostEndpoint;
-}
-
-const COUNTED_MAPS = [
-  'ct4',
-  'ct6',
-  'fragments',
-  'ipcache',
-  'addresses',
-  'devices',
-  'policyStats',
-  'ruleStats',
-  'services',
-  'backends',
-  'serviceFlows',
-  'serviceOrigins',
-  'serviceAffinity',
-] as const;
-
-async function countEntries(map: BpfMap): Promise<number> {
-  let entries = 0;
-  for await (const { count } of map.batchesAsync(4096)) entries += count;
-  return entries;
 }
 
 function deviceIndex(name: string, netns: string | undefined): number | undefined {
@@ -260,24 +238,13 @@ class BpfDatapath implements Datapath {
 
   async readMapUsage(): Promise<readonly MapUsage[]> {
     const { loaded, endpoints, policies, folders } = this.#started();
-    const row = (name: string, entries: number, maxEntries: number, pin = name): MapUsage => ({
-      name,
-      path: join(folders.maps, pin),
-      entries,
-      maxEntries,
-      errors: this.#errors.get(name) ?? 0,
+    return readMapUsage({
+      maps: loaded.maps,
+      folder: folders.maps,
+      endpoints,
+      policies,
+      errors: this.#errors,
     });
-    const rows: MapUsage[] = [];
-    for (const key of COUNTED_MAPS) {
-      const map = loaded.maps[key];
-      rows.push(row(MapName[key], await countEntries(map), map.info.maxEntries));
-    }
-    rows.push(row(MapName.endpoints, endpoints.size, DatapathLimit.endpointSlots - 1));
-    rows.push(row(MapName.policy, policies.size, DatapathLimit.policyMaps));
-    for (const [id, entries] of endpoints.policySizes()) {
-      rows.push(row(`${MapName.policy}_${id}`, entries, DatapathLimit.policyEntries, MapName.policy));
-    }
-    return rows;
   }
 
   onEvents(taker: EventTaker): void {

@@ -174,6 +174,7 @@ export async function fullStatus(deps: StatusDeps): Promise<Api.StatusResponse> 
     },
     controllers: deps.controllers.reports().map(controllerView),
     ...proxyView(deps.proxy, deps.manager.list()),
+    services: { count: deps.services.count, failed: [...deps.services.failed] },
     'identity-range': { 'min-identity': MIN_ALLOCATED_IDENTITY, 'max-identity': MAX_ALLOCATED_IDENTITY },
     masquerading: { enabled: false },
     ...(enforcing && { routing: { 'inter-host-routing-mode': 'Native', 'intra-host-routing-mode': 'BPF' } }),

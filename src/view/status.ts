@@ -190,13 +190,23 @@ function identityRange(range: StatusView['identity-range'], compat: Compat): str
   return row([label, `min ${range['min-identity'] ?? 0}, max ${range['max-identity'] ?? 0}`]);
 }
 
-/** Controllers, proxy, identities, flows, encryption. */
+/** Ours. Which of them fail is said with `--verbose`. */
+function balancedServices(services: StatusView['services'], all: boolean): string {
+  if (!services) return '';
+  const failed = services.failed ?? [];
+  const which = all ? `: ${failed.join(', ')}` : '';
+  const problem = failed.length === 0 ? '' : `, ${failed.length} not in the datapath${which}`;
+  return row(['Services:', `${services.count ?? 0}${problem}`]);
+}
+
+/** Controllers, proxy, services, identities, flows, encryption. */
 function serviceLines(status: StatusView, options: StatusOptions): string {
   const all = options.verbose === true;
   const kpr = status['kube-proxy-replacement'];
   return [
     controllerLines(status.controllers ?? [], all || options.allControllers === true, options.nowMs),
     proxyLines(status.proxy, all || options.allRedirects === true),
+    options.compat === undefined ? balancedServices(status.services, all) : '',
     identityRange(status['identity-range'], options.compat),
     status.hubble ? `Hubble:\t${hubbleText(status.hubble, status['hubble-metrics'])}\n` : '',
     all && kpr && (options.compat !== undefined || kpr.mode === 'True') ? kubeProxyDetails(kpr) : '',

@@ -278,6 +278,7 @@ export interface StatusView {
   >;
   readonly 'clock-source'?: Opt<{ readonly mode?: Opt<string>; readonly hertz?: Opt<number> }>;
   readonly controllers?: Opt<readonly ControllerView[]>;
+  readonly services?: Opt<{ readonly count?: Opt<number>; readonly failed?: Opt<readonly string[]> }>;
   readonly proxy?: Opt<{
     readonly ip?: Opt<string>;
     readonly 'port-range'?: Opt<string>;

@@ -3,14 +3,16 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { bpfEndpoints, bpfIpcache, bpfMetrics, bpfPolicy } from '../../src/view/bpf.ts';
+import { lbBackends, lbList } from '../../src/view/bpf-lb.ts';
 import { configText } from '../../src/view/config.ts';
 import { endpointHealth, endpointLabels, endpointList, endpointLog } from '../../src/view/endpoint.ts';
 import { healthStatus } from '../../src/view/health.ts';
 import { identityList, ipList, mapEntries, mapList, nodeList } from '../../src/view/listing.ts';
 import { fqdnCacheTable, fqdnNamesTable, ruleTable, selectorTable } from '../../src/view/policy-tables.ts';
+import { serviceList } from '../../src/view/service.ts';
 import { statusText } from '../../src/view/status.ts';
 import type { HealthView, IdentityView, IpView, MapView, StatusView } from '../../src/view/types.ts';
-import { endpointRows, ipcacheRows, metricRows, policyRows } from './cilium-maps.ts';
+import { endpointRows, ipcacheRows, lbRows, metricRows, policyRows } from './cilium-maps.ts';
 import { agentAnswer, healthAnswer } from './golden.ts';
 
 /** Our own layouts, kept in test/golden; `UPDATE_GOLDEN=1 node --test test/view/default-layout.test.ts` rewrites them. */
@@ -31,6 +33,21 @@ const CASES: Readonly<Record<string, () => string>> = {
     const proxy = { ...where, state: 'Failure', msg: 'its process ends again and again' };
     return statusText({ status: { proxy }, health: 'unreachable' }, { nowMs, allRedirects: true });
   },
+  'status-services.txt': () => {
+    const services = { count: 12, failed: ['10.96.0.9:9/TCP', '[fd00::1]:53/UDP'] };
+    const text = (verbose: boolean) =>
+      statusText({ status: { services }, health: 'unreachable' }, { nowMs, verbose });
+    return text(false) + text(true);
+  },
+  'service-list.txt': () => serviceList(agentAnswer('/v1/service')),
+  'service-list-odd.txt': () =>
+    serviceList([
+      {},
+      { spec: { id: 7 } },
+      { spec: { id: 3, flags: { name: 'a\u001b[2Jb', namespace: 'n' } } },
+    ]),
+  'bpf-lb-list.txt': () => lbList(lbRows()),
+  'bpf-lb-list-backends.txt': () => lbBackends(lbRows()),
   'endpoint-list.txt': () => endpointList(agentAnswer('/v1/endpoint')),
   'endpoint-list-odd.txt': () =>
     endpointList([{ id: 9 }, { id: 1, status: { networking: { addressing: [] }, state: 'creating' } }]),

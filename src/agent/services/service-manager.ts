@@ -60,10 +60,16 @@ export class ServiceManager {
     return this.#writer.events;
   }
 
+  /** Frontends that the datapath does not have as it should. */
+  get failed(): readonly string[] {
+    return [...this.#writer.failed, ...this.#without];
+  }
+
   /** What is wrong: for `status`. */
   get problems(): readonly string[] {
-    const failed = [...this.#writer.failed, ...this.#without];
-    const texts = failed.length === 0 ? [] : [`services that are not in the datapath: ${failed.join(', ')}`];
+    const { length } = this.failed;
+    const texts =
+      length === 0 ? [] : [`${length} services are not in the datapath: see \`status --verbose\``];
     return this.#damage === undefined ? texts : [...texts, this.#damage];
   }
 

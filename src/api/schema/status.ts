@@ -94,6 +94,9 @@ export type DatapathMode = ModelOf<typeof DatapathMode>;
 export const AttachMode = known('tc', 'tcx', 'none');
 export type AttachMode = ModelOf<typeof AttachMode>;
 
+/** Ours: services of the node, and the frontends that the datapath does not have as it should. */
+export const ServicesStatus = model('ServicesStatus', { count: int, failed: list(str) });
+
 export const StatusResponse = model('StatusResponse', {
   cilium: opt(Status),
   kvstore: opt(Status),
@@ -111,6 +114,7 @@ export const StatusResponse = model('StatusResponse', {
   cluster: opt(ClusterStatus),
   controllers: opt(ControllerStatuses),
   proxy: opt(ProxyStatus),
+  services: opt(ServicesStatus),
   'identity-range': opt(Features.IdentityRange),
   'ipv6-big-tcp': opt(Features.BigTCP),
   'ipv4-big-tcp': opt(Features.BigTCP),

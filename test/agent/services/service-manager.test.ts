@@ -99,7 +99,8 @@ describe('the services of a node', () => {
       message: 'service 1 is kept, and tried again: no room',
     });
     assert.equal(manager.get(1).realized, undefined);
-    assert.match(manager.problems.join(), /10\.96\.0\.1:80\/TCP/);
+    assert.deepEqual(manager.failed, ['10.96.0.1:80/TCP']);
+    assert.match(manager.problems.join(), /^1 services are not in the datapath/);
     const failing = fixture.controllers.reports().find(({ name }) => name === 'sync-services');
     assert.match(failing?.lastFailureMessage ?? '', /10\.96\.0\.1:80\/TCP: no room/);
     fixture.datapath.failures.clear();

@@ -85,7 +85,9 @@ describe('the services of an agent', () => {
       status: 500,
       message: /service 500 is kept, and tried again: no room for it/,
     });
-    assert.match((await a.client.healthz()).cilium?.msg ?? '', /10\.96\.0\.9:9\/TCP/);
+    const status = await a.client.healthz();
+    assert.match(status.cilium?.msg ?? '', /1 services are not in the datapath/);
+    assert.deepEqual(status.services?.failed, ['10.96.0.9:9/TCP']);
     a.datapath.failures.clear();
     await a.client.deletePolicyObjects(['svc/web']);
     await until('it went', () => held(a)['10.96.0.1:80/TCP'] === undefined);

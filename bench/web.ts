@@ -1,15 +1,11 @@
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { packageRoot } from '../src/base/assets.ts';
-import type { HealthVerdict } from '../src/model/health.ts';
-import { Chromium, type Page } from '../test/support/chromium.ts';
-import { BAD, DashboardRig, GOOD, nodeNames, PARTLY, type RigCell } from '../test/web/dashboard-rig.ts';
+import { Chromium } from '../test/support/chromium.ts';
+import { BAD, DashboardRig, GOOD, nodeNames } from '../test/web/dashboard-rig.ts';
 import { type BenchRow, interleave, median, report } from './support/measure.ts';
 
 /**
  * The dashboard in a real Chromium: from the start of the navigation to the first picture of the whole matrix, and from the
  * arrival of changed rows to the end of the next picture. 500 nodes beside 2, load by load, so that what the page costs
- * anyhow is told apart from what 250,000 cells cost. With `--pictures` it makes the pictures of the docs instead.
+ * anyhow is told apart from what 250,000 cells cost.
  */
 const ROUNDS = 9;
 const UPDATES = 24;
@@ -104,63 +100,9 @@ async function measure(chromium: Chromium): Promise<void> {
   }
 }
 
-/** A cluster with a node that is down, one that loses, and one pair that is cut. */
-function pictureCell(from: number, to: number): RigCell {
-  if (from === 17 || to === 17) return BAD;
-  if (to === 30 && from % 3 !== 0) return PARTLY;
-  if (from === 4 && to === 22) return BAD;
-  return { ...GOOD, rttNs: 60_000 + 9000 * ((from % 3) * 7 + (to % 3) * 13 + ((from * 7 + to * 3) % 5)) };
-}
-
-function pictureVerdicts(): HealthVerdict[] {
-  const common = { kinds: [], families: [], lossPoint: undefined, sinceMs: Date.now() - 190_000 } as const;
-  return [
-    {
-      ...common,
-      fault: 'node-down',
-      place: { kind: 'node', node: 'n18', direction: 'both' },
-      confidence: 0.99,
-      evidence: { observers: 39, sent: 4680, lost: 4680, against: 0 },
-    },
-    {
-      ...common,
-      fault: 'loss',
-      place: { kind: 'node', node: 'n31', direction: 'receive' },
-      confidence: 0.97,
-      evidence: { observers: 26, sent: 3120, lost: 806, against: 12 },
-    },
-  ];
-}
-
-async function picture(page: Page, rig: DashboardRig, scheme: 'light' | 'dark'): Promise<void> {
-  await page.colours(scheme, 'reduce');
-  await page.goTo(rig.url);
-  await page.until(PAINTED);
-  await page.until("document.querySelectorAll('#verdicts li').length > 1");
-  await page.until("document.querySelectorAll('#worst-pairs tbody tr').length > 3");
-  await page.evaluate(
-    "document.getElementById('order').value = 'zone'; document.getElementById('order').dispatchEvent(new Event('change'))",
-  );
-  await page.evaluate('new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))');
-  writeFileSync(join(packageRoot(), 'docs', `dashboard-${scheme}.png`), await page.screenshot());
-}
-
-async function pictures(chromium: Chromium): Promise<void> {
-  const rig = new DashboardRig(nodeNames(40), pictureCell);
-  rig.zones = rig.names.map((_, i) => `zone-${'abc'[i % 3]}`);
-  rig.diagnosis = { state: 'broken', verdicts: pictureVerdicts(), silent: [], atMs: Date.now() };
-  await rig.start();
-  try {
-    const page = await chromium.page({ width: 1180, height: 900 });
-    for (const scheme of ['light', 'dark'] as const) await picture(page, rig, scheme);
-  } finally {
-    await rig.stop();
-  }
-}
-
 const chromium = await Chromium.start();
 try {
-  await (process.argv.includes('--pictures') ? pictures(chromium) : measure(chromium));
+  await measure(chromium);
 } finally {
   await chromium.stop();
 }

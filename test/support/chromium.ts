@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
+import { inNetns } from '../../src/lab/host.ts';
 
 /** A real Chromium without a screen, driven by its DevTools protocol over a pipe. */
 
@@ -60,8 +61,11 @@ export class Chromium {
     });
   }
 
-  /** @throws Error when there is none, or it does not start */
-  static async start(): Promise<Chromium> {
+  /**
+   * @param netns name of the network namespace that it runs in; default: ours
+   * @throws Error when there is none, or it does not start
+   */
+  static async start(netns?: string): Promise<Chromium> {
     const program = findChromium();
     if (program === undefined) throw new Error('no Chromium');
     const folder = mkdtempSync(join(tmpdir(), 'chromium-'));
@@ -69,7 +73,8 @@ export class Chromium {
     // It refuses its sandbox to root; what it loads is our own page.
     const sandbox = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
     const quiet = ['--disable-gpu', '--disable-background-networking', '--disable-component-update'];
-    const child = spawn(program, [...words, ...sandbox, ...quiet, 'about:blank'], {
+    const [name = '', ...argv] = inNetns(netns, [program, ...words, ...sandbox, ...quiet, 'about:blank']);
+    const child = spawn(name, argv, {
       stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'],
       env: { ...process.env, HOME: folder },
     });
@@ -265,6 +270,17 @@ export class Page {
   async screenshot(): Promise<Buffer> {
     const { data } = await this.call('Page.captureScreenshot', { format: 'png' });
     return Buffer.from(String(data), 'base64');
+  }
+
+  /** PNG of one element, however long it is. @throws Error when there is none */
+  async screenshotOf(selector: string): Promise<Buffer> {
+    const box = await this.evaluate<Params | undefined>(
+      `(() => { const r = document.querySelector(${JSON.stringify(selector)})?.getBoundingClientRect(); return r && { x: r.x + scrollX, y: r.y + scrollY, width: r.width, height: r.height }; })()`,
+    );
+    if (box === undefined) throw new Error(`no ${selector} in the page`);
+    const clip = { ...box, scale: 1 };
+    const options = { format: 'png', captureBeyondViewport: true, clip };
+    return Buffer.from(String((await this.call('Page.captureScreenshot', options)).data), 'base64');
   }
 
   async close(): Promise<void> {

@@ -5,14 +5,13 @@ import { loadBpf } from '../../bpf/addon/index.ts';
 import type { NodeElement } from '../../src/api/schema.ts';
 import type { Health } from '../../src/health/index.ts';
 import { element } from '../health/fakes.ts';
+import { classify, droppingLonger, droppingShare } from './classifier.ts';
 import { type LabAgent, type LabAgentOptions, startHungAgent, startLabAgent } from './health-lab-agent.ts';
 import { LabDatapath } from './health-lab-datapath.ts';
 import { NetnsLab } from './netns.ts';
 
 const PREFIX = 30;
 const ETHERNET_BYTES = 14;
-/** Classic BPF as `tc` takes it, with the verdicts of a classifier. */
-const { drop, pass, random } = { drop: '6 0 0 2', pass: '6 0 0 4294967295', random: '32 0 0 4294963256' };
 
 export interface HealthLabOptions {
   readonly nodes: number;
@@ -205,30 +204,17 @@ export class HealthLab {
 
   /** Lets this part of the packets to a node vanish in the router. @param share 0..1 */
   async setLoss(i: number, share: number): Promise<void> {
-    const less = Math.round(share * 2 ** 32);
-    await this.#classify(i, share === 0 ? undefined : [random, `53 1 0 ${less}`, drop, pass]);
+    await this.#classify(i, share === 0 ? undefined : droppingShare(share));
   }
 
   /** Lets packets to a node that are longer than this vanish in the router. @param bytes of IP; undefined: all pass */
   async setHole(i: number, bytes: number | undefined): Promise<void> {
-    const length = '128 0 0 0';
-    await this.#classify(
-      i,
-      bytes === undefined ? undefined : [length, `37 0 1 ${bytes + ETHERNET_BYTES}`, drop, pass],
-    );
+    await this.#classify(i, bytes === undefined ? undefined : droppingLonger(bytes + ETHERNET_BYTES));
   }
 
   /** What the router does with what it sends to a node. */
-  async #classify(i: number, code: readonly string[] | undefined): Promise<void> {
-    const tc = (...words: readonly string[]): Promise<string> => this.#net.tc('-n', this.#router, ...words);
-    const device = ['dev', `l${i}`];
-    if (code === undefined) {
-      await tc('qdisc', 'del', ...device, 'clsact');
-      return;
-    }
-    await tc('qdisc', 'add', ...device, 'clsact');
-    const bytecode = `${code.length},${code.join(',')}`;
-    await tc('filter', 'add', ...device, 'egress', 'bpf', 'da', 'bytecode', bytecode);
+  #classify(i: number, code: readonly string[] | undefined): Promise<void> {
+    return classify(this.#net, { netns: this.#router, device: `l${i}` }, code);
   }
 
   /** The router says of longer packets to a node that they are too big, as it should. @param bytes of IP */

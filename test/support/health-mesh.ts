@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HealthClient } from '../../src/api/health-client.ts';
 import { packageRoot } from '../../src/base/assets.ts';
+import { classify, droppingShare } from './classifier.ts';
 import { NetnsLab } from './netns.ts';
 import { eventually, type StartedProcess, startProcess } from './process.ts';
 
@@ -94,6 +95,12 @@ export class HealthMesh {
     const found = this.nodes.find((node) => node.name === name);
     if (found === undefined) throw new Error(`no node ${name}`);
     return found;
+  }
+
+  /** Lets this part of what goes to a node vanish on its way. @param share 0..1 */
+  setLoss(name: string, share: number): Promise<void> {
+    const port = { netns: this.hub, device: `p${name}` };
+    return classify(this.lab, port, share === 0 ? undefined : droppingShare(share));
   }
 
   /** Waits until every node has measured every other by ICMP and HTTP. */

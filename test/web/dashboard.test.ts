@@ -43,6 +43,22 @@ const CONTRAST = `(() => {
   return found;
 })()`;
 
+/** Words of the tables of a pair that stand on two lines. */
+const BROKEN_WORDS = `(() => {
+  const found = [];
+  for (const table of document.querySelectorAll('#pair table')) {
+    const walker = document.createTreeWalker(table.tBodies[0], NodeFilter.SHOW_TEXT);
+    for (let node = walker.nextNode(); node; node = walker.nextNode())
+      for (const word of node.data.matchAll(/[\\w.]+/g)) {
+        const range = document.createRange();
+        range.setStart(node, word.index);
+        range.setEnd(node, word.index + word[0].length);
+        if (new Set([...range.getClientRects()].map(({ top }) => top)).size > 1) found.push(word[0]);
+      }
+  }
+  return found;
+})()`;
+
 describe('the dashboard in a real browser', { skip: chromiumOrSkip() }, () => {
   let chromium: Chromium | undefined;
   const rigs: DashboardRig[] = [];
@@ -236,6 +252,8 @@ describe('the dashboard in a real browser', { skip: chromiumOrSkip() }, () => {
     ]) {
       assert.ok(text.includes(part), `${part}\n${text}`);
     }
+    const broken = await page.evaluate<string[]>(BROKEN_WORDS);
+    assert.deepEqual(broken, [], 'no word of the table is broken');
     await page.evaluate("document.querySelectorAll('#pair tbody button')[1].click()");
     await page.until(
       "/host-host\\/http/.test(document.querySelector('#pair svg')?.getAttribute('aria-label'))",

@@ -253,6 +253,7 @@ export class AgentParts {
 
   #createObjectServices(): ObjectServices {
     return new ObjectServices({
+      self: this.#deps.options['node-name'],
       services: this.services,
       controllers: this.controllers,
       inventory: () => (this.policy.lost === undefined ? this.policy.inventory : undefined),

@@ -134,7 +134,8 @@ export class ClusterSync {
   *otherEndpoints(): Iterable<ServicePod> {
     for (const { cidr, identity, namedPorts = [] } of this.#peers.ips()) {
       const labels = this.#labels.get(identity);
-      if (labels !== undefined) yield { labels, addresses: [parseCidr(cidr).bytes], namedPorts };
+      if (labels !== undefined)
+        yield { labels, addresses: [parseCidr(cidr).bytes], namedPorts, isOwn: false };
     }
   }
 

@@ -118,8 +118,8 @@ export interface ConntrackDescriptors {
   readonly id: string;
 }
 
-/** A service as the kernel holds it: without names. Read back, it has its active backends only. */
-export type KernelService = Omit<Service, 'name' | 'namespace'>;
+/** A service as the kernel holds it: what it does, without names. Read back, it has its active backends only. */
+export type KernelService = Omit<Service, 'name' | 'namespace' | 'onlyLocal'>;
 
 /** Who is told what the programs saw. */
 export interface EventTaker {

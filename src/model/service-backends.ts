@@ -28,6 +28,8 @@ export interface ServiceListen {
   readonly ports: readonly ServicePort[];
   /** 0: clients do not keep their backends. */
   readonly affinitySeconds: number;
+  /** What goes to its cluster addresses stays on the node of the client. */
+  readonly onlyLocal: boolean;
 }
 
 /** A Service (v1), as far as `toServices` and the balancing of services need it. */
@@ -50,9 +52,19 @@ export interface EndpointPort {
   readonly port: number;
 }
 
+/** An address of a service. */
+export interface ServiceEndpoint {
+  readonly address: IpBytes;
+  readonly state: 'active' | 'terminating';
+  /** Whether it still could take new flows, where no other can. Default: if it is active. */
+  readonly serving?: boolean | undefined;
+  /** Name of its node, where that is said. */
+  readonly node?: string | undefined;
+}
+
 /** Addresses that all have the same ports. */
 export interface EndpointGroup {
-  readonly endpoints: readonly { readonly address: IpBytes; readonly state: 'active' | 'terminating' }[];
+  readonly endpoints: readonly ServiceEndpoint[];
   readonly ports: readonly EndpointPort[];
 }
 

@@ -37,6 +37,8 @@ export interface Service {
   readonly backends: readonly ServiceBackend[];
   /** How long a client keeps its backend after its last new flow, in seconds, 0..86400; 0: it does not. */
   readonly affinitySeconds: number;
+  /** Its backends are those of this node alone: others have other ones. Default: they are those of all nodes. */
+  readonly onlyLocal?: boolean | undefined;
 }
 
 /** What tells frontends apart: `10.96.0.10:80/TCP`, `[fd00::1]:53/UDP`. */

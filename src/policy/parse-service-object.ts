@@ -1,7 +1,13 @@
 import { type IpBytes, type IpFamily, ipFamily, parseIp } from '../base/ip.ts';
 import { type LabelSelector, makeSelector } from '../model/selector.ts';
 import { MAX_AFFINITY_SECONDS, type ServiceProtocol } from '../model/service.ts';
-import type { EndpointGroup, EndpointPort, ServiceListen, ServicePort } from '../model/service-backends.ts';
+import type {
+  EndpointGroup,
+  EndpointPort,
+  ServiceEndpoint,
+  ServiceListen,
+  ServicePort,
+} from '../model/service-backends.ts';
 import { type Decoder, type Field, quote } from './decoder.ts';
 import { childOf, type ParseContext } from './parse-context.ts';
 import { decodeMetadata, decodeObjectLabels } from './parse-metadata.ts';
@@ -119,9 +125,6 @@ function decodeListen(decoder: Decoder, object: Field, type: string): ServiceLis
     .filter((port) => port !== undefined);
   const fields = clusterIpFields(decoder, spec);
   if (fields.some((field) => decoder.text(field) === 'None') || ports.length === 0) return undefined;
-  const internal = childOf(spec, 'internalTrafficPolicy');
-  if (internal !== undefined && decoder.text(internal) === 'Local')
-    decoder.warn(internal, 'is not heeded: what pods send is balanced over the backends of all nodes');
   const clusterIps = addressesOf(decoder, fields);
   return {
     type: type === 'NodePort' || type === 'LoadBalancer' ? type : 'ClusterIP',
@@ -131,6 +134,7 @@ function decodeListen(decoder: Decoder, object: Field, type: string): ServiceLis
     families: decodeFamilies(decoder, spec, clusterIps),
     ports,
     affinitySeconds: decodeAffinity(decoder, spec),
+    onlyLocal: optionalText(decoder, childOf(spec, 'internalTrafficPolicy')) === 'Local',
   };
 }
 
@@ -174,13 +178,13 @@ export function decodeEndpoints(context: ParseContext, field: Field): void {
   const { decoder } = context;
   const metadata = decodeMetadata(context, field, { clusterwide: false });
   const groups = listItems(decoder, childOf(field, 'subsets')).map((subset): EndpointGroup => {
-    const addresses = listItems(decoder, childOf(subset, 'addresses'))
+    const endpoints = listItems(decoder, childOf(subset, 'addresses'))
       .map((item) => {
         const ip = childOf(item, 'ip');
-        return ip === undefined ? decoder.missing(item, 'ip') : decodeAddress(decoder, ip);
+        const address = ip === undefined ? decoder.missing(item, 'ip') : decodeAddress(decoder, ip);
+        return address && { address, state: 'active' as const, ...nodeOf(decoder, item) };
       })
-      .filter((address) => address !== undefined);
-    const endpoints = addresses.map((address) => ({ address, state: 'active' as const }));
+      .filter((endpoint) => endpoint !== undefined);
     return { endpoints, ports: decodeEndpointPorts(decoder, childOf(subset, 'ports')) };
   });
   if (metadata === undefined) return;
@@ -194,15 +198,21 @@ export function decodeEndpoints(context: ParseContext, field: Field): void {
   });
 }
 
+function nodeOf(decoder: Decoder, field: Field): Pick<ServiceEndpoint, 'node'> {
+  const node = optionalText(decoder, childOf(field, 'nodeName'));
+  return node === '' ? {} : { node };
+}
+
 /** What is ready, or of which nothing is known, takes new flows; what goes keeps those that it has. */
-function stateOf(endpoint: Field): 'active' | 'terminating' | undefined {
+function stateOf(endpoint: Field): Pick<ServiceEndpoint, 'state' | 'serving'> | undefined {
   const conditions = childOf(endpoint, 'conditions');
   const says = (name: string): boolean | undefined => {
     const node = childOf(conditions, name)?.node;
     return node?.kind === 'boolean' ? node.value : undefined;
   };
-  if (says('ready') !== false) return 'active';
-  return says('terminating') === true ? 'terminating' : undefined;
+  if (says('ready') !== false) return { state: 'active' };
+  if (says('terminating') !== true) return undefined;
+  return { state: 'terminating', ...(says('serving') === true && { serving: true }) };
 }
 
 /** Reads an EndpointSlice. */
@@ -217,7 +227,7 @@ export function decodeEndpointSlice(context: ParseContext, field: Field): void {
     const state = stateOf(endpoint);
     if (state === undefined) return [];
     const addresses = addressesOf(decoder, listItems(decoder, childOf(endpoint, 'addresses')));
-    return addresses.map((address) => ({ address, state }));
+    return addresses.map((address) => ({ address, ...state, ...nodeOf(decoder, endpoint) }));
   });
   const groups = [{ endpoints, ports: decodeEndpointPorts(decoder, childOf(field, 'ports')) }];
   context.addresses.push({ ...metadata, kind: 'slice', service, addresses: readyOf(groups), groups });

@@ -21,7 +21,7 @@ function portJson({ name, protocol, port, target, nodePort }: ServicePort): obje
 }
 
 function listenSpec(listen: ServiceListen): object {
-  const { type, clusterIps, externalIps, families, ports, affinitySeconds } = listen;
+  const { type, clusterIps, externalIps, families, ports, affinitySeconds, onlyLocal } = listen;
   const clientIP = { timeoutSeconds: affinitySeconds };
   return {
     type,
@@ -29,6 +29,7 @@ function listenSpec(listen: ServiceListen): object {
     externalIPs: externalIps.map(formatIp),
     ipFamilies: families.map((family) => `IPv${family}`),
     ports: ports.map(portJson),
+    ...(onlyLocal && { internalTrafficPolicy: 'Local' }),
     ...(affinitySeconds > 0 && { sessionAffinity: 'ClientIP', sessionAffinityConfig: { clientIP } }),
   };
 }
@@ -64,7 +65,10 @@ function endpointsObject(object: ServiceAddresses): object {
     kind: 'Endpoints',
     metadata: { name, namespace },
     subsets: groupsOf(object).map(({ endpoints, ports }) => ({
-      addresses: endpoints.map(({ address }) => ({ ip: formatIp(address) })),
+      addresses: endpoints.map(({ address, node }) => ({
+        ip: formatIp(address),
+        ...(node !== undefined && { nodeName: node }),
+      })),
       ports,
     })),
   };
@@ -80,9 +84,10 @@ function sliceObject(object: ServiceAddresses): object {
     kind: 'EndpointSlice',
     metadata: { name, namespace, labels: { 'kubernetes.io/service-name': service } },
     addressType: endpoints[0]?.address.length === 16 ? 'IPv6' : 'IPv4',
-    endpoints: endpoints.map(({ address, state }) => ({
+    endpoints: endpoints.map(({ address, state, serving = false, node }) => ({
       addresses: [formatIp(address)],
-      ...(state === 'terminating' && { conditions: { ready: false, terminating: true } }),
+      ...(state === 'terminating' && { conditions: { ready: false, serving, terminating: true } }),
+      ...(node !== undefined && { nodeName: node }),
     })),
     ports: group?.ports ?? [],
   };

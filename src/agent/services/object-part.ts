@@ -4,6 +4,8 @@ import { podLookup, type ServicePod, ServicesOfObjects } from './object-services
 import type { ServiceManager } from './service-manager.ts';
 
 export interface ObjectServicesDeps {
+  /** Name of this node. */
+  readonly self: string;
   readonly services: Pick<ServiceManager, 'setObjects' | 'allKnown'>;
   readonly controllers: Controllers;
   /** Undefined while it is not known which objects there are. */
@@ -53,7 +55,7 @@ export class ObjectServices {
     const inventory = this.#deps.inventory();
     if (inventory === undefined) return;
     if (inventory !== this.#inventory || this.#services === undefined)
-      this.#services = new ServicesOfObjects(inventory);
+      this.#services = new ServicesOfObjects(inventory, this.#deps.self);
     this.#inventory = inventory;
     const isKnown = this.#deps.podsKnown();
     const lookup = isKnown && this.#services.usePods ? podLookup(this.#deps.pods()) : undefined;

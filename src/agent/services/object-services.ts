@@ -25,6 +25,15 @@ export interface ServicePod {
   readonly labels: readonly Label[];
   readonly addresses: readonly IpBytes[];
   readonly namedPorts: readonly NamedPort[];
+  /** Whether it is on this node. */
+  readonly isOwn: boolean;
+}
+
+/** A backend as objects and pods tell of it. */
+interface Candidate extends ServiceBackend {
+  /** Whether it may take new flows where none is active. */
+  readonly serving: boolean;
+  readonly isOwn: boolean;
 }
 
 const NUMBERS: Readonly<Record<ServiceProtocol, number>> = {
@@ -62,11 +71,20 @@ function selectsPods(
 }
 
 /** Objects name a service's port by its name. */
-function objectBackends(objects: readonly ServiceAddresses[], port: ServicePort): readonly ServiceBackend[] {
+function objectBackends(
+  objects: readonly ServiceAddresses[],
+  port: ServicePort,
+  self: string,
+): readonly Candidate[] {
   const groups = objects.flatMap((object) => object.groups ?? []);
   return groups.flatMap(({ endpoints, ports }) => {
     const targets = ports.filter(({ name, protocol }) => name === port.name && protocol === port.protocol);
-    return targets.flatMap((target) => endpoints.map((endpoint) => ({ ...endpoint, port: target.port })));
+    return targets.flatMap((target) =>
+      endpoints.map(({ address, state, serving = false, node }) => ({
+        ...{ address, state, serving, port: target.port },
+        isOwn: node === self,
+      })),
+    );
   });
 }
 
@@ -76,11 +94,13 @@ function podPort({ target, protocol }: ServicePort, { namedPorts }: ServicePod):
     ?.port;
 }
 
-function podBackends(pods: readonly ServicePod[], port: ServicePort): readonly ServiceBackend[] {
+function podBackends(pods: readonly ServicePod[], port: ServicePort): readonly Candidate[] {
   return pods.flatMap((pod) => {
     const target = podPort(port, pod);
     if (target === undefined) return [];
-    return pod.addresses.map((address) => ({ address, port: target, state: 'active' as const }));
+    return pod.addresses.map((address) => ({
+      ...{ address, port: target, state: 'active' as const, serving: true, isOwn: pod.isOwn },
+    }));
   });
 }
 
@@ -109,16 +129,18 @@ function frontendsOf(
 
 /**
  * No family is translated, and no port of SCTP, whose checksum covers it. Each address and port once, in one order, and
- * active where it is so in any object.
+ * active where it is so in any object. Where none is, those that terminate and still serve are.
  */
-function fitting(backends: readonly ServiceBackend[], frontend: ServiceFrontend): readonly ServiceBackend[] {
+function fitting(backends: readonly Candidate[], frontend: ServiceFrontend): readonly ServiceBackend[] {
   const { protocol } = frontend;
   const fit = backends.filter(
     ({ address, port }) =>
       address.length === frontend.address.length && (protocol !== 'SCTP' || port === frontend.port),
   );
+  const isActive = fit.some(({ state }) => state === 'active');
   const byKey = new Map<string, ServiceBackend>();
-  for (const backend of fit) {
+  for (const { address, port, state, serving } of fit) {
+    const backend = { address, port, state: !isActive && serving ? 'active' : state } as const;
     const key = frontendKey({ ...backend, protocol });
     if (byKey.get(key)?.state !== 'active') byKey.set(key, backend);
   }
@@ -157,7 +179,8 @@ export class ServicesOfObjects {
   /** Whether some take their backends from pods. */
   readonly usePods: boolean;
 
-  constructor(inventory: PolicyInventory) {
+  /** @param self name of this node */
+  constructor(inventory: PolicyInventory, self: string) {
     const key = (service: ServiceObject): string => objectKey(service, service.name);
     this.#objects = [...inventory.services].sort((a, b) => (key(a) < key(b) ? -1 : 1));
     this.#addresses = addressesByService(inventory);
@@ -166,7 +189,7 @@ export class ServicesOfObjects {
       const objects = this.#addresses.get(key(service)) ?? [];
       this.#fixed.set(
         service,
-        servicesOf(service, (port) => objectBackends(objects, port)),
+        servicesOf(service, (port) => objectBackends(objects, port, self)),
       );
     }
     this.usePods = this.#fixed.size < this.#objects.length;
@@ -187,14 +210,19 @@ export class ServicesOfObjects {
 
 function servicesOf(
   { name, namespace, listen }: ServiceObject,
-  backendsOf: (port: ServicePort) => readonly ServiceBackend[],
+  backendsOf: (port: ServicePort) => readonly Candidate[],
 ): readonly ObjectService[] {
   if (listen === undefined) return [];
   return listen.ports.flatMap((port) => {
     const backends = backendsOf(port);
-    return frontendsOf(listen, port).map(({ type, frontend }) => ({
-      ...{ type, name, namespace, frontend, affinitySeconds: listen.affinitySeconds },
-      backends: fitting(backends, frontend),
-    }));
+    return frontendsOf(listen, port).map(({ type, frontend }) => {
+      const onlyLocal = listen.onlyLocal && type === 'ClusterIP';
+      const those = onlyLocal ? backends.filter(({ isOwn }) => isOwn) : backends;
+      return {
+        ...{ type, name, namespace, frontend, affinitySeconds: listen.affinitySeconds },
+        ...(onlyLocal && { onlyLocal }),
+        backends: fitting(those, frontend),
+      };
+    });
   });
 }

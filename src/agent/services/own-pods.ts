@@ -10,6 +10,6 @@ export function ownPods(endpoints: readonly Endpoint[]): readonly ServicePod[] {
     // One that was restored may wait for its identity, and serves all the while.
     const labels = endpoint.identity?.labels ?? (attached ? endpoint.labels : undefined);
     if (labels === undefined || isEnding) return [];
-    return [{ labels, addresses: addressesOf(spec).map(parseIp), namedPorts: spec.namedPorts }];
+    return [{ labels, addresses: addressesOf(spec).map(parseIp), namedPorts: spec.namedPorts, isOwn: true }];
   });
 }

@@ -15,7 +15,8 @@ function backendView(backend: ServiceBackend, protocol: ServiceProtocol): Api.Ba
 
 /** A service as the API tells it, and as `readServiceSpec` reads it. */
 export function serviceSpecView(service: Service): Api.ServiceSpec {
-  const { id, type, name, namespace, frontend, backends, affinitySeconds } = service;
+  const { id, type, name, namespace, frontend, backends, affinitySeconds, onlyLocal = false } = service;
+  const intTrafficPolicy = onlyLocal ? 'Local' : 'Cluster';
   const { address, port, protocol } = frontend;
   return {
     id,
@@ -23,7 +24,7 @@ export function serviceSpecView(service: Service): Api.ServiceSpec {
     'backend-addresses': backends.map((backend) => backendView(backend, protocol)),
     flags: {
       ...{ type, name, namespace },
-      ...{ trafficPolicy: 'Cluster', extTrafficPolicy: 'Cluster', intTrafficPolicy: 'Cluster' },
+      ...{ trafficPolicy: 'Cluster', extTrafficPolicy: 'Cluster', intTrafficPolicy },
       ...(affinitySeconds > 0 && { affinityTimeout: affinitySeconds }),
     },
   };

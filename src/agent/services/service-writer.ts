@@ -29,8 +29,8 @@ const CONTROLLER = 'sync-services';
 /** How many frontends a message names. */
 const SHOWN = 5;
 
-function kernelService({ name: _name, namespace: _namespace, ...service }: Service): KernelService {
-  return service;
+function kernelService({ id, type, frontend, backends, affinitySeconds }: Service): KernelService {
+  return { id, type, frontend, backends, affinitySeconds };
 }
 
 /** Makes the datapath have the services that are wanted: differences only, and again until it took them. */

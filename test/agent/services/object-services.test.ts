@@ -21,7 +21,7 @@ function inventoryOf(text: string): PolicyInventory {
 
 /** `ClusterIP 10.96.0.1:80/TCP > 10.0.0.1:8080 active`. */
 function shown(text: string, pods?: readonly ServicePod[]): readonly string[] {
-  const services = new ServicesOfObjects(inventoryOf(text)).list(pods && podLookup(pods));
+  const services = new ServicesOfObjects(inventoryOf(text), 'n1').list(pods && podLookup(pods));
   return services.map(({ type, frontend, backends }) => {
     const texts = backends.map(({ address, port, state }) => `${formatIp(address)}:${port} ${state}`);
     return [type, frontendKey(frontend), '>', ...texts].join(' ');
@@ -36,6 +36,7 @@ const pod = (
   labels: parseLabels([...labels.split(','), 'k8s:io.kubernetes.pod.namespace=default'], 'any'),
   addresses: ips.map(parseIp),
   namedPorts,
+  isOwn: true,
 });
 
 const service = (spec: string, more = ''): string =>
@@ -118,6 +119,38 @@ ${ports}`;
     );
   });
 
+  it('take what terminates and still serves where nothing else is left', () => {
+    const gone = (ip: string, serving: boolean) =>
+      `- {addresses: [${ip}], conditions: {ready: false, serving: ${serving}, terminating: true}}`;
+    const body = `endpoints:\n${gone('10.0.0.1', true)}\n${gone('10.0.0.2', false)}\nports: [{port: 8080}]`;
+    const text = service(`clusterIP: 10.96.0.1, ${PORT}`) + slice('a', body);
+    assert.deepEqual(shown(text), [
+      'ClusterIP 10.96.0.1:80/TCP > 10.0.0.1:8080 active 10.0.0.2:8080 terminating',
+    ]);
+    const ready = slice('b', 'endpoints: [{addresses: [10.0.0.3]}]\nports: [{port: 8080}]');
+    assert.match(shown(text + ready).join(), /10\.0\.0\.1:8080 terminating .*10\.0\.0\.3:8080 active/);
+    const [{ addresses } = assert.fail()] = inventoryOf(text).addresses;
+    assert.deepEqual(addresses, [], 'rules see what is ready alone');
+  });
+
+  it('stay on this node by their cluster addresses where they say so, and not by others', () => {
+    const spec = `clusterIP: 10.96.0.1, selector: {app: web}, internalTrafficPolicy: Local, ports: [{port: 80, targetPort: 8080, nodePort: 30080}]`;
+    const pods = [pod('k8s:app=web', ['10.0.0.1']), { ...pod('k8s:app=web', ['10.0.0.2']), isOwn: false }];
+    const wanted = [
+      'ClusterIP 10.96.0.1:80/TCP > 10.0.0.1:8080 active',
+      'NodePort 0.0.0.0:30080/TCP > 10.0.0.1:8080 active 10.0.0.2:8080 active',
+    ];
+    assert.deepEqual(shown(service(spec), pods), wanted);
+    const ports = 'ports: [{port: 8080}]';
+    const sliced = `endpoints: [{addresses: [10.0.0.1], nodeName: n1}, {addresses: [10.0.0.2], nodeName: n2}]\n${ports}`;
+    assert.deepEqual(shown(service(spec) + slice('a', sliced)), wanted);
+    const subsets = `subsets: [{addresses: [{ip: 10.0.0.1, nodeName: n1}, {ip: 10.0.0.2}], ${ports}}]`;
+    const endpoints = `---\napiVersion: v1\nkind: Endpoints\nmetadata: {name: web}\n${subsets}\n`;
+    assert.deepEqual(shown(service(spec) + endpoints), wanted);
+    const [first, second] = new ServicesOfObjects(inventoryOf(service(spec)), 'n1').list(podLookup(pods));
+    assert.deepEqual([first?.onlyLocal, second?.onlyLocal], [true, undefined]);
+  });
+
   it('find the port of an address by the name and protocol of their own, in Endpoints and slices', () => {
     const spec =
       'clusterIP: 10.96.0.1, ports: [{name: http, port: 80, targetPort: www}, {name: dns, port: 53, protocol: UDP}]';
@@ -164,7 +197,7 @@ ${ports}`;
     assert.deepEqual(shown(service(spec('8080')) + empty, pods), ['ClusterIP 10.96.0.1:80/TCP >']);
     assert.deepEqual(
       [service(spec('8080')), service(spec('8080')) + empty, service(`clusterIP: 10.96.0.1, ${PORT}`)].map(
-        (text) => new ServicesOfObjects(inventoryOf(text)).usePods,
+        (text) => new ServicesOfObjects(inventoryOf(text), 'n1').usePods,
       ),
       [true, false, false],
     );
@@ -181,7 +214,7 @@ ${ports}`;
 
   it('keep clients at their backends as long as they say, three hours unless they do', () => {
     const seconds = (affinity: string) =>
-      new ServicesOfObjects(inventoryOf(service(`clusterIP: 10.96.0.1, ${PORT}, ${affinity}`))).list(
+      new ServicesOfObjects(inventoryOf(service(`clusterIP: 10.96.0.1, ${PORT}, ${affinity}`)), 'n1').list(
         undefined,
       )[0]?.affinitySeconds;
     assert.equal(seconds('sessionAffinity: None'), 0);
@@ -192,7 +225,7 @@ ${ports}`;
     );
   });
 
-  it('are refused with a port, protocol or address that is none, and warn of a wish that is not heeded', () => {
+  it('are refused with a port, protocol or address that is none', () => {
     for (const [spec, field] of [
       ['clusterIP: ten, ports: [{port: 80}]', 'spec.clusterIP'],
       ['clusterIP: 10.96.0.1, ports: [{port: 0}]', 'spec.ports[0].port'],
@@ -208,12 +241,5 @@ ${ports}`;
         spec,
       );
     }
-    const { warnings } = parsePolicy(service(`clusterIP: 10.96.0.1, internalTrafficPolicy: Local, ${PORT}`), {
-      file: 'x',
-    });
-    assert.deepEqual(
-      warnings.map(({ field }) => field),
-      ['spec.internalTrafficPolicy'],
-    );
   });
 });

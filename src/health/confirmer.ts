@@ -10,6 +10,7 @@ export interface ConfirmerDeps {
   readonly onHeard: (peers: ReadonlySet<string>) => void;
 }
 
+const AGENT = PROBE_KINDS.findIndex(({ name }) => name === 'host-host/http');
 /** When the answers of a peer's other paths are looked for, after one of them died or came back. */
 const HEAR_MS = [100, 400] as const;
 /** Peers that die or come back within this time after the first are heard together. */
@@ -30,6 +31,8 @@ export class Confirmer {
   #joined: Map<string, PathState | undefined> | undefined;
   /** When requests were sent to a peer. */
   readonly #requested = new Map<string, number>();
+  /** Peers whose agent will be asked once more, for something died too soon after it was: ends that. */
+  readonly #waiting = new Map<string, () => void>();
   #stopped = false;
 
   constructor(deps: ConfirmerDeps) {
@@ -65,23 +68,44 @@ export class Confirmer {
     const others = isDeath ? all.filter(({ state }) => state !== became) : all;
     const echoes = others.filter((one) => !isRequest(one));
     book.burst(echoes, isDeath ? ECHOES : 1, ECHO_MS);
-    if (this.#mayRequest(peer, became)) book.burst(others.filter(isRequest), 1, 1);
+    const waitMs = this.#requestsWaitMs(peer, became);
+    if (waitMs === 0) book.burst(others.filter(isRequest), 1, 1);
+    else if (isDeath) this.#askAgentAfter(waitMs, peer);
   }
 
-  #mayRequest(peer: string, became: PathState): boolean {
+  /** How long to wait before requests may be sent to a peer for this reason; if not at all, they count as sent. */
+  #requestsWaitMs(peer: string, became: PathState): number {
     const nowMs = this.#deps.clock.nowMs();
     const key = `${peer} ${became}`;
     for (const [known, ms] of this.#requested) {
       if (nowMs - ms < REQUESTS_MS) break;
       this.#requested.delete(known);
     }
-    if (this.#requested.has(key)) return false;
+    const sentMs = this.#requested.get(key);
+    if (sentMs !== undefined) return sentMs + REQUESTS_MS - nowMs;
     this.#requested.set(key, nowMs);
-    return true;
+    return 0;
+  }
+
+  /** What its agent answered before the last death says nothing of after it, and its next turn may be far. */
+  #askAgentAfter(waitMs: number, peer: string): void {
+    const { clock, book } = this.#deps;
+    if (this.#waiting.has(peer)) return;
+    const ask = (): void => {
+      this.#waiting.delete(peer);
+      const agent = book.trackers(peer).filter(({ path, state }) => {
+        return path.kind === AGENT && state !== 'unreachable';
+      });
+      book.burst(agent, 1, 1);
+      for (const ms of HEAR_MS) clock.after(ms, () => this.#hear(new Set([peer])));
+    };
+    this.#waiting.set(peer, clock.after(waitMs, ask));
   }
 
   stop(): void {
     this.#stopped = true;
+    for (const cancel of this.#waiting.values()) cancel();
+    this.#waiting.clear();
   }
 
   #hear(peers: ReadonlySet<string>): void {

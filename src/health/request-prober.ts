@@ -8,6 +8,7 @@ import {
   type Responder,
 } from '../model/health.ts';
 import type { Clock } from './clock.ts';
+import { LateAllowance } from './late-allowance.ts';
 import type { PathProber, ProberEvent } from './prober.ts';
 import { answerOf, RETRIES, RequestPath } from './request-path.ts';
 
@@ -38,8 +39,6 @@ const SOFT_FACTOR = 4;
 const SOFT_MOST_MS = 1000;
 /** A timer that rings so late was held up by ourselves: the answer may be there. */
 const HELD_UP_MS = 20;
-/** Paths a second that become suspect so: where many are late at once, more requests would make it worse. */
-const SUSPECTS_PER_SECOND = 5;
 
 /** Of a path that is not open. */
 const NEVER = noCounts(NO_ANSWERS);
@@ -52,9 +51,8 @@ export class RequestProber implements PathProber {
   #next = 1;
   /** When the first look at one more path may come. */
   #firstMs = Number.NEGATIVE_INFINITY;
-  /** Paths that may still become suspect before their deadline in the second that began then. */
-  #secondMs = Number.NEGATIVE_INFINITY;
-  #left = 0;
+  /** Who may become suspect before its deadline. */
+  readonly #lateOnes = new LateAllowance();
   #cancel: (() => void) | undefined;
   #running = false;
 
@@ -189,9 +187,7 @@ export class RequestProber implements PathProber {
   #late(handle: number, path: RequestPath): void {
     if (this.#paths.get(handle) !== path || !this.#running || path.phase !== 'answering') return;
     const nowMs = this.#deps.clock.nowMs();
-    if (nowMs - this.#secondMs >= 1000) [this.#secondMs, this.#left] = [nowMs, SUSPECTS_PER_SECOND];
-    if (this.#left <= 0) return;
-    this.#left--;
+    if (!this.#lateOnes.takes(PROBE_KINDS[path.path.kind]?.pathClass, nowMs)) return;
     path.phase = 'suspect';
     this.#tell({ kind: 'suspect', handle, reason: undefined });
     for (let i = 0; i < RETRIES; i++) void this.#probe(handle, path, nowMs);

@@ -111,6 +111,20 @@ describe('the diagnosis of a cluster', () => {
     });
   }
 
+  it('says nothing while echoes are lost and it is not known yet what that means, least of all that packets are lost', () => {
+    const world = new World(names(8));
+    const silent: readonly Seen[] = [
+      { 'host-host/icmp': 'unreachable', 'host-host/http': 'unknown' },
+      { 'host-host/echo': 'unreachable', 'host-host/http': 'unknown' },
+    ];
+    for (const states of silent) {
+      world.see = (_, to) => (to === 'n03' ? { states, lost: 20 } : {});
+      const { verdicts, state } = diagnosed(world.changed());
+      assert.deepEqual(verdicts, []);
+      assert.equal(state, 'unknown');
+    }
+  });
+
   it('says that ICMP is filtered when it is everywhere and HTTP answers', () => {
     const world = new World(names(8));
     world.see = () => ({ states: { 'host-host/icmp': 'unreachable' } });

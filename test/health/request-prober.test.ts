@@ -107,6 +107,26 @@ describe('probes by requests', () => {
     await prober.stop();
   });
 
+  it('call a peer from host to host silent as soon, however many of its other paths are late before', async () => {
+    const others = PROBE_KINDS.flatMap(({ pathClass, responder }, i) =>
+      responder === 'http' && pathClass === 'host-endpoint' ? [i] : [],
+    );
+    for (let n = 0; n < 8; n++)
+      for (const other of others) prober.open({ ...path, kind: other, address: `10.1.0.${n}` }, 1000);
+    prober.open(path, 1000);
+    await clock.pass(5050);
+    events = [];
+    probe.answer = () => after(TIMEOUT_MS, lost);
+    const begunMs = clock.nowMs();
+    await clock.pass(2300);
+    const silentMs = events
+      .filter((text) => text.startsWith('silent'))
+      .map((text) => Number(text.split(' ')[1]));
+    assert.equal(silentMs.length, 6, 'five others, and the one from host to host');
+    for (const ms of silentMs) assert.ok(ms - begunMs <= 2300, events.join(', '));
+    await prober.stop();
+  });
+
   it('ask little more than usual when all peers are late at once', async () => {
     for (let peer = 0; peer < 100; peer++) prober.open({ ...path, address: `10.0.1.${peer}` }, 10_000);
     await clock.pass(20_050);

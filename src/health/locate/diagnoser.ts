@@ -13,7 +13,7 @@ import { follows, gravityOf, mergeClaims } from './merge.ts';
 import { noteClaims } from './note-claims.ts';
 import { type PeelOptions, peel } from './peel.ts';
 import { Standing } from './standing.ts';
-import { SYMPTOMS } from './symptoms.ts';
+import { SYMPTOMS, UNDECIDED } from './symptoms.ts';
 import { zonesOf } from './zones.ts';
 
 export interface DiagnoserOptions {
@@ -125,6 +125,7 @@ export class Diagnoser {
     if (verdicts.some(({ fault }) => !LESSER.has(fault))) return 'broken';
     if (verdicts.length > 0) return 'degraded';
     if (silent > SILENT_SHARE * matrix.nodes.length) return 'unknown';
+    if ((this.#store.any() & UNDECIDED) !== 0) return 'unknown';
     // A row tells of others only: a node alone is what its own paths are.
     if (matrix.nodes.length === 1) return areWell(own(matrix.self)) ? 'healthy' : 'unknown';
     return this.#store.everybodySeen(matrix) ? 'healthy' : 'unknown';

@@ -53,7 +53,7 @@ const TABLE: readonly (readonly [string, Symptom])[] = [
   ['slow', { fault: 'slow', between: 'slow', kinds: [] }],
 ];
 
-/** Symptoms by number: that of bit i of what `symptomsOf` gives. At most 31. */
+/** Symptoms by number: that of bit i of what `symptomsOf` gives. At most 30. */
 export const SYMPTOMS: readonly Symptom[] = TABLE.map(([, symptom]) => symptom);
 
 const bit = (name: string): number => {
@@ -68,6 +68,8 @@ const AGENT = bit('agent');
 const ICMP_ONLY = bit('icmp');
 const ECHO_ONLY = bit('echo');
 const CANARY = bit('canary');
+/** Something of the host is silent, and what that means is not known yet: no symptom, and no loss either. */
+export const UNDECIDED = 1 << 30;
 /** Answers come late, and none is lost. */
 export const SLOW = bit('slow');
 const CLASS_BITS = ENDPOINT_CLASSES.map((name) => ({
@@ -89,7 +91,7 @@ const isAlive = (word: number, kind: number): boolean => {
   return state !== UNKNOWN && state !== DEAD;
 };
 
-/** @param word states of one family, as in `HealthCell`. @returns a bit a symptom; 0: all that is known is well */
+/** @param word states of one family, as in `HealthCell`. @returns a bit a symptom, or `UNDECIDED`; 0: all is well */
 export function symptomsOf(word: number): number {
   if ((word & UPPER_BITS) === 0) return 0;
   const host = hostSymptom(word);
@@ -98,8 +100,9 @@ export function symptomsOf(word: number): number {
   // Where nothing is known to answer at the host, whatever lies behind it says nothing of its own.
   if (host === SILENT || host === STACK || !HOST.some((kind) => isAlive(word, kind))) return host | canary;
   // Nor do they while it is not known what the host's silence means.
-  if (host === 0 && isDead(word, ICMP)) return canary;
-  return host | canary | slow | classSymptoms(word, host);
+  const undecided = host === 0 && HOST.some((kind) => isDead(word, kind)) ? UNDECIDED : 0;
+  if (undecided !== 0 && isDead(word, ICMP)) return undecided | canary;
+  return host | undecided | canary | slow | classSymptoms(word, host);
 }
 
 function isDegraded(word: number): boolean {

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { SystemError } from '../../base/errors.ts';
+import { formatIp } from '../../base/ip.ts';
 import type { Datapath, KernelService } from '../../datapath/types.ts';
 import { frontendKey, type Service, type ServiceFrontend } from '../../model/service.ts';
 import type { Controllers } from '../controllers.ts';
@@ -26,11 +27,30 @@ export interface ServiceEvents {
 }
 
 const CONTROLLER = 'sync-services';
+/** How many backends an event names. */
+const BACKENDS_TOLD = 64;
 /** How many frontends a message names. */
 const SHOWN = 5;
 
 function kernelService({ id, type, frontend, backends, affinitySeconds }: Service): KernelService {
   return { id, type, frontend, backends, affinitySeconds };
+}
+
+const socketOf = ({ address, port }: Pick<ServiceFrontend, 'address' | 'port'>) => ({
+  ip: formatIp(address),
+  port,
+});
+
+/** As Cilium tells it, but of services with many backends the first ones alone. */
+function upsertedMessage(service: Service): Readonly<Record<string, unknown>> {
+  const { id, type, name, namespace, frontend, backends } = service;
+  return {
+    id,
+    'frontend-address': socketOf(frontend),
+    'backend-addresses': backends.slice(0, BACKENDS_TOLD).map(socketOf),
+    ...(backends.length > BACKENDS_TOLD && { 'backend-count': backends.length }),
+    ...{ type, name, namespace, 'traffic-policy': 'Cluster' },
+  };
 }
 
 /** Makes the datapath have the services that are wanted: differences only, and again until it took them. */
@@ -136,27 +156,26 @@ export class ServiceWriter {
   async #write(key: string): Promise<void> {
     const service = this.#wanted.wanted(key);
     const held = this.#realized.get(key);
-    if (service !== undefined) await this.#upsert(key, kernelService(service), held);
+    if (service !== undefined) await this.#upsert(key, service, held);
     else if (held === undefined) this.#wanted.onGone(key);
     else await this.#delete(key, held);
   }
 
-  async #upsert(key: string, service: KernelService, held: KernelService | undefined): Promise<void> {
-    if (this.#told.has(key) && isDeepStrictEqual(held, service)) return;
-    await this.#deps.datapath.upsertService(service);
-    this.#realized.set(key, service);
+  async #upsert(key: string, service: Service, held: KernelService | undefined): Promise<void> {
+    const wanted = kernelService(service);
+    if (this.#told.has(key) && isDeepStrictEqual(held, wanted)) return;
+    await this.#deps.datapath.upsertService(wanted);
+    this.#realized.set(key, wanted);
     this.#told.add(key);
     this.#count(held === undefined ? 'add' : 'update');
-    const { id, type, backends } = service;
-    const message = { id, type, frontend: key, backends: backends.length };
-    this.#deps.emit(agentEvent(AgentEventType.serviceUpserted, message));
+    this.#deps.emit(agentEvent(AgentEventType.serviceUpserted, upsertedMessage(service)));
   }
 
   async #delete(key: string, { id, frontend }: KernelService): Promise<void> {
     await this.#deps.datapath.deleteService(frontend);
     this.#forget(key);
     this.#count('delete');
-    this.#deps.emit(agentEvent(AgentEventType.serviceDeleted, { id, frontend: key }));
+    this.#deps.emit(agentEvent(AgentEventType.serviceDeleted, { id }));
   }
 
   #count(event: keyof ServiceEvents): void {

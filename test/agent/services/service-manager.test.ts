@@ -26,6 +26,13 @@ describe('the services of a node', () => {
       fixture.events.map(({ subtype }) => subtype),
       ['Service upserted', 'Service upserted', 'Service upserted', 'Service deleted'],
     );
+    assert.deepEqual(fixture.events[0]?.message, {
+      id: 7,
+      'frontend-address': { ip: '10.96.0.7', port: 80 },
+      'backend-addresses': [{ ip: '10.0.0.7', port: 8080 }],
+      ...{ type: 'ClusterIP', name: '', namespace: '', 'traffic-policy': 'Cluster' },
+    });
+    assert.deepEqual(fixture.events[3]?.message, { id: 8 });
   });
 
   it('of objects follow these, write nothing twice, and cannot be changed by the API', async () => {

@@ -115,20 +115,27 @@ export class ServiceTable {
 
   #adoptServices(byId: ReadonlyMap<number, Backend>): void {
     const heads: { frontend: ServiceFrontend; head: ReturnType<typeof decodeServiceEntry> }[] = [];
-    const slots = new Map<string, Backend>();
+    const found: { frontend: ServiceFrontend; slot: number; backend: Backend | undefined }[] = [];
     for (const { keys, values, count } of this.#maps.services.batches()) {
       for (let i = 0; i < count; i++) {
         const { frontend, slot } = decodeServiceKey(keys, i * serviceKeyLayout.bytes);
         const entry = decodeServiceEntry(values, i * serviceEntryLayout.bytes);
         if (slot === 0) heads.push({ frontend, head: entry });
-        const backend = byId.get(entry.backend);
-        if (backend !== undefined) slots.set(`${frontendKey(frontend)} ${slot}`, backend);
+        else found.push({ frontend, slot, backend: byId.get(entry.backend) });
       }
+    }
+    const counts = new Map(heads.map(({ frontend, head }) => [frontendKey(frontend), head.count]));
+    const slots = new Map<string, Backend | undefined>();
+    for (const { frontend, slot, backend } of found) {
+      const text = frontendKey(frontend);
+      if (slot <= (counts.get(text) ?? 0)) slots.set(`${text} ${slot}`, backend);
+      // Its writer was killed before it wrote the count, or after it took the slot out of it.
+      else this.#maps.services.delete(encodeServiceKey(frontend, slot));
     }
     for (const { frontend, head } of heads) {
       const text = frontendKey(frontend);
-      const found = Array.from({ length: head.count }, (_, i) => slots.get(`${text} ${i + 1}`));
-      const named = found.filter((backend) => backend !== undefined);
+      const held = Array.from({ length: head.count }, (_, i) => slots.get(`${text} ${i + 1}`));
+      const named = held.filter((backend) => backend !== undefined);
       const { id, type, affinitySeconds } = head;
       const service = { id, type, affinitySeconds, frontend, backends: named.map(({ written }) => written) };
       for (const { states } of named) states.set(text, 'active');
@@ -165,11 +172,14 @@ export class ServiceTable {
     this.#settle([...named, ...(old?.named ?? [])]);
   }
 
-  /** The backend's entry, made if there is none. */
+  /** The backend's entry, made if there is none. One that slots are to lead to takes flows before they do. */
   #place(backend: ServiceBackend, protocol: ServiceProtocol): Backend {
     const text = frontendKey({ ...backend, protocol });
     const found = this.#backends.get(text);
-    if (found !== undefined) return found;
+    if (found !== undefined) {
+      if (backend.state === 'active') this.#setState(found, 'active');
+      return found;
+    }
     const id = this.#freeId();
     this.#maps.backends.update(indexKey(id), encodeBackend(backend, protocol));
     const placed: Backend = { id, protocol, written: backend, states: new Map() };

@@ -160,7 +160,10 @@ SUBPROGRAM int judge(struct __sk_buff *ctx, struct judgement *judgement)
 	entry = ct_lookup(&judgement->tuple);
 	if (entry && !ct_expired(entry, ct_now()) && ct_same_endpoints(entry, judgement)) {
 		reply = judgement->tuple.side != (entry->flags & CTF_INIT_B ? 1 : 0);
-		if (!judgement->from_proxy && ct_reopens(entry, flow, reply)) {
+		/* Whoever speaks to a service is its client: a backend that spoke first after conntrack had
+		 * lost the flow did not open it. */
+		if ((reply && judgement->translated) ||
+		    (!judgement->from_proxy && ct_reopens(entry, flow, reply))) {
 			judgement->state = CT_REOPENED;
 			reply = false;
 		} else {

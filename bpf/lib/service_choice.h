@@ -6,6 +6,7 @@
 #include "common.h"
 #include "config_maps.h"
 #include "conntrack.h"
+#include "flow_cache.h"
 #include "ipcache.h"
 #include "judge_policies.h"
 #include "service_maps.h"
@@ -117,18 +118,34 @@ static __always_inline __u32 service_affine(const struct affinity_key *client, _
 	return backend && backend->state == BACKEND_ACTIVE ? id : 0;
 }
 
+/* A number below `count` that depends on all of the tuple. */
+static __always_inline __u32 service_pick(const struct service_tuple *tuple, __u16 count)
+{
+	__u64 ports = (__u64)be16_bits(tuple->source_port) << 32 |
+		      (__u64)be16_bits(tuple->destination_port) << 16 | tuple->protocol;
+	__u64 hash = (tuple->source.half[0] ^ tuple->source.half[1]) * FLOW_CACHE_FACTOR;
+
+	hash = (hash ^ hash >> 32 ^ tuple->destination.half[0] ^ tuple->destination.half[1]) *
+	       FLOW_CACHE_FACTOR;
+	hash = (hash ^ hash >> 32 ^ ports) * FLOW_CACHE_FACTOR;
+	hash = (hash ^ hash >> 32) * FLOW_CACHE_FACTOR;
+	return (__u32)((hash >> 32) * count >> 32);
+}
+
 /*
- * Any active backend; 0: none. A slot that the count still named may be gone while backends change: the first
- * goes last.
+ * Any active backend; 0: none. The same flow gets the same of the same backends: it keeps it where the map of
+ * flows had no room for it any more. A slot that the count still named may be gone while backends change: the
+ * first goes last.
  */
-static __always_inline __u32 service_any(struct service_key *key, const struct service_entry *service)
+static __always_inline __u32 service_any(struct service_key *key, const struct service_entry *service,
+					 const struct service_tuple *tuple)
 {
 	__u16 count = service->count;
 	struct service_entry *slot;
 
 	if (!count)
 		return 0;
-	key->slot = 1 + bpf_get_prandom_u32() % count;
+	key->slot = (__u16)(1 + service_pick(tuple, count));
 	slot = bpf_map_lookup_elem(&MAP_SERVICES, key);
 	if (slot)
 		return slot->backend;
@@ -155,7 +172,7 @@ static __always_inline __u32 service_choose(struct service_key *key, const struc
 	if (seconds)
 		id = service_affine(&client, seconds);
 	if (!id)
-		id = service_any(key, service);
+		id = service_any(key, service, tuple);
 	if (!id || !config)
 		return 0;
 	flow.backend = id;

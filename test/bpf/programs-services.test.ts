@@ -5,9 +5,21 @@ import { DropReason } from '../../src/model/constants.gen.ts';
 import { stateOf } from '../support/datapath-lab.ts';
 import { pathOf, readPacket, readQuote } from '../support/packet-reader.ts';
 import { icmpError, ipPacket, type L4, packet, rawL4, tcp, udp } from '../support/packets.ts';
-import { A, ack, assertDropped, describePrograms, item, PEER, rst, syn } from '../support/program-cases.ts';
+import {
+  A,
+  ack,
+  assertDropped,
+  describePrograms,
+  item,
+  OPEN,
+  PEER,
+  rst,
+  syn,
+} from '../support/program-cases.ts';
 import { serviceCases } from '../support/service-cases.ts';
 
+/** Flows to four backends. */
+const FLOWS = 60;
 const EGRESS = { ingress: false, egress: true };
 describePrograms('services', (cases) => {
   const { family, address, send, receive } = cases;
@@ -131,6 +143,47 @@ describePrograms('services', (cases) => {
     assert.equal(path(send(vip, tcp(4130, 80, ack))), `${address.a}:4130 > ${vip}:80`);
     const { services, backends } = cases.rig.loaded.maps;
     assert.deepEqual([services.nextKey(undefined), backends.nextKey(undefined)], [undefined, undefined]);
+  });
+
+  it('keep a flow at its backend when so many others came that nobody remembers it', () => {
+    serve([address.peer, ...at.others]);
+    const ports = Array.from({ length: FLOWS }, (_, i) => 20_000 + i);
+    const had = ports.map((port) => backendOf(port));
+    assert.equal(new Set(had).size, 1 + at.others.length);
+    const { serviceFlows } = cases.rig.loaded.maps;
+    for (let key = serviceFlows.nextKey(undefined); key; key = serviceFlows.nextKey(undefined))
+      serviceFlows.delete(key);
+    const now = ports.map((port) => backendOf(port, (from) => tcp(from, 80, ack)));
+    assert.deepEqual(now, had);
+  });
+
+  it('stay the flows of their clients where a backend speaks first after conntrack has forgotten them', async () => {
+    serve([address.peer]);
+    serve([address.peer], { id: 8, protocol: 'UDP', port: 53 });
+    const forget = (): void => {
+      const map = cases.rig.loaded.maps[family === 4 ? 'ct4' : 'ct6'];
+      for (let key = map.nextKey(undefined); key; key = map.nextKey(undefined)) map.delete(key);
+      // The flow cache asks again.
+      serve([address.peer]);
+    };
+    for (const [ask, answer, port] of [
+      [tcp(4150, 80, ack), tcp(8080, 4150, ack), 80],
+      [udp(4150, 53), udp(8080, 4150), 53],
+    ] as const) {
+      send(vip, ask);
+      assert.equal(path(receive(address.peer, answer)), `${vip}:${port} > ${address.a}:4150`);
+      forget();
+      receive(address.peer, answer);
+      for (let i = 0; i < 3; i++) {
+        assert.equal(path(send(vip, ask)), `${address.a}:4150 > ${address.peer}:8080`);
+        assert.equal(path(receive(address.peer, answer)), `${vip}:${port} > ${address.a}:4150`);
+      }
+      forget();
+      receive(address.peer, answer);
+      await cases.rig.setPolicy(A.id, new Map(), EGRESS);
+      assertDropped(send(vip, ask), DropReason.policy);
+      await cases.rig.setPolicy(A.id, new Map(), OPEN);
+    }
   });
 
   it('are not translated for a sender that forges its address', () => {

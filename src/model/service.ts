@@ -1,12 +1,13 @@
 import { formatIp, type IpBytes } from '../base/ip.ts';
+import { DatapathLimit } from './constants.gen.ts';
 
 export type ServiceProtocol = 'TCP' | 'UDP' | 'SCTP';
 export type ServiceType = 'ClusterIP' | 'NodePort' | 'ExternalIPs' | 'LoadBalancer' | 'HostPort';
 /** Only active ones take new flows; terminating ones keep those that they have; others have none. */
 export type BackendState = 'active' | 'terminating' | 'quarantined' | 'maintenance';
 
-/** Most active backends of a frontend: the datapath counts them in 16 bits. */
-export const MAX_BACKENDS = 0xffff;
+/** Most backends of a frontend: all that the datapath has room for. */
+export const MAX_BACKENDS = DatapathLimit.backends;
 export const MAX_AFFINITY_SECONDS = 86_400;
 
 export interface ServiceFrontend {
@@ -45,4 +46,18 @@ export interface Service {
 export function frontendKey({ address, port, protocol }: ServiceFrontend): string {
   const text = formatIp(address);
   return `${address.length === 4 ? text : `[${text}]`}:${port}/${protocol}`;
+}
+
+export function isUnspecified(address: IpBytes): boolean {
+  return address.every((byte) => byte === 0);
+}
+
+/** Whether packets of pods can go there: not a group, not a loopback, not an IPv4 address in the dress of IPv6. */
+export function isServiceAddress(address: IpBytes): boolean {
+  const [first = 0] = address;
+  if (address.length === 4) return first !== 127 && first < 224;
+  const start = address.subarray(0, 10).every((byte) => byte === 0);
+  const isMapped = start && address[10] === 0xff && address[11] === 0xff;
+  const isLoopback = address.subarray(0, 15).every((byte) => byte === 0) && address[15] === 1;
+  return first !== 0xff && !isMapped && !isLoopback;
 }

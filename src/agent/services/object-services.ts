@@ -6,6 +6,8 @@ import type { PolicyInventory } from '../../model/policy-inventory.ts';
 import { type LabelSelector, matchesSelector } from '../../model/selector.ts';
 import {
   frontendKey,
+  isServiceAddress,
+  isUnspecified,
   type ServiceBackend,
   type ServiceFrontend,
   type ServiceProtocol,
@@ -110,7 +112,9 @@ function frontendsOf(
   { port, protocol, nodePort }: ServicePort,
 ): readonly { readonly type: ServiceType; readonly frontend: ServiceFrontend }[] {
   const at = (type: ServiceType, addresses: readonly IpBytes[], number = port) =>
-    addresses.map((address) => ({ type, frontend: { address, port: number, protocol } }));
+    addresses
+      .filter(isServiceAddress)
+      .map((address) => ({ type, frontend: { address, port: number, protocol } }));
   const all = [
     ...at('ClusterIP', listen.clusterIps),
     ...at('ExternalIPs', listen.externalIps),
@@ -135,7 +139,10 @@ function fitting(backends: readonly Candidate[], frontend: ServiceFrontend): rea
   const { protocol } = frontend;
   const fit = backends.filter(
     ({ address, port }) =>
-      address.length === frontend.address.length && (protocol !== 'SCTP' || port === frontend.port),
+      address.length === frontend.address.length &&
+      isServiceAddress(address) &&
+      !isUnspecified(address) &&
+      (protocol !== 'SCTP' || port === frontend.port),
   );
   const isActive = fit.some(({ state }) => state === 'active');
   const byKey = new Map<string, ServiceBackend>();

@@ -4,6 +4,8 @@ import { formatIp, type IpBytes, parseIp } from '../../base/ip.ts';
 import {
   type BackendState,
   frontendKey,
+  isServiceAddress,
+  isUnspecified,
   MAX_AFFINITY_SECONDS,
   MAX_BACKENDS,
   type Service,
@@ -44,13 +46,7 @@ function readAddress(text: string | undefined, field: string): IpBytes {
   } catch {
     return refuse(field, `${shown(text)} is not an IP address`);
   }
-  const [first = 0] = address;
-  const isGroup = address.length === 4 ? first >= 224 : first === 255;
-  return isGroup ? refuse(field, `${text} is not the address of one host`) : address;
-}
-
-function isUnspecified(address: IpBytes): boolean {
-  return address.every((byte) => byte === 0);
+  return isServiceAddress(address) ? address : refuse(field, `${text} is no address that pods can send to`);
 }
 
 function readPort(port: number | undefined, field: string): number {
@@ -91,7 +87,8 @@ function readBackend(backend: Api.BackendAddress, field: string, frontend: Servi
     const families = `IPv${address.length === 4 ? 4 : 6} behind a frontend of IPv${address.length === 4 ? 6 : 4}`;
     refuse(`${field}.ip`, `${formatIp(address)} is ${families}, and no family is translated`);
   }
-  if (isUnspecified(address)) refuse(`${field}.ip`, `${formatIp(address)} is not the address of one host`);
+  if (isUnspecified(address))
+    refuse(`${field}.ip`, `${formatIp(address)} is no address that pods can send to`);
   if (readProtocol(backend.protocol, `${field}.protocol`, frontend.protocol) !== frontend.protocol)
     refuse(`${field}.protocol`, `is not ${frontend.protocol}, the frontend's`);
   if (frontend.protocol === 'SCTP' && port !== frontend.port)

@@ -63,6 +63,18 @@ describe('the services of Kubernetes objects', () => {
     ]);
   });
 
+  it('leave addresses out that pods cannot send to', () => {
+    const ports = 'ports: [{port: 8080}]';
+    const sliced = slice(
+      'a',
+      `endpoints: [{addresses: [127.0.0.1, 10.0.0.1, 0.0.0.0, 224.0.0.1]}]\n${ports}`,
+    );
+    assert.deepEqual(
+      shown(service(`clusterIP: 10.96.0.1, externalIPs: [127.0.0.1, "::ffff:192.0.2.1"], ${PORT}`) + sliced),
+      ['ClusterIP 10.96.0.1:80/TCP > 10.0.0.1:8080 active'],
+    );
+  });
+
   it('are none for what has no address: headless, ExternalName, without ports, not given one yet', () => {
     for (const spec of [
       `clusterIP: None, selector: {app: web}, ${PORT}`,

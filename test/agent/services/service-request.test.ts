@@ -28,7 +28,10 @@ const REFUSED: readonly [string, Api.ServiceSpec][] = [
   ['frontend-address.ip', withFrontend({ ip: '10.96.0' })],
   ['frontend-address.ip', withFrontend({ ip: '' })],
   ['frontend-address.ip', withFrontend({ ip: '224.0.0.1' })],
-  ['frontend-address.ip', withFrontend({ ip: 'ff02::1' })],
+  ...['ff02::1', '127.0.0.1', '::1', '::ffff:10.96.0.1'].map((ip): [string, Api.ServiceSpec] => [
+    'frontend-address.ip',
+    withFrontend({ ip }),
+  ]),
   ['frontend-address.ip', withFrontend({ ip: '0.0.0.0' })],
   ['frontend-address.ip', withFrontend({ ip: '::' })],
   ['frontend-address.port', withFrontend({ port: 0 })],
@@ -40,6 +43,7 @@ const REFUSED: readonly [string, Api.ServiceSpec][] = [
   ['backend-addresses[0].ip', withBackends({ ip: 'fd00::1' })],
   ['backend-addresses[0].ip', withFrontend({ ip: 'fd00::1' }, BACKEND)],
   ['backend-addresses[0].ip', withBackends({ ip: '0.0.0.0' })],
+  ['backend-addresses[0].ip', withBackends({ ip: '127.0.0.1' })],
   ['backend-addresses[0].port', withBackends({ port: 0 })],
   ['backend-addresses[0].port', { ...withFlags({}), 'backend-addresses': [{ ip: '10.0.0.1' }] }],
   ['backend-addresses[0].protocol', withBackends({ protocol: 'UDP' })],
@@ -68,11 +72,11 @@ describe('a service as callers of the API want it', () => {
     });
   }
 
-  it('has 65535 backends at most', () => {
+  it('has as many backends at most as the datapath has room for', () => {
     const backends = (count: number) =>
       Array.from({ length: count }, (_, i) => ({ ip: `10.1.${i >> 8}.${i & 255}` }));
-    assert.equal(readServiceSpec(3, withBackends(...backends(0xffff))).backends.length, 0xffff);
-    assert.throws(() => readServiceSpec(3, withBackends(...backends(0x1_0000))), {
+    assert.equal(readServiceSpec(3, withBackends(...backends(32_768))).backends.length, 32_768);
+    assert.throws(() => readServiceSpec(3, withBackends(...backends(32_769))), {
       field: 'backend-addresses',
     });
   });

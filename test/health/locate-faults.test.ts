@@ -146,6 +146,13 @@ describe('the diagnosis of a cluster', () => {
     assert.deepEqual(verdict?.families, [6]);
   });
 
+  it('names no family when there is only one', () => {
+    const world = new World(names(8));
+    world.see = (_, to) => (to === 'n03' ? { states: DEAD } : {});
+    const [verdict] = diagnosed(world).verdicts;
+    assert.deepEqual(verdict?.families, []);
+  });
+
   it('is a pair when two nodes do not see each other and all others see both', () => {
     const world = new World(names(8));
     world.see = (from, to) => (between(from, to, 'n02', 'n05') ? { states: DEAD } : {});

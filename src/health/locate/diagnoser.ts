@@ -76,7 +76,11 @@ export class Diagnoser {
     const claims = mergeClaims(admitted, context);
     const standing = this.#standing.take(claims, at, (claim, from) => follows(claim, from, context));
     const verdicts = standing.map(({ claim, sinceMs }) => {
-      return verdictOf(claim, Math.min(sinceMs, ownSinceMs(claim, own) ?? sinceMs));
+      const verdict = verdictOf(claim, Math.min(sinceMs, ownSinceMs(claim, own) ?? sinceMs));
+      // Where there is one family only, it says nothing that a fault is of it.
+      return verdict.families.length === 1 && !this.#store.hasBothFamilies()
+        ? { ...verdict, families: [] }
+        : verdict;
     });
     verdicts.sort((a, b) => gravityOf(a.fault) - gravityOf(b.fault) || b.confidence - a.confidence);
     return { state: this.#stateOf(matrix, verdicts, own, silent.length), verdicts, silent, atMs: at.wallMs };

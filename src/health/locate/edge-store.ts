@@ -55,6 +55,14 @@ export class EdgeStore {
     return this.#kept[node]?.edges;
   }
 
+  /** Whether paths of both families are probed anywhere. */
+  hasBothFamilies(): boolean {
+    const rows = this.#kept.map((kept) => kept?.edges);
+    return (['states4', 'states6'] as const).every((states) =>
+      rows.some((row) => row?.[states].some((word) => word !== 0)),
+    );
+  }
+
   /** Symptoms that any edge has. */
   any(): number {
     return this.#kept.reduce((any, kept) => any | (kept?.edges.any ?? 0), 0);

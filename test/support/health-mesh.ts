@@ -104,7 +104,7 @@ export class HealthMesh {
   }
 
   /** Waits until every node has measured every other by ICMP and HTTP. */
-  async measured(): Promise<void> {
+  async measured(timeoutMs = 40_000): Promise<void> {
     for (const { name, client, agent } of this.nodes) {
       const what = `${name} has measured all`;
       const all = async (): Promise<true | undefined> => {
@@ -115,7 +115,7 @@ export class HealthMesh {
         );
         return known.length === this.nodes.length ? true : undefined;
       };
-      await eventually(what, all, { timeoutMs: 40_000, everyMs: 250 }).catch((error: Error) => {
+      await eventually(what, all, { timeoutMs, everyMs: 250 }).catch((error: Error) => {
         throw new Error(`${error.message}\n${agent.output()}`);
       });
     }

@@ -18,6 +18,8 @@ const OBSERVER = 'n1';
 const LOSSY = 'n6';
 const LOST_SHARE = 0.2;
 const DOWN = 'n11';
+/** Sixteen agents start at once. */
+const START_MS = 180_000;
 /** A minute of health before it, so that the hour of a path begins well. */
 const WELL_MS = 75_000;
 /** And so long with both faults, until they fill the last minute. */
@@ -89,7 +91,7 @@ const mesh = await HealthMesh.start({
   words: ['--dashboard-addr', `127.0.0.1:${PORT}`],
 });
 try {
-  await mesh.measured();
+  await mesh.measured(START_MS);
   await delay(WELL_MS);
   await breakNodes(mesh);
   const chromium = await Chromium.start(mesh.node(OBSERVER).netns);

@@ -5,6 +5,7 @@ import { defineNames } from './live/names.ts';
 import { defineConnections, definePackets } from './live/packets.ts';
 import { defineRequests } from './live/requests.ts';
 import { defineSelection } from './live/selection.ts';
+import { defineServiceRules } from './live/service-rules.ts';
 import { defineServices } from './live/services.ts';
 import { describeLive } from './live/stage.ts';
 
@@ -15,6 +16,7 @@ describeLive({
   requests: defineRequests,
   names: defineNames,
   services: defineServices,
+  'rules of services': defineServiceRules,
   endpoints: defineEndpoints,
   connections: defineConnections,
   limits: defineLimits,

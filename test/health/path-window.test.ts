@@ -53,4 +53,16 @@ describe('a window', () => {
     }
     assert.equal(ring.read(at(35), 35_000).lost, 5);
   });
+
+  it('never tells of more that was lost than was sent, though a probe is lost later than it is sent', () => {
+    const ring = new WindowRing();
+    // Nothing answers, and each look finds the probe before under way.
+    const at = (second: number): PathCounts => counts({ sent: second + 1, lost: Math.max(0, second - 1) });
+    for (let second = 0; second <= 100; second++) {
+      ring.roll(at(second), second * 1000);
+      const { sent, lost } = ring.lately(counts({ sent: second + 1, lost: second + 1 }));
+      assert.ok(lost <= sent, `${lost} of ${sent} after ${second} s`);
+      if (second > 40) assert.ok(lost >= 20, `${lost} after ${second} s`);
+    }
+  });
 });

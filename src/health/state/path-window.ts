@@ -134,10 +134,9 @@ export class WindowRing {
 
   #lossesSince(slice: number, counts: PathCounts): Losses {
     const at = FIRST + slice * MARK_WIDTH;
-    return {
-      sent: Math.max(0, counts.sent - this.#at(at + Mark.sent)),
-      lost: Math.max(0, missedOf(counts) - this.#at(at + Mark.missed)),
-    };
+    const sent = Math.max(0, counts.sent - this.#at(at + Mark.sent));
+    // A probe is lost a while after it was sent: what was under way when the slice began is lost in it, and not sent.
+    return { sent, lost: Math.min(sent, Math.max(0, missedOf(counts) - this.#at(at + Mark.missed))) };
   }
 
   answered(counts: PathCounts): number {

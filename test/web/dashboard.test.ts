@@ -197,6 +197,14 @@ describe('the dashboard in a real browser', { skip: chromiumOrSkip() }, () => {
     assert.deepEqual(page.complaints, []);
   });
 
+  it('tells no round trip of a pair that is unreachable, though one of before is known', async () => {
+    const page = await open(new DashboardRig(nodeNames(2), () => ({ ...BAD, rttNs: 18_000 })));
+    await page.evaluate(`document.getElementById('grid').focus()`);
+    await page.press('Home', CTRL);
+    await page.press('ArrowRight');
+    assert.equal(await page.evaluate(label), 'n1 to n2: unreachable, 120 of 120 probes lost (100 %)');
+  });
+
   it('shows of a pair where the time goes, where probes were seen last, its MTU and its hour', async () => {
     const rig = new DashboardRig(nodeNames(3));
     const path = { peer: 'n2', family: 4, address: '10.0.0.2', primary: true } as const;

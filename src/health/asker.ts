@@ -29,9 +29,10 @@ const APART_MS = 5000;
  * at once, besides its pace,
  *
  * 1. when one of its other paths waits for an answer too long;
- * 2. when another node tells that something of that peer died or came back.
+ * 2. when another node tells that something of that peer died or came back;
+ * 3. when it does not answer an exchange of rows.
  *
- * Both are bounded: neither chance, nor many nodes that hear of one peer, nor one that tells lies of many, make a storm.
+ * All are bounded: neither chance, nor many nodes that hear of one peer, nor one that tells lies of many, make a storm.
  */
 export class Asker {
   readonly #deps: AskerDeps;
@@ -75,6 +76,12 @@ export class Asker {
         clock.after(waitMs, () => this.#askAgent(peer)),
       );
     }
+  }
+
+  /** A node does not exchange rows: its agent may be gone, which is not asked again where that is known. */
+  missed(peer: string): void {
+    const agents = this.#deps.book.trackers(peer).filter(({ path }) => path.kind === AGENT);
+    if (agents.some(({ state }) => state !== 'unreachable')) this.heard([peer]);
   }
 
   #askAgent(peer: string): void {

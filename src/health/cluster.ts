@@ -51,6 +51,7 @@ export class Cluster {
         this.#diagnosis.changed();
         this.#asker.heard(peers);
       },
+      onMiss: (peer) => this.#asker.missed(peer),
       onFailure: (peer, reason) => log.info({ peer, reason }, 'a node does not exchange rows with us'),
     });
   }

@@ -80,6 +80,16 @@ describe('questions to peers besides their pace', () => {
     assert.ok(asked.length === 2, String(asked.length));
   });
 
+  it('come to the agent of a peer that does not exchange rows, as if another node told of it', () => {
+    const { clock, asker, asked } = bench(3);
+    for (let n = 0; n < 5; n++) asker.missed('n2');
+    clock.pass(1000);
+    assert.deepEqual(
+      asked.map(({ what }) => what),
+      ['n2 host-host/http'],
+    );
+  });
+
   it('come once more, later, where a peer is told of too soon after it was asked: that may be its end', () => {
     const { clock, asker, asked } = bench(3);
     asker.heard(['n2']);

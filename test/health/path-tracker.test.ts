@@ -62,3 +62,12 @@ describe('the state that is told of a path that lost probes', () => {
     ]);
   });
 });
+
+describe('the time of the last answer of a path', () => {
+  it('is when it came, not when it was looked for', () => {
+    const tracker = new PathTracker(PATH, 1000, instant(0));
+    tracker.onCounts({ ...counts(1, 1, 0, 9000), answeredLastNs: 9_100e6 }, { nowMs: 9900, wallMs: 50_000 });
+    assert.equal(tracker.answeredNowMs, 9100);
+    assert.equal(tracker.report(9900, undefined).lastAnsweredMs, 49_200);
+  });
+});

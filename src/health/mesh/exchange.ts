@@ -24,6 +24,8 @@ export interface ExchangeDeps extends PartnersDeps {
   readonly onFault?: ((peers: ReadonlySet<string>) => void) | undefined;
   /** A node did not answer, or refused; called once a minute at most. */
   readonly onFailure?: ((node: string, reason: string) => void) | undefined;
+  /** The same, each time. */
+  readonly onMiss?: ((node: string) => void) | undefined;
 }
 
 const PULL_MS = 1000;
@@ -126,7 +128,8 @@ export class Exchange {
 
   #failed(name: string, error: unknown): void {
     this.#partners.failed(name);
-    const { clock, onFailure } = this.#deps;
+    const { clock, onFailure, onMiss } = this.#deps;
+    if (this.#running) onMiss?.(name);
     if (clock.nowMs() - this.#saidMs < SAY_MS) return;
     this.#saidMs = clock.nowMs();
     onFailure?.(name, errorText(error));

@@ -23,6 +23,8 @@ export interface MeshDeps {
   readonly onFault?: ((peers: ReadonlySet<string>) => void) | undefined;
   /** A node did not answer, or refused; called once a minute at most. */
   readonly onFailure?: ((node: string, reason: string) => void) | undefined;
+  /** The same, each time. */
+  readonly onMiss?: ((node: string) => void) | undefined;
   /** Many nodes in one process, with the same list, have one directory in common. */
   readonly directory?: NodeDirectory | undefined;
   /** 0 to below 1. */
@@ -65,11 +67,12 @@ export class Mesh {
     random = Math.random,
     onFault,
     onFailure,
+    onMiss,
   }: MeshDeps): Exchange | undefined {
     if (transport === undefined) return undefined;
     const [directory, store] = [this.#directory, this.#store];
     const own = (): number | undefined => this.#own.row?.slot;
-    return new Exchange({ clock, directory, store, transport, random, own, onFault, onFailure });
+    return new Exchange({ clock, directory, store, transport, random, own, onFault, onFailure, onMiss });
   }
 
   start(): void {

@@ -37,10 +37,11 @@ export class Outcomes {
     this.#sent = counts.sent;
     this.#answered = counts.answered;
     this.#missed = missed;
-    this.#note(at);
+    this.#note(at, counts.answeredLastNs / 1e6);
   }
 
-  #note(at: Instant): void {
+  /** @param answeredMs when the last answer came, monotonic; 0: its prober does not tell */
+  #note(at: Instant, answeredMs: number): void {
     if (this.#isSent) {
       this.#sentMs = at.wallMs;
       this.#sentNowMs = at.nowMs;
@@ -50,8 +51,9 @@ export class Outcomes {
       this.#answeredAtMiss = this.#answered;
     }
     if (this.#isAnswered) {
-      this.#answeredMs = at.wallMs;
-      this.#answeredNowMs = at.nowMs;
+      // Not when it was looked for: what came before another path fell silent says nothing of after it.
+      this.#answeredNowMs = answeredMs > 0 ? Math.min(at.nowMs, answeredMs) : at.nowMs;
+      this.#answeredMs = at.wallMs - (at.nowMs - this.#answeredNowMs);
     }
   }
 

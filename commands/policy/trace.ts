@@ -98,6 +98,11 @@ export default class PolicyTrace extends BaseCommand<typeof PolicyTrace> {
     const files = flags.policy === undefined ? undefined : await readPolicyFiles(flags.policy);
     const agent = files === undefined ? (await this.clients()).agent : undefined;
     const { source, destination, notes } = await this.#parties(agent);
+    const [{ serviceNotes }, services] = await Promise.all([
+      import('../support/trace-services.ts'),
+      flags['dst-ip'] === undefined ? [] : (agent?.services() ?? []),
+    ]);
+    if (flags['dst-ip'] !== undefined) notes.push(...serviceNotes(services, flags['dst-ip'], l4));
     const { rules, inventory } =
       agent === undefined ? rulesOfTexts(files ?? [], flags.namespace) : await rulesOfAgent(agent);
     const settings = await settingsOf(agent);

@@ -62,6 +62,7 @@ export function flowRow(flow: ConntrackFlow): FlowRow {
     ['TxClosing', initiator.closing],
     ['RxClosing', responder.closing],
     ['Host', flow.host],
+    [`Service=${flow.service}`, flow.service !== 0],
   ];
   return {
     protocol: flow.protocol,

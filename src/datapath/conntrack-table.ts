@@ -31,6 +31,8 @@ export interface ConntrackFlow {
   readonly seenReply: boolean;
   /** The node itself is one end. */
   readonly host: boolean;
+  /** Id of the service by which its initiator, a pod of this node, speaks to its responder; 0: none. */
+  readonly service: number;
   /** Seconds until it is forgotten unless a packet comes; negative when it is past that. */
   readonly expiresInSeconds: number;
 }
@@ -49,7 +51,15 @@ function ticksLeft(entry: { readonly seen: number; readonly lifetime: number }, 
 }
 
 /** What a flow shows of its entry. */
-const shownLayout = fieldsOf(ctEntryLayout, ['seen', 'lifetime', 'flags', 'tcpFlags', 'ifindex', 'identity']);
+const shownLayout = fieldsOf(ctEntryLayout, [
+  'seen',
+  'lifetime',
+  'flags',
+  'tcpFlags',
+  'ifindex',
+  'identity',
+  'reverseNat',
+]);
 const shownKey4 = fieldsOf(ct4KeyLayout, ['address', 'port', 'protocol']);
 const shownKey6 = fieldsOf(ct6KeyLayout, ['address', 'port', 'protocol']);
 
@@ -88,6 +98,7 @@ function decodeFlow(key: Key, entry: Entry, clock: ConntrackClock): ConntrackFlo
     responder: end(fromB ? 0 : 1),
     seenReply: (entry.flags & CtFlag.seenReply) !== 0,
     host: (entry.flags & CtFlag.host) !== 0,
+    service: entry.reverseNat,
     expiresInSeconds: (ticksLeft(entry, clock.ticks) * 2 ** DatapathLimit.jiffiesShift) / clock.hz,
   };
 }

@@ -323,6 +323,7 @@ describe('a change of policy', () => {
         initiator,
         responder: { ...end, address: parseIp('203.0.113.7') },
         seenReply: true,
+        service: 0,
         host: false,
         expiresInSeconds: 9,
       },

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
+import { flowRow } from '../../commands/support/map-rows.ts';
 import { parseIp } from '../../src/base/ip.ts';
+import { readConntrackMap } from '../../src/datapath/conntrack-table.ts';
 import { DropReason } from '../../src/model/constants.gen.ts';
 import { stateOf } from '../support/datapath-lab.ts';
 import { pathOf, readPacket, readQuote } from '../support/packet-reader.ts';
@@ -184,6 +186,18 @@ describePrograms('services', (cases) => {
       assertDropped(send(vip, ask), DropReason.policy);
       await cases.rig.setPolicy(A.id, new Map(), OPEN);
     }
+  });
+
+  it('show by which service a flow came to its backend', () => {
+    serve([address.peer]);
+    const shown = (): readonly string[] => {
+      const map = cases.rig.loaded.maps[family === 4 ? 'ct4' : 'ct6'];
+      return [...readConntrackMap(map, { ticks: 0, hz: 250 })].flatMap((flow) => flowRow(flow).flags);
+    };
+    for (const flags of [syn, ack, ack]) send(vip, tcp(4160, 80, flags));
+    assert.deepEqual(shown(), ['Service=7']);
+    send(address.peer, tcp(4160, 8080, ack));
+    assert.deepEqual(shown(), [], 'it speaks to the backend itself');
   });
 
   it('are not translated for a sender that forges its address', () => {

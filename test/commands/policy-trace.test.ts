@@ -38,6 +38,17 @@ function endpoint(id: number, who: typeof SHIP, name: string) {
 }
 const ENDPOINTS = [endpoint(1, SHIP, 'tiefighter'), endpoint(3, STAR, 'deathstar')];
 
+/** One at 10.96.0.10. */
+function service(id: number, port: number, protocol: string, ...backends: readonly string[]) {
+  const spec = {
+    id,
+    'frontend-address': { ip: '10.96.0.10', port, protocol, scope: 'external' },
+    'backend-addresses': backends.map((ip) => ({ ip, port: 8080, protocol, state: 'active' })),
+    flags: { type: 'ClusterIP', name: 'star', namespace: 'default' },
+  };
+  return { spec, status: { realized: spec } };
+}
+
 const ANSWERS: Readonly<Record<string, unknown>> = {
   '/v1/policy/rules': [{ id: 42, name: 'default/rule1' }],
   '/v1/endpoint': ENDPOINTS,
@@ -50,6 +61,7 @@ const ANSWERS: Readonly<Record<string, unknown>> = {
     { cidr: '10.0.9.9/32', identity: 1002, metadata: { namespace: 'default', name: 'xwing' } },
   ],
   '/v1/fqdn/cache': [],
+  '/v1/service': [service(1, 80, 'TCP', '10.0.0.3'), service(2, 53, 'UDP')],
   '/v1/policy/flows': {
     flows: [
       {
@@ -345,6 +357,27 @@ describe('policy trace of the rules of an agent', () => {
     assert.equal(code, 0, stdout);
     assert.match(stdout, /lies in 198\.51\.100\.0\/24/);
     assert.equal((await asked(`--src-ip 203.0.113.7 ${https}`)).code, 1);
+  });
+
+  it('says of an address at which services are reached what to trace instead', async () => {
+    const note = async (words: string): Promise<readonly string[]> => {
+      const { stdout } = await asked(`--src-endpoint 1 ${words}`);
+      return stdout.split('\n').filter((line) => /^Note: 10\./.test(line));
+    };
+    const tcp =
+      'Note: 10.96.0.10 port 80/TCP is the service default/star, and rules judge what is sent to it by its backends: trace --dst-ip 10.0.0.3 --dport 8080/tcp';
+    const udp =
+      'Note: 10.96.0.10 port 53/UDP is the service default/star, and rules judge what is sent to it by its backends: it has none and refuses';
+    assert.deepEqual(await note('--dst-ip 10.96.0.10 --dport 80'), [tcp]);
+    assert.deepEqual(await note('--dst-ip 10.96.0.10 --dport 53/udp'), [udp]);
+    assert.deepEqual(await note('--dst-ip 10.96.0.10'), [tcp, udp]);
+    for (const words of [
+      '10.96.0.10 --dport 80/udp',
+      '10.96.0.11 --dport 80',
+      '10.96.0.10/32 --dport 80',
+      '10.96.0.10 --dport icmp/8',
+    ])
+      assert.deepEqual(await note(`--dst-ip ${words}`), [], words);
   });
 
   it('takes endpoints, pods of this and other nodes, identities and addresses', async () => {

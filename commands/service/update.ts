@@ -2,7 +2,7 @@ import * as Flags from '@oclif/core/flags';
 import { serviceList } from '../../src/view/service.ts';
 import { BaseCommand } from '../base.ts';
 import { durationFlag } from '../support/duration-flag.ts';
-import { serviceId, socketWord, stateWords, wordsOf } from '../support/service-words.ts';
+import { affinitySeconds, serviceId, socketWord, stateWords, wordsOf } from '../support/service-words.ts';
 
 const TYPES = ['ClusterIP', 'NodePort', 'ExternalIPs', 'LoadBalancer', 'HostPort'] as const;
 
@@ -49,7 +49,7 @@ export default class ServiceUpdate extends BaseCommand<typeof ServiceUpdate> {
       flags: {
         ...(type !== undefined && { type }),
         ...(name !== undefined && (rest.length === 0 ? { name } : { namespace, name: rest.join('/') })),
-        ...(affinity !== undefined && { affinityTimeout: Math.round(affinity / 1000) }),
+        ...(affinity !== undefined && { affinityTimeout: affinitySeconds(affinity) }),
       },
     };
     const { agent } = await this.clients();

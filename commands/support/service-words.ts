@@ -54,3 +54,11 @@ export function stateWords(words: readonly string[], backends: number): readonly
     });
   return words;
 }
+
+/** @throws UsageError code SERVICE_AFFINITY: agents count whole seconds */
+export function affinitySeconds(milliseconds: number): number {
+  if (milliseconds % 1000 === 0) return milliseconds / 1000;
+  throw new UsageError(`--affinity ${milliseconds}ms is not a number of whole seconds`, {
+    code: 'SERVICE_AFFINITY',
+  });
+}

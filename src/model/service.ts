@@ -1,4 +1,4 @@
-import { formatIp, type IpBytes } from '../base/ip.ts';
+import { formatIp, type IpBytes, parseIp } from '../base/ip.ts';
 import { DatapathLimit } from './constants.gen.ts';
 
 export type ServiceProtocol = 'TCP' | 'UDP' | 'SCTP';
@@ -52,9 +52,16 @@ export function isUnspecified(address: IpBytes): boolean {
   return address.every((byte) => byte === 0);
 }
 
-/** Whether packets of pods can go there: not a group, not a loopback, not an IPv4 address in the dress of IPv6. */
+/** Whom a pod that is its own backend sees as its client: `SERVICE_LOOP4` and `SERVICE_LOOP6_*` of the programs. */
+const LOOP_ADDRESSES = ['169.254.42.1', 'fd63:696c::1'].map((text) => formatIp(parseIp(text)));
+
+/**
+ * Whether packets of pods can go there: not a group, not a loopback, not what stands for a pod to itself, not an IPv4
+ * address in the dress of IPv6.
+ */
 export function isServiceAddress(address: IpBytes): boolean {
   const [first = 0] = address;
+  if (LOOP_ADDRESSES.includes(formatIp(address))) return false;
   if (address.length === 4) return first !== 127 && first < 224;
   const start = address.subarray(0, 10).every((byte) => byte === 0);
   const isMapped = start && address[10] === 0xff && address[11] === 0xff;

@@ -93,6 +93,8 @@ describe('service', () => {
       [...frontend, '--id', '0'],
       [...frontend, '--type', 'Other'],
       [...frontend, '--states', 'active'],
+      [...frontend, '--affinity', '400ms'],
+      [...frontend, '--affinity', '1.5s'],
       [...frontend, '--backends', '10.0.0.1:1', '--states', 'gone'],
     ])
       assert.equal((await run('update', ...words)).code, 2, words.join(' '));

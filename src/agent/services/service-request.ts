@@ -91,6 +91,8 @@ function readBackend(backend: Api.BackendAddress, field: string, frontend: Servi
     refuse(`${field}.ip`, `${formatIp(address)} is no address that pods can send to`);
   if (readProtocol(backend.protocol, `${field}.protocol`, frontend.protocol) !== frontend.protocol)
     refuse(`${field}.protocol`, `is not ${frontend.protocol}, the frontend's`);
+  if (port === frontend.port && formatIp(address) === formatIp(frontend.address))
+    refuse(field, 'is the frontend itself');
   if (frontend.protocol === 'SCTP' && port !== frontend.port)
     refuse(`${field}.port`, `of SCTP must be the frontend's, ${frontend.port}: its checksum covers the port`);
   return { address, port, state: readState(backend.state, `${field}.state`) };

@@ -28,10 +28,9 @@ const REFUSED: readonly [string, Api.ServiceSpec][] = [
   ['frontend-address.ip', withFrontend({ ip: '10.96.0' })],
   ['frontend-address.ip', withFrontend({ ip: '' })],
   ['frontend-address.ip', withFrontend({ ip: '224.0.0.1' })],
-  ...['ff02::1', '127.0.0.1', '::1', '::ffff:10.96.0.1'].map((ip): [string, Api.ServiceSpec] => [
-    'frontend-address.ip',
-    withFrontend({ ip }),
-  ]),
+  ...['ff02::1', '127.0.0.1', '::1', '::ffff:10.96.0.1', '169.254.42.1', 'fd63:696c::1'].map(
+    (ip): [string, Api.ServiceSpec] => ['frontend-address.ip', withFrontend({ ip })],
+  ),
   ['frontend-address.ip', withFrontend({ ip: '0.0.0.0' })],
   ['frontend-address.ip', withFrontend({ ip: '::' })],
   ['frontend-address.port', withFrontend({ port: 0 })],
@@ -44,6 +43,8 @@ const REFUSED: readonly [string, Api.ServiceSpec][] = [
   ['backend-addresses[0].ip', withFrontend({ ip: 'fd00::1' }, BACKEND)],
   ['backend-addresses[0].ip', withBackends({ ip: '0.0.0.0' })],
   ['backend-addresses[0].ip', withBackends({ ip: '127.0.0.1' })],
+  ['backend-addresses[0].ip', withBackends({ ip: '169.254.42.1' })],
+  ['backend-addresses[0]', withBackends(FRONTEND)],
   ['backend-addresses[0].port', withBackends({ port: 0 })],
   ['backend-addresses[0].port', { ...withFlags({}), 'backend-addresses': [{ ip: '10.0.0.1' }] }],
   ['backend-addresses[0].protocol', withBackends({ protocol: 'UDP' })],

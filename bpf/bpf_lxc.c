@@ -71,7 +71,8 @@ static __always_inline int from_pod_ip(struct __sk_buff *ctx, struct judgement *
 	result = check_source(ctx, flow, endpoint);
 	if (result)
 		return result;
-	if (service_loops_back(flow)) {
+	/* It answers what it got from itself through a service. */
+	if (service_is_loop(&flow->destination, flow->v6)) {
 		result = service_inbound(ctx, judgement);
 		return result ? result : deliver_to_itself(ctx, judgement);
 	}

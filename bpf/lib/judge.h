@@ -17,6 +17,7 @@
 #include "judge_sides.h"
 #include "judge_policies.h"
 #include "judge_entry.h"
+#include "service_maps.h"
 #include "verdict_structs.h"
 
 /*
@@ -146,6 +147,9 @@ SUBPROGRAM int judge(struct __sk_buff *ctx, struct judgement *judgement)
 	flow = &judgement->flow;
 	if (address_equal(&flow->source, &flow->destination))
 		return -DROP_INVALID;
+	/* What a pod sends to itself through a service comes from there, and never this way. */
+	if (judgement->destination.slot && service_is_loop(&flow->source, flow->v6))
+		return -DROP_INVALID_SIP;
 	/* An endpoint has one way out; nobody tells it, and it tells nobody, of another. */
 	if (!flow->v6 && flow->protocol == IPPROTO_ICMP && flow->icmp_type == ICMP_REDIRECT)
 		return -DROP_INVALID;

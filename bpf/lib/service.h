@@ -21,22 +21,6 @@
 #include "service_rewrite.h"
 #include "verdict_structs.h"
 
-/* 169.254.42.1 (RFC 3927), as in Cilium, and an address of a range of our own (RFC 4193). */
-#define SERVICE_LOOP4	0xa9fe2a01
-#define SERVICE_LOOP6_0 0xfd63696c
-#define SERVICE_LOOP6_3 0x00000001
-
-static __always_inline void service_loop_address(union address *address, bool v6)
-{
-	__builtin_memset(address, 0, sizeof(*address));
-	if (v6) {
-		address->word[0] = bpf_htonl(SERVICE_LOOP6_0);
-		address->word[3] = bpf_htonl(SERVICE_LOOP6_3);
-	} else {
-		address->word[0] = bpf_htonl(SERVICE_LOOP4);
-	}
-}
-
 /* Notes what the client spoke to, for the answers to the packet as it is now. Returns 0 or a negative DROP_*.
  */
 static __always_inline int service_note(const struct flow *flow, const struct service_tuple *before)
@@ -122,7 +106,6 @@ SUBPROGRAM int service_inbound(struct __sk_buff *ctx, struct judgement *judgemen
 {
 	struct service_origin *origin;
 	struct service_tuple *answer;
-	union address loop;
 	struct flow *flow;
 	int result;
 
@@ -135,8 +118,7 @@ SUBPROGRAM int service_inbound(struct __sk_buff *ctx, struct judgement *judgemen
 	origin = bpf_map_lookup_elem(&MAP_SERVICE_ORIGINS, answer);
 	if (!origin)
 		return -DROP_UNKNOWN_CT;
-	service_loop_address(&loop, flow->v6);
-	if (address_equal(&flow->destination, &loop)) {
+	if (service_is_loop(&flow->destination, flow->v6)) {
 		result = service_rewrite(ctx, flow, END_DESTINATION, &origin->client, flow->destination_port);
 		if (result)
 			return result;
@@ -169,15 +151,6 @@ SUBPROGRAM int service_inbound_error(struct __sk_buff *ctx, struct judgement *ju
 	if (!address_equal(&judgement->flow.source, &answer.source))
 		return 0;
 	return service_rewrite(ctx, &judgement->flow, END_SOURCE, &origin->frontend, 0);
-}
-
-/* Whether a packet answers what its sender got from itself through a service. */
-static __always_inline bool service_loops_back(const struct flow *flow)
-{
-	union address loop;
-
-	service_loop_address(&loop, flow->v6);
-	return address_equal(&flow->destination, &loop);
 }
 
 #endif

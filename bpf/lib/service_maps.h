@@ -139,4 +139,28 @@ struct {
 	__type(value, struct affinity_entry);
 } MAP_SERVICE_AFFINITY SEC(".maps");
 
+/* 169.254.42.1 (RFC 3927), as in Cilium, and an address of a range of our own (RFC 4193). */
+#define SERVICE_LOOP4	0xa9fe2a01
+#define SERVICE_LOOP6_0 0xfd63696c
+#define SERVICE_LOOP6_3 0x00000001
+
+static __always_inline void service_loop_address(union address *address, bool v6)
+{
+	__builtin_memset(address, 0, sizeof(*address));
+	if (v6) {
+		address->word[0] = bpf_htonl(SERVICE_LOOP6_0);
+		address->word[3] = bpf_htonl(SERVICE_LOOP6_3);
+	} else {
+		address->word[0] = bpf_htonl(SERVICE_LOOP4);
+	}
+}
+
+static __always_inline bool service_is_loop(const union address *address, bool v6)
+{
+	union address loop;
+
+	service_loop_address(&loop, v6);
+	return address_equal(address, &loop);
+}
+
 #endif

@@ -206,6 +206,22 @@ describe('services of the BPF datapath in network namespaces', {
     assert.equal(others.length, 1);
   });
 
+  it('reset a stream through the proxy, too, when its backend is gone', async () => {
+    await rig.setPolicy(a, [redirect('egress', 0, 6, BACKEND_PORT, PROXY_PORT)], EGRESS);
+    await rig.serve(b.namespace, b.ipv4, BACKEND_PORT);
+    const others = await rig.serve(lab.remote, REMOTE4, BACKEND_PORT);
+    await serve([b.ipv4]);
+    const stream = await rig.connect(a.namespace, VIPS[4], PORT);
+    assert.ok(stream);
+    assert.match((await say(stream, '1')) ?? '', / 1$/);
+    await serve([REMOTE4]);
+    const reset = closed(stream);
+    stream.write('2');
+    assert.equal(await Promise.race([reset.then(() => 'reset'), delay(ANSWER_MS, 'open')]), 'reset');
+    assert.match((await say(await rig.connect(a.namespace, VIPS[4], PORT), '3')) ?? '', / 3$/);
+    assert.equal(others.length, 1);
+  });
+
   it('outlive the agent: another one takes them over, and lets go what it does not want', async () => {
     await rig.serve(b.namespace, b.ipv4, BACKEND_PORT);
     await serve([b.ipv4]);

@@ -133,9 +133,34 @@ static __always_inline __u32 service_pick(const struct service_tuple *tuple, __u
 }
 
 /*
+ * Whether another flow of the client's lives between the same addresses and ports: one to the backend itself,
+ * or by another service. Nobody could tell their answers apart.
+ */
+SUBPROGRAM int service_taken(const struct service_tuple *client, __u32 backend_id, __u32 service)
+{
+	struct backend_entry *backend = bpf_map_lookup_elem(&MAP_BACKENDS, &backend_id);
+	struct ct_tuple tuple = {};
+	struct ct_entry *entry;
+
+	if (!client || !backend)
+		return 0;
+	tuple.is_v6 = client->family == 6;
+	if (tuple.is_v6)
+		tuple.side = ct6_key_fill(&tuple.v6, &client->source, &backend->address, client->source_port,
+					  backend->port, client->protocol);
+	else
+		tuple.side = ct4_key_fill(&tuple.v4, client->source.word[0], backend->address.word[0],
+					  client->source_port, backend->port, client->protocol);
+	entry = ct_lookup(&tuple);
+	if (!entry || entry->flags & CTF_CLOSING || ct_expired(entry, ct_now()))
+		return 0;
+	return entry->reverse_nat != service && tuple.side == (entry->flags & CTF_INIT_B ? 1 : 0);
+}
+
+/*
  * Any active backend; 0: none. The same flow gets the same of the same backends: it keeps it where the map of
- * flows had no room for it any more. A slot that the count still named may be gone while backends change: the
- * first goes last.
+ * flows had no room for it any more. Only where another flow has the ports already, the next may be better.
+ * A slot that the count still named may be gone while backends change: the first goes last.
  */
 static __always_inline __u32 service_any(struct service_key *key, const struct service_entry *service,
 					 const struct service_tuple *tuple)
@@ -147,6 +172,10 @@ static __always_inline __u32 service_any(struct service_key *key, const struct s
 		return 0;
 	key->slot = (__u16)(1 + service_pick(tuple, count));
 	slot = bpf_map_lookup_elem(&MAP_SERVICES, key);
+	if (slot && count > 1 && service_taken(tuple, slot->backend, service->id)) {
+		key->slot = (__u16)(1 + key->slot % count);
+		slot = bpf_map_lookup_elem(&MAP_SERVICES, key);
+	}
 	if (slot)
 		return slot->backend;
 	key->slot = 1;

@@ -188,6 +188,27 @@ describePrograms('services', (cases) => {
     }
   });
 
+  it('get another backend where a flow has the ports to the first already, and keep it', () => {
+    const [other] = at.others;
+    const second = { id: 8, port: 81 };
+    serve([address.peer, other]);
+    serve([address.peer, other], second);
+    const asked = (port: number, flags: number) => (from: number) => tcp(from, port, flags);
+    for (let port = 4200; port < 4200 + FLOWS; port++) {
+      const first = backendOf(port);
+      const next = backendOf(port, asked(81, syn));
+      assert.notEqual(next, first);
+      for (let i = 0; i < 3; i++) {
+        assert.equal(backendOf(port, asked(80, ack)), first);
+        assert.equal(path(receive(first, tcp(8080, port, ack))), `${vip}:80 > ${address.a}:${port}`);
+        assert.equal(backendOf(port, asked(81, ack)), next);
+        assert.equal(path(receive(next, tcp(8080, port, ack))), `${vip}:81 > ${address.a}:${port}`);
+      }
+    }
+    serve([address.peer], second);
+    assert.equal(backendOf(4199, asked(81, syn)), address.peer, 'the only one there is');
+  });
+
   it('show by which service a flow came to its backend', () => {
     serve([address.peer]);
     const shown = (): readonly string[] => {

@@ -98,11 +98,7 @@ export default class PolicyTrace extends BaseCommand<typeof PolicyTrace> {
     const files = flags.policy === undefined ? undefined : await readPolicyFiles(flags.policy);
     const agent = files === undefined ? (await this.clients()).agent : undefined;
     const { source, destination, notes } = await this.#parties(agent);
-    const [{ serviceNotes }, services] = await Promise.all([
-      import('../support/trace-services.ts'),
-      flags['dst-ip'] === undefined ? [] : (agent?.services() ?? []),
-    ]);
-    if (flags['dst-ip'] !== undefined) notes.push(...serviceNotes(services, flags['dst-ip'], l4));
+    notes.push(...(await this.#serviceNotes(agent, destination, l4)));
     const { rules, inventory } =
       agent === undefined ? rulesOfTexts(files ?? [], flags.namespace) : await rulesOfAgent(agent);
     const settings = await settingsOf(agent);
@@ -116,6 +112,20 @@ export default class PolicyTrace extends BaseCommand<typeof PolicyTrace> {
     const dependsOn = traceHinges(rules, query, options);
     if (result.verdict === 'denied') this.exitWith(ExitCode.finding);
     await this.#show(query, result, { notes, traffic: l4Text(l4), dependsOn });
+  }
+
+  async #serviceNotes(
+    agent: AgentClient | undefined,
+    { party }: NamedParty,
+    l4: TraceQuery['l4'],
+  ): Promise<readonly string[]> {
+    const ip = this.flags['dst-ip'];
+    if (agent === undefined || ip === undefined) return [];
+    const { serviceNotes } = await import('../support/trace-services.ts');
+    const isNode = party.labels.some(
+      ({ source, key }) => source === 'reserved' && (key === 'host' || key === 'remote-node'),
+    );
+    return serviceNotes(await agent.services(), { ip, isNode, l4 });
   }
 
   async #parties(agent: AgentClient | undefined) {

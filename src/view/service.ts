@@ -49,8 +49,8 @@ function backendText(backend: ServiceAddressView, at: number, options: ViewOptio
 }
 
 function nameText({ flags }: ServiceSpecView): string {
-  const name = flags?.name ?? '';
-  return name === '' ? '' : `${flags?.namespace ?? ''}/${name}`;
+  const { name, namespace } = flags ?? {};
+  return [namespace, name].filter(Boolean).join('/');
 }
 
 interface ServiceLine {

@@ -38,11 +38,10 @@ function endpoint(id: number, who: typeof SHIP, name: string) {
 }
 const ENDPOINTS = [endpoint(1, SHIP, 'tiefighter'), endpoint(3, STAR, 'deathstar')];
 
-/** One at 10.96.0.10. */
-function service(id: number, port: number, protocol: string, ...backends: readonly string[]) {
+function service(frontend: string, port: number, protocol: string, ...backends: readonly string[]) {
   const spec = {
-    id,
-    'frontend-address': { ip: '10.96.0.10', port, protocol, scope: 'external' },
+    id: port,
+    'frontend-address': { ip: frontend, port, protocol, scope: 'external' },
     'backend-addresses': backends.map((ip) => ({ ip, port: 8080, protocol, state: 'active' })),
     flags: { type: 'ClusterIP', name: 'star', namespace: 'default' },
   };
@@ -54,14 +53,20 @@ const ANSWERS: Readonly<Record<string, unknown>> = {
   '/v1/endpoint': ENDPOINTS,
   '/v1/endpoint/1': ENDPOINTS[0],
   '/v1/endpoint/3': ENDPOINTS[1],
+  '/v1/identity/1': { id: 1, labels: ['reserved:host'] },
   '/v1/identity/1002': XWING,
   '/v1/ip': [
     { cidr: '0.0.0.0/0', identity: 2 },
     { cidr: '10.0.0.3/32', identity: 1003 },
+    { cidr: '10.0.0.254/32', identity: 1 },
     { cidr: '10.0.9.9/32', identity: 1002, metadata: { namespace: 'default', name: 'xwing' } },
   ],
   '/v1/fqdn/cache': [],
-  '/v1/service': [service(1, 80, 'TCP', '10.0.0.3'), service(2, 53, 'UDP')],
+  '/v1/service': [
+    service('10.96.0.10', 80, 'TCP', '10.0.0.3'),
+    service('10.96.0.10', 53, 'UDP'),
+    service('0.0.0.0', 30_080, 'TCP', '10.0.0.3'),
+  ],
   '/v1/policy/flows': {
     flows: [
       {
@@ -371,11 +376,18 @@ describe('policy trace of the rules of an agent', () => {
     assert.deepEqual(await note('--dst-ip 10.96.0.10 --dport 80'), [tcp]);
     assert.deepEqual(await note('--dst-ip 10.96.0.10 --dport 53/udp'), [udp]);
     assert.deepEqual(await note('--dst-ip 10.96.0.10'), [tcp, udp]);
+    assert.match(
+      (await note('--dst-ip 10.0.0.254 --dport 30080')).join(),
+      /trace --dst-ip 10\.0\.0\.3 --dport 8080/,
+    );
     for (const words of [
       '10.96.0.10 --dport 80/udp',
       '10.96.0.11 --dport 80',
       '10.96.0.10/32 --dport 80',
       '10.96.0.10 --dport icmp/8',
+      '10.0.0.3 --dport 30080',
+      '10.0.0.254 --dport 30081',
+      '10.0.0.254',
     ])
       assert.deepEqual(await note(`--dst-ip ${words}`), [], words);
   });

@@ -89,6 +89,9 @@ static __always_inline __u32 service_kept(const struct service_tuple *tuple,
 
 	if (!kept || !config || kept->service != service->id)
 		return 0;
+	/* A new connection goes where its client is now, whatever its port had before. */
+	if (service->affinity && tcp_pure_syn(flow->tcp_flags))
+		return 0;
 	if ((__s32)(now - kept->seen) > (__s32)kept->lifetime)
 		return 0;
 	id = kept->backend;

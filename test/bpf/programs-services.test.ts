@@ -209,6 +209,15 @@ describePrograms('services', (cases) => {
     assert.equal(backendOf(4199, asked(81, syn)), address.peer, 'the only one there is');
   });
 
+  it('bring a client that keeps its backend there by ports that had another one, too', () => {
+    const peers = [address.peer, ...at.others];
+    serve(peers);
+    const ports = Array.from({ length: FLOWS }, (_, i) => 21_000 + i);
+    assert.equal(new Set(ports.map((port) => backendOf(port))).size, peers.length);
+    serve(peers, { affinitySeconds: 60 });
+    assert.equal(new Set(ports.map((port) => backendOf(port))).size, 1);
+  });
+
   it('show by which service a flow came to its backend', () => {
     serve([address.peer]);
     const shown = (): readonly string[] => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { agentClient } from '../../src/lab/agent-process.ts';
 import type { Lab } from '../../src/lab/lab.ts';
 import { isAlive, waitFor } from '../../src/lab/processes.ts';
@@ -9,6 +10,9 @@ import { bpfOrSkip } from '../support/privilege.ts';
 import { startTestLab, type TestLab } from './lab-support.ts';
 
 const TRIES = 24;
+/** Connections that take longer than the changes of services and the kill of the agent. */
+const MANY = 6000;
+const CHANGES = 100;
 const NAMED_PORTS = [{ name: 'www', protocol: 'TCP' as const, port: 8080 }];
 
 /** Says its name to whoever connects. */
@@ -63,6 +67,11 @@ describe('services of Kubernetes objects, between pods', { skip: bpfOrSkip() }, 
     return [...new Set(stdout.trim().split(' '))].sort();
   };
   const client = () => agentClient(lab.node('node1'));
+  const killAgent = async (): Promise<void> => {
+    const ref = lab.record.agents.node1 ?? assert.fail('no agent');
+    process.kill(ref.pid, 'SIGKILL');
+    await waitFor({ what: 'it is gone', timeoutMs: 5000 }, () => (isAlive(ref) ? undefined : true));
+  };
   const realized = (what: string, backends: number): Promise<true> =>
     waitFor({ what, timeoutMs: 10_000 }, async () => {
       const services = await client().services();
@@ -101,11 +110,44 @@ describe('services of Kubernetes objects, between pods', { skip: bpfOrSkip() }, 
       assert.deepEqual(await heard(host, port), ['web1', 'web2'], `${host}:${port}`);
   });
 
+  it('answer every connection while others of the same pods change all the time and the agent is killed amid that', async () => {
+    const pods = ['web1', 'web2'].map((name) => lab.workload(name).ipv4 ?? assert.fail('no address'));
+    const STATES = ['active', 'terminating', 'quarantined', 'maintenance'] as const;
+    let changes = 0;
+    let isOver = false;
+    const change = async (last: number): Promise<void> => {
+      while (!isOver) {
+        const states = pods.map((_, i) => STATES[(changes + i * last) % STATES.length]);
+        await client()
+          .putService(0, {
+            'frontend-address': { ip: `10.96.9.${last}`, port: 80 },
+            'backend-addresses': pods.map((ip, i) => ({ ip, port: 8080, state: states[i] })),
+          })
+          .then(
+            () => changes++,
+            () => delay(10),
+          );
+      }
+    };
+    const changing = [1, 2, 3].map(change);
+    const asking = heard('10.96.0.10', 80, MANY);
+    try {
+      await waitFor({ what: 'changes', timeoutMs: 20_000 }, () => (changes > CHANGES ? true : undefined));
+      await killAgent();
+      await lab.startAgent('node1', { datapath: 'bpf' });
+      await waitFor({ what: 'more', timeoutMs: 20_000 }, () => (changes > 2 * CHANGES ? true : undefined));
+    } finally {
+      isOver = true;
+      await Promise.all(changing);
+    }
+    assert.deepEqual(await asking, ['web1', 'web2']);
+    for (const { spec } of await client().services())
+      if (spec?.['frontend-address']?.ip?.startsWith('10.96.9.')) await client().deleteService(spec.id ?? 0);
+  });
+
   it('go on without the agent, and with the next one', async () => {
-    const ref = lab.record.agents.node1 ?? assert.fail('no agent');
     const before = (await client().services()).map(({ spec }) => [spec?.id, spec?.['frontend-address']?.ip]);
-    process.kill(ref.pid, 'SIGKILL');
-    await waitFor({ what: 'it is gone', timeoutMs: 5000 }, () => (isAlive(ref) ? undefined : true));
+    await killAgent();
     assert.deepEqual(await heard('10.96.0.10', 80), ['web1', 'web2']);
     await lab.startAgent('node1', { datapath: 'bpf' });
     await realized('the same', 2);

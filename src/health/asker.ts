@@ -21,8 +21,12 @@ const HEARD_PER_SECOND = 2;
 const ASKED_PER_SECOND = 200;
 /** A path that was asked so lately need not be asked for it. */
 const LATELY_MS = 1000;
-/** From one such question to a peer to the next. */
+/**
+ * From one such question to a peer to the next; twice as long each time that one waits for it, up to the most: a peer that is
+ * late for all the questions it gets must not be kept so by more of them.
+ */
 const APART_MS = 5000;
+const MOST_APART_MS = 80_000;
 
 /**
  * Requests are rare, for they are dear, but what they tell is wanted soon when there is a reason: a peer's agent is asked
@@ -36,8 +40,8 @@ const APART_MS = 5000;
  */
 export class Asker {
   readonly #deps: AskerDeps;
-  /** By peer: when it may be asked again for what was heard of it, monotonic ms. */
-  readonly #notBefore = new Map<string, number>();
+  /** By peer: when it may be asked again for what was heard of it, monotonic ms, and how long that is after the last time. */
+  readonly #spaced = new Map<string, { readonly notBeforeMs: number; readonly apartMs: number }>();
   /** Of peers that will be asked for what was heard: ends that. */
   readonly #waiting = new Map<string, () => void>();
   #secondMs = Number.NEGATIVE_INFINITY;
@@ -68,9 +72,12 @@ export class Asker {
     for (const peer of peers) {
       if (this.#stopped || this.#waiting.has(peer)) continue;
       const nowMs = clock.nowMs();
-      const tooSoonMs = Math.max(0, (this.#notBefore.get(peer) ?? Number.NEGATIVE_INFINITY) - nowMs);
+      const last = this.#spaced.get(peer);
+      const tooSoonMs = Math.max(0, (last?.notBeforeMs ?? Number.NEGATIVE_INFINITY) - nowMs);
       const waitMs = tooSoonMs + (random() * nodes() * 1000) / ASKED_PER_SECOND;
-      this.#notBefore.set(peer, nowMs + waitMs + APART_MS);
+      const apartMs =
+        last === undefined || tooSoonMs === 0 ? APART_MS : Math.min(MOST_APART_MS, 2 * last.apartMs);
+      this.#spaced.set(peer, { notBeforeMs: nowMs + waitMs + apartMs, apartMs });
       this.#waiting.set(
         peer,
         clock.after(waitMs, () => this.#askAgent(peer)),
@@ -87,7 +94,7 @@ export class Asker {
   #askAgent(peer: string): void {
     const nowMs = this.#deps.clock.nowMs();
     this.#waiting.delete(peer);
-    for (const [name, ms] of this.#notBefore) if (ms < nowMs) this.#notBefore.delete(name);
+    for (const [name, { notBeforeMs }] of this.#spaced) if (notBeforeMs < nowMs) this.#spaced.delete(name);
     this.#renew(nowMs);
     if (this.#heardLeft <= 0) return;
     this.#heardLeft--;

@@ -103,4 +103,21 @@ describe('questions to peers besides their pace', () => {
     clock.pass(20_000);
     assert.equal(asked.length, 2, 'none after the end');
   });
+
+  it('are ever more seldom while a peer is told of all the time, and as before once it is not', () => {
+    const { clock, asker, asked } = bench(3);
+    const tell = (ms: number): void => {
+      for (let passed = 0; passed < ms; passed += 100) {
+        asker.heard(['n2']);
+        clock.pass(100);
+      }
+    };
+    tell(600_000);
+    const apart = asked.slice(1).map(({ atMs }, i) => Math.round((atMs - (asked[i]?.atMs ?? 0)) / 1000));
+    assert.deepEqual(apart, [5, 10, 20, 40, 80, 80, 80, 80, 80, 80]);
+    clock.pass(200_000);
+    const before = asked.length;
+    tell(6000);
+    assert.equal(asked.length, before + 2);
+  });
 });

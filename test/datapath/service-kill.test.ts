@@ -5,16 +5,12 @@ import { type BpfMap, loadBpf } from '../../bpf/addon/index.ts';
 import { parseIp } from '../../src/base/ip.ts';
 import { backendEntryLayout, serviceEntryLayout, serviceKeyLayout } from '../../src/datapath/map-layouts.ts';
 import { type LoadedPrograms, loadPrograms } from '../../src/datapath/programs.ts';
-import {
-  decodeBackend,
-  decodeServiceEntry,
-  decodeServiceKey,
-  encodeServiceKey,
-} from '../../src/datapath/service-codec.ts';
+import { decodeBackend, decodeServiceEntry, decodeServiceKey } from '../../src/datapath/service-codec.ts';
 import { type ServiceMaps, ServiceTable } from '../../src/datapath/service-table.ts';
-import { indexKey, readIndex } from '../../src/datapath/struct-layout.ts';
+import { readIndex } from '../../src/datapath/struct-layout.ts';
 import type { KernelService } from '../../src/datapath/types.ts';
 import { type BackendState, frontendKey } from '../../src/model/service.ts';
+import { backendsAt } from '../support/kernel-services.ts';
 import { bpfOrSkip } from '../support/privilege.ts';
 
 const STATES = ['active', 'terminating', 'quarantined', 'maintenance'] as const satisfies BackendState[];
@@ -95,14 +91,7 @@ describe('an agent that is killed between two writes of services', { skip: bpfOr
   /** Where new flows to a service may go; undefined: it is no service. Each must lead to a backend that takes flows. */
   function reachable(id: number): readonly string[] | undefined {
     const frontend = { address: parseIp(`10.96.0.${id}`), port: 80, protocol: 'TCP' } as const;
-    const head = loaded.maps.services.lookup(encodeServiceKey(frontend, 0));
-    if (head === undefined) return undefined;
-    return Array.from({ length: decodeServiceEntry(head).count }, (_, i) => {
-      const slot = loaded.maps.services.lookup(encodeServiceKey(frontend, i + 1));
-      assert.ok(slot, `slot ${i + 1}`);
-      const value = loaded.maps.backends.lookup(indexKey(decodeServiceEntry(slot).backend));
-      assert.ok(value, `the backend of slot ${i + 1}`);
-      const backend = decodeBackend(value);
+    return backendsAt(loaded.maps, frontend)?.map((backend) => {
       assert.equal(backend.state, 'active', frontendKey(backend));
       return frontendKey(backend);
     });

@@ -21,10 +21,11 @@ import {
   encodeServiceSlot,
 } from '../../src/datapath/service-codec.ts';
 import { ServiceTable } from '../../src/datapath/service-table.ts';
-import { indexKey, readIndex } from '../../src/datapath/struct-layout.ts';
+import { readIndex } from '../../src/datapath/struct-layout.ts';
 import type { KernelService } from '../../src/datapath/types.ts';
 import { DatapathLimit } from '../../src/model/constants.gen.ts';
 import { type BackendState, frontendKey, type ServiceBackend } from '../../src/model/service.ts';
+import { backendsAt } from '../support/kernel-services.ts';
 import { bpfOrSkip } from '../support/privilege.ts';
 
 const STATES = ['active', 'terminating', 'quarantined', 'maintenance'] as const satisfies BackendState[];
@@ -66,15 +67,7 @@ describe('the table of services', { skip: bpfOrSkip() }, () => {
 
   /** What a program would find at a frontend, slot by slot; undefined: nothing. Every slot must lead to a backend. */
   function reachable({ frontend }: KernelService): readonly string[] | undefined {
-    const head = loaded.maps.services.lookup(encodeServiceKey(frontend, 0));
-    if (head === undefined) return undefined;
-    return Array.from({ length: decodeServiceEntry(head).count }, (_, i) => {
-      const slot = loaded.maps.services.lookup(encodeServiceKey(frontend, i + 1));
-      assert.ok(slot, `slot ${i + 1}`);
-      const value = loaded.maps.backends.lookup(indexKey(decodeServiceEntry(slot).backend));
-      assert.ok(value, `the backend of slot ${i + 1}`);
-      return frontendKey(decodeBackend(value));
-    });
+    return backendsAt(loaded.maps, frontend)?.map(frontendKey);
   }
 
   /** How many entries the services map has beside those that frontends name. */

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define QUIET_NS (40 * NS_PER_MS)
+#define QUIET_NS (80 * NS_PER_MS)
 
 static int map_records(struct engine *engine)
 {

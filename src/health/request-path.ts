@@ -120,6 +120,17 @@ export class RequestPath {
     return news ?? 'error';
   }
 
+  /**
+   * Requests of which the last began then (monotonic ms) are long under way.
+   * @returns whether the path is silent by that, which is news: it was suspect, and all of its requests hang
+   */
+  hangs(fromMs: number): boolean {
+    if (this.phase !== 'suspect' || this.underWay <= RETRIES || fromMs < this.#answeredFromMs) return false;
+    this.counts.sentLastNs = Math.max(this.counts.sentLastNs, fromMs * 1e6);
+    this.phase = 'silent';
+    return true;
+  }
+
   #newsOfFailure(): 'suspect' | 'silent' | undefined {
     if (this.phase === 'new' || this.phase === 'answering') return 'suspect';
     return this.phase === 'suspect' && this.counts.lostInARow > RETRIES ? 'silent' : undefined;

@@ -26,7 +26,7 @@ export interface RequestProberDeps {
 }
 
 /** What is due within one turn starts together. */
-const TURN_MS = 100;
+const TURN_MS = 50;
 /** The first look at a path comes within this; of more paths than these a second, they come at this pace. */
 const FIRST_LOOK_MS = 1000;
 const FIRST_LOOKS_PER_SECOND = 200;
@@ -37,6 +37,10 @@ const FIRST_LOOKS_PER_SECOND = 200;
 const SOFT_MS = 100;
 const SOFT_FACTOR = 4;
 const SOFT_MOST_MS = 1000;
+/** Of a suspect path that answered nothing in so many times that, the requests under way are silence before they end. */
+const HARD_FACTOR = 6;
+/** Unless more than these are under way to all peers: some may wait for their turn, which is ours to blame. */
+const CALM_MOST = 128;
 /** A timer that rings so late was held up by ourselves: the answer may be there. */
 const HELD_UP_MS = 20;
 
@@ -55,6 +59,8 @@ export class RequestProber implements PathProber {
   readonly #lateOnes = new LateAllowance();
   #cancel: (() => void) | undefined;
   #running = false;
+  /** Requests without an outcome, to all peers. */
+  #underWay = 0;
 
   constructor(deps: RequestProberDeps) {
     this.#deps = deps;
@@ -153,11 +159,13 @@ export class RequestProber implements PathProber {
     const probe = kind === undefined ? undefined : this.#probeOf(kind);
     if (probe === undefined) return;
     path.underWay++;
+    this.#underWay++;
     const cancel = this.#watch(handle, path);
     const result = await probe.probe(path.path.address);
     cancel();
     path.underWay--;
-    if (this.#paths.get(handle) !== path || !this.#running || result.kind === 'not-probed') return;
+    this.#underWay--;
+    if (!this.#isOpen(handle, path) || result.kind === 'not-probed') return;
     path.sent(nowMs);
     const answer = kind === undefined ? undefined : answerOf(kind, result);
     if (answer !== undefined) {
@@ -169,28 +177,42 @@ export class RequestProber implements PathProber {
   /** Of a path that answers, a request that takes long is not waited for alone. @returns what ends it */
   #watch(handle: number, path: RequestPath): () => void {
     if (path.phase !== 'answering') return () => undefined;
-    const { clock, softMs: leastMs = SOFT_MS } = this.#deps;
-    const ownMs = Math.min(SOFT_MOST_MS, (SOFT_FACTOR * path.counts.rttLastNs) / 1e6);
-    const softMs = Math.max(leastMs, ownMs);
+    const { softMs: leastMs = SOFT_MS } = this.#deps;
+    const softMs = Math.max(leastMs, Math.min(SOFT_MOST_MS, (SOFT_FACTOR * path.counts.rttLastNs) / 1e6));
+    return this.#afterOurs(softMs, () => this.#late(handle, path, softMs));
+  }
+
+  /** Calls back after `ms` in which we could have heard an answer. @returns what cancels it */
+  #afterOurs(ms: number, then: () => void): () => void {
+    const { clock } = this.#deps;
     let cancel: () => void;
     const arm = (): void => {
-      const dueMs = clock.nowMs() + softMs;
-      cancel = clock.after(softMs, () => {
+      const dueMs = clock.nowMs() + ms;
+      cancel = clock.after(ms, () => {
         if (clock.nowMs() - dueMs > HELD_UP_MS) arm();
-        else this.#late(handle, path);
+        else then();
       });
     };
     arm();
     return () => cancel();
   }
 
-  #late(handle: number, path: RequestPath): void {
-    if (this.#paths.get(handle) !== path || !this.#running || path.phase !== 'answering') return;
+  #isOpen(handle: number, path: RequestPath): boolean {
+    return this.#paths.get(handle) === path && this.#running;
+  }
+
+  #late(handle: number, path: RequestPath, softMs: number): void {
+    if (!this.#isOpen(handle, path) || path.phase !== 'answering') return;
     const nowMs = this.#deps.clock.nowMs();
     if (!this.#lateOnes.takes(PROBE_KINDS[path.path.kind]?.pathClass, nowMs)) return;
     path.phase = 'suspect';
     this.#tell({ kind: 'suspect', handle, reason: undefined });
     for (let i = 0; i < RETRIES; i++) void this.#probe(handle, path, nowMs);
+    this.#afterOurs(HARD_FACTOR * softMs, () => {
+      const isCalm = this.#underWay <= CALM_MOST;
+      if (this.#isOpen(handle, path) && isCalm && path.hangs(nowMs))
+        this.#tell({ kind: 'silent', handle, reason: undefined });
+    });
   }
 
   #failed(handle: number, path: RequestPath, failure: ProbeFailure, fromMs: number): void {

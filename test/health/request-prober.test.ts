@@ -32,15 +32,42 @@ describe('probes by requests', () => {
   const after = (ms: number, result: ProbeResult): Promise<ProbeResult> =>
     new Promise((resolve) => void clock.after(ms, () => resolve(result)));
 
-  it('call a peer silent little more than one deadline after the first request that hangs', async () => {
-    prober.open(path, 1000);
+  const at = (name: string): number =>
+    Number(events.find((text) => text.startsWith(name))?.split(' ')[1] ?? Number.NaN);
+
+  it('call a peer silent before the first request that hangs has reached its deadline', async () => {
+    const handle = prober.open(path, 1000);
     await clock.pass(5050);
     probe.answer = () => after(TIMEOUT_MS, lost);
     await clock.pass(3000);
-    const at = (name: string): number =>
-      Number(events.find((text) => text.startsWith(name))?.split(' ')[1] ?? Number.NaN);
-    assert.ok(at('silent') - at('suspect') <= TIMEOUT_MS, events.join(', '));
-    assert.ok(at('silent') - 5100 <= 1000 + 100 + TIMEOUT_MS + 100, events.join(', '));
+    assert.ok(at('silent') - at('suspect') <= 600, events.join(', '));
+    assert.ok(at('silent') - 5050 <= 1000 + 50 + 700, events.join(', '));
+    const { sent, answered, lost: missed } = countsNow(prober, handle);
+    assert.equal(sent - answered, missed, 'each is counted once');
+    await prober.stop();
+  });
+
+  it('wait for the deadline of one that takes long as a rule', async () => {
+    prober.open(path, 1000);
+    probe.answer = () => after(150, reply(150e6));
+    await clock.pass(5200);
+    probe.answer = () => after(TIMEOUT_MS, lost);
+    await clock.pass(3000);
+    assert.ok(at('silent') - at('suspect') > 600, events.join(', '));
+    await prober.stop();
+  });
+
+  it('call none silent early while so many requests are under way that some may wait for their turn', async () => {
+    probe.answer = () => after(TIMEOUT_MS, lost);
+    for (let i = 0; i < 200; i++) prober.open({ ...path, address: `10.0.1.${i}` }, 200);
+    await clock.pass(5000);
+    probe.answer = () => reply(1e6);
+    prober.open(path, 1000);
+    await clock.pass(1100);
+    events.length = 0;
+    probe.answer = () => after(TIMEOUT_MS, lost);
+    await clock.pass(2500);
+    assert.ok(at('silent') - at('suspect') > 600, events.join(', '));
     await prober.stop();
   });
 

@@ -83,7 +83,7 @@ describe('states of paths, on a virtual clock', () => {
     const share = { loss: 0 };
     const { clock, changes } = watch(1, (random) => () => (random() < share.loss ? undefined : RTT_MS), 7);
     clock.pass(60_000);
-    share.loss = 0.3;
+    share.loss = 0.2;
     clock.pass(120_000);
     share.loss = 0;
     clock.pass(300_000);

@@ -112,6 +112,8 @@ interface VirtualPath {
 }
 
 const SOFT_FACTOR = 4;
+/** While all goes well what is late is noticed in turns so long (engine_thread.c), which begin with what was sent. */
+const QUIET_TURN_MS = 80;
 
 /** The rules of the probe engine (engine_deadline.c) over a network that a test makes up, on a virtual clock. */
 export class VirtualProber implements PathProber {
@@ -184,7 +186,9 @@ export class VirtualProber implements PathProber {
     const { clock, fate, softTimeoutMs, timeoutMs } = this.#options;
     const rttMs = fate(path.path);
     const isAnswered = rttMs !== undefined && rttMs <= timeoutMs;
-    const softMs = Math.min(timeoutMs, Math.max(softTimeoutMs, (SOFT_FACTOR * path.counts.rttLastNs) / 1e6));
+    const ownMs = Math.min(timeoutMs, Math.max(softTimeoutMs, (SOFT_FACTOR * path.counts.rttLastNs) / 1e6));
+    const isQuiet = path.phase === 'new' || path.phase === 'answering';
+    const softMs = isQuiet ? Math.ceil(ownMs / QUIET_TURN_MS) * QUIET_TURN_MS : ownMs;
     this.sent++;
     path.counts.sent++;
     path.counts.sentLastNs = clock.nowMs() * 1e6;

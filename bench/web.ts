@@ -21,7 +21,7 @@ async function firstPaintMs(chromium: Chromium, rig: DashboardRig): Promise<numb
   try {
     await page.goTo(rig.url);
     await page.until(PAINTED);
-    return await page.evaluate<number>("performance.getEntriesByName('first-paint')[0].startTime");
+    return await page.evaluate<number>("performance.getEntriesByName('matrix-painted')[0].startTime");
   } finally {
     await page.close();
   }

@@ -113,7 +113,7 @@ class Page {
       return;
     }
     this.#painted = true;
-    performance.mark('first-paint');
+    performance.mark('matrix-painted');
     document.documentElement.dataset.painted = '';
   }
 

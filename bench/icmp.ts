@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { SystemError } from '../src/base/errors.ts';
 import { runChecked } from '../src/base/run.ts';
 import { missingForNamespaces } from '../src/lab/requirements.ts';
+import { makeAnsweringPair } from './support/answering-pair.ts';
 import { interleave, median, report } from './support/measure.ts';
 
 const TARGETS = 3000;
@@ -46,25 +47,6 @@ const fping = (count: number, to: readonly string[]): string[] => [
 
 const ip = (...words: readonly string[]): Promise<string> => runChecked(['ip', ...words]);
 
-/** Two namespaces and a veth; the second answers for 10.77/16. @returns path of the first */
-async function makeNamespaces(a: string, b: string): Promise<string> {
-  for (const name of [a, b]) {
-    await ip('netns', 'add', name);
-    await ip('-n', name, 'link', 'set', 'lo', 'up');
-  }
-  await ip('-n', a, 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', b);
-  for (const [name, address] of [
-    [a, '10.99.0.1/24'],
-    [b, '10.99.0.2/24'],
-  ] as const) {
-    await ip('-n', name, 'address', 'add', address, 'dev', 'eth0');
-    await ip('-n', name, 'link', 'set', 'eth0', 'up');
-  }
-  await ip('-n', b, 'route', 'add', 'local', '10.77.0.0/16', 'dev', 'lo');
-  await ip('-n', a, 'route', 'add', '10.77.0.0/16', 'via', '10.99.0.2');
-  return `/run/netns/${a}`;
-}
-
 async function measure(netns: string): Promise<void> {
   const variants = {
     'ours, start': ours(1, targets),
@@ -100,11 +82,12 @@ const needed = [
 if (needed.length > 0) {
   console.error(`bench icmp skipped: needs ${needed.join(', ')}`);
 } else {
-  const names = ['a', 'b'].map((end) => `bench-icmp-${process.pid}-${end}`);
+  const [here, there] = [`bench-icmp-${process.pid}-a`, `bench-icmp-${process.pid}-b`];
   try {
-    await measure(await makeNamespaces(names[0] ?? '', names[1] ?? ''));
+    await makeAnsweringPair(here, there);
+    await measure(`/run/netns/${here}`);
   } finally {
-    for (const name of names) {
+    for (const name of [here, there]) {
       if (existsSync(`/run/netns/${name}`)) await ip('netns', 'delete', name);
     }
   }

@@ -61,7 +61,6 @@ int main(int argc, char **argv)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET}, own = {.sin_family = AF_INET};
 	long count, i;
-	cpu_set_t cpus;
 	double start;
 	int listener;
 	pid_t pid;
@@ -71,14 +70,7 @@ int main(int argc, char **argv)
 	address.sin_port = htons((unsigned short)atoi(argv[4]));
 	own.sin_port = htons((unsigned short)atoi(argv[6]));
 	count = atol(argv[5]);
-	CPU_ZERO(&cpus);
-	CPU_SET(sched_getcpu(), &cpus);
-	if (sched_setaffinity(0, sizeof(cpus), &cpus) < 0)
-		err(4, "sched_setaffinity");
-	enter(argv[1]);
-	listener = tcp_socket();
-	if (bind(listener, (struct sockaddr *)&own, sizeof(own)) < 0 || listen(listener, 64) < 0)
-		err(4, "listen");
+	listener = pinned_listener(argv[1], &own, 64);
 	pid = fork();
 	if (pid < 0)
 		err(4, "fork");

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SystemError } from '../../src/base/errors.ts';
 import { runChecked } from '../../src/base/run.ts';
+import { indexOfDevice, makeAnsweringPair } from './answering-pair.ts';
 import type { EngineOutcome, EngineTask } from './engine-child.ts';
 import type { MemoryOutcome, MemoryTask } from './memory-child.ts';
 
@@ -36,24 +37,8 @@ export class EngineLab {
 
   async setUp(echoAt: readonly string[]): Promise<void> {
     const [a = '', b = ''] = this.#names;
-    for (const name of [a, b]) {
-      await ip('netns', 'add', name);
-      await ip('-n', name, 'link', 'set', 'lo', 'up');
-    }
-    await ip('-n', a, 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', b);
-    for (const [name, address] of [
-      [a, '10.99.0.1/24'],
-      [b, '10.99.0.2/24'],
-    ] as const) {
-      await ip('-n', name, 'address', 'add', address, 'dev', 'eth0');
-      await ip('-n', name, 'link', 'set', 'eth0', 'up');
-      const links = JSON.parse(await ip('-n', name, '-json', 'link', 'show', 'dev', 'eth0')) as {
-        ifindex: number;
-      }[];
-      this.#devices.push(links[0]?.ifindex ?? 0);
-    }
-    await ip('-n', b, 'route', 'add', 'local', '10.77.0.0/16', 'dev', 'lo');
-    await ip('-n', a, 'route', 'add', '10.77.0.0/16', 'via', '10.99.0.2');
+    await makeAnsweringPair(a, b);
+    for (const name of [a, b]) this.#devices.push(await indexOfDevice(name));
     if (echoAt.length > 0) await this.#answerEchoes(b, echoAt);
   }
 

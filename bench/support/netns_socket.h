@@ -5,6 +5,7 @@
 
 #include <err.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -25,6 +26,23 @@ static int tcp_socket(void)
 	if (fd < 0)
 		err(4, "socket");
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	return fd;
+}
+
+/* Stays on the core that it runs on, and listens at `own` in the namespace `path`. */
+static int pinned_listener(const char *path, const struct sockaddr_in *own, int backlog)
+{
+	cpu_set_t cpus;
+	int fd;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(sched_getcpu(), &cpus);
+	if (sched_setaffinity(0, sizeof(cpus), &cpus) < 0)
+		err(4, "sched_setaffinity");
+	enter(path);
+	fd = tcp_socket();
+	if (bind(fd, (const struct sockaddr *)own, sizeof(*own)) < 0 || listen(fd, backlog) < 0)
+		err(4, "listen");
 	return fd;
 }
 

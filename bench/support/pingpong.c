@@ -43,7 +43,6 @@ int main(int argc, char **argv)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET}, own = {.sin_family = AF_INET};
 	int listener, fd, status = 0;
-	cpu_set_t cpus;
 	char byte;
 	pid_t pid;
 
@@ -51,14 +50,7 @@ int main(int argc, char **argv)
 		errx(2, "pingpong SERVER-NETNS CLIENT-NETNS IPV4 PORT COUNT [SERVER-PORT]");
 	address.sin_port = htons((unsigned short)atoi(argv[4]));
 	own.sin_port = argc == 7 ? htons((unsigned short)atoi(argv[6])) : address.sin_port;
-	CPU_ZERO(&cpus);
-	CPU_SET(sched_getcpu(), &cpus);
-	if (sched_setaffinity(0, sizeof(cpus), &cpus) < 0)
-		err(4, "sched_setaffinity");
-	enter(argv[1]);
-	listener = tcp_socket();
-	if (bind(listener, (struct sockaddr *)&own, sizeof(own)) < 0 || listen(listener, 1) < 0)
-		err(4, "listen");
+	listener = pinned_listener(argv[1], &own, 1);
 	pid = fork();
 	if (pid < 0)
 		err(4, "fork");

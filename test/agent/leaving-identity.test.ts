@@ -3,10 +3,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { PolicyManager } from '../../src/agent/policy-manager.ts';
-import { PrefixWriter } from '../../src/agent/prefix-writer.ts';
-import { silentLog } from '../../src/base/log.ts';
+import type { PolicyManager } from '../../src/agent/policy-manager.ts';
 import type { Identity } from '../../src/model/identity.ts';
+import { managerIn } from './manager-rig.ts';
 
 const identity = (id: number, app: string): Identity => ({
   id,
@@ -33,46 +32,7 @@ describe('an identity that the cluster gave up', () => {
     stateDir = mkdtempSync(join(tmpdir(), 'ciliate-leaving-'));
     named = new Set([X.id]);
     endpoints = new Map();
-    const prefixes = new PrefixWriter(join(stateDir, 'local-identities.json'), {
-      log: silentLog,
-      now: () => new Date(0),
-      ipcache: {
-        setPrefix: () => undefined,
-        removePrefix: () => undefined,
-        setNodeIdentity: () => undefined,
-        removeNodeIdentity: () => undefined,
-        writtenIdentities: () => named,
-        identities: () => named,
-        waits: false,
-      },
-      isPodRange: () => false,
-      syncIpcache: async () => undefined,
-    });
-    manager = new PolicyManager(
-      {
-        stateDir,
-        clusterName: 'default',
-        mode: 'default',
-        allowLocalhost: 'policy',
-        apiServers: [],
-        nodeLabels: false,
-      },
-      {
-        log: silentLog,
-        emit: () => undefined,
-        now: () => new Date(0),
-        onChange: () => undefined,
-        endpointsOf: (ids) => [...endpoints].flatMap(([id, one]) => (ids.has(one) ? [id] : [])),
-        allEndpoints: () => [...endpoints.keys()],
-        close: async () => undefined,
-        prefixes,
-        onApiServers: () => undefined,
-        onImplemented: () => undefined,
-        onL7Change: () => undefined,
-        onL7Done: () => undefined,
-        selectNames: () => [],
-      },
-    );
+    manager = managerIn(stateDir, { named: () => named, endpoints: () => endpoints });
     manager.load();
     await manager.endpointsFound([]);
     manager.updateIdentities({ upserts: [WEB, X] });

@@ -3,10 +3,9 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { PolicyManager } from '../../src/agent/policy-manager.ts';
-import { PrefixWriter } from '../../src/agent/prefix-writer.ts';
-import { silentLog } from '../../src/base/log.ts';
+import type { PolicyManager } from '../../src/agent/policy-manager.ts';
 import { reservedIdentity } from '../../src/model/identity.ts';
+import { managerIn } from './manager-rig.ts';
 
 const RULE = JSON.stringify([
   { endpointSelector: { matchLabels: { 'any:role': 'server' } }, ingress: [{ fromEntities: ['host'] }] },
@@ -21,45 +20,7 @@ describe('rules whose files are all corrupt', () => {
   afterEach(() => rmSync(stateDir, { recursive: true, force: true }));
 
   function started(): PolicyManager {
-    const manager = new PolicyManager(
-      {
-        stateDir,
-        clusterName: 'default',
-        mode: 'default',
-        allowLocalhost: 'policy',
-        apiServers: [],
-        nodeLabels: false,
-      },
-      {
-        log: silentLog,
-        emit: () => undefined,
-        now: () => new Date(0),
-        onChange: () => undefined,
-        endpointsOf: () => [],
-        allEndpoints: () => [],
-        close: async () => undefined,
-        prefixes: new PrefixWriter(join(stateDir, 'local-identities.json'), {
-          log: silentLog,
-          now: () => new Date(0),
-          ipcache: {
-            setPrefix: () => undefined,
-            removePrefix: () => undefined,
-            setNodeIdentity: () => undefined,
-            removeNodeIdentity: () => undefined,
-            writtenIdentities: () => new Set(),
-            identities: () => new Set(),
-            waits: false,
-          },
-          isPodRange: () => false,
-          syncIpcache: async () => undefined,
-        }),
-        onApiServers: () => undefined,
-        onL7Change: () => undefined,
-        onL7Done: () => undefined,
-        onImplemented: () => undefined,
-        selectNames: () => [],
-      },
-    );
+    const manager = managerIn(stateDir);
     manager.load();
     return manager;
   }

@@ -5,7 +5,7 @@ import { readWaypoints, WAYPOINT_ANSWER, type Waypoint } from '../base/waypoint.
 import { Hook, MapName } from '../model/constants.gen.ts';
 import { pinFolders } from './pins.ts';
 
-const HOOKS = [Hook.fromPod, Hook.toPod, Hook.fromNetdev];
+const HOOKS = [Hook.fromPod, Hook.toPod, Hook.fromNetdev, Hook.toHost, Hook.fromHost];
 const PLACES = HOOKS.flatMap((hook) => [hook, hook | WAYPOINT_ANSWER]);
 
 /** Where probes were seen by a node's datapath, whoever sent them. */

@@ -103,8 +103,9 @@ export interface LossPoint {
   /** Node on which it was seen last. */
   readonly node: string;
   /**
-   * Hook of the datapath (`from_pod`, `to_pod`, `from_netdev`, `stamp`, `echo`), `socket` when it was never sent, or `route`
-   * when it came from the node's endpoint and the node's kernel has no route for it.
+   * Hook of the datapath (`from_pod`, `to_pod`, `from_netdev`, and `to_host`, `from_host` of the node's own policy), of a device
+   * (`stamp`, `ingress`, `echo`), `socket` when it was never sent, or `route` when it came from the node's endpoint and the
+   * node's kernel has no route for it.
    */
   readonly hook: string;
   /** On its way to the peer, or the answer on its way back. */

@@ -145,6 +145,9 @@ const drops: Steps = (place, lossPoint) => [
   `${pathCommand(place)}: which kinds of paths fail, and where probes were seen last`,
 ];
 
+/** Hooks at which the policy of a node itself is enforced. */
+const NODE_POLICY: ReadonlySet<string> = new Set(['to_host', 'from_host']);
+
 const NEXT: Readonly<Record<FaultKind, Steps>> = {
   'node-down': (place) => [
     ...probe(place),
@@ -155,6 +158,7 @@ const NEXT: Readonly<Record<FaultKind, Steps>> = {
   ],
   'stack-hung': (place) => [
     `the console ${onPeer(place)}: dmesg for a lock-up, /proc/pressure for memory`,
+    'ciliate monitor --type drop there, if it works: a policy of the node, or a firewall, that denies both ICMP echoes and TCP 4240 looks the same from outside',
     ...probe(place),
   ],
   'agent-hung': (place) => [
@@ -176,7 +180,11 @@ const NEXT: Readonly<Record<FaultKind, Steps>> = {
   ],
   'policy-drop': (place, lossPoint) => [
     `ciliate monitor --type drop ${onDropper(place, lossPoint)}: which identities, and which port`,
-    'ciliate policy trace: which rule decides',
+    ...(NODE_POLICY.has(lossPoint?.hook ?? '')
+      ? [
+          `ciliate policy get ${onDropper(place, lossPoint)}: its rules with a nodeSelector, which must allow ICMP echoes and TCP 4240`,
+        ]
+      : ['ciliate policy trace: which rule decides']),
   ],
   'route-missing': (place) => [
     `ip route get ADDRESS ${onNode(place)}: which route is taken, if any`,

@@ -103,6 +103,14 @@ describe('faults between three nodes with the real datapath', { skip: bpfOrSkip(
     ingressDeny: [{ fromEntities: ['all'], icmps: [{ fields: [{ family: 'IPv4', type: 8 }] }] }],
     labels: [LABELS],
   };
+  /** A node that lets in what its agents say to each other, but for echoes. */
+  const NO_ECHOES_IN = {
+    nodeSelector: { matchLabels: { 'kubernetes.io/hostname': 'node2' } },
+    ingress: [
+      { fromEntities: ['remote-node', 'health'], toPorts: [{ ports: [{ port: '4240', protocol: 'TCP' }] }] },
+    ],
+    labels: [LABELS],
+  };
   /** A queue in which no packet has room: what the fabric sends to node 2 is dropped, what comes from it passes. */
   const NO_ROOM = ['dev', 'node2', 'root', 'tbf', 'rate', '1kbit', 'burst', '1', 'limit', '1'];
   /** What a firewall of a cloud does, in classic BPF: echo requests to node 2 go nowhere, all else passes. */
@@ -143,6 +151,18 @@ describe('faults between three nodes with the real datapath', { skip: bpfOrSkip(
         fault: 'policy-drop',
         where: 'node node2',
         hook: /^node2 from_netdev$/,
+        reason: /^Policy denied/,
+        roundMs: ROUND_MS,
+      },
+    },
+    {
+      name: 'a policy of the node that denies echoes',
+      inject: () => agentClient(lab.node('node2')).putPolicy(JSON.stringify([NO_ECHOES_IN])),
+      heal: () => agentClient(lab.node('node2')).deletePolicy([LABELS]),
+      ...{
+        fault: 'policy-drop',
+        where: 'node node2',
+        hook: /^node2 to_host$/,
         reason: /^Policy denied/,
         roundMs: ROUND_MS,
       },

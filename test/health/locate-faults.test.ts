@@ -186,26 +186,28 @@ describe('the diagnosis of a cluster', () => {
     assert.deepEqual(diagnosis.verdicts[0]?.lossPoint, lossPoint);
   });
 
-  it('is the node that says it drops the packets, when all see it by paths of different kinds', () => {
-    const world = new World(names(3));
-    const point = { node: 'n02', hook: 'from_netdev', leg: 'request', reason: 'Policy denied' } as const;
-    const seen: Readonly<Record<string, Seen>> = {
-      n01: { 'host-endpoint/icmp': 'unreachable' },
-      n03: { 'endpoint-endpoint': 'unreachable' },
-    };
-    world.see = (from, to) => (to === 'n02' ? { states: seen[from] ?? {} } : {});
-    world.notes = (from) =>
-      from === 'n02'
-        ? []
-        : [{ peer: 'n02', kind: 3, family: 4, fault: 'policy-drop', lossPoint: point, sinceMs: WALL_MS }];
-    const at = { nowMs: 0, wallMs: WALL_MS };
-    const { verdicts } = new Diagnoser().diagnose(world, () => [], at);
-    assert.deepEqual(verdicts.map(brief), ['policy-drop node n02 receive']);
-    world.see = (from, to) => (from === 'n01' && to === 'n02' ? { states: seen.n01 } : {});
-    const noted = world.notes;
-    world.notes = (from) => (from === 'n01' ? noted(from) : []);
-    assert.deepEqual(told(world.changed()), ['policy-drop pair n01 n02'], 'of one it is between the two');
-  });
+  const drops = ['from_netdev', 'to_host'] as const;
+  for (const hook of drops)
+    it(`is the node that says it drops the packets at ${hook}, when all see it by paths of different kinds`, () => {
+      const world = new World(names(3));
+      const point = { node: 'n02', hook, leg: 'request', reason: 'Policy denied' } as const;
+      const seen: Readonly<Record<string, Seen>> = {
+        n01: { 'host-endpoint/icmp': 'unreachable' },
+        n03: { 'endpoint-endpoint': 'unreachable' },
+      };
+      world.see = (from, to) => (to === 'n02' ? { states: seen[from] ?? {} } : {});
+      world.notes = (from) =>
+        from === 'n02'
+          ? []
+          : [{ peer: 'n02', kind: 3, family: 4, fault: 'policy-drop', lossPoint: point, sinceMs: WALL_MS }];
+      const at = { nowMs: 0, wallMs: WALL_MS };
+      const { verdicts } = new Diagnoser().diagnose(world, () => [], at);
+      assert.deepEqual(verdicts.map(brief), ['policy-drop node n02 receive']);
+      world.see = (from, to) => (from === 'n01' && to === 'n02' ? { states: seen.n01 } : {});
+      const noted = world.notes;
+      world.notes = (from) => (from === 'n01' ? noted(from) : []);
+      assert.deepEqual(told(world.changed()), ['policy-drop pair n01 n02'], 'of one it is between the two');
+    });
 
   it('is loss at a node when its paths lose in both directions', () => {
     const world = new World(names(12));

@@ -5,10 +5,9 @@ import type { Waypoint } from '../../src/base/waypoint.ts';
 import { LossFinder } from '../../src/health/index.ts';
 import { NEVER_CAME } from '../../src/health/loss/loss-finder.ts';
 import type { Sightings } from '../../src/health/loss/sightings.ts';
-import { hookText } from '../../src/model/constants.gen.ts';
+import { DropReason, Hook } from '../../src/model/constants.gen.ts';
 import { type LossPoint, PROBE_KINDS } from '../../src/model/health.ts';
 
-const FROM_POD = Number(Object.entries(hookText).find(([, text]) => text === 'from_pod')?.[0]);
 const NOW_MS = 100_000;
 const ANSWERED_MS = 90_000;
 const LEFT_MS = 99_000;
@@ -59,7 +58,7 @@ describe('where a probe was lost', () => {
   }
 
   const passed = (atMs: number): Waypoint => ({
-    hook: FROM_POD,
+    hook: Hook.fromPod,
     leg: 'request',
     atNs: atMs * 1e6,
     dropReason: 0,
@@ -115,6 +114,32 @@ describe('where a probe was lost', () => {
       leg: 'request',
       reason: 'Policy denied',
     });
+  });
+
+  it('is the policy of a node, as the last that judges what comes for it and the first that judges what it sends', async () => {
+    const seen = (hook: string, leg: 'request' | 'answer', reason?: string) =>
+      ({ hook, leg, agoMs: 900, reason }) as const;
+    const came = [seen('ingress', 'request'), seen('from_netdev', 'request')];
+    const point = (node: string, hook: string, leg: string) => ({ node, hook, leg, reason: 'Policy denied' });
+    known.peer = { devices: true, seen: [...came, seen('to_host', 'request', 'Policy denied')] };
+    assert.deepEqual(await find('host-host'), point('n3', 'to_host', 'request'));
+    assert.deepEqual(await find('endpoint-host'), point('n3', 'to_host', 'request'));
+    const heard = [...came, seen('to_host', 'request')];
+    known.peer = { devices: true, seen: [...heard, seen('from_host', 'answer', 'Policy denied')] };
+    assert.deepEqual(await find('host-host'), point('n3', 'from_host', 'answer'));
+    known.own = [{ ...passed(LEFT_MS), hook: Hook.fromHost, dropReason: DropReason.policy }];
+    known.peer = silentPeer;
+    assert.deepEqual(await find('host-host'), point('n2', 'from_host', 'request'));
+    known.own = [{ ...passed(LEFT_MS), hook: Hook.toHost, leg: 'answer', dropReason: DropReason.policy }];
+    assert.deepEqual(await find('host-host'), point('n2', 'to_host', 'answer'));
+  });
+
+  it('is between us and the peer when our own policy let it pass, and the peer saw nothing', async () => {
+    known.own = [{ ...passed(LEFT_MS), hook: Hook.fromHost }];
+    known.isRouted = false;
+    known.peer = silentPeer;
+    const point = { node: 'n2', hook: 'stamp', leg: 'request', reason: NEVER_CAME };
+    assert.deepEqual(await find('host-host'), point);
   });
 
   it('is unknown when no probe was seen since the last answer', async () => {

@@ -90,6 +90,18 @@ describe('the text of a verdict', () => {
     }
   });
 
+  it('names the rules of the node where its own policy drops, and what looks like a hung stack from outside', () => {
+    const place = { kind: 'node', node: 'n2', direction: 'receive' } as const;
+    const at = (hook: string) => ({ node: 'n2', hook, leg: 'request', reason: 'Policy denied' }) as const;
+    const nextAt = (hook: string) =>
+      verdictText({ ...plain, fault: 'policy-drop', place, lossPoint: at(hook) }).next.join('\n');
+    for (const hook of ['to_host', 'from_host'])
+      assert.match(nextAt(hook), /^ciliate policy get on n2: its rules with a nodeSelector/m);
+    assert.doesNotMatch(nextAt('to_pod'), /nodeSelector/);
+    const hung = verdictText({ ...plain, fault: 'stack-hung', place }).next.join('\n');
+    assert.match(hung, /^ciliate monitor --type drop there.*TCP 4240/m);
+  });
+
   it('quotes names in what is to be looked at next: a shell runs nothing that is in them', () => {
     const odd = "n1; touch 'x' $(id)";
     const quoted = "'n1; touch '\\''x'\\'' $(id)'";

@@ -36,7 +36,13 @@ function rankOf({ fault, place }: Claim): number {
 const APART: ReadonlySet<FaultKind> = new Set(['canary-open', 'mtu-black-hole']);
 
 /** Where a datapath drops packets, and says why. */
-const DROPPING_HOOKS: ReadonlySet<string> = new Set(['from_pod', 'to_pod', 'from_netdev']);
+const DROPPING_HOOKS: ReadonlySet<string> = new Set([
+  'from_pod',
+  'to_pod',
+  'from_netdev',
+  'to_host',
+  'from_host',
+]);
 /** Pairs with drops at the same node that make it the place, and the part of all its pairs. */
 const DROPS_LEAST = 2;
 const DROPS_SHARE = 0.5;

@@ -45,17 +45,22 @@ interface Place {
 
 /**
  * The places that a probe and its answer pass, in that order; of no path all of them. A departure is stamped on the device
- * that it begins at: of a path from our endpoint, before it comes to the host.
+ * that it begins at: of a path from our endpoint, before it comes to the host; of one from the host, before the policy of
+ * the node (`from_host`) is asked.
  */
 const WAY: readonly Place[] = [
   { node: 'self', hook: 'stamp', leg: 'request' },
   { node: 'self', hook: 'from_pod', leg: 'request' },
+  { node: 'self', hook: 'from_host', leg: 'request' },
   { node: 'peer', hook: 'ingress', leg: 'request' },
   { node: 'peer', hook: 'from_netdev', leg: 'request' },
+  { node: 'peer', hook: 'to_host', leg: 'request' },
   { node: 'peer', hook: 'to_pod', leg: 'request' },
   { node: 'peer', hook: 'from_pod', leg: 'answer' },
+  { node: 'peer', hook: 'from_host', leg: 'answer' },
   { node: 'peer', hook: 'echo', leg: 'answer' },
   { node: 'self', hook: 'from_netdev', leg: 'answer' },
+  { node: 'self', hook: 'to_host', leg: 'answer' },
   { node: 'self', hook: 'to_pod', leg: 'answer' },
 ];
 
@@ -109,7 +114,7 @@ export class LossFinder {
     { path, self, peerAddress, isPeerAnswering }: LostPath,
     { hook, departures, there }: Departure,
   ): LossPoint | undefined {
-    const isRouted = hook === 'stamp' || (this.#deps.routes?.devices([path.address]).length ?? 1) > 0;
+    const isRouted = hook !== 'from_pod' || (this.#deps.routes?.devices([path.address]).length ?? 1) > 0;
     if (!isRouted) return { node: self, hook: 'route', leg: 'request', reason: NO_ROUTE_HERE };
     const neverCame = { node: self, hook: 'stamp', leg: 'request', reason: NEVER_CAME } as const;
     if (there !== undefined) return there.devices ? neverCame : undefined;

@@ -9,7 +9,7 @@ export interface PathId {
 
 /** Where the last probe of a path was seen on a node. */
 export interface Sighting {
-  /** `from_pod`, `to_pod`, `from_netdev`: the datapath; `ingress`, `echo`: a device that leads to other nodes. */
+  /** `from_pod`, `to_pod`, `from_netdev`, `to_host`, `from_host`: the datapath; `ingress`, `echo`: a device that leads to other nodes. */
   readonly hook: string;
   readonly leg: 'request' | 'answer';
   readonly agoMs: number;

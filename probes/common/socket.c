@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "socket.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/icmp.h>
@@ -13,6 +14,10 @@
 
 #ifndef ICMP_FILTER
 #define ICMP_FILTER 1
+#endif
+/* linux/in6.h, which cannot stand beside netinet/in.h */
+#ifndef IPV6_FLOWINFO_SEND
+#define IPV6_FLOWINFO_SEND 33
 #endif
 
 struct task {
@@ -55,8 +60,10 @@ socklen_t probe_sockaddr(struct sockaddr_in6 *out, const struct socket_name *nam
 			memcpy(&v4->sin_addr, name->address, sizeof(v4->sin_addr));
 		return sizeof(*v4);
 	}
-	*out = (struct sockaddr_in6){
-		.sin6_family = AF_INET6, .sin6_port = name->port, .sin6_scope_id = name->scope_id};
+	*out = (struct sockaddr_in6){.sin6_family = AF_INET6,
+				     .sin6_port = name->port,
+				     .sin6_flowinfo = htonl(name->flow_label),
+				     .sin6_scope_id = name->scope_id};
 	if (name->address)
 		memcpy(&out->sin6_addr, name->address, sizeof(out->sin6_addr));
 	return sizeof(*out);
@@ -100,6 +107,8 @@ int probe_set_ip_options(int fd, const struct probe_ip_options *options)
 			probe_set_int(fd, level, v4 ? IP_MTU_DISCOVER : IPV6_MTU_DISCOVER, options->discover);
 	if (result == 0 && !v4)
 		result = probe_set_int(fd, level, IPV6_DONTFRAG, options->dont_fragment);
+	if (result == 0 && !v4 && options->flow_labels)
+		result = probe_set_int(fd, level, IPV6_FLOWINFO_SEND, 1);
 	if (result == 0 && options->traffic_class)
 		result = probe_set_int(fd, level, v4 ? IP_TOS : IPV6_TCLASS, options->traffic_class);
 	if (result == 0 && options->hop_limit)

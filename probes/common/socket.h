@@ -17,6 +17,7 @@ struct socket_name {
 	const uint8_t *address; /* 4 or 16 bytes, network order; NULL: any */
 	uint16_t port;		/* network order */
 	uint32_t scope_id;	/* IPv6; 0: none */
+	uint32_t flow_label;	/* IPv6; 0: the kernel's choice. Heard where `flow_labels` is set */
 };
 
 /* Returns the length. */
@@ -35,6 +36,7 @@ struct probe_ip_options {
 	bool hop_limits;    /* packets come with their hop limit */
 	int discover;	    /* IP_PMTUDISC_* */
 	bool dont_fragment; /* IPv6 */
+	bool flow_labels;   /* IPv6: each message's name has its own */
 	int traffic_class;  /* TOS or traffic class byte; 0: the system's default */
 	int hop_limit;	    /* 0: the system's default */
 };

@@ -161,7 +161,7 @@ struct path_state {
 	uint8_t rotate;
 	uint8_t phase; /* enum path_phase */
 	uint16_t packet_bytes;
-	uint16_t flow;	    /* next source port */
+	uint16_t flow;	    /* next source port and flow label */
 	uint8_t way_left;   /* probes that may still take the short cut */
 	uint8_t way_misses; /* in a row, after short cuts */
 	uint32_t generation;
@@ -271,6 +271,7 @@ struct packet_plan {
 	uint64_t nonce;
 	const struct engine_socket *socket;
 	uint16_t source_port; /* UDP, network order */
+	uint32_t flow_label;  /* IPv6: of the flow, so that networks that hash no ports spread it too */
 	uint32_t length;      /* from the ICMP or UDP header */
 	bool with_udp_header;
 	bool by_thread; /* no program stamps where it leaves */

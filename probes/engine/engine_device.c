@@ -192,6 +192,15 @@ static void sum_v6(uint8_t *frame, uint32_t protocol)
 	memcpy(sum_at, &sum, 2);
 }
 
+static void set_flow_label(uint8_t *frame, uint32_t label)
+{
+	uint8_t *at = frame + ETHER_HDR_LEN + 1;
+
+	at[0] = (uint8_t)((at[0] & 0xf0) | label >> 16);
+	at[1] = (uint8_t)(label >> 8);
+	at[2] = (uint8_t)label;
+}
+
 static void build_frame(struct engine *engine, const struct packet_plan *plan, struct probe_frame *frame)
 {
 	const struct path_state *path = &engine->paths[plan->path];
@@ -201,8 +210,10 @@ static void build_frame(struct engine *engine, const struct packet_plan *plan, s
 	frame->place = plan->sequence & (PROBE_RING - 1);
 	memcpy(frame->bytes, engine->records[plan->path].way.head, head);
 	engine_build(engine, path, plan, frame->bytes + head);
-	if (!is_v4(path))
-		sum_v6(frame->bytes, path->responder == RESPONDER_ECHO ? IPPROTO_UDP : IPPROTO_ICMPV6);
+	if (is_v4(path))
+		return;
+	set_flow_label(frame->bytes, plan->flow_label);
+	sum_v6(frame->bytes, path->responder == RESPONDER_ECHO ? IPPROTO_UDP : IPPROTO_ICMPV6);
 }
 
 /* The frame that becomes the batch; whether all went is told by the records. */

@@ -7,7 +7,8 @@
 #include <string.h>
 #include <sys/uio.h>
 
-#define BATCH_BYTES (64u * 1024u)
+#define BATCH_BYTES  (64u * 1024u)
+#define GOLDEN_RATIO 0x9e3779b1u /* of 2^32: its multiples lie far apart */
 
 /* Probes of one socket that wait for the call. */
 struct send_batch {
@@ -53,6 +54,14 @@ static void note_sent(struct engine_socket *sock, const struct stamp_owner *owne
 		sock->owners[sock->stamp_next++ % STAMP_OWNERS] = owners[i];
 }
 
+/* Another socket of the namespace may hold labels for itself, and no label can be chosen then (older kernels
+ * never let one): the kernel's own does. */
+static void drop_labels(struct send_batch *batch, uint32_t from)
+{
+	for (uint32_t i = from; batch->socket->family == 6 && i < batch->count; i++)
+		batch->peers[i].sin6_flowinfo = 0;
+}
+
 /* The first of `from` was not sent. Returns whether to go on behind it. */
 static bool pass_over(struct engine *engine, struct send_batch *batch, uint32_t from, int error, bool retried)
 {
@@ -61,6 +70,8 @@ static bool pass_over(struct engine *engine, struct send_batch *batch, uint32_t 
 	/* An earlier probe's ICMP error refuses one send: once more before it is taken for this one's. */
 	if (!retried && refused(error)) {
 		probe_take_error(sock->fd);
+		if (error == EINVAL)
+			drop_labels(batch, from);
 		return false;
 	}
 	note_refused(engine, &batch->owners[from], error);
@@ -127,38 +138,47 @@ static uint32_t make_room(struct engine *engine, const struct packet_plan *plan)
 	return i;
 }
 
-static void set_peer(struct send_batch *batch, uint32_t i, const struct path_state *path, bool raw)
+static void set_peer(struct send_batch *batch, uint32_t i, const struct path_state *path,
+		     const struct packet_plan *plan)
 {
+	bool raw = plan->with_udp_header || path->responder == RESPONDER_ICMP;
 	struct msghdr *header = &batch->messages[i].msg_hdr;
 	const struct socket_name name = {
 		.family = path->family,
 		.address = path->address,
 		.port = path->responder == RESPONDER_ECHO && !raw ? htons(PROBE_PORT) : 0,
+		.flow_label = plan->flow_label,
 	};
 
 	header->msg_name = &batch->peers[i];
 	header->msg_namelen = probe_sockaddr(&batch->peers[i], &name);
 }
 
-/* The socket of the path's next probe, and its source port; NULL where the family has none. */
-static struct engine_socket *choose(struct engine *engine, struct path_state *path, uint16_t *port)
+/* 20 bits, far apart from those of the flows beside it, and never 0, which leaves the choice to the kernel.
+ */
+static uint32_t flow_label(const struct engine *engine, uint32_t flow)
 {
-	struct engine_sockets *sockets = &engine->sockets[path->origin][path->family == 4 ? 0 : 1];
-	uint32_t flows = (uint32_t)engine->options[OPTION_FLOWS];
-	struct engine_socket *udp;
+	return ((uint32_t)engine->options[OPTION_PROBER] + flow * GOLDEN_RATIO) >> 12 | 1;
+}
 
-	*port = 0;
-	if (sockets->error)
-		return NULL;
-	if (path->responder == RESPONDER_ICMP)
-		return &sockets->icmp;
-	if (!flows)
-		return NULL;
-	udp = &sockets->udp[path->flow % flows];
+/* Socket, source port and flow label of the path's next probe; no socket where the family has none. */
+static void choose(struct engine *engine, struct path_state *path, struct packet_plan *plan)
+{
+	const struct engine_sockets *sockets = &engine->sockets[path->origin][path->family == 4 ? 0 : 1];
+	uint32_t flows = (uint32_t)engine->options[OPTION_FLOWS];
+	uint32_t flow = path->flow % (flows ? flows : 1);
+	const struct engine_socket *udp = &sockets->udp[flow];
+
+	if (sockets->error || (path->responder == RESPONDER_ECHO && !flows))
+		return;
 	if (path->rotate)
-		path->flow = (uint16_t)((path->flow + 1) % flows);
-	*port = udp->port;
-	return sockets->udp_raw.fd >= 0 ? &sockets->udp_raw : udp;
+		path->flow = (uint16_t)(flow + 1);
+	plan->flow_label = flow_label(engine, flow);
+	plan->socket = &sockets->icmp;
+	if (path->responder == RESPONDER_ICMP)
+		return;
+	plan->source_port = udp->port;
+	plan->socket = sockets->udp_raw.fd >= 0 ? &sockets->udp_raw : udp;
 }
 
 static void put_in_flight(struct engine *engine, uint32_t index, uint32_t sequence, uint64_t now_ns)
@@ -177,7 +197,7 @@ void engine_put(struct engine *engine, const struct packet_plan *plan)
 
 	engine_build(engine, path, plan, batch->vectors[i].iov_base);
 	batch->messages[i].msg_hdr = (struct msghdr){.msg_iov = &batch->vectors[i], .msg_iovlen = 1};
-	set_peer(batch, i, path, plan->with_udp_header || path->responder == RESPONDER_ICMP);
+	set_peer(batch, i, path, plan);
 	batch->owners[i] = (struct stamp_owner){plan->path, plan->sequence};
 }
 
@@ -204,7 +224,7 @@ bool engine_send(struct engine *engine, uint32_t index, uint64_t now_ns)
 
 	if (engine->flight_tail - engine->flight_hard > engine->flight_mask)
 		return false;
-	plan.socket = choose(engine, path, &plan.source_port);
+	choose(engine, path, &plan);
 	if (!plan.socket)
 		return true;
 	plan.sequence = ++path->sequence;

@@ -34,6 +34,10 @@ static int set_options(const struct opening *opening, const struct engine_socket
 		 */
 		.discover = IP_PMTUDISC_PROBE,
 		.dont_fragment = true,
+		/* The kernel makes the label of a datagram from its ports, and has no ports where the engine
+		 * writes them.
+		 */
+		.flow_labels = sock->raw,
 		.traffic_class = opening->engine->options[OPTION_DSCP] << 2,
 	};
 	int result = probe_set_ip_options(sock->fd, &options);

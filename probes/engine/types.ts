@@ -28,7 +28,10 @@ export interface EnginePath {
   readonly origin: number;
   /** From one probe to the next; 0: only when asked by `burst`, without bursts of its own. */
   readonly periodMs: number;
-  /** `echo`: probes take the engine's source ports in turn, so that they spread over the ways of ECMP. Default: one port. */
+  /**
+   * Probes take the engine's flows in turn, so that they spread over the ways of ECMP: `echo` its source ports, and over
+   * IPv6 both responders its flow labels (of datagram sockets only `echo`). Default: one flow.
+   */
   readonly rotate?: boolean | undefined;
   /** Bytes of the IP packet; the least possible by default. Not fragmented. */
   readonly packetBytes?: number | undefined;

@@ -75,7 +75,7 @@ export class EngineProber implements PathProber {
     const kind = PROBE_KINDS[index];
     const responder = kind?.responder === 'echo' ? 'echo' : 'icmp';
     const origin = this.#origins[kind?.from ?? 'host'] ?? 0;
-    return this.#engine.tryOpen({ address, responder, origin, periodMs, rotate: responder === 'echo' });
+    return this.#engine.tryOpen({ address, responder, origin, periodMs, rotate: true });
   }
 
   close(handle: number): void {

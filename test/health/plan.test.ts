@@ -7,10 +7,11 @@ import { element } from './fakes.ts';
 
 const HTTP_PER_SECOND = 20;
 
-function planned(count: number, canProbe: (kind: string) => boolean = () => true): PlannedPath[] {
-  const nodes = Array.from({ length: count }, (_, i) => {
+/** @param alone nodes besides that have no health endpoint */
+function planned(count: number, canProbe: (kind: string) => boolean = () => true, alone = 0): PlannedPath[] {
+  const nodes = Array.from({ length: count + alone }, (_, i) => {
     const tail = `${i >> 8}.${i & 255}`;
-    return healthNode(element(`n${i}`, `10.0.${tail}`, `10.1.${tail}`));
+    return healthNode(element(`n${i}`, `10.0.${tail}`, i < count ? `10.1.${tail}` : undefined));
   });
   const plan = planPaths(nodes, 'n0', { periodMs: 1000 }, ({ kind }) => {
     return canProbe(PROBE_KINDS[kind]?.name ?? '');
@@ -26,7 +27,32 @@ const rate = (paths: readonly PlannedPath[]): number =>
 const slowest = (paths: readonly PlannedPath[]): number =>
   paths.reduce((most, { periodMs }) => Math.max(most, periodMs), 0);
 
+/** Echoes of the kernels, from the host: what tells first that a node is gone. */
+const isFastEcho = ({ path }: PlannedPath): boolean => {
+  const kind = PROBE_KINDS[path.kind];
+  return kind?.responder === 'icmp' && kind.from === 'host';
+};
+
 describe('the plan of probes', () => {
+  it('sends every one of 2,000 addresses an echo a second', () => {
+    const echoes = planned(1000).filter(isFastEcho);
+    assert.equal(new Set(echoes.map(({ path }) => path.address)).size, 2000);
+    assert.deepEqual([...new Set(echoes.map(({ periodMs }) => periodMs))], [1000]);
+  });
+
+  it('sends the addresses of twenty peers an echo a second when there is one address more, and a hundred a second to all others', () => {
+    const echoes = planned(1000, () => true, 1).filter(
+      (planned) => isFastEcho(planned) && planned.path.peer !== 'n0',
+    );
+    const [often, swept] = [
+      echoes.filter(({ periodMs }) => periodMs === 1000),
+      echoes.filter(({ periodMs }) => periodMs !== 1000),
+    ];
+    assert.equal(new Set(often.map(({ path }) => path.peer)).size, 20);
+    assert.equal(often.length + swept.length, 1999);
+    assert.deepEqual([...new Set(swept.map(({ periodMs }) => periodMs))], [2001 * 10]);
+  });
+
   it('asks the agent of every peer once a second in a small cluster, and all else by HTTP every ten seconds', () => {
     const http = planned(5).filter(isHttp);
     assert.deepEqual([...new Set(http.filter(isAgent).map(({ periodMs }) => periodMs))], [1000]);

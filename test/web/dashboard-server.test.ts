@@ -5,6 +5,9 @@ import { connect } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { MatrixPacker } from '../../src/health/dashboard/matrix-packer.ts';
 import { systemClock } from '../../src/health/index.ts';
+import { matrixView } from '../../src/health/mesh/matrix.ts';
+import { NodeDirectory } from '../../src/health/mesh/node-directory.ts';
+import { RowStore } from '../../src/health/mesh/row-store.ts';
 import { CellCodes, cellCode, decodeMessage, encodeMessage, newCells } from '../../src/model/packed-rows.ts';
 import { eventually } from '../support/process.ts';
 import { BAD, DashboardRig, GOOD, nodeNames } from './dashboard-rig.ts';
@@ -208,6 +211,30 @@ describe('the packer of a cluster that is too large to show', () => {
     assert.equal(news?.kind, 'rows');
     const told = decodeMessage(news.kind === 'rows' ? news.message.buffer : new ArrayBuffer(4), 7);
     assert.deepEqual([...(told.rows[0]?.peers ?? [])], [names.indexOf('n50')], 'one cell has changed');
+  });
+});
+
+describe('the packer of the rows that nodes tell each other', () => {
+  it('says that the nodes are others when one joins or has another zone, not when the same list comes again', () => {
+    const directory = new NodeDirectory();
+    const store = new RowStore(directory);
+    const list = (zone: string, ...names: string[]): void =>
+      directory.update(names.map((name) => ({ name, zone, addresses: [] })));
+    list('a', 'n1', 'n2');
+    const packer = new MatrixPacker({
+      matrix: () => matrixView({ directory, store, self: 'n1', nowMs: () => 0 }),
+      clock: systemClock,
+    });
+    packer.snapshot();
+    list('a', 'n1', 'n2');
+    assert.equal(packer.news(), undefined);
+    list('a', 'n1', 'n2', 'n3');
+    assert.deepEqual(packer.news(), { kind: 'nodes' });
+    assert.equal(packer.news(), undefined, 'it is told once');
+    list('b', 'n1', 'n2', 'n3');
+    assert.deepEqual(packer.news(), { kind: 'nodes' });
+    const { cluster } = decodeMessage(packer.snapshot().buffer, 0).header;
+    assert.deepEqual(cluster?.nodes[2], { name: 'n3', zone: 'b' });
   });
 });
 

@@ -57,6 +57,8 @@ export class MatrixPacker {
   #shown: Shown | undefined;
   #told: (ToldRow | undefined)[] = [];
   #next = 0;
+  #list: PackedMatrix['nodes'] | undefined;
+  #listId = '';
 
   constructor(deps: MatrixPackerDeps) {
     this.#deps = deps;
@@ -135,10 +137,19 @@ export class MatrixPacker {
     headers.push({ node, ...age(view, name), count: changed.length });
   }
 
+  /** Worked out once for each array: of thousands of nodes it takes more time than all else of a change. */
+  #idOfList(list: PackedMatrix['nodes']): string {
+    if (list !== this.#list) {
+      this.#list = list;
+      this.#listId = idOf(list.map(({ name, zone }) => `${name}\n${zone ?? ''}`));
+    }
+    return this.#listId;
+  }
+
   #choose(view: PackedMatrix): Shown {
     const nowMs = this.#deps.clock.nowMs();
     const max = this.#deps.nodesMax ?? NODES_MAX;
-    const listId = idOf(view.nodes.map(({ name, zone }) => `${name}\n${zone ?? ''}`));
+    const listId = this.#idOfList(view.nodes);
     const before = this.#shown;
     const inTime = view.nodes.length <= max || nowMs - (before?.chosenMs ?? 0) < CHOOSE_MS;
     if (before !== undefined && before.listId === listId && inTime) return before;

@@ -21,15 +21,13 @@ export interface MatrixSource {
 /** The rows as they are now and as they change: to be read at once, not to be kept. */
 export function matrixView(source: MatrixSource): PackedMatrix {
   const { directory, store, self, nowMs } = source;
-  const sorted = directory.sorted();
-  const nodes = sorted.map(({ node }) => ({ name: node.name, zone: node.zone }));
   const found = (name: string): StoredRow | undefined => {
     const slot = directory.slotOf(name);
     return slot === undefined ? undefined : store.row(slot);
   };
   let indexes: Uint16Array | undefined;
   return {
-    nodes,
+    nodes: directory.listed(),
     self,
     row: (name) => {
       const row = found(name);
@@ -44,7 +42,7 @@ export function matrixView(source: MatrixSource): PackedMatrix {
     eachCell: (name, visit) => {
       const row = found(name);
       if (row === undefined) return;
-      indexes ??= indexOfSlots(sorted);
+      indexes ??= indexOfSlots(directory.sorted());
       const to = indexes;
       store.eachCell(row, (cell) => {
         cell.peer = to[cell.peer] ?? 0;

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import type { Slices } from '../../base/slices.ts';
+import type { MatrixView } from '../../model/health.ts';
 
 /** A node of the list, as far as rows need it. */
 export interface DirectoryNode {
@@ -35,6 +36,7 @@ export class NodeDirectory {
   readonly #leaveListeners: ((slots: ReadonlySet<number>) => void)[] = [];
   readonly #joinListeners: ((ids: ReadonlySet<number>) => void)[] = [];
   #sorted: readonly Entry[] | undefined;
+  #listed: MatrixView['nodes'] | undefined;
   #refused = 0;
 
   /** Ids of the nodes of a list that are new, slice by slice. */
@@ -51,6 +53,7 @@ export class NodeDirectory {
   /** Takes the node list. Slots of nodes that left are given anew only after all listeners were told. @param ids of new ones, if known */
   update(nodes: readonly DirectoryNode[], ids: ReadonlyMap<string, number> = new Map()): void {
     this.#sorted = undefined;
+    this.#listed = undefined;
     this.#refused = 0;
     const names = new Set(nodes.map(({ name }) => name));
     const gone = [...this.#byName.values()].filter(({ node }) => !names.has(node.name));
@@ -140,5 +143,11 @@ export class NodeDirectory {
       a.node.name < b.node.name ? -1 : a.node.name > b.node.name ? 1 : 0,
     );
     return this.#sorted;
+  }
+
+  /** The same as a matrix names them: the same array until the next update. */
+  listed(): MatrixView['nodes'] {
+    this.#listed ??= this.sorted().map(({ node: { name, zone } }) => ({ name, zone }));
+    return this.#listed;
   }
 }

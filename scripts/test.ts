@@ -14,18 +14,23 @@ const SUITE_LIMIT_MS = { unit: 15 * 60_000, e2e: 40 * 60_000, nightly: 60 * 60_0
 const FILE_LIMIT_MS = { unit: 150_000, e2e: 15 * 60_000, nightly: 30 * 60_000 } as const;
 /** Tests of the datapath and the lab make namespaces and processes: more at once only makes them wait for each other. */
 const CONCURRENCY = { unit: 2, e2e: 1, nightly: 1 } as const;
-/** Random tests that find more the longer they run: the nightly suite is these, and how much it asks of them. */
+/** Tests that find more the longer they run: the nightly suite is these, and how much it asks of them. */
 const NIGHTLY = {
   files: [
     'test/policy/language-engines.test.ts',
     'test/policy/three-engines.test.ts',
     'test/health/locate-accuracy.test.ts',
+    'test/e2e/health-faults.test.ts',
   ],
-  /** (policy, packet) pairs; rounds of a cluster's matrix without a fault; clusters with faults, of each kind. */
+  /**
+   * (policy, packet) pairs; rounds of a cluster's matrix without a fault; clusters with faults, of each kind; trials of each
+   * fault between real nodes.
+   */
   environment: {
     CILIATE_POLICY_PAIRS: '1000000',
     CILIATE_HEALTH_ROUNDS: '1000000',
-    CILIATE_HEALTH_TRIALS: '500',
+    CILIATE_HEALTH_CLUSTERS: '500',
+    CILIATE_HEALTH_TRIALS: '20',
   },
 } as const;
 

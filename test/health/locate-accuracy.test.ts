@@ -6,7 +6,7 @@ import { Random } from '../support/random.ts';
 import { drawFaults, type Fault, placeText, SimMatrix, type SimOptions } from './locate-sim.ts';
 
 /** Clusters with faults that are drawn for each kind of cluster; the nightly suite asks for more. */
-const TRIALS = Number(process.env.CILIATE_HEALTH_TRIALS ?? 12);
+const TRIALS = Number(process.env.CILIATE_HEALTH_CLUSTERS ?? 12);
 /** Rounds without a fault, each of a cluster's whole matrix; the nightly suite asks for a million. */
 const ROUNDS = Number(process.env.CILIATE_HEALTH_ROUNDS ?? 2000);
 

@@ -185,6 +185,17 @@ describe('the dashboard in a real browser', { skip: chromiumOrSkip() }, () => {
     }
     assert.equal(heard.size, 25, [...heard].join('\n'));
     assert.ok(heard.has('n2: itself'));
+    const back: string[] = [];
+    await page.press('End', CTRL);
+    for (let row = 0; row < 5; row++) {
+      for (let column = 0; column < 5; column++) {
+        back.push(await page.evaluate<string>(label));
+        await page.press('ArrowLeft');
+      }
+      await page.press('End');
+      await page.press('ArrowUp');
+    }
+    assert.deepEqual(back, [...heard].reverse(), 'the same way back by ArrowLeft and ArrowUp');
     assert.ok(heard.has('n2 to n5: reachable, round trip 120 µs, 0 of 120 probes lost (0 %)'));
     await page.press('f');
     assert.match(

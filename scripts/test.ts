@@ -20,16 +20,19 @@ const NIGHTLY = {
     'test/policy/language-engines.test.ts',
     'test/policy/three-engines.test.ts',
     'test/health/locate-accuracy.test.ts',
+    'test/health/death.test.ts',
     'test/e2e/health-faults.test.ts',
   ],
   /**
-   * (policy, packet) pairs; rounds of a cluster's matrix without a fault; clusters with faults, of each kind; trials of each
+   * (policy, packet) pairs; rounds of a cluster's matrix without a fault; clusters with faults, and with
+   * a death, of each kind; trials of each
    * fault between real nodes.
    */
   environment: {
     CILIATE_POLICY_PAIRS: '1000000',
     CILIATE_HEALTH_ROUNDS: '1000000',
     CILIATE_HEALTH_CLUSTERS: '500',
+    CILIATE_HEALTH_DEATHS: '100',
     CILIATE_HEALTH_TRIALS: '20',
   },
 } as const;

@@ -2,6 +2,7 @@ import type { Logger } from '../base/log.ts';
 import type { HealthDiagnosis, PathReport } from '../model/health.ts';
 import { Asker } from './asker.ts';
 import { type Clock, type Instant, instantOf } from './clock.ts';
+import { HeardEchoes } from './heard-echoes.ts';
 import { KeptDiagnosis } from './kept-diagnosis.ts';
 import { Mesh, notesOf, type PackedMatrix, type RowTransport } from './mesh/index.ts';
 import type { NodeView } from './node-view.ts';
@@ -26,6 +27,7 @@ export class Cluster {
   readonly rows: Mesh;
   readonly #deps: ClusterDeps;
   readonly #asker: Asker;
+  readonly #echoes: HeardEchoes;
   readonly #diagnosis: KeptDiagnosis;
   #cancelWhy: (() => void) | undefined;
 
@@ -33,6 +35,8 @@ export class Cluster {
     this.#deps = deps;
     const nodes = (): number => deps.view().nodes.length;
     this.#asker = new Asker({ ...deps, nodes, random: Math.random });
+    const watches = (peer: string): boolean => this.rows.watches(peer);
+    this.#echoes = new HeardEchoes({ ...deps, nodes, watches, random: Math.random });
     this.#diagnosis = new KeptDiagnosis(
       () => this.matrix(),
       (peer) => this.#reports(peer),
@@ -49,6 +53,7 @@ export class Cluster {
       transport,
       onFault: (peers) => {
         this.#diagnosis.changed();
+        this.#echoes.heard(peers);
         this.#asker.heard(peers);
       },
       onMiss: (peer) => this.#asker.missed(peer),
@@ -63,6 +68,7 @@ export class Cluster {
   /** May be called twice. */
   async stop(): Promise<void> {
     this.#asker.stop();
+    this.#echoes.stop();
     this.#cancelWhy?.();
     await this.rows.stop();
   }

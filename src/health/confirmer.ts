@@ -16,8 +16,8 @@ const HEAR_MS = [100, 400] as const;
 /** Peers that die or come back within this time after the first are heard together. */
 const JOIN_MS = 30;
 /** So many echoes in a row, so far apart, are silence if none is answered. */
-const ECHOES = 6;
-const ECHO_MS = 10;
+export const ECHOES = 6;
+export const ECHO_MS = 10;
 /** Requests to a peer follow each other for this reason at least so far apart. */
 const REQUESTS_MS = 1000;
 

@@ -113,6 +113,11 @@ export class Mesh {
     this.#exchange?.follow(view.self, names);
   }
 
+  /** Whether this node tells of that peer, whatever its state. */
+  watches(peer: string): boolean {
+    return this.#own.watches(peer);
+  }
+
   /** A path to that peer has changed its state. */
   pathChanged(peer: string): void {
     this.#own.tellNow([peer]);

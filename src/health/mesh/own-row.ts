@@ -75,6 +75,11 @@ export class OwnRow {
     if (gone.length > 0) this.#tell(gone, silence);
   }
 
+  /** Whether that peer is among those of whom we tell. */
+  watches(peer: string): boolean {
+    return this.#peerSet.has(peer);
+  }
+
   /** Tells at once of peers of which a path changed its state. */
   tellNow(peers: Iterable<string>): void {
     const known = [...peers].filter((peer) => {

@@ -120,9 +120,13 @@ function strayFlag(topic: string, rest: readonly string[]): UsageError | undefin
   const flag = rest.find((word) => word.startsWith('-'))?.split('=', 1)[0];
   if (flag === undefined) return undefined;
   const close = topic === 'health' ? closestName(flag, HEALTH_AGENT_FLAGS) : undefined;
+  const alone = '; the health agent alone is `ciliate health --nodes FILE`: `ciliate health-agent --help`';
   return new UsageError(`\`ciliate ${topic}\` takes no flag ${flag} without a command after it`, {
     code: 'USAGE',
-    hint: close === undefined ? `see \`ciliate ${topic} --help\`` : `did you mean ${close}?`,
+    hint:
+      close === undefined
+        ? `see \`ciliate ${topic} --help\`${topic === 'health' ? alone : ''}`
+        : `did you mean ${close}?`,
   });
 }
 

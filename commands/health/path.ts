@@ -10,22 +10,22 @@ export default class HealthPath extends BaseCommand<typeof HealthPath> {
     'Show every path from one node to another: where its time goes, and where probes are lost';
   static override description =
     'With one name: from this node to that one. Paths that begin at another node are asked of its health agent; when that does not answer, its last row is shown. Exits 1 unless every path is known to be well.';
-  static override usage = 'health path [FROM] TO [flags]';
+  static override usage = 'health path NODE [TO] [flags]';
   static override examples = ['<%= config.bin %> health path n3', '<%= config.bin %> health path n2 n3'];
   static override args = {
-    first: Args.string({
+    node: Args.string({
       required: true,
-      description: 'node that the paths lead to, or begin at when a second is named',
+      description: 'node that the paths lead to, or begin at when TO is named',
     }),
-    second: Args.string({ description: 'node that the paths lead to' }),
+    to: Args.string({ description: 'node that the paths lead to' }),
   };
   static override flags = watchFlags;
 
   async run(): Promise<void> {
-    const { first, second } = this.args;
+    const { node, to } = this.args;
     const { health } = await this.clients();
     await this.printOrWatch(async () => {
-      const pair = await (second === undefined ? health.pair(first) : health.pair(second, first));
+      const pair = await (to === undefined ? health.pair(node) : health.pair(to, node));
       this.exitWith(allWell(pair) ? ExitCode.ok : ExitCode.finding);
       return { value: pair, text: () => pathText(pair, { nowMs: Date.now(), width: terminalWidth() }) };
     }, this.flags);

@@ -14,7 +14,7 @@ export class HealthClient {
       ...options,
       basePath: '/v1beta',
       peer: 'health agent',
-      hint: 'is the health agent running? `ciliate agent` starts it; or name its socket with CILIATE_HEALTH_SOCK',
+      hint: 'is the health agent running? `ciliate agent` starts it, or `ciliate health --nodes FILE` without an agent; name its folder with --state-dir, or its socket with CILIATE_HEALTH_SOCK',
     });
     this.name = this.#transport.name;
   }

@@ -3,7 +3,7 @@ import { parse as parseYaml } from 'yaml';
 import type { NodeElement } from '../api/schema.ts';
 import { closestName } from '../base/did-you-mean.ts';
 import { type CiliateError, errnoOf, errorText, NotPermittedError, UsageError } from '../base/errors.ts';
-import { formatIp, parseIp } from '../base/ip.ts';
+import { formatIp, type IpBytes, type IpFamily, ipFamily, parseIp } from '../base/ip.ts';
 import type { Logger } from '../base/log.ts';
 import type { Clock } from './clock.ts';
 import type { NodeProvider, NodeView } from './node-view.ts';
@@ -11,9 +11,9 @@ import { type HealthNode, healthNode } from './targets.ts';
 
 /** How an address of the short form is named, and where it stands in a node of the API. */
 const SHORT_KEYS = ['ipv4', 'ipv6', 'ipv4HealthIp', 'ipv6HealthIp'] as const;
+const BOTH_KEYS = ['name', 'zone'] as const;
 const LONG_KEYS = [
-  'name',
-  'zone',
+  ...BOTH_KEYS,
   'primary-address',
   'secondary-addresses',
   'health-endpoint-address',
@@ -38,37 +38,65 @@ function unreadable(file: string, cause: unknown): CiliateError {
   const errno = errnoOf(cause);
   const Refused = errno === 'EACCES' || errno === 'EPERM' ? NotPermittedError : UsageError;
   const hint =
-    errno === 'ENOENT' ? '--nodes names a file of JSON or YAML: docs/health.md shows one' : undefined;
+    errno === 'ENOENT' || errno === 'EISDIR'
+      ? '--nodes names a file of JSON or YAML: docs/health.md shows one'
+      : undefined;
   return new Refused(`cannot read the node list ${file}`, { code: 'NODE_LIST_UNREADABLE', hint, cause });
 }
 
-function element(ip: unknown, where: string): { enabled: boolean; ip: string } | undefined {
+/** @param family that it must have; undefined: either */
+function element(
+  ip: unknown,
+  where: string,
+  family?: IpFamily,
+): { enabled: boolean; ip: string } | undefined {
   if (ip === undefined || ip === null || ip === '') return undefined;
   if (typeof ip !== 'string') throw invalid(where, 'an address must be text');
+  let address: IpBytes;
   try {
-    return { enabled: true, ip: formatIp(parseIp(ip)) };
+    address = parseIp(ip);
   } catch (cause) {
     throw invalid(where, 'no address', cause);
   }
+  if (family !== undefined && ipFamily(address) !== family) {
+    throw invalid(where, `${formatIp(address)} is an address of IPv${ipFamily(address)}`);
+  }
+  if (!isOfOne(address)) throw invalid(where, `${formatIp(address)} is the address of no node`);
+  return { enabled: true, ip: formatIp(address) };
+}
+
+/** Neither a group's (RFC 5771, RFC 4291 §2.7) nor everybody's nor nobody's. */
+function isOfOne(address: IpBytes): boolean {
+  const [first = 0] = address;
+  const isGroup = ipFamily(address) === 4 ? first >= 224 && first < 240 : first === 0xff;
+  return !isGroup && !address.every((byte) => byte === 0) && !address.every((byte) => byte === 0xff);
 }
 
 function fromShort(node: Readonly<Record<string, unknown>>, where: string): HealthNode {
   const unknown = Object.keys(node).find(
-    (key) => key !== 'name' && key !== 'zone' && !SHORT_KEYS.some((known) => known === key),
+    (key) => ![...BOTH_KEYS, ...SHORT_KEYS].some((known) => known === key),
   );
   if (unknown !== undefined) throw invalid(where, `no such field ${JSON.stringify(unknown)}`);
-  return healthNode({
+  const found = healthNode({
     name: String(node.name),
     ...zoneOf(node.zone, where),
     'primary-address': {
-      ipv4: element(node.ipv4, `${where}.ipv4`),
-      ipv6: element(node.ipv6, `${where}.ipv6`),
+      ipv4: element(node.ipv4, `${where}.ipv4`, 4),
+      ipv6: element(node.ipv6, `${where}.ipv6`, 6),
     },
     'health-endpoint-address': {
-      ipv4: element(node.ipv4HealthIp, `${where}.ipv4HealthIp`),
-      ipv6: element(node.ipv6HealthIp, `${where}.ipv6HealthIp`),
+      ipv4: element(node.ipv4HealthIp, `${where}.ipv4HealthIp`, 4),
+      ipv6: element(node.ipv6HealthIp, `${where}.ipv6HealthIp`, 6),
     },
   });
+  if (found.targets.length === 0) throw invalid(where, 'a node needs an address: `ipv4`, `ipv6` or both');
+  return found;
+}
+
+function isLong(node: Readonly<Record<string, unknown>>): boolean {
+  const keys = Object.keys(node);
+  const isOf = (list: readonly string[]) => (key: string) => list.includes(key);
+  return keys.every(isOf(LONG_KEYS)) && !keys.every(isOf(BOTH_KEYS));
 }
 
 function fromLong(node: Readonly<Record<string, unknown>>, where: string): HealthNode {
@@ -102,8 +130,7 @@ export function parseNodeList(text: string, file: string): HealthNode[] {
       throw invalid(`${where}.name`, `a name must be text: ${JSON.stringify(String(name))} in quotes`);
     if (names.has(name)) throw invalid(`${where}.name`, `a second node named ${JSON.stringify(name)}`);
     names.add(name);
-    const isLong = Object.keys(node).every((key) => LONG_KEYS.some((known) => known === key));
-    const found = isLong ? fromLong(node, where) : fromShort(node, where);
+    const found = isLong(node) ? fromLong(node, where) : fromShort(node, where);
     takeAddresses(owners, found, where);
     return found;
   });

@@ -56,6 +56,9 @@ export const PROBE_KINDS: readonly ProbeKind[] = [
   kind('policy-denied', 'endpoint', 'endpoint', 'http', 'silence'),
 ];
 
+/** Largest packet that is tried on a path, bytes of IP. */
+export const PROBED_MTU_MAX = 9000;
+
 /** One path of this node: a kind, a peer, an address. */
 export interface ProbePath {
   /** Name of the node at the other end. */

@@ -1,6 +1,6 @@
 import type { HealthDiagnosis, HealthVerdict } from '../api/schema.ts';
 import { lossPointText, type TextOptions } from './health-path.ts';
-import { counted, firstOf, shortSpan, sinceText } from './health-words.ts';
+import { counted, firstOf, shortSpan, sinceText, sureText } from './health-words.ts';
 import { narrowText } from './narrow.ts';
 import { printableField } from './printable.ts';
 
@@ -14,9 +14,8 @@ const SILENT_SHOWN = 5;
 
 function evidenceText({ evidence, confidence }: HealthVerdict): string {
   const { observers, sent, lost, against } = evidence;
-  const percent = confidence >= 0.995 ? '> 99' : String(Math.round(confidence * 100));
   const contrary = against === 0 ? '' : `, ${against} against it`;
-  return `${percent} % sure: ${counted(observers, 'observer')}, ${lost} of ${counted(sent, 'probe')} lost${contrary}`;
+  return `${sureText(confidence)}: ${counted(observers, 'observer')}, ${lost} of ${counted(sent, 'probe')} lost${contrary}`;
 }
 
 function verdictLines(verdict: HealthVerdict, number: string, nowMs: number): string {

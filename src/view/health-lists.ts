@@ -5,6 +5,7 @@ import type {
   HealthProbeResult,
   HealthReadiness,
 } from '../api/schema.ts';
+import { PROBED_MTU_MAX } from '../model/health.ts';
 import { lossPointText, pathTitle, stateText } from './health-path.ts';
 import { counted, firstOf, shortPercent, timeText } from './health-words.ts';
 import { narrowText, tableWithin } from './narrow.ts';
@@ -41,7 +42,9 @@ type Mtu = NonNullable<HealthMtu['paths']>[number];
 function mtuVerdict(path: Mtu): string {
   if (path['black-hole']) return 'black hole: larger packets vanish, and nobody says that they are too big';
   if (path['path-mtu'] === undefined) return path.state === 'unreachable' ? 'unreachable' : 'not measured';
-  return 'ok: larger packets are refused';
+  return path['path-mtu'] >= PROBED_MTU_MAX
+    ? 'ok: no larger packets are tried'
+    : 'ok: larger packets are refused';
 }
 
 /** `health mtu`: black holes first, then the smallest. */

@@ -17,6 +17,11 @@ export function shortPercent(share: number): string {
   return percent < 0.95 ? percent.toFixed(1).slice(1) : String(Math.min(99, Math.round(percent)));
 }
 
+/** Of a confidence, 0..1: `87 % sure`; never quite sure. */
+export function sureText(confidence: number): string {
+  return `${confidence >= 0.995 ? '> 99' : Math.round(confidence * 100)} % sure`;
+}
+
 /** Of a round trip: `31µs`, `1.24ms`, `2.5s`: three digits. */
 export function timeText(ns: number): string {
   if (ns < 1000) return `${Math.round(ns)}ns`;

@@ -215,6 +215,12 @@ export async function startHealthProcess(options: HealthProcessOptions): Promise
     routes,
     isExpected: (address) => parts.listed.has(address),
   });
+  if (options.nodesFile !== undefined && options.listen.length === 0) {
+    log.warn(
+      {},
+      "without --listen nobody's requests are answered: others take this node's health agent for dead",
+    );
+  }
   try {
     await responder.start();
     releases.push(() => responder.stop());

@@ -96,9 +96,15 @@ export function historyAnswer(
   return { node, since: timeText(sinceMs), changes: changes.map(changeAnswer) };
 }
 
+/** Large packets go to the peer's kernel only. */
+function isMeasured({ kind }: ProbePath): boolean {
+  const found = PROBE_KINDS[kind];
+  return found?.responder === 'icmp' && found.expects === 'answer';
+}
+
 export function mtuAnswer(node: string | undefined, reports: readonly PathReport[]): HealthMtu {
   const paths = reports
-    .filter(({ path }) => PROBE_KINDS[path.kind]?.responder !== 'http')
+    .filter(({ path }) => isMeasured(path))
     .map(({ path, state, pathMtu, blackHole }) => ({
       ...pathNames(path),
       state,

@@ -1,6 +1,7 @@
 import type { HealthReadiness } from '../../api/schema.ts';
 import type { FaultPlace, HealthDiagnosis, MatrixView } from '../../model/health.ts';
 import { verdictText } from '../../view/health-diagnosis.ts';
+import { sureText } from '../../view/health-words.ts';
 import { timeText } from './answers.ts';
 import { columnOf, reaches } from './cells.ts';
 
@@ -70,7 +71,7 @@ function reachReasons(input: ReadinessInput): string[] {
 function verdictReasons({ node, diagnosis }: ReadinessInput): string[] {
   return diagnosis.verdicts
     .filter(({ place }) => named(place).includes(node))
-    .map((verdict) => `${verdictText(verdict).what} (${Math.round(verdict.confidence * 100)} % sure)`);
+    .map((verdict) => `${verdictText(verdict).what} (${sureText(verdict.confidence)})`);
 }
 
 /**

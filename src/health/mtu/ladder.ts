@@ -1,5 +1,6 @@
 import { type EngineEvent, EngineFullError } from '../../../probes/engine/index.ts';
 import type { IpFamily } from '../../base/ip.ts';
+import { PROBED_MTU_MAX } from '../../model/health.ts';
 import {
   type BatchDeps,
   type BatchOptions,
@@ -34,7 +35,6 @@ export type PathMtu =
   | { readonly kind: 'no-answer'; readonly reason: string };
 
 const LEAST: Readonly<Record<IpFamily, number>> = { 4: 576, 6: 1280 };
-const MOST = 9000;
 /** Ethernet, and Ethernet less what VXLAN, WireGuard, PPPoE and tunnels of clouds take; the same of jumbo frames. */
 const USUAL = [1400, 1420, 1450, 1480, 1492, 1500, 8950];
 /** Before large packets are said to vanish, none of so many came; of more, where others came after all. */
@@ -78,7 +78,7 @@ export class MtuLadder {
   async ends(
     target: SizeTarget,
     family: IpFamily,
-    { least = LEAST[family], most = MOST }: LadderOptions,
+    { least = LEAST[family], most = PROBED_MTU_MAX }: LadderOptions,
   ): Promise<PathMtu | undefined> {
     try {
       const [low, high] = await this.#sizes.send(target, [least, most], { tries: SURE_TRIES[0] });
@@ -127,7 +127,7 @@ export class MtuLadder {
 
   /** @throws EngineFullError */
   async #climb(target: SizeTarget, family: IpFamily, options: LadderOptions): Promise<PathMtu> {
-    const { least = LEAST[family], most = MOST } = options;
+    const { least = LEAST[family], most = PROBED_MTU_MAX } = options;
     const isEnough = (one: RungOutcome): boolean => saidBetween([one], least, most) !== undefined;
     const first = await this.#sizes.send(target, steps(least, most), { ...options, isEnough });
     const isCut = first.some(isEnough);
@@ -181,7 +181,7 @@ export class MtuLadder {
     family: IpFamily,
     options: LadderOptions = {},
   ): Promise<PathMtu | undefined> {
-    const sizes = [LEAST[family], ...USUAL.flatMap((mtu) => [mtu, mtu + 1]), MOST];
+    const sizes = [LEAST[family], ...USUAL.flatMap((mtu) => [mtu, mtu + 1]), PROBED_MTU_MAX];
     let outcomes: readonly RungOutcome[] = [];
     try {
       outcomes = await this.#sizes.send(target, sizes, { tries: 1, ...options });
@@ -190,7 +190,7 @@ export class MtuLadder {
     }
     const mtu = largestAnswered(outcomes);
     const next = outcomes.find(({ bytes }) => bytes === mtu + 1);
-    if (mtu === 0 || (mtu < MOST && next?.outcome !== 'own-device' && next?.outcome !== 'too-big'))
+    if (mtu === 0 || (mtu < PROBED_MTU_MAX && next?.outcome !== 'own-device' && next?.outcome !== 'too-big'))
       return undefined;
     return { kind: 'measured', mtu, rounds: 1, ...verdictOf(outcomes, mtu) };
   }

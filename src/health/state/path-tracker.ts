@@ -24,7 +24,9 @@ const STALE_MS = 5000;
 const ECHOED_MS = 300;
 /** As `EngineProber` puts a port unreachable. */
 const REFUSED = 'ECONNREFUSED';
-const NO_RESPONDER = 'the peer has no echo responder';
+/** The peer's kernel says that the port is closed: no program took the echo before it. */
+const NO_RESPONDER =
+  'no echo responder of the peer for our address: it has no programs, or its node list lacks the address';
 /** So many probes in a row without an answer are silence, whatever the prober said of earlier ones. */
 const SILENT_LEAST = 6;
 

@@ -71,18 +71,18 @@ async function footprints(): Promise<void> {
   report(`Memory of paths, medians of ${ROUNDS} rounds`, [
     {
       what: 'record of a path in the map',
-      value: of(first, ({ recordsBytes }) => recordsBytes) / PATHS_MAX,
+      value: of(first, ({ recordBytes }) => recordBytes),
       unit: 'B',
       aim: '<= 1024',
-    },
-    {
-      what: `all maps, with room for ${PATHS_MAX} paths, however many there are`,
-      value: of(first, ({ mapsBytes }) => mapsBytes) / 2 ** 20,
-      unit: 'MiB',
     },
     ...SIZES.flatMap((size) => {
       const residentOf = of(size, (outcome) => outcome.residentBytes) / size;
       return [
+        {
+          what: `${size} paths: all maps of the engine`,
+          value: of(size, ({ mapsBytes }) => mapsBytes) / 2 ** 20,
+          unit: 'MiB',
+        },
         { what: `${size} paths: answering`, value: of(size, ({ reachable }) => reachable), unit: '' },
         {
           what: `${size} paths: heap`,

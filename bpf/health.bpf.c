@@ -40,14 +40,22 @@ struct {
 	__type(value, struct probe_config);
 } probe_config SEC(".maps");
 
-/* Index of a path -> its record, see probe_structs.h. In the memory of user space too. */
-struct {
+/* Index of a path within its block -> its record, see probe_structs.h. In the memory of user space too. */
+struct probe_records {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, PROBE_BLOCK);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct probe_path));
+};
+
+/* Number of a block -> its records; empty while none of its paths was ever opened. Written by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct probe_path);
-} probe_paths SEC(".maps");
+	__array(values, struct probe_records);
+} probe_blocks SEC(".maps");
 
 /* 0: IPv4, 1: IPv6 -> the batch that leaves next. In the memory of user space, which writes it. */
 struct {
@@ -113,15 +121,24 @@ static __always_inline struct probe_counters *counters_get(void)
 			counters->field++;                                                                   \
 	} while (0)
 
+/* The record of a path, or NULL. */
+static __always_inline struct probe_path *record_at(__u32 path)
+{
+	__u32 block = path / PROBE_BLOCK, place = path % PROBE_BLOCK;
+	void *records = bpf_map_lookup_elem(&probe_blocks, &block);
+
+	return records ? bpf_map_lookup_elem(records, &place) : NULL;
+}
+
 /* The record that a cookie of ours names, or NULL. */
 static __always_inline struct probe_path *record_get(const struct probe_cookie *cookie)
 {
-	__u32 zero = 0, path = bpf_ntohl(cookie->path);
+	__u32 zero = 0;
 	const struct probe_config *config = bpf_map_lookup_elem(&probe_config, &zero);
 
 	if (!config || !config->prober || bpf_ntohl(cookie->prober) != config->prober)
 		return NULL;
-	return bpf_map_lookup_elem(&probe_paths, &path);
+	return record_at(bpf_ntohl(cookie->path));
 }
 
 /*
@@ -179,7 +196,7 @@ static __always_inline int send_batch(struct __sk_buff *ctx)
 	ctx->mark = PROBE_MARK;
 	for (__u32 i = 0; batch && i < PROBE_BATCH && i < batch->count; i++) {
 		struct probe_frame *frame = &batch->frames[i];
-		struct probe_path *record = bpf_map_lookup_elem(&probe_paths, &frame->path);
+		struct probe_path *record = record_at(frame->path);
 		__u64 *sent_ns;
 		long result;
 

@@ -6,6 +6,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { PerformanceObserver } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
+import { PathRecord } from '../../probes/engine/constants.ts';
 import { createProbeEngine, type ProbeEngine } from '../../probes/engine/index.ts';
 import type { Instant } from '../../src/health/clock.ts';
 import { EngineProber, systemClock } from '../../src/health/index.ts';
@@ -25,8 +26,8 @@ export interface MemoryTask {
 }
 
 export interface MemoryOutcome {
-  /** Bytes of the map of records, and of all maps of the engine, as the kernel counts them. */
-  readonly recordsBytes: number;
+  /** Bytes of a record of the maps of records, and of all maps of the engine, as the kernel counts them. */
+  readonly recordBytes: number;
   readonly mapsBytes: number;
   /** By opening the paths and probing them: JavaScript's heap with its buffers, and resident memory. */
   readonly heapBytes: number;
@@ -67,9 +68,15 @@ function heapBytes(): number {
   return heapUsed + arrayBuffers;
 }
 
-/** Bytes of our BPF maps, by their entries at most; a map may have several descriptors. */
-function maps(): { readonly entries: number; readonly bytes: number }[] {
-  const found = new Map<number, { readonly entries: number; readonly bytes: number }>();
+interface MapSize {
+  readonly entries: number;
+  readonly valueBytes: number;
+  readonly bytes: number;
+}
+
+/** Our BPF maps; a map may have several descriptors. */
+function maps(): MapSize[] {
+  const found = new Map<number, MapSize>();
   for (const fd of readdirSync('/proc/self/fdinfo')) {
     let text = '';
     try {
@@ -81,7 +88,11 @@ function maps(): { readonly entries: number; readonly bytes: number }[] {
     const number = (field: string): number =>
       Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(text)?.[1] ?? 0);
     if (text.includes('map_type:'))
-      found.set(number('map_id'), { entries: number('max_entries'), bytes: number('memlock') });
+      found.set(number('map_id'), {
+        entries: number('max_entries'),
+        valueBytes: number('value_size'),
+        bytes: number('memlock'),
+      });
   }
   return [...found.values()];
 }
@@ -108,6 +119,7 @@ async function paths(engine: ProbeEngine, book: PathBook, task: MemoryTask): Pro
   await fillWindows(book);
   collectGarbage();
   const all = maps();
+  const records = all.find(({ valueBytes }) => valueBytes === PathRecord.words * 4);
   const samples = [];
   for (let probes = 0; probes < task.probes; probes += task.step) {
     await probeAll(engine, book, task);
@@ -117,7 +129,7 @@ async function paths(engine: ProbeEngine, book: PathBook, task: MemoryTask): Pro
     console.error(JSON.stringify(samples.at(-1)));
   }
   return {
-    recordsBytes: all.find(({ entries }) => entries === task.pathsMax)?.bytes ?? 0,
+    recordBytes: records === undefined ? Number.NaN : records.bytes / records.entries,
     mapsBytes: all.reduce((sum, { bytes }) => sum + bytes, 0),
     heapBytes: heapBytes() - before.heap,
     residentBytes: residentBytes() - before.resident,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * What the prober's thread, the programs of health.bpf.c and TypeScript share: the cookie in a probe's
- * payload and the record of a path. The record lies in a BPF map where programs measure, in plain memory
+ * payload and the record of a path. The record lies in BPF maps where programs measure, in plain memory
  * where the thread does: its readers see no difference.
  */
 #ifndef CILIATE_PROBE_STRUCTS_H
@@ -90,6 +90,12 @@ struct probe_path {
 	__u32 histogram[PROBE_BUCKETS]; /* see probe_bucket */
 	struct probe_way way;		/* E; S forgets it */
 };
+
+/*
+ * Records that programs write lie in maps of so many, each made when the first of its paths is opened. Of a
+ * power of two of at least 1,024 records, each a multiple of 4 bytes, the memory is whole pages.
+ */
+#define PROBE_BLOCK 1024
 
 /* A probe of a batch. Written by the prober's thread. */
 struct probe_frame {

@@ -17,11 +17,10 @@ export const Option = {
   flows: 9,
   dscp: 10,
   receiveBuffer: 11,
-  recordsFd: 12,
-  batchesFd: 13,
-  firstSequence: 14,
-  cpuPercent: 15,
-  count: 16,
+  batchesFd: 12,
+  firstSequence: 13,
+  cpuPercent: 14,
+  count: 15,
 } as const;
 
 export const CommandKind = { open: 1, close: 2, pace: 3, burst: 4 } as const;
@@ -93,6 +92,9 @@ export const PathRecord = {
   histogram: 108,
 } as const;
 
+/** PROBE_BLOCK: of records that programs write, so many are made at once. */
+export const RECORDS_A_BLOCK = 1024;
+
 /** enum engine_counter. */
 export const Self = {
   sent: 0,
@@ -117,6 +119,7 @@ export const FLOWS_MAX = 64;
 export const BURST_MAX = 14;
 export const PACKET_BYTES_MAX = 9000;
 
+/** 5,000 nodes with health endpoints and both families have 50,000. */
 export const DEFAULT_PATHS_MAX = 65_536;
 export const DEFAULT_TIMEOUT_MS = 1000;
 export const DEFAULT_TURN_MS = 20;

@@ -45,7 +45,6 @@ enum engine_option {
 	OPTION_FLOWS,
 	OPTION_DSCP,
 	OPTION_RECEIVE_BUFFER, /* bytes asked for */
-	OPTION_RECORDS_FD,     /* map of records to share with programs; -1: plain memory */
 	OPTION_BATCHES_FD,     /* map of batches that programs send; -1: none */
 	OPTION_FIRST_SEQUENCE, /* of every path */
 	OPTION_CPU_PERCENT,    /* of one core, at most; 100: all of it */
@@ -300,6 +299,9 @@ struct engine_answer {
 	uint64_t received_ns; /* 0: not stamped */
 	uint32_t hop_limit;
 };
+int engine_record_init(struct engine *engine);
+void engine_record_free(struct engine *engine);
+int engine_share_records(struct engine *engine, uint32_t block, int fd);
 void engine_take_answer(struct engine *engine, const struct engine_answer *answer);
 bool engine_claim(struct engine *engine, uint32_t path, uint32_t sequence);
 bool engine_waiting(const struct engine *engine, uint32_t path, uint32_t sequence);

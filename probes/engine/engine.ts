@@ -1,5 +1,6 @@
 import { randomBytes, randomInt } from 'node:crypto';
 import { getSystemErrorName } from 'node:util';
+import { BpfError } from '../../bpf/addon/index.ts';
 import { errorText, NotPermittedError, SystemError, UsageError } from '../../src/base/errors.ts';
 import { formatIp, type IpFamily, ipFamily, parseIp } from '../../src/base/ip.ts';
 import type { Waypoint } from '../../src/base/waypoint.ts';
@@ -27,6 +28,7 @@ import {
   Option,
   ORIGINS_MAX,
   PACKET_BYTES_MAX,
+  RECORDS_A_BLOCK,
   Responder,
   Self,
 } from './constants.ts';
@@ -189,7 +191,7 @@ export class NativeProbeEngine implements ProbeEngine {
     const bytes = parseIp(path.address);
     const family = ipFamily(bytes);
     checkPath(path, family, this.#options.origins.length);
-    const index = this.#indices.take();
+    const index = this.#takeIndex();
     if (index === undefined) {
       this.#refused++;
       return undefined;
@@ -210,6 +212,33 @@ export class NativeProbeEngine implements ProbeEngine {
       new Uint8Array(command.buffer, command.byteOffset).set(bytes, Command.address * 4);
     });
     return index;
+  }
+
+  /** Undefined: there is no room for one more record. */
+  #takeIndex(): number | undefined {
+    const index = this.#indices.take();
+    const { programs } = this.#parts;
+    if (index === undefined || !(programs instanceof ProbePrograms) || this.#stopped) return index;
+    if (index < programs.blocks * RECORDS_A_BLOCK || this.#addBlock(programs)) return index;
+    this.#indices.give(index);
+    return undefined;
+  }
+
+  /** Records that programs write, for one more block of paths: indices are taken one after the other. */
+  #addBlock(programs: ProbePrograms): boolean {
+    try {
+      programs.addBlock((block, descriptor) => {
+        const result = this.#native.share(this.#handle, block, descriptor);
+        if (result < 0)
+          throw new SystemError(`cannot map records: ${getSystemErrorName(result)}`, {
+            code: 'ENGINE_RECORDS',
+          });
+      });
+      return true;
+    } catch (error) {
+      if (error instanceof BpfError || error instanceof SystemError) return false;
+      throw error;
+    }
   }
 
   close(index: number): void {
@@ -436,7 +465,6 @@ function nativeOptions(options: EngineOptions, { programs, prober }: EngineParts
   values[Option.flows] = options.flows ?? DEFAULT_FLOWS;
   values[Option.dscp] = options.dscp ?? 0;
   values[Option.receiveBuffer] = DEFAULT_RECEIVE_BUFFER_BYTES;
-  values[Option.recordsFd] = programs instanceof ProbePrograms ? programs.recordsFd : -1;
   values[Option.batchesFd] = programs instanceof ProbePrograms ? programs.batchesFd : -1;
   values[Option.firstSequence] = options.firstSequence ?? 1;
   values[Option.cpuPercent] = options.cpuPercent ?? DEFAULT_CPU_PERCENT;

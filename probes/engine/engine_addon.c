@@ -278,6 +278,21 @@ static napi_value addon_memory(napi_env env, napi_callback_info info)
 	return list;
 }
 
+/* share(handle, block, fd): the records of a block lie in the map's memory from now on -> 0 | -errno */
+static napi_value addon_share(napi_env env, napi_callback_info info)
+{
+	napi_value argv[3];
+	struct handle *handle = handle_arguments(env, info, 3, argv);
+	uint32_t block = 0;
+	int32_t fd = -1;
+
+	if (!handle)
+		return NULL;
+	ADDON_CHECK(env, napi_get_value_uint32(env, argv[1], &block));
+	ADDON_CHECK(env, napi_get_value_int32(env, argv[2], &fd));
+	return addon_number(env, engine_share_records(&handle->engine, block, fd));
+}
+
 /* self(handle, Float64Array of SELF_COUNT): reading puts the longest lag back to 0 */
 static napi_value addon_self(napi_env env, napi_callback_info info)
 {
@@ -330,6 +345,7 @@ static napi_value addon_layout(napi_env env, napi_callback_info info)
 		offsetof(struct probe_path, hop_limit_last),
 		offsetof(struct probe_path, histogram),
 		PROBE_BUCKETS,
+		PROBE_BLOCK,
 	};
 
 	return addon_int32s(env, layout, sizeof(layout) / sizeof(layout[0]));
@@ -341,8 +357,8 @@ static napi_value init(napi_env env, napi_value exports)
 		{"create", addon_create}, {"openSockets", addon_open_sockets},
 		{"start", addon_start},	  {"command", addon_command},
 		{"events", addon_events}, {"memory", addon_memory},
-		{"self", addon_self},	  {"stop", addon_stop},
-		{"layout", addon_layout},
+		{"share", addon_share},	  {"self", addon_self},
+		{"stop", addon_stop},	  {"layout", addon_layout},
 	};
 
 	return addon_define(env, exports, functions, sizeof(functions) / sizeof(functions[0])) &&

@@ -3,7 +3,52 @@
 #include "engine.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+#define BLOCK_BYTES ((size_t)PROBE_BLOCK * sizeof(struct probe_path))
+
+_Static_assert(BLOCK_BYTES % 4096 == 0, "a block of records begins where a page does");
+
+static size_t records_bytes(const struct engine *engine)
+{
+	return (engine->paths_max + PROBE_BLOCK - 1) / PROBE_BLOCK * BLOCK_BYTES;
+}
+
+/* Room for all records: what is not touched takes no memory. */
+int engine_record_init(struct engine *engine)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	void *records = mmap(NULL, records_bytes(engine), PROT_READ | PROT_WRITE, flags, -1, 0);
+
+	if (records == MAP_FAILED)
+		return -errno;
+	engine->records = records;
+	engine->accounts = calloc(engine->paths_max, sizeof(*engine->accounts));
+	return engine->accounts ? 0 : -ENOMEM;
+}
+
+void engine_record_free(struct engine *engine)
+{
+	free(engine->accounts);
+	if (engine->records)
+		munmap(engine->records, records_bytes(engine));
+}
+
+/* On JavaScript's thread: puts the memory of a map in the place of a block of records. None of its paths may
+ * have been opened.
+ */
+int engine_share_records(struct engine *engine, uint32_t block, int fd)
+{
+	void *at = engine->records + (size_t)block * PROBE_BLOCK;
+
+	if (block >= records_bytes(engine) / BLOCK_BYTES)
+		return -ERANGE;
+	at = mmap(at, BLOCK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+	return at == MAP_FAILED ? -errno : 0;
+}
 
 static uint32_t place(uint32_t sequence)
 {

@@ -8,26 +8,11 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
 #define QUIET_NS (80 * NS_PER_MS)
-
-static int map_records(struct engine *engine)
-{
-	int fd = engine->options[OPTION_RECORDS_FD];
-	size_t bytes = engine->paths_max * sizeof(*engine->records);
-	int flags = fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE : MAP_SHARED;
-	void *records = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, fd, 0);
-
-	if (records == MAP_FAILED)
-		return -errno;
-	engine->records = records;
-	engine->accounts = calloc(engine->paths_max, sizeof(*engine->accounts));
-	return engine->accounts ? 0 : -ENOMEM;
-}
 
 static int make_flights(struct engine *engine)
 {
@@ -77,7 +62,7 @@ int engine_create(struct engine *engine, const int32_t options[OPTION_COUNT],
 	if (engine->epoll < 0 || engine->wake < 0)
 		return -errno;
 	engine->events = calloc(ENGINE_EVENTS_MAX, sizeof(*engine->events));
-	result = engine->events ? map_records(engine) : -ENOMEM;
+	result = engine->events ? engine_record_init(engine) : -ENOMEM;
 	if (result == 0)
 		result = make_flights(engine);
 	if (result == 0)
@@ -213,9 +198,7 @@ void engine_destroy(struct engine *engine)
 	free(engine->slow);
 	free(engine->events);
 	free(engine->commands);
-	free(engine->accounts);
-	if (engine->records)
-		munmap(engine->records, engine->paths_max * sizeof(*engine->records));
+	engine_record_free(engine);
 	if (engine->epoll >= 0)
 		close(engine->epoll);
 	if (engine->wake >= 0)

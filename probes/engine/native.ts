@@ -28,6 +28,8 @@ export interface NativeEngine {
   events(engine: NativeHandle, records: Uint32Array): number;
   /** Records and accounts of all paths: live memory. */
   memory(engine: NativeHandle): [ArrayBuffer, ArrayBuffer];
+  /** Puts the memory of a map in the place of a block of records, of whose paths none was opened yet. */
+  share(engine: NativeHandle, block: number, descriptor: number): number;
   self(engine: NativeHandle, values: Float64Array): void;
   stop(engine: NativeHandle): void;
   layout(): Int32Array;

@@ -1,8 +1,17 @@
 import { closeSync } from 'node:fs';
-import { BpfAttachType, type BpfLink, type BpfMap, type BpfObject, loadBpf } from '../../bpf/addon/index.ts';
+import {
+  BPF_MMAPABLE,
+  BpfAttachType,
+  type BpfLink,
+  type BpfMap,
+  BpfMapType,
+  type BpfObject,
+  loadBpf,
+} from '../../bpf/addon/index.ts';
 import { buildAsset } from '../../src/base/assets.ts';
 import { ipFamily, parseIp } from '../../src/base/ip.ts';
 import { DevicePlace, readWaypoints, WAYPOINT_ANSWER, type Waypoint } from '../../src/base/waypoint.ts';
+import { PathRecord, RECORDS_A_BLOCK } from './constants.ts';
 
 /** `struct probe_counters`: what the programs saw, summed over CPUs. */
 export interface ProgramCounters {
@@ -34,13 +43,13 @@ const ZERO = new Uint8Array(4);
 /** The programs of `health.bpf.c`, loaded once an engine; what stands on devices goes when `close` is called, or with us. */
 export class ProbePrograms {
   readonly #object: BpfObject;
-  readonly #maps: Readonly<Record<'records' | 'peers' | 'own' | 'counters' | 'waypoints', BpfMap>>;
+  readonly #maps: Readonly<Record<'blocks' | 'peers' | 'own' | 'counters' | 'waypoints', BpfMap>>;
   readonly #programs: Readonly<Record<'ingress' | 'egress', ReturnType<BpfObject['program']>>>;
   /** By origin and index of the device. */
   readonly #links = new Map<string, readonly BpfLink[]>();
-  /** For the engine's memory; ours to close. */
-  readonly recordsFd: number;
-  /** Likewise: of `probe_batches`. */
+  /** By block of paths. */
+  readonly #records: BpfMap[] = [];
+  /** Of `probe_batches`, for the engine's memory; ours to close. */
   readonly batchesFd: number;
   #closed = false;
 
@@ -48,7 +57,7 @@ export class ProbePrograms {
   constructor({ pathsMax, prober, echoesPerSecond }: ProgramOptions) {
     const spec = loadBpf().openObject(buildAsset('health.bpf.o'));
     try {
-      spec.setMaxEntries('probe_paths', pathsMax);
+      spec.setMaxEntries('probe_blocks', Math.ceil(pathsMax / RECORDS_A_BLOCK));
       this.#object = spec.load();
     } catch (error) {
       spec.close();
@@ -56,7 +65,7 @@ export class ProbePrograms {
     }
     const map = (name: string): BpfMap => this.#object.map(name);
     this.#maps = {
-      records: map('probe_paths'),
+      blocks: map('probe_blocks'),
       peers: map('probe_peers'),
       own: map('probe_own'),
       counters: map('probe_counters'),
@@ -69,7 +78,6 @@ export class ProbePrograms {
     const config = map('probe_config');
     config.update(ZERO, new Uint8Array(Uint32Array.of(prober, echoesPerSecond).buffer));
     config.close();
-    this.recordsFd = this.#maps.records.descriptor();
     const batches = map('probe_batches');
     this.batchesFd = batches.descriptor();
     batches.close();
@@ -107,6 +115,41 @@ export class ProbePrograms {
   stands(origin: number, ifindex: number): boolean {
     const links = this.#links.get(linkKey(origin, ifindex)) ?? [];
     return links.length > 0 && links.every(({ info }) => info.ifindex === ifindex);
+  }
+
+  /** How many blocks of paths have records. */
+  get blocks(): number {
+    return this.#records.length;
+  }
+
+  /**
+   * Makes the records of the next block of paths, 0.9 MB of the kernel's memory. Takes some 10 ms: the kernel waits until
+   * no program looks at what was there.
+   * @param share maps the memory of the block's map, of which it gets a descriptor
+   * @throws BpfError, or what `share` throws; there is no such block then
+   */
+  addBlock(share: (block: number, descriptor: number) => void): void {
+    const records = loadBpf().createMap({
+      type: BpfMapType.array,
+      name: 'probe_records',
+      keySize: 4,
+      valueSize: PathRecord.words * 4,
+      maxEntries: RECORDS_A_BLOCK,
+      flags: BPF_MMAPABLE,
+    });
+    try {
+      const descriptor = records.descriptor();
+      try {
+        share(this.blocks, descriptor);
+      } finally {
+        closeSync(descriptor);
+      }
+      this.#maps.blocks.updateInner(new Uint8Array(Uint32Array.of(this.blocks).buffer), records);
+    } catch (error) {
+      records.close();
+      throw error;
+    }
+    this.#records.push(records);
   }
 
   /** Who is answered, and at which addresses of ours. What is there already keeps its count. */
@@ -155,9 +198,9 @@ export class ProbePrograms {
     this.#closed = true;
     for (const links of this.#links.values()) release(links);
     this.#links.clear();
-    for (const item of [...Object.values(this.#programs), ...Object.values(this.#maps)]) item.close();
+    for (const item of [...Object.values(this.#programs), ...Object.values(this.#maps), ...this.#records])
+      item.close();
     this.#object.close();
-    closeSync(this.recordsFd);
     closeSync(this.batchesFd);
   }
 }

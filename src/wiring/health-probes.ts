@@ -26,9 +26,6 @@ export interface HealthProbeOptions {
   readonly policyPaths?: boolean | undefined;
 }
 
-/** Records of so many paths take 27 MB of the kernel's memory where programs write them: 5,000 nodes of both families. */
-const PATHS_MAX = 32_768;
-
 /** Programs are tried on the loopback; the devices come with the nodes. */
 export function makeEngine(options: HealthProbeOptions, endpointFd: number | undefined): ProbeEngine {
   const { timeoutMs, icmpMode, sources, dscp, packetsPerSecond, cpuPercent } = options;
@@ -40,7 +37,6 @@ export function makeEngine(options: HealthProbeOptions, endpointFd: number | und
     dscp,
     packetsPerSecond,
     cpuPercent,
-    pathsMax: PATHS_MAX,
   });
 }
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { DEFAULT_PATHS_MAX } from '../../probes/engine/constants.ts';
 import { type PlannedPath, planPaths } from '../../src/health/plan/planner.ts';
 import { healthNode } from '../../src/health/targets.ts';
 import { PROBE_KINDS } from '../../src/model/health.ts';
@@ -51,6 +52,28 @@ describe('the plan of probes', () => {
     assert.equal(new Set(often.map(({ path }) => path.peer)).size, 20);
     assert.equal(often.length + swept.length, 1999);
     assert.deepEqual([...new Set(swept.map(({ periodMs }) => periodMs))], [2001 * 10]);
+  });
+
+  it('has no more paths of packets than the engine has room for, with 5,000 nodes of both families and health endpoints', () => {
+    const ip = (family: string, tail: string): { enabled: boolean; ip: string } => {
+      return { enabled: true, ip: `${family}${tail}` };
+    };
+    const nodes = Array.from({ length: 5000 }, (_, i) =>
+      healthNode({
+        name: `n${i}`,
+        'primary-address': { ipv4: ip('10.0.', `${i >> 8}.${i & 255}`), ipv6: ip('fd00::', i.toString(16)) },
+        'secondary-addresses': null,
+        'health-endpoint-address': {
+          ipv4: ip('10.128.', `${i >> 8}.${i & 255}`),
+          ipv6: ip('fd01::', i.toString(16)),
+        },
+      }),
+    );
+    const plan = [...planPaths(nodes, 'n0', { periodMs: 1000 }, () => true).values()];
+    const packets = plan.filter((planned) => !isHttp(planned));
+    // Five kinds over both families; what a node sends to itself passes no program that answers `echo`.
+    assert.equal(packets.length, 5000 * 5 * 2 - 2);
+    assert.ok(packets.length <= DEFAULT_PATHS_MAX);
   });
 
   it('asks the agent of every peer once a second in a small cluster, and all else by HTTP every ten seconds', () => {

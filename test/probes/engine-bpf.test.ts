@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { after, afterEach, before, describe, it } from 'node:test';
+import { PathRecord, RECORDS_A_BLOCK } from '../../probes/engine/constants.ts';
 import {
   createProbeEngine,
   type EngineEvent,
@@ -11,6 +12,23 @@ import {
 import { NetnsLab } from '../support/netns.ts';
 import { rootOrSkip } from '../support/privilege.ts';
 import { until } from '../support/until.ts';
+
+/** Maps of records that this process holds. */
+function recordMaps(): number {
+  const maps = new Set<string | undefined>();
+  for (const fd of readdirSync('/proc/self/fdinfo')) {
+    let text = '';
+    try {
+      text = readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8');
+    } catch (error) {
+      // The descriptor that the list itself was read by.
+      if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+    }
+    if (text.includes(`value_size:\t${PathRecord.words * 4}\nmax_entries:\t${RECORDS_A_BLOCK}\n`))
+      maps.add(/map_id:\t(\d+)/.exec(text)?.[1]);
+  }
+  return maps.size;
+}
 
 const HERE = ['10.1.0.1', 'fd01::1'];
 const THERE = ['10.1.0.2', 'fd01::2'];
@@ -102,6 +120,28 @@ describe('probe engine with programs on the devices', { skip: rootOrSkip() }, ()
       });
     }
   }
+
+  it('has records of so many paths as there are, in the memory of programs all of them', async () => {
+    const wanted = { timeoutMs: 5000, softTimeoutMs: 4000, packetsPerSecond: 100_000 };
+    const engine = await start(0, { pathsMax: 4 * RECORDS_A_BLOCK, ...wanted });
+    const open = (): number =>
+      engine.open({ address: '10.1.0.2', responder: 'icmp', origin: 0, periodMs: 0 });
+    assert.equal(recordMaps(), 0);
+    const paths = [open()];
+    assert.equal(recordMaps(), 1);
+    while (paths.length < 2.5 * RECORDS_A_BLOCK) paths.push(open());
+    assert.equal(recordMaps(), 3);
+    for (let probes = 1; probes <= 2; probes++) {
+      for (const path of paths) engine.burst(path, 1, 1);
+      await until(() => paths.every((path) => engine.counts(path).answered === probes));
+    }
+    assert.ok(paths.every((path) => engine.counts(path).unstamped === 0));
+    for (const path of paths) engine.close(path);
+    open();
+    assert.equal(recordMaps(), 3);
+    await engine.stop();
+    assert.equal(recordMaps(), 0);
+  });
 
   it('hears at once that a route is gone, though it knew the way', async () => {
     const engine = await start(0);

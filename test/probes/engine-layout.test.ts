@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { Account, Command, Event, Option, PathRecord, Self } from '../../probes/engine/constants.ts';
+import {
+  Account,
+  Command,
+  Event,
+  Option,
+  PathRecord,
+  RECORDS_A_BLOCK,
+  Self,
+} from '../../probes/engine/constants.ts';
 import { bucketEdgeNs, HISTOGRAM_BUCKETS } from '../../probes/engine/index.ts';
 import { nativeEngine } from '../../probes/engine/native.ts';
 
@@ -24,6 +32,7 @@ describe('layouts shared with the engine addon', () => {
         PathRecord.hopLimitLast * 4,
         PathRecord.histogram * 4,
         HISTOGRAM_BUCKETS,
+        RECORDS_A_BLOCK,
       ],
     );
   });
@@ -39,7 +48,7 @@ describe('layouts shared with the engine addon', () => {
     assert.throws(() => create(new Int32Array(3), new Uint8Array(16)), /too short/);
     assert.throws(() => create(new Int32Array(Option.count), new Uint8Array(3)), /too short/);
     const calls = native as unknown as Record<string, (...words: unknown[]) => unknown>;
-    for (const name of ['openSockets', 'start', 'command', 'events', 'memory', 'self', 'stop']) {
+    for (const name of ['openSockets', 'start', 'command', 'events', 'memory', 'share', 'self', 'stop']) {
       assert.throws(() => calls[name]?.({}), /expected/);
     }
   });

@@ -114,7 +114,9 @@ export function parseNodeList(text: string, file: string): HealthNode[] {
   try {
     parsed = parseYaml(text);
   } catch (cause) {
-    throw invalid(file, 'neither YAML nor JSON', cause);
+    // What follows the first line is a picture of the place: status and log have one line for all.
+    const [first = ''] = errorText(cause).split('\n');
+    throw invalid(file, `neither YAML nor JSON: ${first.replace(/:$/, '')}`);
   }
   const list = isRecord(parsed) ? parsed.nodes : parsed;
   if (!Array.isArray(list)) throw invalid(file, 'neither a list nor an object with a list `nodes`');

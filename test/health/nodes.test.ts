@@ -286,7 +286,7 @@ describe('a node list in a file', () => {
     ['- {name: a, ipv4: 10.0.0.1}\n- {name: b, ipv4HealthIp: 10.0.0.1}', /f\[1\]: 10\.0\.0\.1/],
     ['- {name: a, zone: 3}', /f\[0\]\.zone/],
     ['', /neither a list nor/],
-    ['- {name: [', /node list f/],
+    ['- {name: [', /^node list f: neither YAML nor JSON: [^\n]+ at line 1, column \d+$/],
   ] as const) {
     it(`is refused with the place and the reason: ${text.replace('\n', ' ')}`, () => {
       assert.throws(

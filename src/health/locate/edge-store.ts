@@ -55,12 +55,26 @@ export class EdgeStore {
     return this.#kept[node]?.edges;
   }
 
-  /** Whether paths of both families are probed anywhere. */
-  hasBothFamilies(): boolean {
-    const rows = this.#kept.map((kept) => kept?.edges);
-    return (['states4', 'states6'] as const).every((states) =>
-      rows.some((row) => row?.[states].some((word) => word !== 0)),
-    );
+  /** Whether paths of both families are probed: at a node, between two, or anywhere without one. */
+  hasBothFamilies(nodes: readonly string[]): boolean {
+    const [one, other] = nodes.map((name) => this.#names.indexOf(name));
+    let [any4, any6] = [0, 0];
+    const take = (from: number, to?: number): void => {
+      const { edges } = this.#kept[from] ?? { edges: NO_EDGES };
+      const at = to === undefined ? 0 : indexOfTarget(edges, to);
+      const end = to === undefined ? edges.targets.length : at + 1;
+      for (let i = Math.max(at, 0); i < end; i++) {
+        any4 |= edges.states4[i] as number;
+        any6 |= edges.states6[i] as number;
+      }
+    };
+    if (one !== undefined && other !== undefined) {
+      take(one, other);
+      take(other, one);
+    } else {
+      for (let from = 0; from < this.#names.length; from++) take(from, from === one ? undefined : one);
+    }
+    return any4 !== 0 && any6 !== 0;
   }
 
   /** Symptoms that any edge has. */

@@ -13,14 +13,18 @@ export interface LoadFailure {
 const isStatistics = (line: string): boolean =>
   /^(processed \d+ insns|verification time|stack depth|peak_states)/.test(line);
 
+/** That a limit could not be raised, which kernels since 5.11 do not ask for: never why it failed. */
+const isLimit = (line: string): boolean => line.startsWith('libbpf: Failed to bump RLIMIT_MEMLOCK');
+
 /** @param text all that libbpf said at warning level during the load */
 export function readLoadFailure(text: string): LoadFailure {
   const begin = /libbpf: prog '([^']*)': -- BEGIN PROG LOAD LOG --\n/.exec(text);
   if (begin === null) {
     const lines = text.split('\n').filter((line) => line !== '');
+    const [first = ''] = lines.filter((line) => !isLimit(line));
     return {
       program: undefined,
-      reason: lines[0]?.replace(/^libbpf: /, '') ?? '',
+      reason: first.replace(/^libbpf: /, ''),
       log: lines.slice(0, KEPT_LINES).join('\n'),
     };
   }

@@ -15,7 +15,6 @@ const SENT = 60;
 const ZONES = 4;
 const ROUNDS = 9;
 const LOOKS_BEFORE = 60;
-const TRIALS = 200;
 
 function meshRows(nodes: number, random: Random): EdgeRow[] {
   const dead = new Set(Array.from({ length: 5 }, () => random.below(nodes)));
@@ -95,12 +94,13 @@ async function diagnosisCost(nodes: number, peers: number | undefined, what: str
   ];
 }
 
-function accuracy(): BenchRow[] {
+/** Clusters with 1 to 5 faults at once, every second one in zones. @param peers that each node observes; undefined: all */
+function accuracy(nodes: number, peers: number | undefined, trials: number): BenchRow[] {
   let [right, wrong, missed] = [0, 0, 0];
-  for (let seed = 1; seed <= TRIALS; seed++) {
+  for (let seed = 1; seed <= trials; seed++) {
     const random = new Random(10_000 + seed);
     const zones = seed % 2 === 0 ? ZONES : undefined;
-    const matrix = new SimMatrix({ nodes: 300, peers: 20, zones, noise: 0.01 }, random);
+    const matrix = new SimMatrix({ nodes, peers, zones, noise: 0.01 }, random);
     const faults = drawFaults(matrix, zones, random);
     const want = new Set(faults.map((fault) => matrix.placeOf(fault)));
     const diagnoser = new Diagnoser();
@@ -115,7 +115,8 @@ function accuracy(): BenchRow[] {
     wrong += got.size - hits;
     missed += want.size - hits;
   }
-  const what = `of ${right + missed} faults, 1 to 5 at once, 1 % noise, 20 observers`;
+  const observed = peers === undefined ? `${nodes} x ${nodes}` : `${nodes} nodes, ${peers} observers each`;
+  const what = `of ${right + missed} faults, 1 to 5 at once, 1 % noise, ${observed}`;
   return [
     { what: `precision ${what}`, value: right / (right + wrong), unit: '', aim: '>= 0.99' },
     { what: `recall ${what}`, value: right / (right + missed), unit: '', aim: '>= 0.99' },
@@ -127,5 +128,7 @@ report('Finding the places of faults (processor time)', [
   ...(await peelCost(5000, '<= 100')),
   ...(await diagnosisCost(1000, undefined, 'diagnosis of a mesh of 1000')),
   ...(await diagnosisCost(5000, 20, 'diagnosis of 5000 with 20 observers')),
-  ...accuracy(),
+  ...accuracy(300, 20, 200),
+  ...accuracy(1000, 20, 60),
+  ...accuracy(1000, undefined, 30),
 ]);

@@ -76,6 +76,7 @@ export class Cluster {
   /** All paths have been looked at once more. */
   round({ nowMs }: Instant): void {
     this.#tellDead(nowMs);
+    this.rows.tellLosses(this.#deps.book.takeLossy());
     this.diagnosis();
   }
 

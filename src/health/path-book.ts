@@ -42,6 +42,7 @@ export class PathBook {
   #walk: Iterator<OpenPath>;
   #onSuspect: (path: ProbePath) => void = () => undefined;
   #refused = 0;
+  #lossy = new Set<string>();
 
   constructor(probers: readonly PathProber[], now: () => Instant, onChange: (change: PathChange) => void) {
     this.#probers = probers;
@@ -179,6 +180,13 @@ export class PathBook {
     }
   }
 
+  /** Peers to which more was lost since the last call. */
+  takeLossy(): ReadonlySet<string> {
+    const lossy = this.#lossy;
+    if (lossy.size > 0) this.#lossy = new Set();
+    return lossy;
+  }
+
   /** Reads the counts of one peer's paths now. */
   tickPeer(peer: string, at: Instant): void {
     for (const open of this.#paths.ofPeer(peer)) this.#read(open, at);
@@ -187,7 +195,9 @@ export class PathBook {
   #read(open: OpenPath, at: Instant): void {
     const { tracker, prober, handle, counts } = open;
     const { deadMs } = tracker;
+    const missed = counts.lost + counts.failed;
     prober.read(handle, counts);
+    if (counts.lost + counts.failed > missed) this.#lossy.add(tracker.path.peer);
     const change = tracker.onCounts(counts, at);
     if (change !== undefined) this.#tell(open, change, { deadMs, at });
   }

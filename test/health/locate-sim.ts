@@ -83,6 +83,16 @@ export class SimMatrix implements CellSource {
     });
   }
 
+  /** One more probe of a path is lost, as of the next look. */
+  addLoss(from: number, to: number): void {
+    const row = this.rows[from];
+    const at = row?.targets.indexOf(to) ?? -1;
+    if (row === undefined || at < 0) return;
+    const lost = (row.lost[at] ?? 0) + 1;
+    row.lost[at] = lost;
+    row.states[at] = lost >= DEGRADED_LOST ? DEGRADED : REACHABLE;
+  }
+
   #mayTouch(fault: Fault, from: number): boolean {
     return fault.kind !== 'observer' || fault.node === from;
   }

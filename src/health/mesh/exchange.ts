@@ -1,5 +1,6 @@
 import { errorText } from '../../base/errors.ts';
 import { type ExchangeCounters, noExchange } from './exchange-counters.ts';
+import type { LossRoom } from './loss-room.ts';
 import { Outbox } from './outbox.ts';
 import { Partners, type PartnersDeps } from './partners.ts';
 import { type DecodedPatches, decodeHave, decodePatches, encodeHave, PatchWriter } from './row-codec.ts';
@@ -19,6 +20,7 @@ export interface RowTransport {
 
 export interface ExchangeDeps extends PartnersDeps {
   readonly store: RowStore;
+  readonly lossRoom: LossRoom;
   readonly transport: RowTransport;
   /** A message told of faults of these peers that came or went, or of notes on them: once a message. */
   readonly onFault?: ((peers: ReadonlySet<string>) => void) | undefined;
@@ -48,7 +50,8 @@ const SAY_MS = 60_000;
  * 1. each node has a few partners: its successors in rings that every node works out for itself;
  * 2. about once a second it asks one of them, or now and then any node at all, for what that has and it has not, by the
  *    versions of its rows: so all rows reach all nodes, and after a partition both sides;
- * 3. what changes a path's state is pushed at once to all partners, who pass on what was news to them;
+ * 3. what changes a path's state is pushed at once to all partners, who pass on what was news to them; so are losses, as
+ *    long as they are few;
  * 4. pushes are bounded and may get lost: the next pull brings what is missing.
  */
 export class Exchange {
@@ -154,15 +157,17 @@ export class Exchange {
 
   /** Takes what came in, and passes on what others must have at once. @returns whether anything in it was news */
   #take(decoded: DecodedPatches, fromSlot: number | undefined, isPush: boolean): boolean {
-    const { clock, store, own } = this.#deps;
+    const { clock, store, own, lossRoom } = this.#deps;
     this.#strangers.take(decoded);
     const context = { nowMs: clock.nowMs(), wallMs: clock.wallMs(), fromSlot };
     const news: { readonly patch: RowPatch; readonly changed: readonly number[] }[] = [];
     let [taken, cells, hasFault] = [0, 0, false];
     for (const patch of decoded.patches) {
-      const { kind, changed } = store.take(patch, own(), context);
+      const { kind, changed, lossier } = store.take(patch, own(), context);
       if (kind === 'taken') taken++;
       else if (kind === 'future' || kind === 'ours') this.#counters.rowsRefused++;
+      if (isPush && lossier.length > 0 && lossRoom.takes(lossier.length / CELL_WIDTH, context.nowMs))
+        this.#post(() => this.#outbox.add(patch, lossier));
       hasFault ||= changed.length > 0 || (kind === 'taken' && patch.notes !== undefined);
       if (changed.length === 0) continue;
       news.push({ patch, changed });

@@ -5,6 +5,7 @@ import type { NodeView } from '../node-view.ts';
 import { hostTargets } from '../targets.ts';
 import { Exchange, type RowRequest, type RowTransport } from './exchange.ts';
 import type { ExchangeCounters } from './exchange-counters.ts';
+import { LossRoom } from './loss-room.ts';
 import { matrixView, type PackedMatrix } from './matrix.ts';
 import { NodeDirectory } from './node-directory.ts';
 import { OwnRow } from './own-row.ts';
@@ -44,6 +45,7 @@ export class Mesh {
   readonly #directory: NodeDirectory;
   readonly #store: RowStore;
   readonly #own: OwnRow;
+  readonly #lossRoom = new LossRoom();
   readonly #exchange: Exchange | undefined;
   #self = '';
   #cancelTick: (() => void) | undefined;
@@ -56,6 +58,7 @@ export class Mesh {
       ...deps,
       directory: this.#directory,
       store: this.#store,
+      lossRoom: this.#lossRoom,
       onNews: (row, base) => this.#exchange?.announce(row, base),
     });
     this.#exchange = this.#makeExchange(deps);
@@ -72,7 +75,8 @@ export class Mesh {
     if (transport === undefined) return undefined;
     const [directory, store] = [this.#directory, this.#store];
     const own = (): number | undefined => this.#own.row?.slot;
-    return new Exchange({ clock, directory, store, transport, random, own, onFault, onFailure, onMiss });
+    const parts = { clock, directory, store, lossRoom: this.#lossRoom, transport, random, own };
+    return new Exchange({ ...parts, onFault, onFailure, onMiss });
   }
 
   start(): void {
@@ -121,6 +125,11 @@ export class Mesh {
   /** A path to that peer has changed its state. */
   pathChanged(peer: string): void {
     this.#own.tellNow([peer]);
+  }
+
+  /** Paths to these peers lost more than before. */
+  tellLosses(peers: Iterable<string>): void {
+    this.#own.tellLosses(peers);
   }
 
   /** More is known of a fault that is told already. */

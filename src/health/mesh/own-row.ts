@@ -2,6 +2,7 @@ import type { HealthCell, RowNote } from '../../model/health.ts';
 import { ROW_NOTES_MAX } from '../../model/health.ts';
 import type { Clock } from '../clock.ts';
 import { emptyCell, FAULT_BITS, faultChanged, type PackedCell } from './cell-arena.ts';
+import type { LossRoom } from './loss-room.ts';
 import type { NodeDirectory } from './node-directory.ts';
 import type { RowStore, StoredRow } from './row-store.ts';
 
@@ -13,6 +14,8 @@ export interface OwnRowDeps {
   readonly cell: (peer: string) => HealthCell | undefined;
   /** What else it found out, the gravest first. */
   readonly notes: () => readonly RowNote[];
+  /** What else goes out at once. */
+  readonly lossRoom: LossRoom;
   /** A state came or went that the others must hear of at once: in what changed after version `base`. */
   readonly onNews: (row: StoredRow, base: number) => void;
 }
@@ -25,6 +28,9 @@ const RTT_MS = 10_000;
 /** A cell of which anything differs from what was told is told after so long. */
 const REFRESH_MS = 30_000;
 const SENT_SHARE = 0.25;
+/** So many times the probes that were told, soon: of a peer that has just come little is told, which looks like old news. */
+const GROWN_FACTOR = 4;
+const GROWN_MS = 5000;
 /** A row without news has a new version all the same: its age says that its node lives. */
 const HEARTBEAT_MS = 5000;
 const FAULTY_MAX = 64;
@@ -88,6 +94,13 @@ export class OwnRow {
     this.#tell(known, this.#deps.cell);
   }
 
+  /** Tells of peers to which more was lost: at once while that is rare. */
+  tellLosses(peers: Iterable<string>): void {
+    const known = [...peers].filter((peer) => this.#peerSet.has(peer));
+    const { clock, lossRoom } = this.#deps;
+    this.#tell(known, this.#deps.cell, (lossier) => lossier > 0 && lossRoom.takes(lossier, clock.nowMs()));
+  }
+
   /** Tells at once what else was found out. @returns whether anything was told */
   tellNotesNow(): boolean {
     const row = this.#row;
@@ -141,19 +154,25 @@ export class OwnRow {
     this.#toldMs = row.takenMs;
   }
 
-  #tell(peers: readonly string[], cellOf: (peer: string) => HealthCell | undefined): void {
+  /** @param pushes whether so many cells that lost more than before are a reason to push */
+  #tell(
+    peers: readonly string[],
+    cellOf: (peer: string) => HealthCell | undefined,
+    pushes: (lossier: number) => boolean = () => false,
+  ): void {
     const row = this.#row;
     if (row === undefined) return;
     const { directory, store, clock } = this.#deps;
     const nowMs = clock.nowMs();
     const base = row.version;
     const news: { readonly slot: number; readonly cell: HealthCell }[] = [];
-    let urgent = false;
+    let [urgent, lossier] = [false, 0];
     for (const peer of peers) {
       const slot = directory.slotOf(peer);
       const cell = cellOf(peer);
       if (slot === undefined || cell === undefined || !this.#isNews(row, slot, cell, nowMs)) continue;
       urgent ||= this.#isUrgent(row, slot, cell);
+      if (cell.lost > (store.readCell(row, slot, this.#cell)?.lost ?? cell.lost)) lossier++;
       news.push({ slot, cell });
     }
     if (news.length === 0) return;
@@ -162,7 +181,7 @@ export class OwnRow {
       store.writeCell(row, packed(slot, row.version, cell));
       this.#told.set(slot, nowMs);
     }
-    if (urgent) this.#deps.onNews(row, base);
+    if (urgent || pushes(lossier)) this.#deps.onNews(row, base);
   }
 
   /** A fault came or went. */
@@ -181,6 +200,7 @@ export class OwnRow {
     const rttMoved =
       moved(told.rttNs, cell.rttNs, RTT_SHARE) && Math.abs(cell.rttNs - told.rttNs) > RTT_LEAST_NS;
     if (rttMoved && agoMs >= RTT_MS) return true;
+    if (cell.sent >= GROWN_FACTOR * told.sent && cell.sent > 0 && agoMs >= GROWN_MS) return true;
     const differs = rttMoved || cell.lost !== told.lost || moved(told.sent, cell.sent, SENT_SHARE);
     return differs && agoMs >= REFRESH_MS;
   }

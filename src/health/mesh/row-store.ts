@@ -55,6 +55,8 @@ export interface Taken {
   readonly kind: 'taken' | 'old' | RowRefusal;
   /** Cells of which a fault came or went, `CELL_WIDTH` numbers each. */
   readonly changed: readonly number[];
+  /** The same of those that lost more than before. */
+  readonly lossier: readonly number[];
 }
 
 export interface TakeContext {
@@ -67,7 +69,7 @@ export interface TakeContext {
 
 /** A row may not be from a later time than this, lest a wrong clock or a liar fix it for ever. */
 const FUTURE_MS = 24 * 3600 * 1000;
-const NOTHING: readonly number[] = [];
+const NO_CELLS: Pick<Taken, 'changed' | 'lossier'> = { changed: [], lossier: [] };
 
 /**
  * The rows of all nodes. In steps, when a patch is taken:
@@ -158,16 +160,16 @@ export class RowStore {
   /** Takes a patch of another node's row. `own`: slot of our node, whose row nobody else makes. */
   take(patch: RowPatch, own: number | undefined, context: TakeContext): Taken {
     const { nowMs, wallMs, fromSlot } = context;
-    if (this.#directory.node(patch.slot) === undefined) return { kind: 'unknown-node', changed: NOTHING };
+    if (this.#directory.node(patch.slot) === undefined) return { kind: 'unknown-node', ...NO_CELLS };
     if (patch.incarnation > wallMs + FUTURE_MS || patch.atMs > wallMs + FUTURE_MS) {
-      return { kind: 'future', changed: NOTHING };
+      return { kind: 'future', ...NO_CELLS };
     }
     if (patch.slot === own) {
       this.heardOfOwn(own, patch.incarnation, patch.version, wallMs);
-      return { kind: 'ours', changed: NOTHING };
+      return { kind: 'ours', ...NO_CELLS };
     }
     let row = this.#rows[patch.slot];
-    if (row !== undefined && patch.incarnation < row.incarnation) return { kind: 'old', changed: NOTHING };
+    if (row !== undefined && patch.incarnation < row.incarnation) return { kind: 'old', ...NO_CELLS };
     const direct = fromSlot === patch.slot;
     const anew = row === undefined || patch.incarnation > row.incarnation || contradicts(row, patch, direct);
     if (row === undefined || anew) row = this.begin(patch.slot, patch.incarnation, nowMs);
@@ -175,8 +177,8 @@ export class RowStore {
   }
 
   #merge(row: StoredRow, patch: RowPatch, direct: boolean, nowMs: number): Taken {
-    const changed: number[] = [];
-    let news = this.#mergeCells(row, patch.cells, changed);
+    const told = { changed: [] as number[], lossier: [] as number[] };
+    let news = this.#mergeCells(row, patch.cells, told);
     if (patch.notes !== undefined && patch.notes.version > row.notesVersion) {
       row.notesVersion = patch.notes.version;
       row.notes = patch.notes.notes;
@@ -194,10 +196,14 @@ export class RowStore {
       news = true;
     }
     if (news) row.revision++;
-    return { kind: news ? 'taken' : 'old', changed: changed.length === 0 ? NOTHING : changed };
+    return { kind: news ? 'taken' : 'old', ...told };
   }
 
-  #mergeCells(row: StoredRow, cells: readonly number[], changed: number[]): boolean {
+  #mergeCells(
+    row: StoredRow,
+    cells: readonly number[],
+    told: { readonly changed: number[]; readonly lossier: number[] },
+  ): boolean {
     const incoming = this.#incoming;
     let news = false;
     for (let i = 0; i + CELL_WIDTH <= cells.length; i += CELL_WIDTH) {
@@ -206,8 +212,9 @@ export class RowStore {
       if (at !== undefined && this.#arena.changedAt(at) >= incoming.changed) continue;
       news = true;
       const before = at === undefined ? undefined : this.#arena.read(at, this.#cell);
-      if (faultChanged(before, incoming))
-        for (let k = 0; k < CELL_WIDTH; k++) changed.push(cells[i + k] as number);
+      const isLossier = before !== undefined && incoming.lost > before.lost;
+      const list = faultChanged(before, incoming) ? told.changed : isLossier ? told.lossier : undefined;
+      for (let k = 0; list !== undefined && k < CELL_WIDTH; k++) list.push(cells[i + k] as number);
       this.#arena.write(row.span, incoming);
     }
     return news;

@@ -27,6 +27,8 @@ interface SimulatedNode {
   readonly watched: readonly string[];
   /** Watched nodes that it has seen to be gone. */
   readonly noticed: Set<string>;
+  /** How much it lost to watched nodes. */
+  readonly losses: Map<string, number>;
   mesh: Mesh;
   /** Both ways, headers included. */
   bytes: number;
@@ -53,8 +55,9 @@ export class MeshSimulation {
       const watched = [...observedPeers(name, names, options.watched)];
       const address = addressOf(i);
       const noticed = new Set<string>();
-      const mesh = this.#makeMesh(address, noticed);
-      return { name, address, watched, noticed, mesh, bytes: 0, side: 0, alive: true };
+      const losses = new Map<string, number>();
+      const mesh = this.#makeMesh(address, noticed, losses);
+      return { name, address, watched, noticed, losses, mesh, bytes: 0, side: 0, alive: true };
     });
     this.#byAddress = new Map(this.nodes.map((node) => [node.address, node]));
     for (const node of this.nodes) this.#begin(node);
@@ -64,14 +67,14 @@ export class MeshSimulation {
     return this.#options.random.below(1 << 30) / (1 << 30);
   }
 
-  #makeMesh(address: string, noticed: ReadonlySet<string>): Mesh {
+  #makeMesh(address: string, noticed: ReadonlySet<string>, losses: ReadonlyMap<string, number>): Mesh {
     const transport: RowTransport = {
       send: (to, request, body) => this.#send(address, to, request, body),
       stop: () => Promise.resolve(),
     };
     return new Mesh({
       clock: this.clock,
-      cell: (peer) => cellOf(peer, noticed.has(peer)),
+      cell: (peer) => cellOf(peer, noticed.has(peer), losses.get(peer) ?? 0),
       notes: () => [],
       transport,
       directory: this.#directory,
@@ -137,7 +140,7 @@ export class MeshSimulation {
   revive(name: string): void {
     const node = this.node(name);
     node.alive = true;
-    node.mesh = this.#makeMesh(node.address, node.noticed);
+    node.mesh = this.#makeMesh(node.address, node.noticed, node.losses);
     this.#begin(node);
   }
 
@@ -146,6 +149,12 @@ export class MeshSimulation {
     if (this.node(name).alive) watcher.noticed.delete(name);
     else watcher.noticed.add(name);
     watcher.mesh.pathChanged(name);
+  }
+
+  /** A watcher loses one more probe to a node. */
+  lose(watcher: SimulatedNode, name: string): void {
+    watcher.losses.set(name, (watcher.losses.get(name) ?? 0) + 1);
+    watcher.mesh.tellLosses([name]);
   }
 
   get living(): SimulatedNode[] {
@@ -178,6 +187,11 @@ export class MeshSimulation {
     return cell?.states[4] === UNREACHABLE;
   }
 
+  /** Whether a node holds the word of a watcher that it lost probes to another one. */
+  knowsLoss(node: SimulatedNode, watcher: string, name: string): boolean {
+    return (node.mesh.matrix().row(watcher)?.cells.get(name)?.lost ?? 0) > 0;
+  }
+
   /** Bytes a second and node, sent and received, in a span of time. */
   async bytesASecond(spanMs: number): Promise<number> {
     for (const node of this.nodes) node.bytes = 0;
@@ -191,7 +205,7 @@ export class MeshSimulation {
   }
 }
 
-function cellOf(peer: string, gone: boolean): HealthCell {
+function cellOf(peer: string, gone: boolean, losses: number): HealthCell {
   const states = { 4: gone ? UNREACHABLE : REACHABLE, 6: 0 };
-  return { peer, states, rttNs: gone ? 0 : 100_000, sent: 60, lost: gone ? 5 : 0 };
+  return { peer, states, rttNs: gone ? 0 : 100_000, sent: 60, lost: gone ? 5 : losses };
 }

@@ -2,7 +2,7 @@
  * What it costs to find the places of faults in a cluster's rows: `npm run bench health-locate`. Processor time of this
  * process, so that what else the machine does is left out; each size beside one plain addition over the same matrix, in
  * turns. Rows are as they are at worst: all of them changed since the last look, 1 % of loss by chance, five dead nodes.
- * Before it, as many looks as an agent has had in its first minute.
+ * Before it, as many looks as an agent has had in its first minute. `accuracy` leaves the times out.
  */
 import { Diagnoser } from '../src/health/locate/index.ts';
 import { type EdgeRow, edgeRow, packCounts } from '../src/health/locate/loss-graph.ts';
@@ -123,11 +123,14 @@ function accuracy(nodes: number, peers: number | undefined, trials: number): Ben
   ];
 }
 
-report('Finding the places of faults (processor time)', [
+const cost = async (): Promise<BenchRow[]> => [
   ...(await peelCost(1000, '<= 10')),
   ...(await peelCost(5000, '<= 100')),
   ...(await diagnosisCost(1000, undefined, 'diagnosis of a mesh of 1000')),
   ...(await diagnosisCost(5000, 20, 'diagnosis of 5000 with 20 observers')),
+];
+if (!process.argv.includes('accuracy')) report('Finding the places of faults (processor time)', await cost());
+report('Places that were found', [
   ...accuracy(300, 20, 200),
   ...accuracy(1000, 20, 60),
   ...accuracy(1000, undefined, 30),

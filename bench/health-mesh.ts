@@ -14,9 +14,10 @@ const QUIET_MS = 20_000;
 /** Deaths that are timed at each size, one in so many nodes of a cluster at most, one after the other. */
 const DEATHS_TOLD = 12;
 const NODES_A_DEATH = 12;
-/** In larger clusters agents have room for paths to the nodes that die only, and this many nodes are asked what they say. */
+/** In larger clusters agents have room for paths to the nodes that die only, which are fewer, and few are asked what they say. */
 const WHOLE_MOST = 96;
-const LOOKERS = 24;
+const DEATHS_OF_LARGE = 3;
+const LOOKERS = 10;
 const APART_MS = 3000;
 const STEPS = 2 ** 30;
 
@@ -74,7 +75,7 @@ async function deathsOf(nodes: number, seed: number, count: number): Promise<Dea
   const cluster = new DeathCluster({ nodes, random, ...(nodes > WHOLE_MOST ? { opens } : {}) });
   const lookers = cluster.names.filter((_, i) => nodes <= WHOLE_MOST || i % Math.ceil(nodes / LOOKERS) === 0);
   await cluster.start();
-  await cluster.clock.pass(QUIET_MS / 2);
+  await cluster.clock.pass(QUIET_MS);
   const told: DeathTold[] = [];
   for (const victim of victims) {
     await cluster.clock.pass(APART_MS + 1000 * random());
@@ -86,8 +87,9 @@ async function deathsOf(nodes: number, seed: number, count: number): Promise<Dea
 
 async function measureDeaths(nodes: number): Promise<BenchRow[]> {
   const told: DeathTold[] = [];
-  for (let seed = 1; told.length < DEATHS_TOLD; seed++) {
-    const count = Math.min(DEATHS_TOLD - told.length, Math.floor(nodes / NODES_A_DEATH));
+  const deaths = nodes > WHOLE_MOST ? DEATHS_OF_LARGE : DEATHS_TOLD;
+  for (let seed = 1; told.length < deaths; seed++) {
+    const count = Math.min(deaths - told.length, Math.floor(nodes / NODES_A_DEATH));
     told.push(...(await deathsOf(nodes, seed, count)));
   }
   const besides = new Set(told.flatMap((one) => one.besides));

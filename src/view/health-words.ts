@@ -68,14 +68,16 @@ export function firstOf(names: readonly string[], most: number): string {
   return more > 0 ? `${names.slice(0, most).join(', ')} and ${more} more` : names.join(', ');
 }
 
-/** Words in lines of a width, each with its newline; a longer word stands alone. */
+/** Words, or phrases with wider gaps between them, in lines of a width, each with its newline; a longer one stands alone. */
 export function wrapped(text: string, width: number): string {
+  const phrases = text.split(/ {2,}/);
+  const [parts, gap] = phrases.length > 1 ? [phrases, '   '] : [text.split(' '), ' '];
   const lines: string[] = [];
-  for (const word of text.split(/(?<=\S) (?=\S)/)) {
+  for (const part of parts) {
     const last = lines.at(-1);
-    if (last !== undefined && [...last].length + 1 + [...word].length <= width)
-      lines[lines.length - 1] = `${last} ${word}`;
-    else lines.push(word);
+    if (last !== undefined && [...last, ...gap, ...part].length <= width)
+      lines[lines.length - 1] = `${last}${gap}${part}`;
+    else lines.push(part);
   }
   return lines.map((line) => `${line}\n`).join('');
 }

@@ -27,7 +27,8 @@ function shortened(word: string, most: number): string {
  * @param line cells with tabs between them; an empty one is shown as `-`, so that each keeps its place in the order
  */
 function narrowLine(line: string, width: number): string {
-  const lead = /^ */.exec(line)?.[0] ?? '';
+  // A label is part of it: what goes on stands below what it labels.
+  const lead = /^ *(?:[^\s:]+: {2,})?/.exec(line)?.[0] ?? '';
   const indent = ' '.repeat(Math.min(lead.length + HANG, Math.floor(width / 2)));
   const room = Math.max(2, width - indent.length);
   const done: string[] = [];
@@ -46,8 +47,13 @@ function narrowLine(line: string, width: number): string {
   while (cells.length > 1 && cells.at(-1) === '') cells.pop();
   for (const cell of cells) {
     const text = cell.trim() === '' && cells.length > 1 ? '-' : cell.trim();
-    const parts = lengthOf(text) <= room ? [text] : text.split(/ +/);
-    for (const [i, part] of parts.entries()) put(shortened(part, room), i === 0 ? BETWEEN_CELLS : ' ');
+    let gap = BETWEEN_CELLS;
+    // Words, and what stands between them.
+    const parts = lengthOf(text) <= room ? [text] : text.split(/( +)/);
+    for (const [i, part] of parts.entries()) {
+      if (i % 2 === 1) gap = part;
+      else put(shortened(part, room), gap);
+    }
   }
   return [...done, current].join('\n');
 }

@@ -24,10 +24,21 @@ describe('the family of a fault, in a cluster of which most nodes have both', ()
     assert.deepEqual(families(see), [4]);
   });
 
-  it('is not told of a node that has one only', () => {
-    const see = (from: string, to: string): SeenCell =>
-      to === 'n03' ? { states: DEAD } : from === 'n03' ? { states: {} } : BOTH;
-    assert.deepEqual(families(see), []);
+  it('is not told of a node that is seen by one only, whatever it sees itself', () => {
+    for (const own of [{ states: {} }, BOTH]) {
+      const see = (from: string, to: string): SeenCell =>
+        to === 'n03' ? { states: DEAD } : from === 'n03' ? own : BOTH;
+      assert.deepEqual(families(see), []);
+    }
+  });
+
+  it('is told of an observer that has both, and not of one with one only', () => {
+    const see =
+      (own: SeenCell) =>
+      (from: string): SeenCell =>
+        from === 'n07' ? own : BOTH;
+    assert.deepEqual(families(see({ states: DEAD, states6: {} })), [4]);
+    assert.deepEqual(families(see({ states: DEAD })), []);
   });
 
   it('is told of a pair with both, and not of one with one only', () => {

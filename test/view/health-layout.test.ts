@@ -106,6 +106,17 @@ describe('layouts of the health commands on a narrow terminal', () => {
     });
   }
 
+  it('breaks between what belongs together: a sign and its meaning, a label and its text', () => {
+    for (const width of [40, 60]) {
+      const matrix = matrixText(sixNodes, grid('state', width));
+      for (const item of ['. reachable', 'd degraded', 'X unreachable', '? unknown', 'blank: not probed'])
+        assert.ok(matrix.includes(item), `${item} at ${width}:\n${matrix}`);
+      const diagnosis = diagnoseText(broken, { ...now, width });
+      assert.match(diagnosis, /^ {3}next: {5}\S/m);
+      assert.match(diagnosis, /^ {3}known: {4}\S/m);
+    }
+  });
+
   it('shortens in the middle what no line has room for, and shows what has no value', () => {
     const path = { peer: `node-${'x'.repeat(60)}-end`, address: 'fd00:1111:2222:3333:4444:5555:6666:7777' };
     const text = mtuText(

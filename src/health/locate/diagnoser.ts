@@ -1,6 +1,5 @@
 import type {
   FaultKind,
-  FaultPlace,
   HealthDiagnosis,
   HealthVerdict,
   MatrixView,
@@ -79,7 +78,7 @@ export class Diagnoser {
     const verdicts = standing.map(({ claim, sinceMs }) => {
       const verdict = verdictOf(claim, Math.min(sinceMs, ownSinceMs(claim, own) ?? sinceMs));
       // Where there is one family only, it says nothing that a fault is of it.
-      return verdict.families.length === 1 && !this.#store.hasBothFamilies(nodesOf(verdict.place))
+      return verdict.families.length === 1 && !this.#store.hasBothFamilies(verdict.place)
         ? { ...verdict, families: [] }
         : verdict;
     });
@@ -138,12 +137,6 @@ export class Diagnoser {
 }
 
 /** Whether something is known, and nothing amiss is. */
-/** Those that a place names. */
-function nodesOf(place: FaultPlace): readonly string[] {
-  if (place.kind === 'pair') return [place.from, place.to];
-  return place.kind === 'node' || place.kind === 'observer' ? [place.node] : [];
-}
-
 function areWell(paths: ReturnType<OwnPaths>): boolean {
   const known = paths.filter(({ state }) => state !== 'unknown');
   return known.length > 0 && known.every(({ state }) => state === 'reachable');

@@ -1,4 +1,4 @@
-import type { HealthRow, MatrixView } from '../../model/health.ts';
+import type { FaultPlace, HealthRow, MatrixView } from '../../model/health.ts';
 import { type EdgeRow, EMPTY_ROW, edgeRow, indexOfTarget, type LossGraph, packCounts } from './loss-graph.ts';
 import { isCellSource, NO_EDGES, RowReader, type StoredEdges } from './row-reader.ts';
 import { SILENT, SLOW, SYMPTOMS, SymptomTable } from './symptoms.ts';
@@ -55,10 +55,10 @@ export class EdgeStore {
     return this.#kept[node]?.edges;
   }
 
-  /** Whether paths of both families are probed: at a node, between two, or anywhere without one. */
-  hasBothFamilies(nodes: readonly string[]): boolean {
-    const [one, other] = nodes.map((name) => this.#names.indexOf(name));
+  /** Whether paths of both families are probed: those that a node is seen by, those between two, or any at all. */
+  hasBothFamilies(place: FaultPlace): boolean {
     let [any4, any6] = [0, 0];
+    const index = (name: string): number => this.#names.indexOf(name);
     const take = (from: number, to?: number): void => {
       const { edges } = this.#kept[from] ?? { edges: NO_EDGES };
       const at = to === undefined ? 0 : indexOfTarget(edges, to);
@@ -68,11 +68,13 @@ export class EdgeStore {
         any6 |= edges.states6[i] as number;
       }
     };
-    if (one !== undefined && other !== undefined) {
-      take(one, other);
-      take(other, one);
+    if (place.kind === 'observer') take(index(place.node));
+    else if (place.kind === 'pair') {
+      take(index(place.from), index(place.to));
+      take(index(place.to), index(place.from));
     } else {
-      for (let from = 0; from < this.#names.length; from++) take(from, from === one ? undefined : one);
+      const to = place.kind === 'node' ? index(place.node) : undefined;
+      for (let from = 0; from < this.#names.length; from++) take(from, to);
     }
     return any4 !== 0 && any6 !== 0;
   }

@@ -4,16 +4,29 @@ import { parseDuration } from '../../src/view/duration.ts';
 
 export interface DurationRange {
   readonly leastMs: number;
+  /** Default: what a timer of Node.js takes; a longer one would be over at once. */
+  readonly mostMs?: number;
   /** Unit of a bare number; undefined: a unit must be written. */
   readonly bareUnit: 's' | 'ms' | undefined;
 }
 
+const TIMER_MOST_MS = 2 ** 31 - 1;
+
 /** `5s`, `1m30s` as milliseconds. @throws UsageError code DURATION */
-export function parseDurationMs(text: string, { leastMs, bareUnit }: DurationRange): number {
+export function parseDurationMs(
+  text: string,
+  { leastMs, mostMs = TIMER_MOST_MS, bareUnit }: DurationRange,
+): number {
   const ns = parseDuration(bareUnit !== undefined && /^\d+$/.test(text) ? `${text}${bareUnit}` : text);
-  if (ns !== undefined && Number(ns) >= leastMs * 1e6) return Number(ns) / 1e6;
-  const least = leastMs > 0 ? ` of at least ${leastMs}ms` : '';
-  throw new UsageError(`${JSON.stringify(text)} is not a duration${least}, such as 500ms or 1m30s`, {
+  const ms = ns === undefined ? undefined : Number(ns) / 1e6;
+  if (ms !== undefined && ms >= leastMs && ms <= mostMs) return ms;
+  const what =
+    ms !== undefined && ms > mostMs
+      ? ` of at most ${mostMs}ms`
+      : leastMs > 0
+        ? ` of at least ${leastMs}ms`
+        : '';
+  throw new UsageError(`${JSON.stringify(text)} is not a duration${what}, such as 500ms or 1m30s`, {
     code: 'DURATION',
   });
 }

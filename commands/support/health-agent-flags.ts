@@ -18,15 +18,21 @@ const DEFAULT_PORT = 4240;
 /** Without --interval; no default of the flag itself: help would have to load the command to write it. */
 export const DEFAULT_INTERVAL: ProbeInterval = { kind: 'fixed', ms: 1000 };
 export const DEFAULT_TIMEOUT_MS = 1000;
+/** What the probe engine takes. */
+const TIMEOUT_MOST_MS = 60_000;
+const INTERVAL_MOST_MS = 24 * 3_600_000;
 
 function parseInterval(text: string): ProbeInterval {
   const ratio = /^auto(?::(0(?:\.\d+)?|1(?:\.0+)?))?$/.exec(text);
   if (ratio !== null) return { kind: 'ratio', ratio: Number(ratio[1] ?? '0.5') };
-  return { kind: 'fixed', ms: parseDurationMs(text, { leastMs: 100, bareUnit: undefined }) };
+  return {
+    kind: 'fixed',
+    ms: parseDurationMs(text, { leastMs: 100, mostMs: INTERVAL_MOST_MS, bareUnit: undefined }),
+  };
 }
 
 const intervalFlag = Flags.custom<ProbeInterval>({ parse: (text) => Promise.resolve(parseInterval(text)) });
-const durationFlag = durationFlagFrom({ leastMs: 1, bareUnit: undefined });
+const durationFlag = durationFlagFrom({ leastMs: 1, mostMs: TIMEOUT_MOST_MS, bareUnit: undefined });
 const addressFlag = Flags.custom<ListenAddress>({
   parse: (text) => Promise.resolve(parseListenAddress(text)),
 });
@@ -49,7 +55,7 @@ export const healthAgentFlags = {
     helpValue: 'DURATION',
   }),
   timeout: durationFlag({
-    description: 'how long an answer is waited for (default: 1s)',
+    description: 'how long an answer is waited for, 60s at most (default: 1s)',
     helpValue: 'DURATION',
   }),
   port: numberFlag(

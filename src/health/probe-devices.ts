@@ -38,6 +38,7 @@ export class ProbeDevices {
   #addresses: readonly string[] = [];
   #told = '';
   #failure: string | undefined;
+  #missing = '';
   #cancel: (() => void) | undefined;
   /** Counts the looks at all routes. */
   #looks = 0;
@@ -100,6 +101,7 @@ export class ProbeDevices {
     const addresses = this.#addresses;
     try {
       const named = names.map((name) => routes.indexOf(name)).filter((index) => index !== undefined);
+      this.#tellMissing(names.filter((name) => routes.indexOf(name) === undefined));
       const devices = new Set([LOOPBACK, ...named]);
       for (let at = 0; at < addresses.length; at += ASKED_A_SLICE) {
         if (at > 0) yield;
@@ -121,6 +123,14 @@ export class ProbeDevices {
     if (reason !== this.#failure)
       this.#deps.log.warn({ reason }, 'devices of probes are not known: programs stay where they are');
     this.#failure = reason;
+  }
+
+  /** A device may come later; a slip in its name should not be silent until then. */
+  #tellMissing(names: readonly string[]): void {
+    const missing = names.join(', ');
+    if (missing !== this.#missing && missing !== '')
+      this.#deps.log.warn({ devices: names }, 'no such device: echoes that come in by it have no answer');
+    this.#missing = missing;
   }
 
   #tell(): void {

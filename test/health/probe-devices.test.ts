@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { beforeEach, describe, it } from 'node:test';
 import type { EngineDevice } from '../../probes/engine/index.ts';
-import { silentLog } from '../../src/base/log.ts';
+import { type Logger, silentLog } from '../../src/base/log.ts';
 import { atOnce } from '../../src/base/slices.ts';
 import { ProbeDevices } from '../../src/health/probe-devices.ts';
 import { healthNode } from '../../src/health/targets.ts';
@@ -19,6 +19,7 @@ describe('devices of probes', () => {
   let changed: boolean;
   let placed: (readonly number[])[];
   const peers: (readonly string[])[] = [];
+  const warned: string[] = [];
   let devices: ProbeDevices;
 
   beforeEach(() => {
@@ -32,6 +33,7 @@ describe('devices of probes', () => {
     changed = false;
     placed = [];
     peers.length = 0;
+    warned.length = 0;
     const engine = {
       setDevices: (_origin: number, list: readonly number[]) => void placed.push(list),
       setPeers: (...lists: readonly (readonly string[])[]) => void peers.splice(0, 2, ...lists),
@@ -44,9 +46,14 @@ describe('devices of probes', () => {
       nameOf: () => undefined,
       close: () => undefined,
     };
+    const log = {
+      ...silentLog,
+      info: () => undefined,
+      warn: (fields: { readonly devices?: readonly string[] }) => void warned.push(...(fields.devices ?? [])),
+    } as unknown as Logger;
     devices = new ProbeDevices(
       { names: ['eth9'], sources: ['10.0.0.1', 'fd00::1'] },
-      { engine, routes: kernel, clock, log: silentLog },
+      { engine, routes: kernel, clock, log },
     );
     devices.start();
   });
@@ -66,6 +73,19 @@ describe('devices of probes', () => {
     changed = true;
     await clock.pass(1000);
     assert.deepEqual(placed.at(-1), [1, 4, 7]);
+  });
+
+  it('that were named and are not there are told once, and again when they went', async () => {
+    assert.deepEqual(warned, []);
+    changed = true;
+    names.delete('eth9');
+    await clock.pass(5000);
+    assert.deepEqual(warned, ['eth9']);
+    names.set('eth9', 9);
+    await clock.pass(5000);
+    names.delete('eth9');
+    await clock.pass(5000);
+    assert.deepEqual(warned, ['eth9', 'eth9']);
   });
 
   it('let the responder answer the other nodes at our addresses, and nobody else', () => {

@@ -15,6 +15,19 @@ const CLUSTERS: readonly (readonly [string, Omit<DeathClusterOptions, 'random'>]
 ];
 
 describe('a node that goes off the network', () => {
+  it('is told as one also while another is down, in a cluster that has just begun', async () => {
+    const draws = new Random(1);
+    const cluster = new DeathCluster({ nodes: 24, random: () => draws.below(STEPS) / STEPS });
+    await cluster.start();
+    await cluster.clock.pass(13_000);
+    for (const name of ['n1', 'n2']) {
+      const told = await cluster.kill(name);
+      assert.deepEqual(told.besides, [], name);
+      await cluster.clock.pass(3600);
+    }
+    await cluster.stop();
+  });
+
   for (const [name, options] of CLUSTERS) {
     it(`is down by the word of one other within 1.2 s, of all 0.3 s later, and nothing else is, of ${name}`, async () => {
       for (let seed = 1; seed <= TRIALS; seed++) {

@@ -84,7 +84,10 @@ export class SimMatrix implements CellSource {
   }
 
   /** One more probe of a path is lost, as of the next look. */
-  addLoss(from: number, to: number): void {
+  addLoss(path: { readonly from: number; readonly to: number } | undefined): void {
+    if (path === undefined) return;
+    const { from, to } = path;
+    this.#version++;
     const row = this.rows[from];
     const at = row?.targets.indexOf(to) ?? -1;
     if (row === undefined || at < 0) return;

@@ -39,7 +39,7 @@ export const NO_EDGES: StoredEdges = {
   slowPace: undefined,
 };
 
-/** Edges with fewer probes than this part of the row's most are old news. */
+/** Edges with fewer probes than this part of the most of those that are well are old news: bursts go to the others. */
 const SLOW_PACE = 1 / 8;
 /** A path that is degraded and loses less than this is slow. */
 const SLOW_LOSS = 0.03;
@@ -129,7 +129,7 @@ export class RowReader {
       const shown = this.#table.of(states4[i] as number) | this.#table.of(states6[i] as number);
       symptoms[i] = (shown & SLOW) !== 0 && lost > SLOW_LOSS * sent ? shown & ~SLOW : shown;
       any |= symptoms[i] as number;
-      mostSent = Math.max(mostSent, sentOf(counts[i] as number));
+      if (shown === 0) mostSent = Math.max(mostSent, sentOf(counts[i] as number));
     }
     const slowPace = slowPaceOf(counts, mostSent);
     return { ...edgeRow(targets, counts), states4, states6, symptoms, any, slowPace };

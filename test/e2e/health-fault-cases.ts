@@ -167,5 +167,13 @@ export function healthFaults(lab: () => Lab): readonly HealthFault[] {
       where: 'node node2',
       roundMs: ROUND_MS,
     },
+    {
+      name: 'a node off the network',
+      inject: () => on('fabric', 'ip', 'link', 'set', 'dev', 'node2', 'down'),
+      heal: () => on('fabric', 'ip', 'link', 'set', 'dev', 'node2', 'up'),
+      fault: 'node-down',
+      where: 'node node2',
+      roundMs: ROUND_MS,
+    },
   ];
 }

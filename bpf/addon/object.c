@@ -7,6 +7,7 @@
 #include "addon.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 
 struct object_handle {
 	struct bpf_object *object;
@@ -307,6 +308,8 @@ static napi_value object_close(napi_env env, napi_callback_info info)
 		return NULL;
 	bpf_object__close(handle->object);
 	handle->object = NULL;
+	/* What libbpf read of the file and of the kernel's types are some 15 MB, which glibc would keep. */
+	malloc_trim(0);
 	return make_undefined(env);
 }
 

@@ -9,6 +9,7 @@ import {
   parseNodeName,
 } from '../../src/base/option-parsers.ts';
 import type { ProbeInterval } from '../../src/health/index.ts';
+import { HEALTH_INTERVAL_LEAST_MS, HEALTH_INTERVAL_MOST_MS } from '../../src/model/health-interval.ts';
 import { HEALTH_METRICS_NAMES } from '../../src/model/health-metrics-names.ts';
 import { HEALTH_PORT_MAX } from '../../src/model/health-ports.ts';
 import { durationFlagFrom, parseDurationMs } from './duration-flag.ts';
@@ -20,14 +21,17 @@ export const DEFAULT_INTERVAL: ProbeInterval = { kind: 'fixed', ms: 1000 };
 export const DEFAULT_TIMEOUT_MS = 1000;
 /** What the probe engine takes. */
 const TIMEOUT_MOST_MS = 60_000;
-const INTERVAL_MOST_MS = 24 * 3_600_000;
 
 function parseInterval(text: string): ProbeInterval {
   const ratio = /^auto(?::(0(?:\.\d+)?|1(?:\.0+)?))?$/.exec(text);
   if (ratio !== null) return { kind: 'ratio', ratio: Number(ratio[1] ?? '0.5') };
   return {
     kind: 'fixed',
-    ms: parseDurationMs(text, { leastMs: 100, mostMs: INTERVAL_MOST_MS, bareUnit: undefined }),
+    ms: parseDurationMs(text, {
+      leastMs: HEALTH_INTERVAL_LEAST_MS,
+      mostMs: HEALTH_INTERVAL_MOST_MS,
+      bareUnit: undefined,
+    }),
   };
 }
 

@@ -1,3 +1,4 @@
+import { UsageError } from '../base/errors.ts';
 import {
   type ListenAddress,
   parseBoolean,
@@ -7,9 +8,20 @@ import {
   parseOneOf,
   parseOptional,
 } from '../base/option-parsers.ts';
+import { HEALTH_INTERVAL_LEAST_MS, HEALTH_INTERVAL_MOST_MS } from '../model/health-interval.ts';
 import { HEALTH_METRICS_NAMES, type HealthMetricsNames } from '../model/health-metrics-names.ts';
 import { HEALTH_PORT_MAX } from '../model/health-ports.ts';
 import { formatMilliseconds, option, parseMilliseconds } from './option-values.ts';
+
+/** The health agent would not start with another. */
+function parseInterval(text: string): number {
+  const ms = parseMilliseconds(text);
+  if (ms >= HEALTH_INTERVAL_LEAST_MS && ms <= HEALTH_INTERVAL_MOST_MS) return ms;
+  const [least, most] = [HEALTH_INTERVAL_LEAST_MS, HEALTH_INTERVAL_MOST_MS].map(formatMilliseconds);
+  throw new UsageError(`${JSON.stringify(text)} is not a duration from ${least} to ${most}`, {
+    code: 'OPTION_INVALID',
+  });
+}
 
 /** Options of the agent for the health agent that it keeps. */
 export const HEALTH_OPTIONS = {
@@ -21,7 +33,7 @@ export const HEALTH_OPTIONS = {
   }),
   'health-interval': option({
     description: 'pause between two probes of an address; in clusters of thousands, of the watched ones',
-    parse: parseMilliseconds,
+    parse: parseInterval,
     fallback: 1000,
     format: formatMilliseconds,
     placeholder: 'DURATION',

@@ -31,7 +31,11 @@ struct {
 	__type(value, struct waypoint);
 } MAP_WAYPOINTS SEC(".maps");
 
-/* Notes an ICMP echo that is a probe of health. A function of its own, off the path of all other packets. */
+/*
+ * Notes an ICMP echo that is a probe of health. A function of its own, off the path of all other packets.
+ * What the policy of the node drops is noted once more for prober 0, path 0: that it drops any, whoever sent
+ * them.
+ */
 static __attribute__((noinline)) int probe_seen(struct __sk_buff *ctx, __u32 cookie_offset, __u32 place,
 						__u32 reason)
 {
@@ -39,8 +43,15 @@ static __attribute__((noinline)) int probe_seen(struct __sk_buff *ctx, __u32 coo
 
 	if (bpf_skb_load_bytes(ctx, cookie_offset, &cookie, sizeof(cookie)) < 0)
 		return 0;
-	if (cookie.magic == bpf_htonl(PROBE_MAGIC) && cookie.version == 1)
+	if (cookie.magic != bpf_htonl(PROBE_MAGIC) || cookie.version != 1)
+		return 0;
+	waypoint_note(&MAP_WAYPOINTS, &cookie, place, reason);
+	if (reason && place == HOOK_TO_HOST) {
+		cookie.prober = 0;
+		cookie.path = 0;
+		cookie.sequence = 0; /* many write it at once: none must seem to have passed */
 		waypoint_note(&MAP_WAYPOINTS, &cookie, place, reason);
+	}
 	return 0;
 }
 

@@ -4,6 +4,7 @@ import { Asker } from './asker.ts';
 import { type Clock, type Instant, instantOf } from './clock.ts';
 import { HeardEchoes } from './heard-echoes.ts';
 import { KeptDiagnosis } from './kept-diagnosis.ts';
+import { OwnDrops, type OwnDropsDeps } from './loss/own-drops.ts';
 import { Mesh, notesOf, type PackedMatrix, type RowTransport } from './mesh/index.ts';
 import type { NodeView } from './node-view.ts';
 import type { PathBook } from './path-book.ts';
@@ -15,6 +16,8 @@ export interface ClusterDeps {
   readonly view: () => NodeView;
   /** Undefined: only our own row is known. */
   readonly transport: RowTransport | undefined;
+  /** What this node's datapath saw of a path; undefined: it has none. */
+  readonly readDatapath: OwnDropsDeps['read'] | undefined;
 }
 
 /** By then its other paths have answered, or are dead themselves. */
@@ -29,6 +32,7 @@ export class Cluster {
   readonly #asker: Asker;
   readonly #echoes: HeardEchoes;
   readonly #diagnosis: KeptDiagnosis;
+  readonly #drops: OwnDrops;
   #cancelWhy: (() => void) | undefined;
 
   constructor(deps: ClusterDeps) {
@@ -41,20 +45,28 @@ export class Cluster {
       () => this.matrix(),
       (peer) => this.#reports(peer),
     );
+    const { clock, readDatapath: read = () => [] } = deps;
+    this.#drops = new OwnDrops({
+      clock,
+      read,
+      onChange: () => this.lossFound(),
+      onAgain: () => this.rows.notesChanged(true),
+    });
     this.rows = this.#makeMesh(deps);
     deps.book.onSuspect((path) => this.#asker.suspect(path));
   }
 
-  #makeMesh({ clock, book, transport, log }: ClusterDeps): Mesh {
+  #makeMesh({ clock, book, transport, log, view }: ClusterDeps): Mesh {
     return new Mesh({
       clock,
       cell: (peer) => book.cell(peer, clock.nowMs()),
-      notes: () => notesOf(this.#ailingReports()),
+      notes: () => [...this.#drops.notes(view().self ?? ''), ...notesOf(this.#ailingReports())],
       transport,
       onFault: (peers) => {
         this.#diagnosis.changed();
         this.#echoes.heard(peers);
         this.#asker.heard(peers);
+        if (peers.has(view().self ?? '')) this.#drops.repeat();
       },
       onMiss: (peer) => this.#asker.missed(peer),
       onFailure: (peer, reason) => log.info({ peer, reason }, 'a node does not exchange rows with us'),
@@ -63,12 +75,14 @@ export class Cluster {
 
   start(): void {
     this.rows.start();
+    if (this.#deps.readDatapath !== undefined) this.#drops.start();
   }
 
   /** May be called twice. */
   async stop(): Promise<void> {
     this.#asker.stop();
     this.#echoes.stop();
+    this.#drops.stop();
     this.#cancelWhy?.();
     await this.rows.stop();
   }

@@ -9,6 +9,7 @@ import { Cluster } from './cluster.ts';
 import { Confirmer } from './confirmer.ts';
 import { LookRounds } from './look-rounds.ts';
 import { LossRounds } from './loss/loss-rounds.ts';
+import type { OwnDropsDeps } from './loss/own-drops.ts';
 import type { PackedMatrix, RowService, RowTransport } from './mesh/index.ts';
 import type { NodeProvider, NodeView } from './node-view.ts';
 import { PathBook } from './path-book.ts';
@@ -39,6 +40,8 @@ export interface HealthDeps {
   readonly onNodes?: PlanningDeps['followers'] | undefined;
   /** How rows come from other nodes and go there; undefined: only our own is known. */
   readonly rows?: RowTransport | undefined;
+  /** What this node's datapath saw of a path, whoever probes it; undefined: it has none. */
+  readonly readDatapath?: OwnDropsDeps['read'] | undefined;
 }
 
 /** Measures reachability and latency from this node to every node and health endpoint. */
@@ -107,7 +110,7 @@ class HealthAgent implements Health {
       (change) => this.#changed(change),
     );
     const parts = { clock: deps.clock, log: deps.log, book: this.#book, view: () => deps.nodes.view() };
-    this.#cluster = new Cluster({ ...parts, transport: deps.rows });
+    this.#cluster = new Cluster({ ...parts, transport: deps.rows, readDatapath: deps.readDatapath });
     this.#planning = new Planning(options, {
       ...parts,
       followers: [(view, watched) => this.#cluster.rows.followSlices(view, watched), ...(deps.onNodes ?? [])],

@@ -157,6 +157,8 @@ export interface HealthRow {
   /** Cells by peer. Peers that the node does not observe have none. */
   readonly cells: ReadonlyMap<string, HealthCell>;
   readonly notes: readonly RowNote[];
+  /** Since we took these notes, by our own monotonic clock; undefined: they are our own. */
+  readonly notesAgeMs?: number | undefined;
 }
 
 /** The rows of the cluster as one node holds them. */

@@ -164,6 +164,7 @@ const NEXT: Readonly<Record<FaultKind, Steps>> = {
   'agent-hung': (place) => [
     `ciliate health status ${onPeer(place)}, and the log of its health agent: whether it runs`,
     'ss -ltn sport = :4240 there: whether it listens, and its queue is full',
+    'ciliate monitor --type drop there: a policy of the node that denies TCP 4240 looks the same from outside',
   ],
   loss: (place, lossPoint) => [
     `ip -s -s link ${onDropper(place, lossPoint)}: drops and errors of its device`,

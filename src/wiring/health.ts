@@ -147,6 +147,7 @@ function makeParts(options: HealthProcessOptions, endpointFd: number | undefined
         (view) => devices.followRoutes(view),
       ],
       rows: createHttpTransport({ port: options.port ?? HEALTH_PORT, sources: options.sources }),
+      readDatapath: (path) => datapath.read(path),
     },
   );
   const mtu = new MtuWatch({ engine, origins, clock: systemClock, trackers: () => health.trackers() });

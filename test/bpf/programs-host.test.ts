@@ -1,9 +1,20 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { DropReason } from '../../src/model/constants.gen.ts';
+import { readWaypoints } from '../../src/base/waypoint.ts';
+import { DropReason, Hook } from '../../src/model/constants.gen.ts';
 import { ReservedIdentity } from '../../src/model/identity.ts';
 import { stateOf } from '../support/datapath-lab.ts';
-import { echo, icmpError, type L4, type PacketOptions, packet, rawL4, tcp, udp } from '../support/packets.ts';
+import {
+  echo,
+  icmp,
+  icmpError,
+  type L4,
+  type PacketOptions,
+  packet,
+  rawL4,
+  tcp,
+  udp,
+} from '../support/packets.ts';
 import {
   A,
   ack,
@@ -21,6 +32,8 @@ import { HOST_ID, type RunResult } from '../support/program-rig.ts';
 const SSH = 22;
 const UNCOMMON = 8080;
 const EPHEMERAL = 50_000;
+/** bpf/lib/probe_structs.h */
+const PROBE_MAGIC = 0x43694c32;
 
 /** From the wire to the node, and from the node to the wire. */
 function hostWays({ rig, address }: ProgramCases): {
@@ -69,6 +82,40 @@ describePrograms("the node's own policy", (cases) => {
     assert.equal(event?.kind === 'drop' ? event.source : undefined, HOST_ID);
     assertDropped(receive(address.world, tcp(EPHEMERAL, SSH, syn)), DropReason.policy);
     assertDropped(receive(address.world, udp(EPHEMERAL, 53)), DropReason.policy);
+  });
+
+  it('notes what it drops of a prober, for the path and for anybody, and nothing of other echoes', async () => {
+    const waypoints = (prober: number, path: number) =>
+      readWaypoints((key) => cases.rig.loaded.maps.waypoints.lookup(key), { prober, path }, [Hook.toHost]);
+    const probe = (magic: number, path: number): L4 => {
+      const cookie = Buffer.alloc(32);
+      cookie.writeUInt32BE(magic);
+      cookie[4] = 1;
+      for (const [at, value] of [
+        [8, 77],
+        [12, path],
+        [16, 5],
+      ] as const)
+        cookie.writeUInt32BE(value, at);
+      return icmp(family, echoType, 0, 9 << 16, cookie);
+    };
+    await inward(item('ingress', PEER, { protocol: ICMP, port: echoType }));
+    assert.equal(receive(address.peer, probe(PROBE_MAGIC, 3)).verdict, 'next');
+    assert.deepEqual(
+      waypoints(77, 3).map(({ leg, dropReason }) => [leg, dropReason]),
+      [['request', 0]],
+    );
+    assertDropped(receive(address.world, probe(0, 4)), DropReason.policy);
+    assert.deepEqual([waypoints(77, 4), waypoints(0, 0)], [[], []]);
+    assertDropped(receive(address.world, probe(PROBE_MAGIC, 4)), DropReason.policy);
+    for (const [prober, path] of [
+      [77, 4],
+      [0, 0],
+    ] as const)
+      assert.deepEqual(
+        waypoints(prober, path).map(({ leg, dropReason }) => [leg, dropReason]),
+        [['request', DropReason.policy]],
+      );
   });
 
   it('lets the node out as it allows, and answers back in', async () => {

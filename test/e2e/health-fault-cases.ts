@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { agentClient } from '../../src/lab/agent-process.ts';
 import { execIn } from '../../src/lab/host.ts';
 import type { Lab } from '../../src/lab/lab.ts';
@@ -19,11 +20,15 @@ export interface HealthFault {
   /** What may be said before, `FAULT PLACE`: nothing else may but slowness, which is the machine's own. */
   readonly before?: readonly string[];
   readonly roundMs: number;
+  /** For how long nothing else must be said after it, in the first trial. */
+  readonly lastsMs?: number;
 }
 
 /** From one probe of a host to the next, by ICMP and by HTTP; the sizes of packets come every tenth time. */
 const ROUND_MS = 1000;
 const SLOW_ROUND_MS = 10 * ROUND_MS;
+/** A row that was not renewed for 20 s counts for nothing. */
+const ROW_LASTS_MS = 20 * ROUND_MS;
 
 const ROUTE = ['unreachable', '172.30.0.2/32'];
 const LABELS = 'k8s:test=health-faults';
@@ -37,6 +42,14 @@ const NO_ECHOES_IN = {
   nodeSelector: { matchLabels: { 'kubernetes.io/hostname': 'node2' } },
   ingress: [
     { fromEntities: ['remote-node', 'health'], toPorts: [{ ports: [{ port: '4240', protocol: 'TCP' }] }] },
+  ],
+  labels: [LABELS],
+};
+/** One that lets in nothing of them: neither can it be asked why. */
+const NOTHING_IN = {
+  nodeSelector: { matchLabels: { 'kubernetes.io/hostname': 'node2' } },
+  ingress: [
+    { fromEntities: ['remote-node', 'health'], toPorts: [{ ports: [{ port: '22', protocol: 'TCP' }] }] },
   ],
   labels: [LABELS],
 };
@@ -66,6 +79,14 @@ export function healthFaults(lab: () => Lab): readonly HealthFault[] {
   const policy = (rule: object): Pick<HealthFault, 'inject' | 'heal'> => ({
     inject: () => node2().putPolicy(JSON.stringify([rule])),
     heal: () => node2().deletePolicy([LABELS]),
+  });
+  /** A hung stack would take nothing back of what node 2 says of itself, which it does when it has dropped nothing for 2 s. */
+  const policyOfNode = (rule: object): Pick<HealthFault, 'inject' | 'heal'> => ({
+    inject: policy(rule).inject,
+    heal: async () => {
+      await policy(rule).heal();
+      await delay(2.5 * ROUND_MS);
+    },
   });
   const filter = (code: readonly string[]): Pick<HealthFault, 'inject' | 'heal'> => ({
     inject: async () => {
@@ -104,11 +125,20 @@ export function healthFaults(lab: () => Lab): readonly HealthFault[] {
     },
     {
       name: 'a policy of the node that denies echoes',
-      ...policy(NO_ECHOES_IN),
+      ...policyOfNode(NO_ECHOES_IN),
       fault: 'policy-drop',
       where: 'node node2',
       lost: { hook: /^node2 to_host$/, reason: /^Policy denied/ },
       roundMs: ROUND_MS,
+    },
+    {
+      name: 'a policy of the node that denies echoes and requests',
+      ...policyOfNode(NOTHING_IN),
+      fault: 'policy-drop',
+      where: 'node node2',
+      lost: { hook: /^node2 to_host$/, reason: /^Policy denied/ },
+      roundMs: ROUND_MS,
+      lastsMs: 1.5 * ROW_LASTS_MS,
     },
     {
       name: 'a missing route',

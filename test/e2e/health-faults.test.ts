@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { HealthClient } from '../../src/api/health-client.ts';
 import type { HealthVerdict } from '../../src/api/schema.ts';
 import { errorText } from '../../src/base/errors.ts';
@@ -15,6 +16,9 @@ const SPARE_MS = 30_000;
 const HEAL_MS = 60_000;
 /** Trials of each fault: 3 in every run, 20 in the nightly suite (scripts/test.ts). */
 const TRIALS = Number(process.env.CILIATE_HEALTH_TRIALS ?? '3');
+
+/** So many trials tell how long it mostly takes: two rounds at most. */
+const TRIALS_FOR_TIME = 20;
 
 /** `policy-drop node node2`, `node-down pair node1 node2`. */
 function textOf({ fault, place: { kind, node, from, to } }: HealthVerdict): string {
@@ -101,23 +105,34 @@ describe('faults between three nodes with the real datapath', { skip: bpfOrSkip(
     });
   }
 
+  /** @throws AssertionError for anything else that is said in that time */
+  async function lasts(fault: HealthFault, ms: number): Promise<void> {
+    for (const endMs = performance.now() + ms; performance.now() < endMs; await delay(500))
+      assert.ok(rightVerdict(await verdictsOf('node1'), fault) !== undefined, `${fault.fault} has gone`);
+  }
+
   for (const fault of healthFaults(() => lab))
     it(`name ${fault.name}, with the reason, and nothing else before, ${TRIALS} times of ${TRIALS}`, async (t) => {
+      const tookMs: number[] = [];
       for (let trial = 1; trial <= TRIALS; trial++) {
         const said = new Said();
         await fault.inject();
         try {
           const { 'loss-point': point } = await named(fault, said);
-          t.diagnostic(`trial ${trial}: after ${said.afterMs()} ms; ${said}`);
+          tookMs.push(said.afterMs());
+          t.diagnostic(`trial ${trial}: after ${tookMs.at(-1)} ms; ${said}`);
           if (fault.lost === undefined) assert.equal(point, undefined);
           else {
             assert.match(`${point?.node} ${point?.hook}`, fault.lost.hook);
             assert.match(point?.reason ?? '', fault.lost.reason);
           }
+          if (trial === 1) await lasts(fault, fault.lastsMs ?? 0);
         } finally {
           await fault.heal();
         }
         await healthy(`all is well again after trial ${trial}`);
       }
+      const median = tookMs.sort((a, b) => a - b)[TRIALS >> 1] ?? Number.NaN;
+      if (TRIALS >= TRIALS_FOR_TIME) assert.ok(median <= 2 * fault.roundMs, `${median} ms`);
     });
 });

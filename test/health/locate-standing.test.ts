@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { beforeEach, describe, it } from 'node:test';
 import { Diagnoser } from '../../src/health/locate/index.ts';
 import type { FaultKind, HealthVerdict, RowNote } from '../../src/model/health.ts';
-import { names, World } from './locate-world.ts';
+import { DEAD, names, World } from './locate-world.ts';
 
 const WALL_MS = Date.UTC(2026, 0, 1);
 const ICMP = 1;
@@ -106,5 +106,48 @@ describe('verdicts over time', () => {
     diagnoser = new Diagnoser();
     assert.deepEqual(toldFor(1), [], 'silence without a reason may be a part of more');
     assert.ok(toldFor(2).includes('drop node n03 both'));
+  });
+
+  const hungStack = { 'host-host/icmp': 'unreachable', 'host-host/http': 'unreachable' } as const;
+  /** A node says of itself that its policy drops what comes. */
+  const drops = (node: string): void => {
+    const point = { node, hook: 'to_host', leg: 'request', reason: 'Policy denied' } as const;
+    world.notes = (from) => (from === node ? [note(node, 'policy-drop', point)] : []);
+  };
+
+  it('have the reason of a node that says of itself what it drops, when nobody can ask it', () => {
+    world.see = (_, to) => (to === 'n03' ? { states: hungStack } : {});
+    assert.deepEqual(toldFor(1), ['stack-hung node n03 both']);
+    drops('n03');
+    assert.deepEqual(toldFor(3), ['policy-drop node n03 receive']);
+    const [verdict] = diagnoser.diagnose(world, () => [], { nowMs, wallMs: WALL_MS }).verdicts;
+    assert.deepEqual([verdict?.lossPoint?.node, verdict?.lossPoint?.hook], ['n03', 'to_host']);
+    drops('n05');
+    assert.deepEqual(toldFor(3), ['stack-hung node n03 both'], 'that another one drops is no reason');
+  });
+
+  it('are of a hung stack when what the node said of itself is from before, and may be over', async () => {
+    let notedMs = 0;
+    world.notesAge = () => nowMs - notedMs;
+    drops('n03');
+    assert.deepEqual(toldFor(4), []);
+    world.see = (_, to) => (to === 'n03' ? { states: hungStack } : {});
+    assert.deepEqual(toldFor(8), ['stack-hung node n03 both']);
+    notedMs = nowMs;
+    assert.deepEqual(toldFor(15), ['policy-drop node n03 receive'], 'said again since: it lives');
+  });
+
+  it('are of a dead node whatever it said of itself, and there is none where nobody misses what it drops', () => {
+    drops('n03');
+    assert.deepEqual(toldFor(3), []);
+    world.see = (_, to) => (to === 'n03' ? { states: DEAD } : {});
+    assert.deepEqual(toldFor(3), ['node-down node n03 both']);
+  });
+
+  it('have the reason of the only other node, too', () => {
+    world = new World(names(2));
+    world.see = (_, to) => (to === 'n02' ? { states: hungStack } : {});
+    drops('n02');
+    assert.deepEqual(toldFor(3), ['policy-drop pair n01 n02']);
   });
 });

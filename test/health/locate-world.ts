@@ -34,6 +34,8 @@ export class World implements MatrixView {
   /** What an observer tells of a peer; undefined: it does not observe it. */
   see: (from: string, to: string) => SeenCell | undefined = () => ({});
   notes: (from: string) => readonly RowNote[] = () => [];
+  /** Since a row's notes were taken, ms. */
+  notesAge: (node: string) => number = () => 500;
   /** Of a row; undefined: never taken. */
   age: (node: string) => number | undefined = () => 500;
   #version = 1;
@@ -59,7 +61,15 @@ export class World implements MatrixView {
       const states = { 4: word(seen.states ?? {}), 6: seen.states6 === undefined ? 0 : word(seen.states6) };
       cells.set(peer, { peer, states, rttNs: 200_000, sent: seen.sent ?? 60, lost: seen.lost ?? 0 });
     }
-    return { node, incarnation: 1, version: this.#version, atMs: 0, cells, notes: this.notes(node) };
+    return {
+      node,
+      incarnation: 1,
+      version: this.#version,
+      atMs: 0,
+      cells,
+      notes: this.notes(node),
+      notesAgeMs: this.notesAge(node),
+    };
   }
 
   ageMs(node: string): number | undefined {

@@ -81,6 +81,7 @@ export async function startLabAgent(options: LabAgentOptions): Promise<LabAgent>
       clock: systemClock,
       log: silentLog,
       rows: createHttpTransport({ port: HEALTH_PORT, connect, timeoutMs: ROWS_TIMEOUT_MS }),
+      readDatapath: (path) => datapath.read(path),
     },
   );
   const pauseMs = (1000 * nodes.length) / SIZES_PER_SECOND;

@@ -90,7 +90,7 @@ describe('the text of a verdict', () => {
     }
   });
 
-  it('names the rules of the node where its own policy drops, and what looks like a hung stack from outside', () => {
+  it('names the rules of the node where its own policy drops, and what looks like something hung from outside', () => {
     const place = { kind: 'node', node: 'n2', direction: 'receive' } as const;
     const at = (hook: string) => ({ node: 'n2', hook, leg: 'request', reason: 'Policy denied' }) as const;
     const nextAt = (hook: string) =>
@@ -98,8 +98,10 @@ describe('the text of a verdict', () => {
     for (const hook of ['to_host', 'from_host'])
       assert.match(nextAt(hook), /^ciliate policy get on n2: its rules with a nodeSelector/m);
     assert.doesNotMatch(nextAt('to_pod'), /nodeSelector/);
-    const hung = verdictText({ ...plain, fault: 'stack-hung', place }).next.join('\n');
-    assert.match(hung, /^ciliate monitor --type drop there.*TCP 4240/m);
+    for (const fault of ['stack-hung', 'agent-hung'] as const) {
+      const hung = verdictText({ ...plain, fault, place }).next.join('\n');
+      assert.match(hung, /^ciliate monitor --type drop there.*TCP 4240/m);
+    }
   });
 
   it('quotes names in what is to be looked at next: a shell runs nothing that is in them', () => {

@@ -37,6 +37,8 @@ export interface ClaimContext {
   readonly zones: readonly string[];
   readonly store: EdgeStore;
   row(node: number): HealthRow | undefined;
+  /** What a node that looks as if it hung says of itself. */
+  ownWord(node: number): readonly RowNote[];
   /** How many nodes observe a node. */
   observersOf(node: number): number;
 }
@@ -53,7 +55,7 @@ export function claimOf(finding: Finding, symptom: number, context: ClaimContext
   const { suspect } = finding;
   const lone = suspect.kind === 'pair' && context.observersOf(suspect.to) < 2;
   const shown = ownFault(suspect, symptom, lone);
-  const all = notesOn(finding, context);
+  const all = [...notesOn(finding, context), ...ownNotes(suspect, shown, context)];
   const noted = commonFault(all, finding) ?? dropAtNode(all, suspect, context, shown);
   // What others note is of something else, or not true.
   const notes = all.filter(({ fault }) => fault === noted);
@@ -146,6 +148,18 @@ function notesOn({ edges }: Finding, { names, row }: ClaimContext): EdgeNote[] {
   );
 }
 
+/** The node that does not answer, of suspects that have one such. */
+function seenNode(suspect: Suspect): number | undefined {
+  if (suspect.kind === 'pair') return suspect.to;
+  return suspect.kind === 'node' || suspect.kind === 'observed' ? suspect.node : undefined;
+}
+
+/** Where nobody can ask a node, what it says of itself: that its own policy drops what comes. */
+function ownNotes(suspect: Suspect, shown: FaultKind, { ownWord }: ClaimContext): EdgeNote[] {
+  const node = shown === 'stack-hung' ? seenNode(suspect) : undefined;
+  return node === undefined ? [] : ownWord(node).map((note) => ({ ...note, from: node }));
+}
+
 /** The fault that notes agree on; a row has room for few, so that of one with many edges not all can have one. */
 function commonFault(notes: readonly EdgeNote[], { edges, observers }: Finding): FaultKind | undefined {
   const noted = new Map<string, Set<string>>();
@@ -168,8 +182,8 @@ function dropAtNode(
   { names }: ClaimContext,
   shown: FaultKind,
 ): FaultKind | undefined {
-  if ((suspect.kind !== 'node' && suspect.kind !== 'observed') || shown === 'node-down') return undefined;
-  const node = names[suspect.node];
+  if (shown === 'node-down') return undefined;
+  const node = names[seenNode(suspect) ?? -1];
   return notes.find(
     ({ fault, lossPoint }) =>
       (fault === 'policy-drop' || fault === 'drop') &&

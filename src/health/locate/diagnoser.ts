@@ -11,6 +11,7 @@ import { type Claim, type ClaimContext, claimOf } from './claims.ts';
 import { EdgeStore, LOSS } from './edge-store.ts';
 import { follows, gravityOf, mergeClaims } from './merge.ts';
 import { noteClaims } from './note-claims.ts';
+import { OwnWords } from './own-words.ts';
 import { type PeelOptions, peel } from './peel.ts';
 import { Standing } from './standing.ts';
 import { SYMPTOMS, UNDECIDED } from './symptoms.ts';
@@ -55,6 +56,7 @@ export class Diagnoser {
   readonly #oldMs: number;
   readonly #store = new EdgeStore();
   readonly #standing = new Standing();
+  readonly #words = new OwnWords();
 
   constructor(options: DiagnoserOptions = {}) {
     this.#oldMs = options.oldMs ?? OLD_MS;
@@ -72,7 +74,9 @@ export class Diagnoser {
     this.#store.update(matrix, (node) => !silentNames.has(node));
     const zoneByName = new Map(matrix.nodes.map(({ name, zone }) => [name, zone]));
     const context = { nodes: zoneByName.size, zoneOf: (node: string) => zoneByName.get(node) };
-    const admitted = this.#claims(matrix, silentNames).filter((claim) => this.#standing.admits(claim));
+    const admitted = this.#claims(matrix, silentNames, at.nowMs).filter((claim) =>
+      this.#standing.admits(claim),
+    );
     const claims = mergeClaims(admitted, context);
     const standing = this.#standing.take(claims, at, (claim, from) => follows(claim, from, context));
     const verdicts = standing.map(({ claim, sinceMs }) => {
@@ -93,16 +97,21 @@ export class Diagnoser {
     });
   }
 
-  #claims(matrix: MatrixView, silent: ReadonlySet<string>): Claim[] {
+  #claims(matrix: MatrixView, silent: ReadonlySet<string>, nowMs: number): Claim[] {
     const { nodes } = matrix;
     const zones = zonesOf(nodes);
+    const rowOf: ClaimContext['row'] = (node) => {
+      const name = nodes[node]?.name ?? '';
+      return silent.has(name) ? undefined : matrix.row(name);
+    };
     const context: ClaimContext = {
       names: nodes.map(({ name }) => name),
       zones: zones.names,
       store: this.#store,
-      row: (node) => {
-        const name = nodes[node]?.name ?? '';
-        return silent.has(name) ? undefined : matrix.row(name);
+      row: rowOf,
+      ownWord: (node) => {
+        const row = rowOf(node);
+        return row === undefined ? [] : this.#words.of(row, nowMs);
       },
       observersOf: (node) => this.#store.observersOf(node),
     };

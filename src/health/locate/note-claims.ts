@@ -12,7 +12,8 @@ export function noteClaims(claims: readonly Claim[], context: ClaimContext): Cla
   const byFault = new Map<FaultKind, Map<string, RowNote & { readonly from: string }>>();
   context.names.forEach((from, i) => {
     for (const note of context.row(i)?.notes ?? []) {
-      if (claims.some((claim) => tells(claim, from, note))) continue;
+      // What a node notes on itself says why others do not reach it, not that they do not.
+      if (note.peer === from || claims.some((claim) => tells(claim, from, note))) continue;
       const edges = byFault.get(note.fault) ?? new Map();
       byFault.set(note.fault, edges.set(`${from} ${note.peer}`, { ...note, from }));
     }

@@ -1,10 +1,11 @@
 import { errorText } from '../../base/errors.ts';
 import { type ExchangeCounters, noExchange } from './exchange-counters.ts';
 import type { LossRoom } from './loss-room.ts';
+import { isOfItself, type News, peersOf } from './news.ts';
 import { Outbox } from './outbox.ts';
 import { Partners, type PartnersDeps } from './partners.ts';
 import { type DecodedPatches, decodeHave, decodePatches, encodeHave, PatchWriter } from './row-codec.ts';
-import { CELL_WIDTH, type RowPatch, type RowStore, type StoredRow } from './row-store.ts';
+import { CELL_WIDTH, type RowStore, type StoredRow } from './row-store.ts';
 import { Strangers } from './strangers.ts';
 
 /** What is asked of another node: rows that it has and we have not, or that it takes news. */
@@ -43,6 +44,9 @@ const PUSH_CELLS_A_SECOND = 4096;
 const PASS_ON_CELLS = 64;
 const ANSWER_BYTES = 256 * 1024;
 const SAY_MS = 60_000;
+/** Each node is asked about once a period: one that is not for so long, and so many periods, lets no requests in. */
+const UNASKED_MS = 5000;
+const UNASKED_PERIODS = 3;
 
 /**
  * Brings the rows of all nodes to all nodes. In steps:
@@ -50,9 +54,10 @@ const SAY_MS = 60_000;
  * 1. each node has a few partners: its successors in rings that every node works out for itself;
  * 2. about once a second it asks one of them, or now and then any node at all, for what that has and it has not, by the
  *    versions of its rows: so all rows reach all nodes, and after a partition both sides;
- * 3. what changes a path's state is pushed at once to all partners, who pass on what was news to them; so are losses, as
- *    long as they are few;
- * 4. pushes are bounded and may get lost: the next pull brings what is missing.
+ * 3. what changes a path's state, or what a node says of itself, is pushed at once to all partners, who pass on what was
+ *    news to them; so are losses, as long as they are few;
+ * 4. pushes are bounded and may get lost: the next pull brings what is missing;
+ * 5. a node that nobody asks, since something lets no requests in, pushes all of its row when it makes a new version.
  */
 export class Exchange {
   readonly #deps: ExchangeDeps;
@@ -64,6 +69,7 @@ export class Exchange {
   #roomMs = Number.NEGATIVE_INFINITY;
   #pushedMs = Number.NEGATIVE_INFINITY;
   #saidMs = Number.NEGATIVE_INFINITY;
+  #askedMs = 0;
   #cancelPull: (() => void) | undefined;
   #cancelPush: (() => void) | undefined;
   #running = false;
@@ -82,6 +88,7 @@ export class Exchange {
   /** Pulls begin at a random time of the first period, lest all nodes do so together. */
   start(): void {
     this.#running = true;
+    this.#askedMs = this.#deps.clock.nowMs();
     this.#pullAfter(this.#deps.random() * this.#periodMs());
   }
 
@@ -160,38 +167,28 @@ export class Exchange {
     const { clock, store, own, lossRoom } = this.#deps;
     this.#strangers.take(decoded);
     const context = { nowMs: clock.nowMs(), wallMs: clock.wallMs(), fromSlot };
-    const news: { readonly patch: RowPatch; readonly changed: readonly number[] }[] = [];
+    const news: News[] = [];
     let [taken, cells, hasFault] = [0, 0, false];
     for (const patch of decoded.patches) {
+      const notesBefore = store.row(patch.slot)?.notesVersion ?? 0;
       const { kind, changed, lossier } = store.take(patch, own(), context);
       if (kind === 'taken') taken++;
       else if (kind === 'future' || kind === 'ours') this.#counters.rowsRefused++;
       if (isPush && lossier.length > 0 && lossRoom.takes(lossier.length / CELL_WIDTH, context.nowMs))
         this.#post(() => this.#outbox.add(patch, lossier));
       hasFault ||= changed.length > 0 || (kind === 'taken' && patch.notes !== undefined);
-      if (changed.length === 0) continue;
+      if (changed.length === 0 && !isOfItself(patch, notesBefore, this.#deps)) continue;
       news.push({ patch, changed });
       cells += changed.length / CELL_WIDTH;
     }
     this.#counters.rowsTaken += taken;
-    if (hasFault) this.#deps.onFault?.(this.#peersOf(news));
+    if (hasFault) this.#deps.onFault?.(peersOf(news, this.#deps.directory));
     // What a pull brings in masses is no news to the others either.
     if (isPush || cells <= PASS_ON_CELLS) this.#passOn(news);
     return taken > 0;
   }
 
-  #peersOf(news: readonly { readonly changed: readonly number[] }[]): ReadonlySet<string> {
-    const peers = new Set<string>();
-    for (const { changed } of news) {
-      for (let i = 0; i < changed.length; i += CELL_WIDTH) {
-        const node = this.#deps.directory.node(changed[i] as number);
-        if (node !== undefined) peers.add(node.name);
-      }
-    }
-    return peers;
-  }
-
-  #passOn(news: readonly { readonly patch: RowPatch; readonly changed: readonly number[] }[]): void {
+  #passOn(news: readonly News[]): void {
     for (const { patch, changed } of news) this.#post(() => this.#outbox.add(patch, changed));
   }
 
@@ -199,6 +196,12 @@ export class Exchange {
   announce(row: StoredRow, base: number): void {
     const patch = this.#deps.store.patchSince(row, base);
     this.#post(() => this.#outbox.add(patch, patch.cells));
+  }
+
+  /** Our own row has a new version: who never asks for it must have it all the same, or takes us for silent. */
+  renewed(row: StoredRow): void {
+    const unaskedMs = this.#deps.clock.nowMs() - this.#askedMs;
+    if (unaskedMs > UNASKED_MS + UNASKED_PERIODS * this.#periodMs()) this.announce(row, 0);
   }
 
   #post(add: () => void): void {
@@ -245,6 +248,7 @@ export class Exchange {
   /** Answers a node that asks for what it has not. @throws RowFormatError */
   differences(body: Uint8Array): Uint8Array {
     const { clock, directory, store, own } = this.#deps;
+    this.#askedMs = clock.nowMs();
     const have = this.#received(body, () => decodeHave(directory, body));
     const ours = own();
     const theirs = ours === undefined ? undefined : have.get(ours);

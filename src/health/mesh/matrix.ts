@@ -68,6 +68,7 @@ function rowView(source: MatrixSource, node: string, row: StoredRow): HealthRow 
     atMs: row.atMs,
     cells: new CellsView(source, row),
     notes: row.notes,
+    notesAgeMs: node === source.self ? undefined : Math.max(0, source.nowMs() - row.notesTakenMs),
   };
 }
 

@@ -91,7 +91,10 @@ export class Mesh {
   }
 
   #tick(): void {
+    const before = this.#own.row?.version;
     this.#own.tick();
+    const { row } = this.#own;
+    if (row !== undefined && row.version !== before) this.#exchange?.renewed(row);
     this.#cancelTick = this.#deps.clock.after(TICK_MS, () => this.#tick());
   }
 
@@ -132,10 +135,10 @@ export class Mesh {
     this.#own.tellLosses(peers);
   }
 
-  /** More is known of a fault that is told already. */
-  notesChanged(): void {
+  /** More is known of a fault that is told already. @param anew what is told of it is told again */
+  notesChanged(anew = false): void {
     const before = this.#own.row?.version ?? 0;
-    if (!this.#own.tellNotesNow()) return;
+    if (!this.#own.tellNotesNow(anew)) return;
     const { row } = this.#own;
     if (row !== undefined) this.#exchange?.announce(row, before);
   }

@@ -101,10 +101,11 @@ export class OwnRow {
     this.#tell(known, this.#deps.cell, (lossier) => lossier > 0 && lossRoom.takes(lossier, clock.nowMs()));
   }
 
-  /** Tells at once what else was found out. @returns whether anything was told */
-  tellNotesNow(): boolean {
+  /** Tells at once what else was found out. @param anew also if it was told before. @returns whether anything was told */
+  tellNotesNow(anew = false): boolean {
     const row = this.#row;
     if (row === undefined) return false;
+    if (anew) this.#notesText = '';
     const { version } = row;
     this.#tellNotes(row);
     return row.version !== version;

@@ -44,6 +44,8 @@ export interface StoredRow {
   /** It came from its own node. */
   direct: boolean;
   notesVersion: number;
+  /** Monotonic ms, when they were taken. */
+  notesTakenMs: number;
   notes: readonly RowNote[];
   readonly span: CellSpan;
 }
@@ -150,6 +152,7 @@ export class RowStore {
       takenMs: nowMs,
       direct: false,
       notesVersion: 0,
+      notesTakenMs: nowMs,
       notes: [],
       span,
     };
@@ -182,6 +185,7 @@ export class RowStore {
     if (patch.notes !== undefined && patch.notes.version > row.notesVersion) {
       row.notesVersion = patch.notes.version;
       row.notes = patch.notes.notes;
+      row.notesTakenMs = nowMs;
       news = true;
     }
     const advances = patch.base <= row.version && patch.version > row.version;

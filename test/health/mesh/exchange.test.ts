@@ -52,6 +52,45 @@ describe('nodes that exchange rows', () => {
     await sim.stop();
   });
 
+  it('keep the row of one that nobody can ask, and know at once of a death that it notices', async () => {
+    const sim = simulate(64);
+    await sim.until('all rows', whole(sim), 500);
+    const deaf = sim.node('n7');
+    deaf.deaf = true;
+    const gone = deaf.watched[0] ?? '';
+    await sim.kill(gone);
+    for (let seconds = 0; seconds < 90; seconds += 5) {
+      await sim.clock.pass(5000);
+      const ages = sim.living.map(({ mesh }) => mesh.matrix().ageMs('n7') ?? Number.POSITIVE_INFINITY);
+      assert.ok(Math.max(...ages) < 20_000, `SEED=${seed}: after ${seconds} s ${Math.max(...ages)} ms`);
+    }
+    sim.notice(deaf, gone);
+    const took = await untilKnown(sim, 'n7', gone);
+    assert.ok(took <= 300, `SEED=${seed}: ${took} ms`);
+    await sim.stop();
+  });
+
+  it('know within 300 ms what one that nobody can ask says of itself', async () => {
+    const sim = simulate(200);
+    await sim.until('all rows', whole(sim), 500);
+    const deaf = sim.node('n7');
+    deaf.deaf = true;
+    await sim.clock.pass(1000);
+    deaf.notes.push({
+      peer: 'n7',
+      kind: 1,
+      family: 4,
+      fault: 'policy-drop',
+      lossPoint: undefined,
+      sinceMs: 1,
+    });
+    deaf.mesh.notesChanged();
+    const known = (): boolean => sim.living.every(({ mesh }) => mesh.matrix().row('n7')?.notes.length === 1);
+    const took = await sim.until(`SEED=${seed}: all know`, known);
+    assert.ok(took <= 300, `SEED=${seed}: ${took} ms`);
+    await sim.stop();
+  });
+
   it('take the new row of a node that returns, and give it all of theirs', async () => {
     const sim = simulate(64);
     await sim.until('all rows', whole(sim), 500);

@@ -1,7 +1,7 @@
 import { Mesh, NodeDirectory, type RowTransport } from '../../../src/health/mesh/index.ts';
 import { observedPeers } from '../../../src/health/plan/observers.ts';
 import { healthNode } from '../../../src/health/targets.ts';
-import type { HealthCell } from '../../../src/model/health.ts';
+import type { HealthCell, RowNote } from '../../../src/model/health.ts';
 import type { Random } from '../../support/random.ts';
 import { element } from '../fakes.ts';
 import { HeapClock } from './heap-clock.ts';
@@ -29,11 +29,15 @@ interface SimulatedNode {
   readonly noticed: Set<string>;
   /** How much it lost to watched nodes. */
   readonly losses: Map<string, number>;
+  /** What it found out besides. */
+  readonly notes: RowNote[];
   mesh: Mesh;
   /** Both ways, headers included. */
   bytes: number;
   /** Nodes of different sides do not reach each other. */
   side: number;
+  /** Nothing that others send comes to it; what it sends goes out. */
+  deaf: boolean;
   alive: boolean;
 }
 
@@ -55,9 +59,12 @@ export class MeshSimulation {
       const watched = [...observedPeers(name, names, options.watched)];
       const address = addressOf(i);
       const noticed = new Set<string>();
-      const losses = new Map<string, number>();
-      const mesh = this.#makeMesh(address, noticed, losses);
-      return { name, address, watched, noticed, losses, mesh, bytes: 0, side: 0, alive: true };
+      const [losses, notes] = [new Map<string, number>(), [] as RowNote[]];
+      const mesh = this.#makeMesh({ address, noticed, losses, notes });
+      return {
+        ...{ name, address, watched, noticed, losses, notes, mesh, bytes: 0 },
+        ...{ side: 0, deaf: false, alive: true },
+      };
     });
     this.#byAddress = new Map(this.nodes.map((node) => [node.address, node]));
     for (const node of this.nodes) this.#begin(node);
@@ -67,7 +74,12 @@ export class MeshSimulation {
     return this.#options.random.below(1 << 30) / (1 << 30);
   }
 
-  #makeMesh(address: string, noticed: ReadonlySet<string>, losses: ReadonlyMap<string, number>): Mesh {
+  #makeMesh({
+    address,
+    noticed,
+    losses,
+    notes,
+  }: Pick<SimulatedNode, 'address' | 'noticed' | 'losses' | 'notes'>): Mesh {
     const transport: RowTransport = {
       send: (to, request, body) => this.#send(address, to, request, body),
       stop: () => Promise.resolve(),
@@ -75,7 +87,7 @@ export class MeshSimulation {
     return new Mesh({
       clock: this.clock,
       cell: (peer) => cellOf(peer, noticed.has(peer), losses.get(peer) ?? 0),
-      notes: () => [],
+      notes: () => notes,
       transport,
       directory: this.#directory,
       random: () => this.#chance(),
@@ -97,7 +109,7 @@ export class MeshSimulation {
     if (source === undefined || sink === undefined) throw new Error('no such node');
     source.bytes += body.length + HEADER_BYTES;
     await this.#wait(1 + 4 * this.#chance());
-    if (!source.alive || !sink.alive || source.side !== sink.side || this.#isLost()) {
+    if (!source.alive || !sink.alive || sink.deaf || source.side !== sink.side || this.#isLost()) {
       await this.#wait(TIMEOUT_MS);
       throw new Error('no answer');
     }
@@ -140,7 +152,7 @@ export class MeshSimulation {
   revive(name: string): void {
     const node = this.node(name);
     node.alive = true;
-    node.mesh = this.#makeMesh(node.address, node.noticed, node.losses);
+    node.mesh = this.#makeMesh(node);
     this.#begin(node);
   }
 

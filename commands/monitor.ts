@@ -12,6 +12,7 @@ import {
 } from '../src/view/monitor.ts';
 import { printable } from '../src/view/printable.ts';
 import { BaseCommand } from './base.ts';
+import { checked } from './support/checked.ts';
 import { EventNames } from './support/event-names.ts';
 import { interfaceNames } from './support/interface-names.ts';
 import { interruptSignal } from './support/interrupt.ts';
@@ -21,10 +22,10 @@ const endpointFlag = Flags.custom<number>({
   multiple: true,
   multipleNonGreedy: true,
   helpValue: 'ENDPOINT',
-  parse: (text) => {
-    if (/^\d{1,5}$/.test(text)) return Promise.resolve(Number(text));
+  parse: checked((text) => {
+    if (/^\d{1,5}$/.test(text)) return Number(text);
     throw new UsageError(`${JSON.stringify(text)} is not the id of an endpoint`, { code: 'ENDPOINT_ID' });
-  },
+  }),
 });
 
 export default class Monitor extends BaseCommand<typeof Monitor> {

@@ -4,6 +4,7 @@ import { ExitCode, UsageError } from '../src/base/errors.ts';
 import type { IpFamily } from '../src/base/ip.ts';
 import { parseInteger } from '../src/base/option-parsers.ts';
 import { BaseCommand } from './base.ts';
+import { checked } from './support/checked.ts';
 import { durationFlagFrom } from './support/duration-flag.ts';
 import { interruptSignal } from './support/interrupt.ts';
 import {
@@ -19,7 +20,7 @@ const durationMs = durationFlagFrom({ leastMs: 1, bareUnit: 'ms' });
 const DEFAULT_MS = 1000;
 
 const integer = (least: number, most: number) =>
-  Flags.custom<number>({ parse: (text) => Promise.resolve(parseInteger(least, most)(text)) });
+  Flags.custom<number>({ parse: checked(parseInteger(least, most)) });
 
 export default class Ping extends BaseCommand<typeof Ping> {
   static override summary = 'Measure the ICMP round trip to many hosts at once, by kernel timestamps';

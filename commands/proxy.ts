@@ -5,9 +5,10 @@ import { createLog, LOG_LEVELS } from '../src/base/log.ts';
 import { NO_PROXY_PORTS } from '../src/model/l7.ts';
 import { PROXY_TRANSPORTS, type ProxyDescriptors, type ProxyListener } from '../src/model/proxy-protocol.ts';
 import { BaseCommand } from './base.ts';
+import { checked } from './support/checked.ts';
 import { interruptSignal } from './support/interrupt.ts';
 
-const listenerFlag = Flags.custom<ProxyListener>({ parse: (text) => Promise.resolve(parseListener(text)) });
+const listenerFlag = Flags.custom<ProxyListener>({ parse: checked(parseListener) });
 
 const LISTENER_NAMES = Object.keys(NO_PROXY_PORTS) as readonly ProxyListener['name'][];
 

@@ -1,11 +1,12 @@
 import * as Flags from '@oclif/core/flags';
 import { historyText } from '../../src/view/health-lists.ts';
 import { BaseCommand } from '../base.ts';
+import { checked } from '../support/checked.ts';
 import { parseSinceFlag, terminalWidth } from '../support/health-flags.ts';
 
 const sinceFlag = Flags.custom<string>({
   helpValue: 'TIME',
-  parse: (text) => Promise.resolve(parseSinceFlag(text, Date.now())),
+  parse: checked((text) => parseSinceFlag(text, Date.now())),
 });
 
 export default class HealthHistory extends BaseCommand<typeof HealthHistory> {

@@ -3,6 +3,7 @@ import { ExitCode } from '../../src/base/errors.ts';
 import { parseInteger } from '../../src/base/option-parsers.ts';
 import { allAnswered, probeText } from '../../src/view/health-lists.ts';
 import { BaseCommand } from '../base.ts';
+import { checked } from '../support/checked.ts';
 import { durationFlagFrom } from '../support/duration-flag.ts';
 import { terminalWidth } from '../support/health-flags.ts';
 
@@ -12,7 +13,7 @@ const TIMEOUT_MAX_MS = 60_000;
 const ANSWER_MS = 10_000;
 const timeoutFlag = durationFlagFrom({ leastMs: 1, bareUnit: 's' });
 const countFlag = Flags.custom<number>({
-  parse: (text) => Promise.resolve(parseInteger(1, COUNT_MAX)(text)),
+  parse: checked(parseInteger(1, COUNT_MAX)),
 });
 
 export default class HealthProbe extends BaseCommand<typeof HealthProbe> {

@@ -1,6 +1,7 @@
 import * as Flags from '@oclif/core/flags';
 import { UsageError } from '../../src/base/errors.ts';
 import { parseDuration } from '../../src/view/duration.ts';
+import { checked } from './checked.ts';
 
 export interface DurationRange {
   readonly leastMs: number;
@@ -36,7 +37,7 @@ export function parseDurationMs(
  * write it into the description.
  */
 export const durationFlagFrom = (range: DurationRange) =>
-  Flags.custom<number>({ parse: (text) => Promise.resolve(parseDurationMs(text, range)) });
+  Flags.custom<number>({ parse: checked((text) => parseDurationMs(text, range)) });
 
 /** A bare number is seconds. */
 export const durationFlag = durationFlagFrom({ leastMs: 0, bareUnit: 's' });

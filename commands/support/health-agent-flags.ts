@@ -12,6 +12,7 @@ import type { ProbeInterval } from '../../src/health/index.ts';
 import { HEALTH_INTERVAL_LEAST_MS, HEALTH_INTERVAL_MOST_MS } from '../../src/model/health-interval.ts';
 import { HEALTH_METRICS_NAMES } from '../../src/model/health-metrics-names.ts';
 import { HEALTH_PORT_MAX } from '../../src/model/health-ports.ts';
+import { checked } from './checked.ts';
 import { durationFlagFrom, parseDurationMs } from './duration-flag.ts';
 
 const DEFAULT_PORT = 4240;
@@ -35,15 +36,15 @@ function parseInterval(text: string): ProbeInterval {
   };
 }
 
-const intervalFlag = Flags.custom<ProbeInterval>({ parse: (text) => Promise.resolve(parseInterval(text)) });
+const intervalFlag = Flags.custom<ProbeInterval>({ parse: checked(parseInterval) });
 const durationFlag = durationFlagFrom({ leastMs: 1, mostMs: TIMEOUT_MOST_MS, bareUnit: undefined });
 const addressFlag = Flags.custom<ListenAddress>({
-  parse: (text) => Promise.resolve(parseListenAddress(text)),
+  parse: checked(parseListenAddress),
 });
-const nameFlag = Flags.custom<string>({ parse: (text) => Promise.resolve(parseNodeName(text)) });
-const hostFlag = Flags.custom<string>({ parse: (text) => Promise.resolve(parseHostName(text)) });
+const nameFlag = Flags.custom<string>({ parse: checked(parseNodeName) });
+const hostFlag = Flags.custom<string>({ parse: checked(parseHostName) });
 const numberFlag = (least: number, most: number) =>
-  Flags.custom<number>({ parse: (text) => Promise.resolve(parseInteger(least, most)(text)) });
+  Flags.custom<number>({ parse: checked(parseInteger(least, most)) });
 
 /** Flags of `ciliate health-agent`. */
 export const healthAgentFlags = {

@@ -52,6 +52,17 @@ describe('usage errors', () => {
     assert.match((await cli(['stauts'])).stderr, /did you mean `ciliate status`/);
   });
 
+  for (const [argv, told] of [
+    [['ping', '--count', 'x', '127.0.0.1'], '--count: "x" is not a whole number'],
+    [['monitor', '--from', 'x'], '--from: "x" is not the id of an endpoint'],
+    [['health', 'history', '--since', 'x'], '--since: "x"'],
+  ] as const)
+    it(`a wrong value of ${argv.join(' ')} exits 2 and names the flag`, async () => {
+      const { code, stdout, stderr } = await cli([...argv]);
+      assert.deepEqual([code, stdout], [2, '']);
+      assert.ok(stderr.startsWith(`Error: ${told}`), stderr);
+    });
+
   it('a missing argument exits 2 and names it', async () => {
     const { stdout, stderr, code } = await cli(['endpoint', 'log']);
     assert.equal(code, 2);

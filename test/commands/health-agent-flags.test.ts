@@ -10,16 +10,16 @@ describe('flags of the health agent that are out of bounds', () => {
     ['--interval 1ms', '"1ms" is not a duration of at least 100ms'],
     ['--dscp 64', '"64" is not a whole number from 0 to 63'],
   ] as const)
-    it(`${words} exits 2 and says what is taken`, async () => {
+    it(`${words} exits 2, names the flag and says what is taken`, async () => {
       const { code, stdout, stderr } = await cli(['health', '--nodes', '/nonexistent', ...words.split(' ')]);
       assert.deepEqual([code, stdout], [2, '']);
-      assert.ok(stderr.startsWith(`Error: ${told}`), stderr);
+      assert.ok(stderr.startsWith(`Error: ${words.split(' ')[0]}: ${told}`), stderr);
     });
 
   it('--every of a command that watches is no longer than a timer can be', async () => {
     const argv = ['health', 'status', '--watch', '--every', '1000h', '--state-dir', '/nonexistent'];
     const { code, stderr } = await cli(argv);
     assert.equal(code, 2, stderr);
-    assert.match(stderr, /^Error: "1000h" is not a duration of at most 2147483647ms/);
+    assert.match(stderr, /^Error: --every: "1000h" is not a duration of at most 2147483647ms/);
   });
 });

@@ -103,7 +103,7 @@ class HealthAgent implements Health {
     this.#options = options;
     this.#deps = deps;
     this.#filterLog = new FilterLog(deps.log);
-    this.#changes = new ChangeLog(deps.log, options.historyMax);
+    this.#changes = new ChangeLog(deps.log, deps.clock, options.historyMax);
     this.#book = new PathBook(
       deps.probers,
       () => this.#now(),
@@ -157,6 +157,7 @@ class HealthAgent implements Health {
     await this.#cluster.stop();
     await this.#deps.nodes.stop();
     await Promise.all(this.#deps.probers.map((prober) => prober.stop()));
+    this.#changes.stop();
   }
 
   #tellReadiness(): void {

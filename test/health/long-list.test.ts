@@ -170,7 +170,7 @@ describe('first requests to thousands of new paths', () => {
 
 describe('the log of changes', () => {
   it('keeps the latest, as many as it shall, however many there were', () => {
-    const log = new ChangeLog(silentLog, 10);
+    const log = new ChangeLog(silentLog, new VirtualClock(), 10);
     const path: ProbePath = { peer: 'n', kind: 1, family: 4, address: '10.0.0.1', primary: true };
     for (let atMs = 1; atMs <= 3000; atMs++) {
       const change: PathChange = {
@@ -188,5 +188,30 @@ describe('the log of changes', () => {
       log.since(2998).map(({ atMs }) => atMs),
       [2999, 3000],
     );
+  });
+
+  it('has a hundred lines in ten seconds at most, and says how many more there were', async () => {
+    const clock = new VirtualClock();
+    const lines: string[] = [];
+    const note = (fields: object, message: string): void =>
+      void lines.push('changes' in fields ? `${fields.changes} ${message}` : message);
+    const log = new ChangeLog({ ...silentLog, info: note, warn: note }, clock);
+    const path: ProbePath = { peer: 'n', kind: 1, family: 4, address: '10.0.0.1', primary: true };
+    const change = {
+      path,
+      from: 'reachable',
+      to: 'unreachable',
+      atMs: 1,
+      reason: '',
+      lossPoint: undefined,
+    } as const;
+    for (let i = 0; i < 5000; i++) log.add(change);
+    assert.deepEqual([lines.length, new Set(lines).size], [100, 1]);
+    await clock.pass(10_000);
+    assert.match(lines[100] ?? '', /^4900 more paths changed their states/);
+    log.add(change);
+    assert.deepEqual([lines.length, lines[101]], [102, 'path is unreachable']);
+    log.stop();
+    assert.equal(lines.length, 102);
   });
 });

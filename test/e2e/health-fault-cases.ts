@@ -57,7 +57,7 @@ const NOTHING_IN = {
 const NO_ROOM = ['dev', 'node2', 'root', 'tbf', 'rate', '1kbit', 'burst', '1', 'limit', '1'];
 /** What a firewall of a cloud does, in classic BPF: echo requests to node 2 go nowhere, all else passes. */
 const NO_ECHOES = [
-  ...['40 0 0 12', '21 0 2 2048', '48 0 0 23', '21 5 6 1'],
+  ...['40 0 0 12', '21 0 4 2048', '48 0 0 23', '21 0 8 1', '48 0 0 34', '21 5 6 8'],
   ...['21 0 5 34525', '48 0 0 20', '21 0 3 58', '48 0 0 54', '21 0 1 128'],
   ...['6 0 0 2', '6 0 0 4294967295'],
 ];

@@ -114,6 +114,7 @@ describe('faults between three nodes with the real datapath', { skip: bpfOrSkip(
   for (const fault of healthFaults(() => lab))
     it(`name ${fault.name}, with the reason, and nothing else before, ${TRIALS} times of ${TRIALS}`, async (t) => {
       const tookMs: number[] = [];
+      await healthy('all is well before');
       for (let trial = 1; trial <= TRIALS; trial++) {
         const said = new Said();
         await fault.inject();

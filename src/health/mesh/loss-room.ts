@@ -1,5 +1,5 @@
 /** Cells that go out at once for a loss, and on to others, in a second. */
-const CELLS_A_SECOND = 8;
+const CELLS_A_SECOND = 4;
 
 /**
  * Losses are told at once while they are rare: many nodes that each lose little to one of them know it together only. Where

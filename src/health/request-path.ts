@@ -40,10 +40,12 @@ export class RequestPath {
   isPaced = false;
   /** More to come besides the pace, and when. */
   burst: { left: number; readonly spacingMs: number; nextMs: number } | undefined;
-  phase: 'new' | 'answering' | 'suspect' | 'silent' = 'new';
   /** Requests without an outcome. */
   underWay = 0;
   phasesNs: Readonly<Record<string, number>> | undefined;
+  #phase: 'new' | 'answering' | 'suspect' | 'silent' = 'new';
+  /** Ends what waits for its silence while it is suspect. */
+  #endSuspicion: (() => void) | undefined;
   /** When the last one that was answered began. */
   #answeredFromMs = Number.NEGATIVE_INFINITY;
 
@@ -51,6 +53,27 @@ export class RequestPath {
     this.path = path;
     this.periodMs = periodMs;
     this.dueMs = dueMs;
+  }
+
+  get phase(): 'new' | 'answering' | 'suspect' | 'silent' {
+    return this.#phase;
+  }
+
+  #enter(phase: 'answering' | 'suspect' | 'silent'): void {
+    this.endSuspicion();
+    this.#phase = phase;
+  }
+
+  /** A request is late. @param end ends what waits for the path's silence: called when it is suspect no more */
+  suspect(end: () => void): void {
+    this.#enter('suspect');
+    this.#endSuspicion = end;
+  }
+
+  /** Nothing waits for its silence any more. */
+  endSuspicion(): void {
+    this.#endSuspicion?.();
+    this.#endSuspicion = undefined;
   }
 
   /** Another period from now on. */
@@ -101,8 +124,8 @@ export class RequestPath {
       const bucket = bucketOf(rttNs);
       counts.histogram[bucket] = (counts.histogram[bucket] ?? 0) + 1;
     }
-    if (this.phase === 'answering') return false;
-    this.phase = 'answering';
+    if (this.#phase === 'answering') return false;
+    this.#enter('answering');
     return true;
   }
 
@@ -116,7 +139,7 @@ export class RequestPath {
     if (fromMs < this.#answeredFromMs) return undefined;
     counts.lostInARow++;
     const news = this.#newsOfFailure();
-    if (news !== undefined) this.phase = news;
+    if (news !== undefined) this.#enter(news);
     return news ?? 'error';
   }
 
@@ -125,20 +148,20 @@ export class RequestPath {
    * @returns whether the path is silent by that, which is news: it was suspect, and all of its requests hang
    */
   hangs(fromMs: number): boolean {
-    if (this.phase !== 'suspect' || this.underWay <= RETRIES || fromMs < this.#answeredFromMs) return false;
+    if (this.#phase !== 'suspect' || this.underWay <= RETRIES || fromMs < this.#answeredFromMs) return false;
     this.counts.sentLastNs = Math.max(this.counts.sentLastNs, fromMs * 1e6);
-    this.phase = 'silent';
+    this.#enter('silent');
     return true;
   }
 
   #newsOfFailure(): 'suspect' | 'silent' | undefined {
-    if (this.phase === 'new' || this.phase === 'answering') return 'suspect';
-    return this.phase === 'suspect' && this.counts.lostInARow > RETRIES ? 'silent' : undefined;
+    if (this.#phase === 'new' || this.#phase === 'answering') return 'suspect';
+    return this.#phase === 'suspect' && this.counts.lostInARow > RETRIES ? 'silent' : undefined;
   }
 
   /** A path that has begun to fail is asked again soon, and so often that its silence is one. */
   retry(nowMs: number): void {
-    if (this.phase !== 'suspect' || this.underWay > 0 || this.burst !== undefined) return;
+    if (this.#phase !== 'suspect' || this.underWay > 0 || this.burst !== undefined) return;
     const left = RETRIES + 1 - this.counts.lostInARow;
     this.burst = { left, spacingMs: RETRY_MS, nextMs: nowMs + RETRY_MS };
   }

@@ -75,6 +75,7 @@ export class RequestProber implements PathProber {
   async stop(): Promise<void> {
     this.#running = false;
     this.#cancel?.();
+    for (const path of this.#paths.values()) path.endSuspicion();
     await Promise.all(this.#probes().map((probe) => probe.stop()));
   }
 
@@ -106,6 +107,7 @@ export class RequestProber implements PathProber {
   }
 
   close(handle: number): void {
+    this.#paths.get(handle)?.endSuspicion();
     this.#paths.delete(handle);
   }
 
@@ -205,14 +207,15 @@ export class RequestProber implements PathProber {
     if (!this.#isOpen(handle, path) || path.phase !== 'answering') return;
     const nowMs = this.#deps.clock.nowMs();
     if (!this.#lateOnes.takes(PROBE_KINDS[path.path.kind]?.pathClass, nowMs)) return;
-    path.phase = 'suspect';
+    path.suspect(this.#afterOurs(HARD_FACTOR * softMs, () => this.#hangs(handle, path, nowMs)));
     this.#tell({ kind: 'suspect', handle, reason: undefined });
     for (let i = 0; i < RETRIES; i++) void this.#probe(handle, path, nowMs);
-    this.#afterOurs(HARD_FACTOR * softMs, () => {
-      const isCalm = this.#underWay <= CALM_MOST;
-      if (this.#isOpen(handle, path) && isCalm && path.hangs(nowMs))
-        this.#tell({ kind: 'silent', handle, reason: undefined });
-    });
+  }
+
+  /** Requests of which the last began then (monotonic ms) have no answer yet. */
+  #hangs(handle: number, path: RequestPath, fromMs: number): void {
+    if (this.#underWay <= CALM_MOST && this.#isOpen(handle, path) && path.hangs(fromMs))
+      this.#tell({ kind: 'silent', handle, reason: undefined });
   }
 
   #failed(handle: number, path: RequestPath, failure: ProbeFailure, fromMs: number): void {

@@ -47,6 +47,37 @@ describe('probes by requests', () => {
     await prober.stop();
   });
 
+  it('begin to wait anew where a path answers and is late again', async () => {
+    const stalls = [
+      [4995, 5105],
+      [5495, 5800],
+    ] as const;
+    probe.answer = () => {
+      const nowMs = clock.nowMs();
+      const [, endMs] = stalls.find(([from, to]) => nowMs >= from && nowMs < to) ?? [0, nowMs];
+      return after(endMs - nowMs + 1, reply(1e6));
+    };
+    prober.open(path, 500);
+    await clock.pass(10_000);
+    const names = events.map((text) => text.split(' ')[0]);
+    assert.deepEqual(names, ['answer', 'suspect', 'answer', 'suspect', 'answer'], events.join(', '));
+    await prober.stop();
+  });
+
+  it('leave no timer of their own behind when they stop while a path hangs', async () => {
+    prober.open(path, 1000);
+    await clock.pass(5050);
+    let hung = 0;
+    probe.answer = () => {
+      hung++;
+      return after(10 * TIMEOUT_MS, lost);
+    };
+    await clock.pass(1200);
+    assert.match(events.at(-1) ?? '', /^suspect/);
+    await prober.stop();
+    assert.equal(clock.pending, hung);
+  });
+
   it('wait for the deadline of one that takes long as a rule', async () => {
     prober.open(path, 1000);
     probe.answer = () => after(150, reply(150e6));

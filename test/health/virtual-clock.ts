@@ -30,6 +30,11 @@ export class VirtualClock implements Clock {
     return () => this.#timers.delete(timer);
   }
 
+  /** Timers that wait. */
+  get pending(): number {
+    return this.#timers.size;
+  }
+
   /** Lets `ms` pass: timers run at their time, in order, and promises settle between them. */
   async pass(ms: number): Promise<void> {
     const until = this.#nowMs + ms;

@@ -24,7 +24,7 @@ export interface Step {
 }
 
 /** They are asked seldom what they think: all of them think in this process. */
-const LIMIT = { timeoutMs: 180_000, everyMs: 1000 };
+const LIMIT = { timeoutMs: 300_000, everyMs: 1000 };
 const PRECEDENCE = -15;
 /** Of what was said in between so much is told. */
 const HISTORY_MAX = 8;

@@ -52,6 +52,8 @@ import {
 } from './types.ts';
 
 const EVENTS_AT_ONCE = 1024;
+/** Memory that could not be had is asked for again after that long, not with each path. */
+const RECORDS_AGAIN_MS = 5000;
 const FAMILIES = [4, 6] as const;
 const EVENT_KINDS: Readonly<Record<number, EngineEvent['kind']>> = {
   [EventCode.suspect]: 'suspect',
@@ -68,6 +70,13 @@ export interface EngineParts {
   /** Programs for the origins that have devices, or why there are none. */
   readonly programs: ProbePrograms | { readonly reason: string };
   readonly prober: number;
+}
+
+/** Programs got no memory for records of any path. */
+export class NoRecordsError extends SystemError {
+  constructor(cause: unknown) {
+    super('programs get no records', { code: 'ENGINE_RECORDS', cause });
+  }
 }
 
 /** An engine of given parts; `createProbeEngine` chooses them. */
@@ -94,8 +103,14 @@ export class NativeProbeEngine implements ProbeEngine {
   #count = 0;
   #refused = 0;
   #stopped = false;
+  /** Why there was no memory for the records of more paths, and until when none is asked for. */
+  #noRecords: string | undefined;
+  #recordsAgainMs = 0;
 
-  /** @throws SystemError when the addon or its memory cannot be had, UsageError for an option out of range */
+  /**
+   * @throws SystemError when the addon or its memory cannot be had, NoRecordsError when programs get no records, UsageError
+   * for an option out of range
+   */
   constructor(options: EngineOptions, parts: EngineParts) {
     this.#options = options;
     this.#parts = parts;
@@ -112,12 +127,25 @@ export class NativeProbeEngine implements ProbeEngine {
       });
     }
     this.#handle = handle;
+    this.#makeFirstRecords();
     this.#commands = new CommandQueue(this.#native, handle);
     this.#memory = new PathMemory(...this.#native.memory(handle));
     this.#devices = options.origins.map((_, i) => new Map(this.#startDevices(i)));
     this.#readiness = options.origins.map((origin, i) => {
       return { 4: this.#openSockets(i, origin, 4), 6: this.#openSockets(i, origin, 6) };
     });
+  }
+
+  /** Where not even these can be had, other modes are better than programs. */
+  #makeFirstRecords(): void {
+    const { programs } = this.#parts;
+    if (!(programs instanceof ProbePrograms)) return;
+    try {
+      this.#addBlock(programs);
+    } catch (error) {
+      this.#native.stop(this.#handle);
+      throw new NoRecordsError(error);
+    }
   }
 
   #startDevices(origin: number): (readonly [number, undefined])[] {
@@ -216,29 +244,44 @@ export class NativeProbeEngine implements ProbeEngine {
 
   /** Undefined: there is no room for one more record. */
   #takeIndex(): number | undefined {
-    const index = this.#indices.take();
     const { programs } = this.#parts;
-    if (index === undefined || !(programs instanceof ProbePrograms) || this.#stopped) return index;
-    if (index < programs.blocks * RECORDS_A_BLOCK || this.#addBlock(programs)) return index;
-    this.#indices.give(index);
-    return undefined;
+    if (!(programs instanceof ProbePrograms) || this.#stopped) return this.#indices.take();
+    const index = this.#indices.take(programs.blocks * RECORDS_A_BLOCK);
+    if (index !== undefined || programs.blocks * RECORDS_A_BLOCK >= this.#pathsMax) return index;
+    return this.#tryAddBlock(programs) ? this.#indices.take(programs.blocks * RECORDS_A_BLOCK) : undefined;
   }
 
-  /** Records that programs write, for one more block of paths: indices are taken one after the other. */
-  #addBlock(programs: ProbePrograms): boolean {
+  #tryAddBlock(programs: ProbePrograms): boolean {
+    if (performance.now() < this.#recordsAgainMs) return false;
     try {
-      programs.addBlock((block, descriptor) => {
-        const result = this.#native.share(this.#handle, block, descriptor);
-        if (result < 0)
-          throw new SystemError(`cannot map records: ${getSystemErrorName(result)}`, {
-            code: 'ENGINE_RECORDS',
-          });
-      });
+      this.#addBlock(programs);
+      this.#noRecords = undefined;
       return true;
     } catch (error) {
-      if (error instanceof BpfError || error instanceof SystemError) return false;
-      throw error;
+      if (!(error instanceof BpfError || error instanceof SystemError)) throw error;
+      this.#recordsAgainMs = performance.now() + RECORDS_AGAIN_MS;
+      this.#tellNoRecords(errorText(error));
+      return false;
     }
+  }
+
+  #tellNoRecords(reason: string): void {
+    if (reason !== this.#noRecords) this.#options.onNoRecords?.(reason);
+    this.#noRecords = reason;
+  }
+
+  /**
+   * Records that programs write, for one more block of paths: indices are taken one after the other.
+   * @throws BpfError, SystemError
+   */
+  #addBlock(programs: ProbePrograms): void {
+    programs.addBlock((block, descriptor) => {
+      const result = this.#native.share(this.#handle, block, descriptor);
+      if (result < 0)
+        throw new SystemError(`cannot map records: ${getSystemErrorName(result)}`, {
+          code: 'ENGINE_RECORDS',
+        });
+    });
   }
 
   close(index: number): void {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define BLOCK_BYTES ((size_t)PROBE_BLOCK * sizeof(struct probe_path))
 
@@ -37,8 +38,17 @@ void engine_record_free(struct engine *engine)
 		munmap(engine->records, records_bytes(engine));
 }
 
+/* A mapping that failed may have taken away what was there. */
+static int put_back(void *at)
+{
+	int error = errno, flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+
+	(void)mmap(at, BLOCK_BYTES, PROT_READ | PROT_WRITE, flags, -1, 0);
+	return -error;
+}
+
 /* On JavaScript's thread: puts the memory of a map in the place of a block of records. None of its paths may
- * have been opened.
+ * have been opened. Where a block is no whole number of pages (64 KiB), there is no place for one.
  */
 int engine_share_records(struct engine *engine, uint32_t block, int fd)
 {
@@ -46,8 +56,11 @@ int engine_share_records(struct engine *engine, uint32_t block, int fd)
 
 	if (block >= records_bytes(engine) / BLOCK_BYTES)
 		return -ERANGE;
-	at = mmap(at, BLOCK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
-	return at == MAP_FAILED ? -errno : 0;
+	if (BLOCK_BYTES % (size_t)sysconf(_SC_PAGESIZE))
+		return -EOPNOTSUPP;
+	if (mmap(at, BLOCK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
+		return put_back(at);
+	return 0;
 }
 
 static uint32_t place(uint32_t sequence)

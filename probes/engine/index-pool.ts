@@ -10,9 +10,9 @@ export class IndexPool {
     this.#free = new Uint32Array(size);
   }
 
-  /** Undefined: all are taken. */
-  take(): number | undefined {
-    if (this.#count === 0) return this.#used < this.#free.length ? this.#used++ : undefined;
+  /** @param limit none from here on is taken for the first time. @returns undefined when all below it are taken */
+  take(limit = this.#free.length): number | undefined {
+    if (this.#count === 0) return this.#used < Math.min(limit, this.#free.length) ? this.#used++ : undefined;
     const index = this.#free[this.#head];
     this.#head = (this.#head + 1) % this.#free.length;
     this.#count--;

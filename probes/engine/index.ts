@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { errorText } from '../../src/base/errors.ts';
 import { DEFAULT_ECHOES_PER_SECOND, DEFAULT_PATHS_MAX } from './constants.ts';
-import { checkOptions, type EngineParts, NativeProbeEngine, netnsPath } from './engine.ts';
+import { checkOptions, type EngineParts, NativeProbeEngine, NoRecordsError, netnsPath } from './engine.ts';
 import { ProbePrograms } from './programs.ts';
 import type { EngineOptions, ProbeEngine } from './types.ts';
 
@@ -59,6 +59,24 @@ function choosePrograms(options: EngineOptions, prober: number): EngineParts['pr
   }
 }
 
+/** With programs if they get their records, else without; in mode `bpf` they must. */
+function makeNative(options: EngineOptions, parts: EngineParts): NativeProbeEngine {
+  const { programs } = parts;
+  try {
+    return new NativeProbeEngine(options, parts);
+  } catch (error) {
+    if (programs instanceof ProbePrograms) programs.close();
+    if (!(error instanceof NoRecordsError) || options.mode === 'bpf') throw error;
+    return new NativeProbeEngine(options, { ...parts, programs: { reason: errorText(error) } });
+  }
+}
+
+/** Why no socket works. */
+function socketsReason(engine: NativeProbeEngine): string {
+  const ready = engine.readiness(4, 'icmp');
+  return ready.ready ? '' : `no sockets for them: ${ready.reason}`;
+}
+
 /**
  * The best mode that works here, or the one that is asked for.
  * @throws SystemError when the addon cannot be had, UsageError for an option out of range, BpfError in mode `bpf`
@@ -67,12 +85,13 @@ export function createProbeEngine(options: EngineOptions): ProbeEngine {
   checkOptions(options);
   const prober = randomInt(1, 2 ** 31);
   const programs = choosePrograms(options, prober);
-  const make = (socketMode: EngineParts['socketMode']): NativeProbeEngine =>
-    new NativeProbeEngine(options, { socketMode, programs, prober });
-  if (options.mode === 'datagram') return make('datagram');
-  const raw = make('raw');
+  if (options.mode === 'datagram')
+    return new NativeProbeEngine(options, { socketMode: 'datagram', programs, prober });
+  const raw = makeNative(options, { socketMode: 'raw', programs, prober });
   const works = raw.readiness(4, 'icmp').ready || raw.readiness(6, 'icmp').ready;
   if (works || (options.mode !== undefined && options.mode !== 'auto')) return raw;
+  // It takes its programs along.
   void raw.stop();
-  return make('datagram');
+  const without = programs instanceof ProbePrograms ? { reason: socketsReason(raw) } : programs;
+  return new NativeProbeEngine(options, { socketMode: 'datagram', programs: without, prober });
 }

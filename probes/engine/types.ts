@@ -82,6 +82,8 @@ export interface EngineOptions {
   readonly pathsMax?: number | undefined;
   /** Number of each path's first probe, 32 bits, for tests of what happens at their end. Default 1. */
   readonly firstSequence?: number | undefined;
+  /** Told why programs got no memory for records of more paths, which are refused meanwhile; the same is told once. */
+  readonly onNoRecords?: ((reason: string) => void) | undefined;
 }
 
 /** Counts of one path since it was opened. */
@@ -201,7 +203,7 @@ export interface EngineSelf {
   /** Where they stand, or why they do not: answers that come by such a device count and have no time. */
   readonly devices: readonly EngineDevice[];
   readonly paths: number;
-  /** Openings that were refused, for all paths were taken. */
+  /** Openings that were refused, for all paths were taken, or programs got no memory for more. */
   readonly refused: number;
   readonly sent: number;
   /** Of those: that began at the device, by programs, as the kernel had sent others of their path. */
@@ -232,7 +234,7 @@ export interface ProbeEngine {
   readiness(family: IpFamily, responder: EnginePath['responder'], origin?: number): ProbeReadiness;
   /** @returns index of the path, reused after `close`. @throws UsageError for a bad address, EngineFullError */
   open(path: EnginePath): number;
-  /** The same. @returns undefined when all paths are taken. @throws UsageError for a bad address */
+  /** The same. @returns undefined when there is no room for more. @throws UsageError for a bad address */
   tryOpen(path: EnginePath): number | undefined;
   close(index: number): void;
   /** Changes the period; takes effect at the next turn. */

@@ -3,6 +3,7 @@ import { createProbeEngine, type EngineMode, type ProbeEngine } from '../../prob
 import { createHttpProbe, HEALTH_PORT } from '../../probes/http/index.ts';
 import type { Probe } from '../../probes/types.ts';
 import { SystemError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
 import { LOOPBACK, RequestProber, systemClock } from '../health/index.ts';
 import { healthEndpointPorts } from '../model/health-ports.ts';
 
@@ -27,8 +28,11 @@ export interface HealthProbeOptions {
 }
 
 /** Programs are tried on the loopback; the devices come with the nodes. */
-export function makeEngine(options: HealthProbeOptions, endpointFd: number | undefined): ProbeEngine {
-  const { timeoutMs, icmpMode, sources, dscp, packetsPerSecond, cpuPercent } = options;
+export function makeEngine(
+  options: HealthProbeOptions & { readonly log: Logger },
+  endpointFd: number | undefined,
+): ProbeEngine {
+  const { timeoutMs, icmpMode, sources, dscp, packetsPerSecond, cpuPercent, log } = options;
   const endpoint = endpointFd === undefined ? [] : [{ netnsFd: endpointFd }];
   return createProbeEngine({
     origins: [{ sources, devices: [LOOPBACK] }, ...endpoint],
@@ -37,6 +41,7 @@ export function makeEngine(options: HealthProbeOptions, endpointFd: number | und
     dscp,
     packetsPerSecond,
     cpuPercent,
+    onNoRecords: (reason) => log.warn({ reason }, 'no memory for more paths of probe programs'),
   });
 }
 

@@ -1,13 +1,13 @@
 import { readFileSync, statSync } from 'node:fs';
 import { parse as parseYaml } from 'yaml';
-import type { NodeElement } from '../api/schema.ts';
+import type { NodeAddressing, NodeElement } from '../api/schema.ts';
 import { closestName } from '../base/did-you-mean.ts';
 import { type CiliateError, errnoOf, errorText, NotPermittedError, UsageError } from '../base/errors.ts';
 import { formatIp, type IpBytes, type IpFamily, ipFamily, parseIp } from '../base/ip.ts';
 import type { Logger } from '../base/log.ts';
 import type { Clock } from './clock.ts';
 import type { NodeProvider, NodeView } from './node-view.ts';
-import { type HealthNode, healthNode } from './targets.ts';
+import { type HealthNode, healthNode, hostTargets } from './targets.ts';
 
 /** How an address of the short form is named, and where it stands in a node of the API. */
 const SHORT_KEYS = ['ipv4', 'ipv6', 'ipv4HealthIp', 'ipv6HealthIp'] as const;
@@ -89,8 +89,13 @@ function fromShort(node: Readonly<Record<string, unknown>>, where: string): Heal
       ipv6: element(node.ipv6HealthIp, `${where}.ipv6HealthIp`, 6),
     },
   });
-  if (found.targets.length === 0) throw invalid(where, 'a node needs an address: `ipv4`, `ipv6` or both');
-  return found;
+  return withAddress(found, where, '`ipv4`, `ipv6` or both');
+}
+
+/** A node that has none of its own would stay unknown for good, and nobody would be told why. */
+function withAddress(node: HealthNode, where: string, which: string): HealthNode {
+  if (hostTargets(node).length === 0) throw invalid(where, `a node needs an address: ${which}`);
+  return node;
 }
 
 function isLong(node: Readonly<Record<string, unknown>>): boolean {
@@ -101,8 +106,19 @@ function isLong(node: Readonly<Record<string, unknown>>): boolean {
 
 function fromLong(node: Readonly<Record<string, unknown>>, where: string): HealthNode {
   const found = healthNode({ ...(node as NodeElement), ...zoneOf(node.zone, where) });
+  for (const key of ['primary-address', 'health-endpoint-address'] as const) {
+    checkFamilies((node as NodeElement)[key], `${where}.${key}`);
+  }
   for (const { address } of found.targets) element(address, where);
-  return found;
+  return withAddress(found, where, 'one of `primary-address` that is enabled');
+}
+
+/** What is not enabled is not probed: it may be anything. */
+function checkFamilies(addressing: NodeAddressing | null | undefined, where: string): void {
+  for (const family of [4, 6] as const) {
+    const found = addressing?.[`ipv${family}`];
+    if (found?.enabled === true) element(found.ip, `${where}.ipv${family}`, family);
+  }
 }
 
 /**

@@ -273,6 +273,16 @@ describe('a node list in a file', () => {
     ['- {name: a, ipv5: 10.0.0.3}', /no such field "ipv5"/],
     ['- {name: a, ipv4: 10.0.0.1}\n- {name: a, ipv4: 10.0.0.2}', /f\[1\]\.name: a second node/],
     ['- {name: a}', /f\[0\]: a node needs an address/],
+    ['- {name: a, ipv4HealthIp: 10.0.0.1}', /f\[0\]: a node needs an address/],
+    ['- {name: a, primary-address: {}}', /f\[0\]: a node needs an address/],
+    [
+      '- {name: a, primary-address: {ipv4: {enabled: false, ip: 10.0.0.1}}}',
+      /f\[0\]: a node needs an address/,
+    ],
+    [
+      '- {name: a, primary-address: {ipv4: {enabled: true, ip: "fe80::1"}}}',
+      /ipv4: fe80::1 is an address of IPv6$/,
+    ],
     ['- {name: a, ipv6: 10.0.0.1}', /f\[0\]\.ipv6: 10\.0\.0\.1 is an address of IPv4$/],
     ['- {name: a, ipv4HealthIp: "fd00::1"}', /f\[0\]\.ipv4HealthIp: fd00::1 is an address of IPv6$/],
     ['- {name: a, ipv4: 0.0.0.0}', /f\[0\]\.ipv4: 0\.0\.0\.0 is the address of no node$/],
@@ -283,7 +293,10 @@ describe('a node list in a file', () => {
       '- {name: a, ipv4: 10.0.0.1}\n- {name: b, ipv4: 10.0.0.1}',
       /f\[1\]: 10\.0\.0\.1 is an address of "a" too/,
     ],
-    ['- {name: a, ipv4: 10.0.0.1}\n- {name: b, ipv4HealthIp: 10.0.0.1}', /f\[1\]: 10\.0\.0\.1/],
+    [
+      '- {name: a, ipv4: 10.0.0.1}\n- {name: b, ipv4: 10.0.0.2, ipv4HealthIp: 10.0.0.1}',
+      /f\[1\]: 10\.0\.0\.1/,
+    ],
     ['- {name: a, zone: 3}', /f\[0\]\.zone/],
     ['', /neither a list nor/],
     ['- {name: [', /^node list f: neither YAML nor JSON: [^\n]+ at line 1, column \d+$/],
@@ -298,7 +311,13 @@ describe('a node list in a file', () => {
   }
 
   it('may write an address in any way: it is kept as the kernel writes it', () => {
-    const [node] = parseNodeList(JSON.stringify([element('n1', 'FD00:0:0::1', 'fd00:1:0:0:0:0:0:A')]), 'f');
+    const ipv6 = (ip: string) => ({ ipv6: { enabled: true, ip } });
+    const written = {
+      name: 'n1',
+      'primary-address': ipv6('FD00:0:0::1'),
+      'health-endpoint-address': ipv6('fd00:1:0:0:0:0:0:A'),
+    };
+    const [node] = parseNodeList(JSON.stringify([written]), 'f');
     assert.deepEqual(
       node?.targets.map(({ address }) => address),
       ['fd00::1', 'fd00:1::a'],

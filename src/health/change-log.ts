@@ -6,7 +6,10 @@ import type { Clock } from './clock.ts';
 const CHANGES_MAX = 10_000;
 /** So many more are thrown away together: one at a time each costs as much as all. */
 const SLACK = 1000;
-/** Logged in so long a time: a node that is cut off loses the paths to thousands of others at once. */
+/**
+ * Logged in so long a time: a node that is cut off loses the paths to thousands of others at once. Paths that become
+ * unreachable have as many lines for themselves, which no other changes take from them.
+ */
 const LINES_MAX = 100;
 const LINES_MS = 10_000;
 
@@ -16,7 +19,7 @@ export class ChangeLog {
   readonly #clock: Clock;
   readonly #max: number;
   /** Changes to be logged since the time began that runs now. */
-  #lines = 0;
+  #lines = { unreachable: 0, other: 0 };
   #cancel: (() => void) | undefined;
   readonly #changes: PathChange[] = [];
   readonly #listeners: ((change: PathChange) => void)[] = [];
@@ -39,8 +42,10 @@ export class ChangeLog {
   }
 
   #line({ path, from, to, reason }: PathChange): void {
-    if (this.#lines === 0) this.#cancel = this.#clock.after(LINES_MS, () => this.#endLines());
-    if (++this.#lines > LINES_MAX) return;
+    const lines = this.#lines;
+    if (lines.unreachable + lines.other === 0)
+      this.#cancel = this.#clock.after(LINES_MS, () => this.#endLines());
+    if (++lines[to === 'unreachable' ? to : 'other'] > LINES_MAX) return;
     const { peer, address } = path;
     const fields = { peer, path: PROBE_KINDS[path.kind]?.name, address, from, to, reason };
     if (to === 'unreachable') this.#log.warn(fields, 'path is unreachable');
@@ -48,8 +53,9 @@ export class ChangeLog {
   }
 
   #endLines(): void {
-    const changes = this.#lines - LINES_MAX;
-    this.#lines = 0;
+    const { unreachable, other } = this.#lines;
+    const changes = Math.max(0, unreachable - LINES_MAX) + Math.max(0, other - LINES_MAX);
+    this.#lines = { unreachable: 0, other: 0 };
     if (changes > 0)
       this.#log.warn({ changes }, 'more paths changed their states: `ciliate health history` has them');
   }

@@ -214,4 +214,16 @@ describe('the log of changes', () => {
     log.stop();
     assert.equal(lines.length, 102);
   });
+
+  it('says that a path is unreachable however many others are lossy', () => {
+    const lines: string[] = [];
+    const note = (_: object, message: string): void => void lines.push(message);
+    const log = new ChangeLog({ ...silentLog, info: note, warn: note }, new VirtualClock());
+    const path: ProbePath = { peer: 'n', kind: 1, family: 4, address: '10.0.0.1', primary: true };
+    const change = { path, from: 'degraded', atMs: 1, reason: '', lossPoint: undefined } as const;
+    for (let i = 0; i < 150; i++) log.add({ ...change, to: 'reachable' });
+    log.add({ ...change, to: 'unreachable' });
+    assert.deepEqual([lines.length, lines.at(-1)], [101, 'path is unreachable']);
+    log.stop();
+  });
 });

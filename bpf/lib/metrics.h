@@ -45,6 +45,8 @@ static __attribute__((noinline)) int probe_seen(struct __sk_buff *ctx, __u32 coo
 		return 0;
 	if (cookie.magic != bpf_htonl(PROBE_MAGIC) || cookie.version != 1)
 		return 0;
+	if (!cookie.prober) /* nobody's number: it is forged, to pass for what is noted of anybody */
+		return 0;
 	waypoint_note(&MAP_WAYPOINTS, &cookie, place, reason);
 	if (reason && place == HOOK_TO_HOST) {
 		cookie.prober = 0;

@@ -45,12 +45,13 @@ export class Cluster {
       () => this.matrix(),
       (peer) => this.#reports(peer),
     );
-    const { clock, readDatapath: read = () => [] } = deps;
+    const { clock, log, readDatapath: read = () => [] } = deps;
     this.#drops = new OwnDrops({
       clock,
       read,
       onChange: () => this.lossFound(),
       onAgain: () => this.rows.notesChanged(true),
+      onFailure: (reason) => log.warn({ reason }, 'what our policy drops of probes is not known'),
     });
     this.rows = this.#makeMesh(deps);
     deps.book.onSuspect((path) => this.#asker.suspect(path));

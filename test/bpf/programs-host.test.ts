@@ -87,12 +87,12 @@ describePrograms("the node's own policy", (cases) => {
   it('notes what it drops of a prober, for the path and for anybody, and nothing of other echoes', async () => {
     const waypoints = (prober: number, path: number) =>
       readWaypoints((key) => cases.rig.loaded.maps.waypoints.lookup(key), { prober, path }, [Hook.toHost]);
-    const probe = (magic: number, path: number): L4 => {
+    const probe = (magic: number, path: number, prober = 77): L4 => {
       const cookie = Buffer.alloc(32);
       cookie.writeUInt32BE(magic);
       cookie[4] = 1;
       for (const [at, value] of [
-        [8, 77],
+        [8, prober],
         [12, path],
         [16, 5],
       ] as const)
@@ -107,6 +107,9 @@ describePrograms("the node's own policy", (cases) => {
     );
     assertDropped(receive(address.world, probe(0, 4)), DropReason.policy);
     assert.deepEqual([waypoints(77, 4), waypoints(0, 0)], [[], []]);
+    assert.equal(receive(address.peer, probe(PROBE_MAGIC, 0, 0)).verdict, 'next');
+    assertDropped(receive(address.world, probe(PROBE_MAGIC, 0, 0)), DropReason.policy);
+    assert.deepEqual(waypoints(0, 0), [], 'a prober 0 is a forged one');
     assertDropped(receive(address.world, probe(PROBE_MAGIC, 4)), DropReason.policy);
     for (const [prober, path] of [
       [77, 4],

@@ -16,18 +16,23 @@ describe('what a node says that it drops of others itself', () => {
   let asked: PathId | undefined;
   let changes: number;
   let repeated: number;
+  let failure: Error | undefined;
+  let failures: string[];
 
   beforeEach(() => {
     clock = new VirtualClock();
     [seen, asked, changes, repeated] = [[], undefined, 0, 0];
+    [failure, failures] = [undefined, []];
     drops = new OwnDrops({
       clock,
       read: (path) => {
+        if (failure !== undefined) throw failure;
         asked = path;
         return seen;
       },
       onChange: () => changes++,
       onAgain: () => repeated++,
+      onFailure: (reason) => failures.push(reason),
     });
     drops.start();
   });
@@ -82,6 +87,31 @@ describe('what a node says that it drops of others itself', () => {
     seen = dropped(0);
     await clock.pass(SOON_MS);
     assert.deepEqual([drops.notes('n2'), changes], [[], 0]);
+  });
+
+  it('is what the policy of the node itself drops, whatever is noted at other places', async () => {
+    const [now] = dropped(DropReason.policy);
+    assert.ok(now !== undefined);
+    const elsewhere: Waypoint[] = [
+      { ...now, hook: Hook.fromPod },
+      { ...now, leg: 'answer' },
+    ];
+    seen = elsewhere;
+    await clock.pass(SOON_MS);
+    assert.deepEqual(drops.notes('n2'), []);
+    seen = [...elsewhere.map((forged) => ({ ...forged, dropReason: 0 })), ...dropped(DropReason.policy)];
+    await clock.pass(SOON_MS);
+    assert.equal(drops.notes('n2')[0]?.lossPoint?.hook, 'to_host');
+  });
+
+  it('is nothing while it cannot be read, which is said once, and is told when it can', async () => {
+    failure = new Error('bpf: no such map');
+    await clock.pass(4 * SOON_MS);
+    assert.deepEqual([drops.notes('n2'), failures], [[], ['bpf: no such map']]);
+    failure = undefined;
+    seen = dropped(DropReason.policy);
+    await clock.pass(SOON_MS);
+    assert.equal(drops.notes('n2').length, 1);
   });
 
   it('is not looked for any more after the end', async () => {

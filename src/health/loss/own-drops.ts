@@ -1,7 +1,8 @@
+import { errorText } from '../../base/errors.ts';
 import type { Waypoint } from '../../base/waypoint.ts';
 import { PROBE_KINDS, type RowNote } from '../../model/health.ts';
 import type { Clock } from '../clock.ts';
-import { type PathId, type Sighting, sightingsOf } from './sightings.ts';
+import { type PathId, sightingsOf } from './sightings.ts';
 
 export interface OwnDropsDeps {
   readonly clock: Clock;
@@ -11,6 +12,8 @@ export interface OwnDropsDeps {
   readonly onChange: () => void;
   /** It was asked to be told again, and still is so. */
   readonly onAgain: () => void;
+  /** The map cannot be read; called once. */
+  readonly onFailure: (reason: string) => void;
 }
 
 interface Drop {
@@ -36,6 +39,7 @@ export class OwnDrops {
   #dropped: (Drop & { readonly sinceMs: number }) | undefined;
   /** Monotonic ms: a drop after it is to be told again. */
   #repeatMs: number | undefined;
+  #hasFailed = false;
   #cancel: (() => void) | undefined;
 
   constructor(deps: OwnDropsDeps) {
@@ -44,8 +48,8 @@ export class OwnDrops {
 
   start(): void {
     this.#cancel = this.#deps.clock.after(LOOK_MS, () => {
-      this.#look();
       this.start();
+      this.#look();
     });
   }
 
@@ -81,11 +85,22 @@ export class OwnDrops {
     onChange();
   }
 
+  /** The program writes of anybody's echoes at one place only; what is there at others was forged. */
   #droppedLately(): Drop | undefined {
-    const { clock, read } = this.#deps;
-    const seen: readonly Sighting[] = sightingsOf(read(ANYBODY), clock.nowMs() * 1e6);
-    for (const { hook, reason, agoMs } of seen)
-      if (reason !== undefined && agoMs < LATELY_MS && /polic/i.test(reason)) return { hook, reason, agoMs };
-    return undefined;
+    const seen = sightingsOf(this.#read(), this.#deps.clock.nowMs() * 1e6);
+    const here = seen.find(({ hook, leg }) => hook === 'to_host' && leg === 'request');
+    if (here?.reason === undefined || here.agoMs >= LATELY_MS || !/polic/i.test(here.reason))
+      return undefined;
+    return { hook: here.hook, reason: here.reason, agoMs: here.agoMs };
+  }
+
+  #read(): readonly Waypoint[] {
+    try {
+      return this.#deps.read(ANYBODY);
+    } catch (error) {
+      if (!this.#hasFailed) this.#deps.onFailure(errorText(error));
+      this.#hasFailed = true;
+      return [];
+    }
   }
 }

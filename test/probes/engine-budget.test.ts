@@ -8,6 +8,7 @@ import {
   type EngineSelf,
   type ProbeEngine,
 } from '../../probes/engine/index.ts';
+import { answeringPair } from '../support/answering-pair.ts';
 import { NetnsLab } from '../support/netns.ts';
 import { rootOrSkip } from '../support/privilege.ts';
 import { until } from '../support/until.ts';
@@ -46,13 +47,7 @@ describe('the budget of the probe engine, while paths come and go', { skip: root
   let paths: number[] = [];
 
   before(async () => {
-    const [here, there] = [await lab.namespace('a'), await lab.namespace('b')];
-    await lab.veth(
-      { name: 'eth0', netns: here, addresses: ['10.1.0.1/24'] },
-      { name: 'eth0', netns: there, addresses: ['10.1.0.2/24'] },
-    );
-    await lab.ip('-n', there, 'route', 'add', 'local', '10.2.0.0/16', 'dev', 'lo');
-    await lab.ip('-n', here, 'route', 'add', '10.2.0.0/16', 'via', '10.1.0.2');
+    const { here } = await answeringPair(lab);
     netnsFd = openSync(lab.path(here), 'r');
   });
 

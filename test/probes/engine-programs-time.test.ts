@@ -4,6 +4,7 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createProbeEngine, type ProbeEngine } from '../../probes/engine/index.ts';
 import { loadSockets } from '../../src/base/sockets/index.ts';
+import { answeringPair } from '../support/answering-pair.ts';
 import { NetnsLab } from '../support/netns.ts';
 import { bpfOrSkip } from '../support/privilege.ts';
 
@@ -43,13 +44,7 @@ describe("the programs' own time", { skip: bpfOrSkip() }, () => {
   let engine: ProbeEngine | undefined;
 
   before(async () => {
-    const [here, there] = [await lab.namespace('a'), await lab.namespace('b')];
-    await lab.veth(
-      { name: 'eth0', netns: here, addresses: ['10.1.0.1/24'] },
-      { name: 'eth0', netns: there, addresses: ['10.1.0.2/24'] },
-    );
-    await lab.ip('-n', there, 'route', 'add', 'local', '10.2.0.0/16', 'dev', 'lo');
-    await lab.ip('-n', here, 'route', 'add', '10.2.0.0/16', 'via', '10.1.0.2');
+    const { here } = await answeringPair(lab);
     const netnsFd = openSync(lab.path(here), 'r');
     fds.push(netnsFd);
     const devices = [loadSockets().interfaceIndex('eth0', lab.path(here))];

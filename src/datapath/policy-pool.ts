@@ -207,8 +207,12 @@ export class PolicyPool {
   }
 
   async #grace({ leftMs }: Pooled): Promise<void> {
-    const graceMs = leftMs + this.#graceMs - performance.now();
-    if (graceMs > 0) await delay(graceMs);
+    // A timer counts whole milliseconds and may end a little early.
+    for (;;) {
+      const graceMs = leftMs + this.#graceMs - performance.now();
+      if (graceMs <= 0) return;
+      await delay(Math.ceil(graceMs));
+    }
   }
 
   #tidyLater(index: number): void {

@@ -55,9 +55,9 @@ export function addRows(registry: Registry, counters: Counters): void {
     });
   }
   addNumber(registry, {
-    name: 'ciliate_health_row_cells_not_pushed_total',
-    help: 'Cells with faults that had no room in pushes: they come with the next pull',
+    name: 'ciliate_health_row_news_not_pushed_total',
+    help: 'Rows of which news had no room in pushes: they come with the next pull',
     type: 'counter',
-    read: () => counters()?.cellsNotPushed,
+    read: () => counters()?.rowsNotPushed,
   });
 }

@@ -73,7 +73,7 @@ describe('health agents that exchange rows', () => {
     }
     assert.equal(before('ciliate_health_row_messages_total{message="pull",result="failed"}'), 0);
     assert.equal(before('ciliate_health_rows_total{result="refused"}'), 0);
-    assert.equal(before('ciliate_health_row_cells_not_pushed_total'), 0);
+    assert.equal(before('ciliate_health_row_news_not_pushed_total'), 0);
     health.rows.answer('news', '10.0.0.2', Buffer.from('nonsense'));
     made.passes = (from, to) => from !== 'n1' && to !== 'n1';
     await made.clock.pass(10_000);

@@ -6,8 +6,8 @@ export interface ExchangeCounters {
   /** Messages of news that went out, and those that nobody took. */
   pushes: number;
   pushesFailed: number;
-  /** Cells of news that had no room: they come by pull. */
-  cellsNotPushed: number;
+  /** Rows of which news had no room: they come by pull. */
+  rowsNotPushed: number;
   /** Of what we asked and told, and of what others asked and told us. */
   bytesSent: number;
   bytesReceived: number;
@@ -25,7 +25,7 @@ export function noExchange(): ExchangeCounters {
     pullsFailed: 0,
     pushes: 0,
     pushesFailed: 0,
-    cellsNotPushed: 0,
+    rowsNotPushed: 0,
     bytesSent: 0,
     bytesReceived: 0,
     rowsTaken: 0,

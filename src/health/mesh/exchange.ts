@@ -39,7 +39,8 @@ const MORE_MS = 50;
 const PUSH_MS = 10;
 /** From one push to the next. */
 const PUSH_APART_MS = 40;
-const PUSH_CELLS_A_SECOND = 4096;
+/** To each partner: some 4,000 cells and, beside them, the notes of 40 rows. */
+const PUSH_BYTES_A_SECOND = 256 * 1024;
 /** A pull that brings more changes is one after a long time. */
 const PASS_ON_CELLS = 64;
 const ANSWER_BYTES = 256 * 1024;
@@ -65,7 +66,7 @@ export class Exchange {
   readonly #outbox = new Outbox();
   readonly #partners: Partners;
   readonly #counters = noExchange();
-  #pushRoom = PUSH_CELLS_A_SECOND;
+  #pushRoom = PUSH_BYTES_A_SECOND;
   #roomMs = Number.NEGATIVE_INFINITY;
   #pushedMs = Number.NEGATIVE_INFINITY;
   #saidMs = Number.NEGATIVE_INFINITY;
@@ -170,7 +171,9 @@ export class Exchange {
     const news: News[] = [];
     let [taken, cells, hasFault] = [0, 0, false];
     for (const patch of decoded.patches) {
-      const notesBefore = store.row(patch.slot)?.notesVersion ?? 0;
+      const before = store.row(patch.slot);
+      // Versions of an earlier incarnation are none of this one's.
+      const notesBefore = before?.incarnation === patch.incarnation ? before.notesVersion : 0;
       const { kind, changed, lossier } = store.take(patch, own(), context);
       if (kind === 'taken') taken++;
       else if (kind === 'future' || kind === 'ours') this.#counters.rowsRefused++;
@@ -217,21 +220,23 @@ export class Exchange {
 
   #push(): void {
     const { clock, directory } = this.#deps;
-    const cells = this.#outbox.cells;
-    const patches = this.#outbox.take();
     this.#pushedMs = clock.nowMs();
     if (clock.nowMs() - this.#roomMs >= 1000) {
       this.#roomMs = clock.nowMs();
-      this.#pushRoom = PUSH_CELLS_A_SECOND;
+      this.#pushRoom = PUSH_BYTES_A_SECOND;
     }
-    if (cells > this.#pushRoom) {
-      this.#counters.cellsNotPushed += cells;
-      return;
+    const writer = new PatchWriter(directory, this.#pushRoom);
+    const patches = this.#outbox.take();
+    let pushed = 0;
+    for (const patch of patches) {
+      if (writer.isFull) break;
+      writer.add(patch);
+      pushed++;
     }
-    this.#pushRoom -= cells;
-    const writer = new PatchWriter(directory, ANSWER_BYTES);
-    for (const patch of patches) writer.add(patch);
+    this.#counters.rowsNotPushed += patches.length - pushed;
+    if (pushed === 0) return;
     const body = writer.take(false);
+    this.#pushRoom -= body.length;
     for (const name of this.#partners.all()) void this.#pushTo(name, body);
   }
 

@@ -7,16 +7,11 @@ interface Pending {
 }
 
 /**
- * News that wait to be pushed, what belongs together put together. Bounded: what has no room comes by pull. What does not
- * go on whole claims no versions: who gets it asks for the rest.
+ * News that wait to be pushed, what belongs together put together. What does not go on whole claims no versions: who gets
+ * it asks for the rest.
  */
 export class Outbox {
   readonly #bySlot = new Map<number, Pending>();
-  #cells = 0;
-
-  get cells(): number {
-    return this.#cells;
-  }
 
   /** @param cells of the patch, those that are to go on */
   add(patch: RowPatch, cells: readonly number[]): void {
@@ -27,7 +22,6 @@ export class Outbox {
       const peer = cells[i] as number;
       const before = pending.cells.get(peer);
       if (before !== undefined && (before[1] as number) >= (cells[i + 1] as number)) continue;
-      if (before === undefined) this.#cells++;
       pending.cells.set(peer, cells.slice(i, i + CELL_WIDTH));
     }
   }
@@ -37,7 +31,6 @@ export class Outbox {
     const fresh = { slot, incarnation, base, version, atMs, notes };
     const pending = this.#bySlot.get(slot);
     if (pending === undefined || pending.patch.incarnation < incarnation) {
-      this.#cells -= pending?.cells.size ?? 0;
       const made = { patch: fresh, cells: new Map<number, readonly number[]>() };
       this.#bySlot.set(slot, made);
       return made;
@@ -53,12 +46,8 @@ export class Outbox {
 
   forget(slots: ReadonlySet<number>): void {
     for (const [slot, { cells }] of this.#bySlot) {
-      if (slots.has(slot)) {
-        this.#bySlot.delete(slot);
-        this.#cells -= cells.size;
-        continue;
-      }
-      for (const peer of slots) if (cells.delete(peer)) this.#cells--;
+      if (slots.has(slot)) this.#bySlot.delete(slot);
+      else for (const peer of slots) cells.delete(peer);
     }
   }
 
@@ -68,7 +57,6 @@ export class Outbox {
       return { ...patch, cells: [...cells.values()].flat() };
     });
     this.#bySlot.clear();
-    this.#cells = 0;
     return patches;
   }
 }

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import { NodeDirectory } from '../../../src/health/mesh/index.ts';
 import { encodeHave, PatchWriter } from '../../../src/health/mesh/row-codec.ts';
 import type { RowPatch } from '../../../src/health/mesh/row-store.ts';
+import type { RowNote } from '../../../src/model/health.ts';
 import { Random } from '../../support/random.ts';
 import { MeshSimulation } from './mesh-simulation.ts';
 
@@ -21,6 +22,18 @@ function untilKnown(sim: MeshSimulation, watcher: string, name: string): Promise
   };
   return sim.until(`SEED=${seed}: all know`, known);
 }
+
+/** Time until every living node knows so many notes of a node. */
+function untilNoted(sim: MeshSimulation, name: string, count: number): Promise<number> {
+  const known = (): boolean =>
+    sim.living.every(({ mesh }) => mesh.matrix().row(name)?.notes.length === count);
+  return sim.until(`SEED=${seed}: all know the notes`, known);
+}
+
+/** What a node says of itself. */
+const ofItself = (peer: string): RowNote => {
+  return { peer, kind: 1, family: 4, fault: 'policy-drop', lossPoint: undefined, sinceMs: 1 };
+};
 
 const whole = (sim: MeshSimulation) => (): boolean => sim.informed() === sim.living.length;
 
@@ -76,18 +89,48 @@ describe('nodes that exchange rows', () => {
     const deaf = sim.node('n7');
     deaf.deaf = true;
     await sim.clock.pass(1000);
-    deaf.notes.push({
-      peer: 'n7',
-      kind: 1,
-      family: 4,
-      fault: 'policy-drop',
-      lossPoint: undefined,
-      sinceMs: 1,
-    });
-    deaf.mesh.notesChanged();
-    const known = (): boolean => sim.living.every(({ mesh }) => mesh.matrix().row('n7')?.notes.length === 1);
-    const took = await sim.until(`SEED=${seed}: all know`, known);
+    sim.note(deaf, [ofItself('n7')]);
+    const took = await untilNoted(sim, 'n7', 1);
     assert.ok(took <= 300, `SEED=${seed}: ${took} ms`);
+    await sim.stop();
+  });
+
+  it('know the same of one that is begun anew, whatever it said of itself before', async () => {
+    const sim = simulate(200);
+    await sim.until('all rows', whole(sim), 500);
+    const node = sim.node('n7');
+    for (let i = 0; i < 6; i++) {
+      sim.note(node, i % 2 === 0 ? [ofItself('n7')] : []);
+      await sim.clock.pass(2000);
+    }
+    await sim.kill('n7');
+    await sim.clock.pass(2000);
+    sim.revive('n7');
+    node.deaf = true;
+    sim.note(node, [ofItself('n7')]);
+    const took = await untilNoted(sim, 'n7', 1);
+    assert.ok(took <= 300, `SEED=${seed}: ${took} ms`);
+    await sim.stop();
+  });
+
+  it('push so much as has room, however long notes are, and have the rest by pull', async () => {
+    const sim = simulate(64);
+    await sim.until('all rows', whole(sim), 500);
+    const node = sim.node('n7');
+    const word = 'x'.repeat(256);
+    const lossPoint = { node: word, hook: word, leg: 'answer', reason: word } as const;
+    const long = Array.from({ length: 16 }, () => ({ ...ofItself('n7'), lossPoint }));
+    const before = node.mesh.counters();
+    for (let i = 0; i < 50; i++) {
+      sim.note(node, long.slice(i % 2));
+      await sim.clock.pass(40);
+    }
+    const after = node.mesh.counters();
+    assert.ok(before !== undefined && after !== undefined && after.rowsNotPushed > 0);
+    const bytes = after.bytesSent - before.bytesSent;
+    // Two seconds and a bit of a third, four partners, and what is pulled.
+    assert.ok(bytes <= 4 * 3 * 300 * 1024, `SEED=${seed}: ${bytes} bytes`);
+    await untilNoted(sim, 'n7', 15);
     await sim.stop();
   });
 

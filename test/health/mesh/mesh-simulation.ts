@@ -169,6 +169,12 @@ export class MeshSimulation {
     watcher.mesh.tellLosses([name]);
   }
 
+  /** A node finds out something, or that it is not so any more. */
+  note(node: SimulatedNode, notes: readonly RowNote[]): void {
+    node.notes.splice(0, node.notes.length, ...notes);
+    node.mesh.notesChanged();
+  }
+
   get living(): SimulatedNode[] {
     return this.nodes.filter(({ alive }) => alive);
   }

@@ -1,5 +1,6 @@
 import * as Flags from '@oclif/core/flags';
 import type { ResponderListen } from '../../probes/responder/index.ts';
+import { formatIp, parseIp } from '../../src/base/ip.ts';
 import { LOG_LEVELS } from '../../src/base/log.ts';
 import {
   type ListenAddress,
@@ -42,6 +43,7 @@ const addressFlag = Flags.custom<ListenAddress>({
   parse: checked(parseListenAddress),
 });
 const nameFlag = Flags.custom<string>({ parse: checked(parseNodeName) });
+const ipFlag = Flags.custom<string>({ parse: checked((text) => formatIp(parseIp(text))) });
 const hostFlag = Flags.custom<string>({ parse: checked(parseHostName) });
 const numberFlag = (least: number, most: number) =>
   Flags.custom<number>({ parse: checked(parseInteger(least, most)) });
@@ -114,7 +116,7 @@ export const healthAgentFlags = {
       'serve the dashboard here too, besides health.sock, and keep an hour of each path for it; without an address as --metrics-addr, which may be the same',
     helpValue: 'ADDRESS:PORT',
   }),
-  source: Flags.string({
+  source: ipFlag({
     description: 'address that probes leave from, one a family',
     multiple: true,
     multipleNonGreedy: true,

@@ -35,20 +35,23 @@ export const silentLog: Logger = {
   error: () => undefined,
 };
 
-/** A logger of JSON lines, written at once (nothing is lost in a crash); a log that cannot be written stops nothing. */
+/**
+ * A logger of JSON lines, written at once (nothing is lost in a crash); a log that cannot be written stops nothing. The file
+ * and its folder are made for the first line: who ends before there is any leaves nothing behind.
+ */
 export function createLog(options: LogOptions): Logger {
+  const { level, file } = options;
   const streams: { level: LogLevel; stream: DestinationStream }[] = [];
-  if (options.stdout !== false)
-    streams.push({ level: options.level, stream: untiring(destination({ fd: 1, sync: true })) });
-  const unwritable = options.file === undefined ? undefined : addFile(streams, options.level, options.file);
+  if (options.stdout !== false) streams.push({ level, stream: untiring(destination({ fd: 1, sync: true })) });
+  const tell = (error: string): void => log.warn({ file, error }, 'no log file');
+  if (file !== undefined) streams.push({ level, stream: new LazyFile(file, tell) });
   const settings = {
-    level: options.level,
+    level,
     base: { ...options.fields },
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
   };
   const log = pino(settings, multistream(streams));
-  if (unwritable !== undefined) log.warn({ file: options.file, error: unwritable }, 'no log file');
   return log;
 }
 
@@ -58,18 +61,33 @@ function untiring(stream: ReturnType<typeof destination>): DestinationStream {
   return stream;
 }
 
-/** @returns why there is no such file, or undefined */
-function addFile(
-  streams: { level: LogLevel; stream: DestinationStream }[],
-  level: LogLevel,
-  file: string,
-): string | undefined {
-  try {
-    makeFolder(dirname(file));
-    const stream = destination({ dest: file, sync: true, append: true, mode: LOG_MODE });
-    streams.push({ level, stream: untiring(stream) });
-    return undefined;
-  } catch (error) {
-    return errorText(error);
+const NOWHERE: DestinationStream = { write: () => undefined };
+
+/** A file that is opened for the first line that is written to it. */
+class LazyFile implements DestinationStream {
+  readonly #file: string;
+  readonly #unwritable: (error: string) => void;
+  #stream: DestinationStream | undefined;
+
+  /** @param unwritable is told once why there is no such file */
+  constructor(file: string, unwritable: (error: string) => void) {
+    this.#file = file;
+    this.#unwritable = unwritable;
+  }
+
+  write(line: string): void {
+    const stream = this.#stream ?? this.#open();
+    stream.write(line);
+  }
+
+  #open(): DestinationStream {
+    try {
+      makeFolder(dirname(this.#file));
+      this.#stream = untiring(destination({ dest: this.#file, sync: true, append: true, mode: LOG_MODE }));
+    } catch (error) {
+      this.#stream = NOWHERE;
+      this.#unwritable(errorText(error));
+    }
+    return this.#stream;
   }
 }

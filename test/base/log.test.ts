@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { describe, it } from 'node:test';
+import { createLog } from '../../src/base/log.ts';
 import { run } from '../../src/base/run.ts';
 
 const MODULE = resolve(import.meta.dirname, '../../src/base/log.ts');
@@ -36,4 +37,37 @@ describe('createLog', () => {
       assert.deepEqual(messages, ['first', 'second']);
     });
   }
+
+  const logIn = (dir: string) =>
+    createLog({ level: 'info', stdout: false, file: join(dir, 'log', 'agent.log') });
+
+  it('makes no file and no folder before there is a line of its level', (t) => {
+    const dir = mkdtempSync(join(tmpdir(), 'ciliate-log-'));
+    t.after(() => rmSync(dir, { recursive: true }));
+    const log = logIn(dir);
+    log.debug({}, 'not wanted');
+    assert.deepEqual(readdirSync(dir), []);
+    log.info({}, 'first');
+    assert.match(readFileSync(join(dir, 'log', 'agent.log'), 'utf8'), /"first"/);
+  });
+
+  it('says once on its other output that the file cannot be made, and goes on', async (t) => {
+    const dir = mkdtempSync(join(tmpdir(), 'ciliate-log-'));
+    t.after(() => rmSync(dir, { recursive: true }));
+    writeFileSync(join(dir, 'log'), 'a file where a folder is wanted');
+    const code = `
+      import { createLog } from ${JSON.stringify(MODULE)};
+      const log = createLog({ level: 'info', file: ${JSON.stringify(join(dir, 'log', 'agent.log'))} });
+      log.info({}, 'first');
+      log.info({}, 'second');
+    `;
+    const { stdout, stderr } = await run([process.execPath, '--input-type=module', '-e', code], {
+      timeoutMs: 10_000,
+    });
+    const said = stdout
+      .trim()
+      .split('\n')
+      .map((line) => (JSON.parse(line) as { msg: string }).msg);
+    assert.deepEqual(said.sort(), ['first', 'no log file', 'second'], stderr);
+  });
 });

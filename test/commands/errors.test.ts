@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { asNobody, rootOrSkip } from '../support/privilege.ts';
@@ -97,7 +98,6 @@ describe('usage errors', () => {
 });
 
 describe('an agent without privilege', { skip: rootOrSkip() }, () => {
-  const words = ['agent', ...state(), '--bpf-dir', node.stateDir, '--ipv4-node', '192.0.2.1'];
   const CASES = [
     ['another user', asNobody, /needs CAP_BPF, CAP_NET_ADMIN$/m],
     [
@@ -107,14 +107,19 @@ describe('an agent without privilege', { skip: rootOrSkip() }, () => {
     ],
   ] as const satisfies readonly (readonly [string, (argv: readonly string[]) => readonly string[], RegExp])[];
   for (const [who, as, expected] of CASES) {
-    it(`ends with 3 and names what ${who} lacks`, async (t) => {
-      const { stderr, code } = await cli(words, { as });
+    it(`ends with 3, names what ${who} lacks, and leaves nothing behind`, async (t) => {
+      const folder = mkdtempSync(join(tmpdir(), 'ciliate-refused-'));
+      t.after(() => rmSync(folder, { recursive: true }));
+      chmodSync(folder, 0o777);
+      const folders = ['--state-dir', join(folder, 'state'), '--bpf-dir', join(folder, 'bpf')];
+      const { stderr, code } = await cli(['agent', ...folders, '--ipv4-node', '192.0.2.1'], { as });
       if (stderr.startsWith('unshare: unshare failed: Operation not permitted')) {
         t.skip('user namespaces are not permitted here');
         return;
       }
       assert.equal(code, 3, stderr);
       assert.match(stderr, expected);
+      assert.deepEqual(readdirSync(folder), []);
     });
   }
 });

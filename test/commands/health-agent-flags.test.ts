@@ -8,6 +8,7 @@ describe('flags of the health agent that are out of bounds', () => {
     ['--timeout 0ms', '"0ms" is not a duration of at least 1ms'],
     ['--interval 1000h', '"1000h" is not a duration of at most 86400000ms'],
     ['--interval 1ms', '"1ms" is not a duration of at least 100ms'],
+    ['--source eth0', '"eth0" is not an IP address'],
     ['--dscp 64', '"64" is not a whole number from 0 to 63'],
   ] as const)
     it(`${words} exits 2, names the flag and says what is taken`, async () => {

@@ -224,3 +224,26 @@ export function allowRule(name: string, subject: string, source: string): string
     },
   ]);
 }
+
+/** Makes an endpoint with the label k8s:app. @returns its id */
+export async function create(on: NodeFixture, app: string, address: string, id?: number): Promise<number> {
+  const made = await on.client.putEndpoint(
+    `cni-attachment-id:${app}`,
+    request(on, [`k8s:app=${app}`], { addressing: { ipv4: address }, ...(id !== undefined && { id }) }),
+  );
+  return made?.id ?? 0;
+}
+
+/** Endpoints as `endpoint list` shows them, without their logs. */
+export async function listed(on: NodeFixture): Promise<unknown[]> {
+  const endpoints = await on.client.endpoints();
+  return endpoints.map(({ id, status }) => ({
+    id,
+    identity: status?.identity?.id,
+    labels: status?.identity?.labels,
+    state: status?.state,
+    enabled: status?.policy?.realized?.['policy-enabled'],
+    revision: status?.policy?.realized?.['policy-revision'],
+    addressing: status?.networking?.addressing,
+  }));
+}

@@ -59,6 +59,24 @@ const BROKEN_WORDS = `(() => {
   return found;
 })()`;
 
+/** What of a cell in the middle is painted after each change of the map's size, as the frame is about to be shown. */
+const RESIZED = `(async () => {
+  const canvas = document.getElementById('heat');
+  const alphas = [];
+  // Observers are called in the order of their making: this one after the map's own.
+  const seen = new Promise((done) => new ResizeObserver(() => {
+    const [x, y] = [28 + 3.5 * 44, 28 + 1.2 * 44];
+    alphas.push(canvas.getContext('2d').getImageData(x, y, 1, 1).data[3]);
+    if (alphas.length === 6) done();
+  }).observe(document.getElementById('grid')));
+  for (let i = 1; i < 6; i++) {
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    document.getElementById('grid').style.width = 500 - 20 * i + 'px';
+  }
+  await seen;
+  return alphas;
+})()`;
+
 describe('the dashboard in a real browser', { skip: chromiumOrSkip() }, () => {
   let chromium: Chromium | undefined;
   const rigs: DashboardRig[] = [];
@@ -292,11 +310,18 @@ describe('the dashboard in a real browser', { skip: chromiumOrSkip() }, () => {
     await page.evaluate(frame);
     const before = await colourAt(page, x, y);
     const still = await colourAt(page, x, other);
+    assert.deepEqual([before[3], still[3]], [255, 255], 'both cells are painted');
     rig.set(1, 3, BAD);
     await page.until(`document.querySelector('#worst-pairs th button')?.textContent === 'n2 to n4'`);
     await page.evaluate(frame);
     assert.notDeepEqual(await colourAt(page, x, y), before);
     assert.deepEqual(await colourAt(page, x, other), still);
+  });
+
+  it('is never blank while its size changes', async () => {
+    const page = await open(new DashboardRig(nodeNames(4)));
+    const alphas = await page.evaluate<number[]>(RESIZED);
+    assert.deepEqual(new Set(alphas), new Set([255]));
   });
 
   it('says that it is stale when the agent is gone, and takes everything anew when it is back', async () => {

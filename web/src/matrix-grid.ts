@@ -55,7 +55,7 @@ export class MatrixGrid {
     this.#context = context;
     this.#theme = theme;
     this.#events = events;
-    new ResizeObserver(() => this.#resize()).observe(this.#root);
+    new ResizeObserver(() => this.#resized()).observe(this.#root);
     this.#root.addEventListener('keydown', (event) => this.#onKey(event));
     this.#root.addEventListener('focus', () => this.#draw());
     this.#root.addEventListener('blur', () => this.#draw());
@@ -158,6 +158,12 @@ export class MatrixGrid {
       view.cell > fitted(view.width, this.#store?.size ?? 1, this.#room).cell,
     );
     this.#draw();
+  }
+
+  /** Called between the callbacks of a frame and its picture: what a new size has cleared would be blank for that frame. */
+  #resized(): void {
+    this.#resize();
+    this.drawNow();
   }
 
   #resize(): void {

@@ -26,4 +26,4 @@ export {
   type HealthServerDeps,
   METRICS_REQUESTS_A_CONNECTION,
 } from './server.ts';
-export { createStaticNodes, parseNodeList } from './static-nodes.ts';
+export { createStaticNodes, parseNodeList, readNodeList } from './static-nodes.ts';

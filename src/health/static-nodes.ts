@@ -171,6 +171,19 @@ function zoneOf(zone: unknown, where: string): { readonly zone?: string } {
   return { zone };
 }
 
+/**
+ * Reads the node list of a file.
+ * @throws UsageError code NODE_LIST_INVALID, NODE_LIST_UNREADABLE; NotPermittedError code NODE_LIST_UNREADABLE
+ */
+export function readNodeList(file: string): HealthNode[] {
+  try {
+    return parseNodeList(readFileSync(file, 'utf8'), file);
+  } catch (cause) {
+    if (cause instanceof UsageError) throw cause;
+    throw unreadable(file, cause);
+  }
+}
+
 const POLL_MS = 2000;
 
 export interface StaticNodesDeps {
@@ -178,6 +191,16 @@ export interface StaticNodesDeps {
   /** Addresses of this machine, in text form: where it stands in the list, if nobody told its name. */
   readonly ownAddresses: () => ReadonlySet<string>;
   readonly log: Logger;
+}
+
+/** Another text whenever the file is another one, or was written. @throws as `readNodeList` */
+function versionOf(file: string): string {
+  try {
+    const { mtimeMs, size, ino } = statSync(file);
+    return `${mtimeMs} ${size} ${ino}`;
+  } catch (cause) {
+    throw unreadable(file, cause);
+  }
 }
 
 /** A file that is the node list; read again when it changes. A change that does not parse is told, and the last list stays. */
@@ -275,18 +298,12 @@ class StaticNodes implements NodeProvider {
 
   /** @returns whether the file was read anew */
   #read(): boolean {
-    try {
-      const { mtimeMs, size, ino } = statSync(this.#file);
-      const seen = `${mtimeMs} ${size} ${ino}`;
-      if (seen === this.#seen && this.#stale === undefined) return false;
-      this.#nodes = parseNodeList(readFileSync(this.#file, 'utf8'), this.#file);
-      this.#self = this.#findSelf(this.#nodes);
-      this.#seen = seen;
-      return true;
-    } catch (cause) {
-      if (cause instanceof UsageError) throw cause;
-      throw unreadable(this.#file, cause);
-    }
+    const seen = versionOf(this.#file);
+    if (seen === this.#seen && this.#stale === undefined) return false;
+    this.#nodes = readNodeList(this.#file);
+    this.#self = this.#findSelf(this.#nodes);
+    this.#seen = seen;
+    return true;
   }
 }
 

@@ -30,6 +30,7 @@ import {
   ProbeDevices,
   type ProbeInterval,
   pathRoute,
+  readNodeList,
   rowRoutes,
   systemClock,
   waypointRoute,
@@ -67,6 +68,7 @@ export interface HealthProcess {
 }
 
 const AGENT_TIMEOUT_MS = 5000;
+const DEAF = "without --listen nobody's requests are answered: others take this node's health agent for dead";
 /** Some 30,000 nodes: an agent that lies must not take the memory of a process that stays. */
 const AGENT_ANSWER_BYTES = 16 * 1024 * 1024;
 
@@ -201,6 +203,8 @@ function serve(options: HealthProcessOptions, parts: Parts, releases: Releases):
  */
 export async function startHealthProcess(options: HealthProcessOptions): Promise<HealthProcess> {
   const { paths, log } = options;
+  // Read once more at the start of its follower: what is wrong with it is said before anything is opened or made.
+  if (options.nodesFile !== undefined) readNodeList(options.nodesFile);
   const releases = new Releases();
   const endpointFd = openNetns(options.endpointNetns);
   if (endpointFd !== undefined) releases.push(() => closeSync(endpointFd));
@@ -216,12 +220,6 @@ export async function startHealthProcess(options: HealthProcessOptions): Promise
     routes,
     isExpected: (address) => parts.listed.has(address),
   });
-  if (options.nodesFile !== undefined && options.listen.length === 0) {
-    log.warn(
-      {},
-      "without --listen nobody's requests are answered: others take this node's health agent for dead",
-    );
-  }
   try {
     await responder.start();
     releases.push(() => responder.stop());
@@ -232,6 +230,7 @@ export async function startHealthProcess(options: HealthProcessOptions): Promise
     releases.push(() => parts.devices.stop());
     parts.devices.start();
     await parts.health.start();
+    if (options.nodesFile !== undefined && options.listen.length === 0) log.warn({}, DEAF);
     releases.push(() => parts.mtu.stop());
     parts.mtu.start();
     const addresses = [...responder.addresses(), ...served];

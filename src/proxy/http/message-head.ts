@@ -219,7 +219,7 @@ function noteLength(head: MessageHead, place: number): string | undefined {
   if (head.contentLength >= 0) return 'Content-Length more than once';
   const start = head.valueStart(place);
   const end = head.valueEnd(place);
-  if (end === start || end - start > MAX_LENGTH_DIGITS) return 'bad Content-Length';
+  if (end === start || end - start > MAX_LENGTH_DIGITS || isTabbed(head, place)) return 'bad Content-Length';
   let length = 0;
   for (let p = start; p < end; p++) {
     const digit = (head.bytes[p] as number) - 0x30;
@@ -230,14 +230,23 @@ function noteLength(head: MessageHead, place: number): string | undefined {
   return undefined;
 }
 
+/** Whether a tab stands beside the value: not everybody takes it for a blank there. */
+function isTabbed(head: MessageHead, place: number): boolean {
+  const { bytes } = head;
+  for (let p = head.nameEnd(place) + 1; p < head.valueStart(place); p++) if (bytes[p] === HTAB) return true;
+  for (let p = head.valueEnd(place); bytes[p] !== CR; p++) if (bytes[p] === HTAB) return true;
+  return false;
+}
+
 /** The only coding understood is `chunked`, alone: any other makes where the body ends a matter of opinion. */
 function noteCoding(head: MessageHead, place: number): string | undefined {
   if (head.chunked) return 'Transfer-Encoding more than once';
   const start = head.valueStart(place);
   const plain = head.valueEnd(place) - start === 7 && sameLetters(head.bytes, start, 'chunked');
-  // Exactly one space or none before it: tabs and runs of spaces are how parsers are told apart.
+  // Exactly one space or none before it, nothing behind it: tabs and runs of spaces are how parsers are told apart.
   const gap = start - head.nameEnd(place) - 1;
-  if (!plain || gap > 1 || (gap === 1 && head.bytes[start - 1] !== SP)) return 'bad Transfer-Encoding';
+  const alone = gap <= 1 && (gap === 0 || head.bytes[start - 1] === SP) && head.bytes[start + 7] === CR;
+  if (!plain || !alone) return 'bad Transfer-Encoding';
   if (head.minor === 0) return 'Transfer-Encoding in HTTP/1.0';
   head.chunked = true;
   return undefined;

@@ -9,7 +9,7 @@ import { CHARS, hexValue, PLAIN } from './chars.ts';
  * |-----------------------------------------------|------------------------------------------------------------------|
  * | `.` or `..` segment, also percent-encoded     | 400                                                              |
  * | empty segment (`//`), also of parameters only | 400                                                              |
- * | `.` or `..` with parameters (`..;x`)          | 400                                                              |
+ * | `.` or `..` with parameters (`..;x`), or with what an encoded `?` or `#` begins | 400: who decodes first sees `..` |
  * | dots and encoded blanks (`..%20`, `...%20.`)  | 400: who trims names sees `..`                                   |
  * | `;x` parameters, also with `%3B`              | must be allowed both with and without them                       |
  * | `\`, `%5C`, `%2F`                             | 400                                                              |
@@ -173,6 +173,9 @@ function utf8Length(raw: string, p: number): number {
 
 const PARAMETERS = /(?:;|%3B).*$/;
 
+/** What may be left out of a segment behind its name: parameters, and query or fragment for who decodes before it parts them. */
+const BEHIND_NAME = /(?:;|%3B|%3F|%23).*$/;
+
 /** File systems and servers that trim names make nothing, `.` or `..` of such. */
 const TRIMMED_AWAY = /^(?:\.|%20)*%20(?:\.|%20)*$/;
 
@@ -182,11 +185,19 @@ const DOUBLY_ENCODED = /%25(?:[0-9A-F]{2}|u[0-9A-F]{4})/i;
 /** Encoded bytes over 0x7F, once all are well-formed. */
 const OTHER_SCRIPTS = /%[89A-F]/;
 
+/** Characters that no form of Unicode makes slashes or dots, and code pages and old file systems do. */
+const SLASHES = /[\u2044\u2215\u2216\u29f8\u29f5\u00a5\u20a9]/g;
+const DOTS = /[\u3002\uff61]/g;
+
+/** What is seen of a name by nobody, or dropped by some: blanks, joiners, parameters. */
+const UNSEEN = /[\s\0\p{Default_Ignorable_Code_Point}]|[;?#].*$/gu;
+
 /** Whether a segment is one of dots for who takes characters of other scripts for those of ASCII that look so. */
 function isDisguised(path: string): boolean {
   if (!OTHER_SCRIPTS.test(path)) return false;
-  const plain = decodeURIComponent(path.replaceAll('%25', '_')).normalize('NFKC');
-  return plain.split(/[\\/]/).some((segment) => /^\.{1,2}$/.test(segment.replace(/[\s\0]|;.*$/g, '')));
+  const text = decodeURIComponent(path.replaceAll('%25', '_'));
+  const plain = text.replace(SLASHES, '/').replace(DOTS, '.').normalize('NFKC');
+  return plain.split(/[\\/]/).some((segment) => /^\.{1,2}$/.test(segment.replace(UNSEEN, '')));
 }
 
 function segmentsProblem(path: string): string | undefined {
@@ -195,10 +206,10 @@ function segmentsProblem(path: string): string | undefined {
   const segments = path.slice(1).split('/');
   for (const [i, segment] of segments.entries()) {
     if (segment === '' && i < segments.length - 1) return 'empty segment in the path';
-    const name = segment.replace(PARAMETERS, '');
+    const name = segment.replace(BEHIND_NAME, '');
     if (name === '.' || name === '..') return 'dot segment in the path';
     if (TRIMMED_AWAY.test(name)) return 'segment of dots and blanks in the path';
-    if (name === '' && segment !== '') return 'segment of parameters only';
+    if (segment !== '' && segment.replace(PARAMETERS, '') === '') return 'segment of parameters only';
   }
   return undefined;
 }

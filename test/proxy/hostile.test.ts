@@ -93,6 +93,18 @@ const FRAMING: readonly Hostile[] = [
     status: 400,
   },
   {
+    what: 'a Transfer-Encoding before a tab',
+    bytes: post('Transfer-Encoding: chunked\t', `0\r\n\r\n${SMUGGLED}`),
+    status: 400,
+  },
+  {
+    what: 'a Transfer-Encoding before a space',
+    bytes: post('Transfer-Encoding: chunked ', `0\r\n\r\n${SMUGGLED}`),
+    status: 400,
+  },
+  { what: 'a Content-Length behind a tab', bytes: post('Content-Length:\t44', SMUGGLED), status: 400 },
+  { what: 'a Content-Length before a tab', bytes: post('Content-Length: 44 \t', SMUGGLED), status: 400 },
+  {
     what: 'a quoted Transfer-Encoding',
     bytes: post('Transfer-Encoding: "chunked"', `0\r\n\r\n${SMUGGLED}`),
     status: 400,
@@ -133,6 +145,8 @@ const DISGUISES: readonly Hostile[] = [
   { what: 'X_Role in its place', bytes: role('X_Role: user'), status: 403 },
   { what: 'X.Role beside X-Role', bytes: role('X-Role: user\r\nX.Role: admin'), status: 403 },
   { what: 'X`Role beside X-Role', bytes: role('X-Role: user\r\nX`Role: admin'), status: 403 },
+  { what: 'Connection: X-Role', bytes: role('X-Role: user\r\nConnection: keep-alive, X-Role'), status: 403 },
+  { what: 'Connection: x-role first', bytes: role('Connection: x-role\r\nX-Role: user'), status: 403 },
   { what: 'Content.Length', bytes: post('Content.Length: 44', SMUGGLED), status: 400 },
   { what: 'Transfer!Encoding', bytes: post('Transfer!Encoding: chunked', SMUGGLED), status: 400 },
 ];
@@ -241,6 +255,14 @@ const PATHS: readonly Hostile[] = [
       ['/v1/%E2%80%A5%EF%BC%8Fadmin', 'a two dot leader before a slash of full width'],
       ['/v1/..%C2%A0/admin', 'dots before a blank that does not break'],
       ['/v1/a%EF%BC%BC..%EF%BC%BCadmin', 'dots between backslashes of full width'],
+      ['/v1/..%E2%80%8B/admin', 'dots before a space without width'],
+      ['/v1/.%C2%AD./admin', 'a soft hyphen between dots'],
+      ['/v1/%E3%80%82%EF%BD%A1/admin', 'ideographic full stops'],
+      ['/v1/..%E2%81%84admin', 'dots before a fraction slash'],
+      ['/v1/a%E2%88%95..%E2%88%95admin', 'dots between division slashes'],
+      ['/v1/..%C2%A5admin', 'dots before a yen sign, a backslash to some'],
+      ['/v1/..%3F/admin', 'dots before an encoded question mark'],
+      ['/v1/%2e%2e%23x/admin', 'encoded dots before an encoded number sign'],
       ['/v1/%', 'a lone percent'],
       ['/v1/%zz', 'a bad percent-encoding'],
       ['/v1/%u002e', 'the encoding of another age'],
@@ -326,6 +348,8 @@ const BAD_CHUNKS: readonly (readonly [what: string, chunks: string])[] = [
   ['an LF in a chunk extension', `2;x=\n${'ab'}\r\n0\r\n\r\n`],
   ['a chunk extension of 5,000 bytes', `2;${'x'.repeat(5000)}\r\nab\r\n0\r\n\r\n`],
   ['Content-Length in a trailer', '0\r\nContent-Length: 44\r\n\r\n'],
+  ['Content_Length in a trailer', '0\r\nContent_Length: 44\r\n\r\n'],
+  ['Transfer.Encoding in a trailer', '0\r\nTransfer.Encoding: chunked\r\n\r\n'],
   ['a folded trailer', '0\r\nX: y\r\n z\r\n\r\n'],
   ['a NUL in a trailer', '0\r\nX: \x00\r\n\r\n'],
   ['trailers of 20,000 bytes', `0\r\n${'X: y\r\n'.repeat(4000)}\r\n`],
@@ -396,6 +420,30 @@ describe('a hostile request', () => {
       );
     });
   }
+
+  for (const name of ['X-Role', 'x-role', 'X_Role']) {
+    it(`${name} in a trailer, where a rule is about X-Role: never reaches the server whole`, async () => {
+      rig.server.forget();
+      rig.server.answer = () => undefined;
+      const client = await rig.client();
+      const head = 'POST /role/a HTTP/1.1\r\nHost: h\r\nX-Role: user\r\nTransfer-Encoding: chunked\r\n\r\n';
+      client.send(`${head}3\r\nabc\r\n`);
+      await until('the body', () => rig.server.text.endsWith('abc\r\n'));
+      client.send(`0\r\n${name}: admin\r\n\r\n${SMUGGLED}`);
+      assert.deepEqual(await client.answers(1), [400]);
+      assert.equal(await endThenAskHonestly(client), `${head}3\r\nabc\r\n`);
+    });
+  }
+
+  it('a trailer that no rule is about passes', async () => {
+    await using rig = await new Rig().start(POLICY);
+    const client = await rig.client();
+    const text = post('X-Role: user\r\nTransfer-Encoding: chunked', '0\r\nX-Role: admin\r\n\r\n');
+    client.send(text);
+    assert.equal((await client.answers(1))[0], 200);
+    await until('the trailer', () => rig.server.text === text);
+    client.destroy();
+  });
 
   it('a field that no rule is about passes, whatever its name is like', async () => {
     await using rig = await new Rig().start(POLICY);

@@ -19,7 +19,7 @@ class Trace implements IntakeHost {
       ),
     );
     this.heads.push([head.method, head.understood.path, head.hostText, head.minor, ...fields].join('|'));
-    return head.understood.path.startsWith('/denied') ? { kind: 'discard' } : { kind: 'forward' };
+    return head.understood.path.startsWith('/denied') ? { kind: 'discard' } : { kind: 'forward', fields: [] };
   }
 
   onRequestProblem(status: number, reason: string): void {

@@ -342,6 +342,16 @@ export const LATER: readonly (readonly [what: string, bytes: Buffer])[] = [
       headers(1, [['transfer-encoding', 'chunked']]),
     ]),
   ],
+  ...['x-role', 'x_role'].map(
+    (name) =>
+      [
+        `trailers with ${name}, where a rule is about x-role`,
+        Buffer.concat([
+          headers(1, request({ ':method': 'POST', ':path': '/role/a' }, [['x-role', 'user']]), END_HEADERS),
+          headers(1, [[name, 'admin']]),
+        ]),
+      ] as const,
+  ),
   [
     'trailers that do not end the stream',
     Buffer.concat([

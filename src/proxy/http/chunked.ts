@@ -1,4 +1,5 @@
 import { CHARS, COLON, CR, HTAB, hexValue, LF, SP, TOKEN, VALUE } from './chars.ts';
+import { foldedName } from './disguise.ts';
 
 /** 16^13 < 2^53. */
 const MAX_SIZE_DIGITS = 13;
@@ -7,7 +8,7 @@ const MAX_LINE_BYTES = 4096;
 const MAX_TRAILER_BYTES = 16_384;
 const SEMICOLON = 0x3b;
 
-/** Fields that say how a message is read, which a trailer cannot say any more (RFC 9110 §6.5.1). */
+/** Fields that say how a message is read, which a trailer cannot say any more (RFC 9110 §6.5.1), as `foldedName` has them. */
 const FORBIDDEN = new Set([
   'content-length',
   'transfer-encoding',
@@ -16,7 +17,6 @@ const FORBIDDEN = new Set([
   'trailer',
   'upgrade',
 ]);
-const LONGEST_FORBIDDEN = 17;
 
 type State =
   | 'size'
@@ -42,14 +42,19 @@ export class ChunkedScanner {
   #lineBytes = 0;
   #trailerBytes = 0;
   #name = '';
+  #fields: readonly string[] = [];
 
   /** Whether the body has ended. */
   done = false;
   /** Why it is not acceptable; undefined as long as it is. */
   problem: string | undefined;
 
-  /** Forgets the body before. */
-  reset(): void {
+  /**
+   * Forgets the body before.
+   * @param fields that rules judged in the head, in lower case: no trailer may have them, for some servers join the two
+   */
+  reset(fields: readonly string[] = []): void {
+    this.#fields = fields;
     this.#state = 'size';
     this.#size = 0;
     this.#digits = 0;
@@ -150,12 +155,19 @@ export class ChunkedScanner {
   #nameByte(byte: number): string | undefined {
     if (byte === COLON && this.#name !== '') {
       this.#state = 'value';
-      return FORBIDDEN.has(this.#name.toLowerCase()) ? 'framing field in a trailer' : undefined;
+      return trailerProblem(this.#name, this.#fields);
     }
     if (((CHARS[byte] as number) & TOKEN) === 0)
       return byte === SP || byte === HTAB ? 'folded trailer' : 'bad trailer';
     this.#state = 'name';
-    if (this.#name.length <= LONGEST_FORBIDDEN) this.#name += String.fromCharCode(byte);
+    this.#name += String.fromCharCode(byte);
     return undefined;
   }
+}
+
+/** Why a trailer of that name may not pass; undefined when it may. @param fields in lower case */
+export function trailerProblem(name: string, fields: readonly string[]): string | undefined {
+  const folded = foldedName(name);
+  if (FORBIDDEN.has(folded)) return 'framing field in a trailer';
+  return fields.some((field) => foldedName(field) === folded) ? `${name} in a trailer` : undefined;
 }

@@ -4,7 +4,7 @@ import { reset } from '../reset.ts';
 import type { ByteSocket, ByteStream, Clock } from '../types.ts';
 import type { Answers } from './answers.ts';
 import type { Exchange } from './exchange.ts';
-import type { HttpVerdict } from './judge.ts';
+import { denied, type HttpVerdict } from './judge.ts';
 import type { HttpLimits } from './limits.ts';
 import type { HttpRecords } from './records.ts';
 import type { RequestHead } from './request-head.ts';
@@ -12,6 +12,7 @@ import { type HeadAction, type IntakeHost, RequestIntake } from './request-intak
 import { type RelayHost, ResponseRelay } from './response-relay.ts';
 import { rewriteHead } from './rewrite.ts';
 import type { JudgedRequest } from './rule-set.ts';
+import { findRevoked, type Revoked } from './under-way.ts';
 
 /** What a connection uses of the proxy. */
 export interface HttpContext {
@@ -28,13 +29,15 @@ export interface ConnectionFlow {
   /** The two ends, as known at this moment. */
   ends(): Flow;
   judge(request: JudgedRequest): HttpVerdict;
+  /** Whether policy or ends are others than those that were judged by last. */
+  readonly isChanged: boolean;
   /** Begins to connect to the server. */
   dial(): ByteStream;
   /** The same for what needs a stream of Node's. */
   dialSocket(): ByteSocket;
 }
 
-const FORWARD: HeadAction = { kind: 'forward' };
+const FORWARD: HeadAction = { kind: 'forward', fields: [] };
 const DISCARD: HeadAction = { kind: 'discard' };
 const STOP: HeadAction = { kind: 'stop' };
 const CONTINUE = Buffer.from('HTTP/1.1 100 Continue\r\n\r\n', 'latin1');
@@ -47,7 +50,9 @@ const CONTINUE = Buffer.from('HTTP/1.1 100 Continue\r\n\r\n', 'latin1');
  * 3. Answers leave in the queue's order: the server's as they come, the proxy's own when their turn is.
  * 4. `Expect: 100-continue` is answered here and not passed on: a server that refuses without reading the body, and takes
  *    it for the next request, would see one that nobody judged.
- * 5. Each side is read only as fast as the other takes; ends and resets are carried over.
+ * 5. What was allowed is judged again before bytes pass and every second, if policy or ends are others: a request under
+ *    way that may no more, and the stream of an upgrade, end with the connection.
+ * 6. Each side is read only as fast as the other takes; ends and resets are carried over.
  */
 export class HttpConnection implements IntakeHost, RelayHost {
   readonly #context: HttpContext;
@@ -65,7 +70,10 @@ export class HttpConnection implements IntakeHost, RelayHost {
   #discardNs = 0;
   #lingerNs = 0;
   #upgrading = false;
-  #tunnelling = false;
+  /** The upgrade that made another protocol of the connection. */
+  #tunnel: Exchange | undefined;
+  /** The request whose body is being passed on: it may be answered already. */
+  #sending: Exchange | undefined;
   #clientEnded = false;
   #upstreamEnded = false;
   #upstreamFailed = false;
@@ -95,6 +103,7 @@ export class HttpConnection implements IntakeHost, RelayHost {
   #onClientData(chunk: Buffer): void {
     const now = this.#context.clock.monotonicNs();
     this.#activeNs = now;
+    if (!this.#mayGoOn()) return;
     this.#intake.take(chunk);
     this.#afterIntake(now);
   }
@@ -129,7 +138,7 @@ export class HttpConnection implements IntakeHost, RelayHost {
   /** Carries the client's FIN over, once all that came before it is. */
   #passClientEnd(): void {
     if (this.#intake.waiting) return;
-    if (!this.#tunnelling) this.#intake.stop();
+    if (this.#tunnel === undefined) this.#intake.stop();
     if (this.#upstream !== undefined) {
       if (!this.#upstream.writableEnded) this.#upstream.end();
     } else if (this.#queue.length === 0 && !this.#client.writableEnded) this.#client.end();
@@ -146,6 +155,33 @@ export class HttpConnection implements IntakeHost, RelayHost {
     else upstream.destroy();
   }
 
+  /** Whether all that was allowed still is; ends the connection otherwise. */
+  #mayGoOn(): boolean {
+    if (!this.#flow.isChanged) return true;
+    const underWay = [this.#tunnel, this.#sending, ...this.#queue].filter((one) => one !== undefined);
+    const judge = (request: JudgedRequest): HttpVerdict => this.#flow.judge(request);
+    const revoked = findRevoked(underWay, judge, this.#context.limits.fields);
+    if (revoked !== undefined) this.#revoke(revoked);
+    return revoked === undefined;
+  }
+
+  /** Answers 403 if nothing of the next answer was passed on; else both ends see that it broke off. */
+  #revoke({ exchange, verdict }: Revoked): void {
+    const { records, answers } = this.#context;
+    const next = this.expected();
+    const answer =
+      next === undefined || next.answered ? undefined : answers.make(403, true, next.method === 'HEAD');
+    const status = answer === undefined ? 0 : 403;
+    records.request(this.#flow.ends(), { ...exchange, verdict }, { verdict: 'denied', status });
+    if (this.#upstream !== undefined && !this.#upstream.destroyed) reset(this.#upstream);
+    if (answer !== undefined) this.#finish(answer);
+    else {
+      this.#intake.stop();
+      this.#relay.stop();
+      if (!this.#client.destroyed) reset(this.#client);
+    }
+  }
+
   // RequestIntake's questions
 
   blocked(): boolean {
@@ -157,19 +193,23 @@ export class HttpConnection implements IntakeHost, RelayHost {
   }
 
   onHead(head: RequestHead): HeadAction {
+    if (!this.#mayGoOn()) return STOP;
     const verdict = this.#flow.judge(head);
     if (!verdict.allowed) return this.#deny(head, verdict);
     const exchange = this.#enqueue(head, verdict, undefined, false);
     this.#context.records.request(this.#flow.ends(), exchange, { verdict: 'forwarded', status: 0 });
     this.#upgrading = head.wantsUpgrade;
+    if (head.hasBody) this.#sending = exchange;
     this.#connect();
     if (head.expect >= 0 && head.hasBody) {
       exchange.awaitsContinue = true;
       this.answerLocals();
     }
     const { rewritten } = head.understood;
-    if (!rewritten && !head.stripsH2c && head.expect < 0 && verdict.edits.length === 0) return FORWARD;
-    return { kind: 'rewrite', head: rewriteHead(head, verdict.edits) };
+    const { edits, fields } = verdict;
+    if (rewritten || head.stripsH2c || head.expect >= 0 || edits.length > 0)
+      return { kind: 'rewrite', head: rewriteHead(head, edits), fields };
+    return fields.length === 0 ? FORWARD : { kind: 'forward', fields };
   }
 
   #enqueue(head: RequestHead, verdict: HttpVerdict, local: Buffer | undefined, closes: boolean): Exchange {
@@ -180,6 +220,7 @@ export class HttpConnection implements IntakeHost, RelayHost {
       minor: head.minor,
       verdict,
       wantsUpgrade: head.wantsUpgrade,
+      head: local === undefined ? { bytes: head.bytes, start: head.start, end: head.end } : undefined,
       local,
       closes,
       awaitsContinue: false,
@@ -215,15 +256,9 @@ export class HttpConnection implements IntakeHost, RelayHost {
       }
     }
     const answer = status === 0 ? Buffer.alloc(0) : this.#context.answers.make(status, true);
-    const verdict: HttpVerdict = {
-      allowed: false,
-      direction: this.#flow.direction,
-      rules: [],
-      edits: [],
-      reason,
-    };
+    const verdict = denied(this.#flow.direction, reason);
     const exchange: Exchange = {
-      ...{ method: '', path: '', host: '', minor: 1, verdict, wantsUpgrade: false },
+      ...{ method: '', path: '', host: '', minor: 1, verdict, wantsUpgrade: false, head: undefined },
       ...{ local: answer, closes: true, awaitsContinue: false, sentNs: 0, answered: false },
     };
     this.#queue.push(exchange);
@@ -232,6 +267,7 @@ export class HttpConnection implements IntakeHost, RelayHost {
   }
 
   onRequestEnd(): void {
+    this.#sending = undefined;
     const exchange = this.#queue.at(-1);
     if (exchange !== undefined) exchange.sentNs = this.#context.clock.monotonicNs();
   }
@@ -254,7 +290,7 @@ export class HttpConnection implements IntakeHost, RelayHost {
     });
     upstream.on('data', (chunk: Buffer) => {
       this.#activeNs = this.#context.clock.monotonicNs();
-      this.#relay.take(chunk);
+      if (this.#mayGoOn()) this.#relay.take(chunk);
     });
     upstream.on('drain', () => this.#readOn());
     upstream.on('end', () => this.#onUpstreamEnd());
@@ -278,7 +314,7 @@ export class HttpConnection implements IntakeHost, RelayHost {
 
   #onUpstreamEnd(): void {
     this.#upstreamEnded = true;
-    if (this.#tunnelling) {
+    if (this.#tunnel !== undefined) {
       this.#client.end();
       return;
     }
@@ -360,9 +396,9 @@ export class HttpConnection implements IntakeHost, RelayHost {
   }
 
   onTunnel(): void {
+    this.#tunnel = this.#queue[0];
     this.#queue.length = 0;
     this.#upgrading = false;
-    this.#tunnelling = true;
     this.#intake.tunnel();
     this.#readOn();
   }
@@ -406,7 +442,7 @@ export class HttpConnection implements IntakeHost, RelayHost {
       over(this.#dialedNs, limits.connectTimeoutMs)
     ) {
       this.#unreachable('the server did not accept in time');
-    }
+    } else if (!this.#client.destroyed && this.#lingerNs === 0) this.#mayGoOn();
   }
 
   #onTimeout(reason: string): void {

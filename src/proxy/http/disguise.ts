@@ -11,6 +11,11 @@ export function folded(byte: number): number {
   return (byte >= 0x61 && byte <= 0x7a) || (byte >= 0x30 && byte <= 0x39) ? byte : DASH;
 }
 
+/** A name as such servers read it: names that they take for one another give the same text. */
+export function foldedName(name: string): string {
+  return String.fromCharCode(...Array.from(name, (char) => folded(char.charCodeAt(0))));
+}
+
 /** Whether a name is another than `lower`, and the same to such servers. Both are in lower case. */
 export function isDisguise(name: string, lower: string): boolean {
   if (name.length !== lower.length || name === lower) return false;

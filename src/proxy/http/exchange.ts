@@ -1,5 +1,12 @@
 import type { HttpVerdict } from './judge.ts';
 
+/** A request's head as it came: what read it is used again for the next one. */
+export interface HeadBytes {
+  readonly bytes: Buffer;
+  readonly start: number;
+  readonly end: number;
+}
+
 /** One request of a connection and its answer, from judging to the answer's last byte. */
 export interface Exchange {
   readonly method: string;
@@ -9,6 +16,8 @@ export interface Exchange {
   readonly minor: number;
   readonly verdict: HttpVerdict;
   readonly wantsUpgrade: boolean;
+  /** Of a request that went to the server by HTTP/1. */
+  readonly head: HeadBytes | undefined;
   /** An answer of the proxy's own, which the server does not see the request of. */
   readonly local: Buffer | undefined;
   /** Whether the connection ends behind the answer of the proxy's own. */

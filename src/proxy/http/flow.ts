@@ -41,6 +41,11 @@ export class HttpFlow implements ConnectionFlow {
     return this.#tracked.ends();
   }
 
+  get isChanged(): boolean {
+    const flow = this.#tracked.current();
+    return flow !== undefined && (flow !== this.#flow || this.#deps.holder.table !== this.#table);
+  }
+
   judge(request: JudgedRequest): HttpVerdict {
     const { table } = this.#deps.holder;
     if (table === undefined) return denied(this.direction, 'no policy yet');

@@ -9,6 +9,7 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { ByteSocket } from '../types.ts';
+import { trailerProblem } from './chunked.ts';
 import type { ConnectionFlow, HttpContext } from './connection.ts';
 import type { Exchange } from './exchange.ts';
 import { Http2Request } from './http2-request.ts';
@@ -25,9 +26,18 @@ interface Opening {
   readonly raw: readonly string[];
 }
 
+/** A stream that was allowed, and the one to the server. */
+interface Passed {
+  readonly stream: ServerHttp2Stream;
+  readonly onward: ClientHttp2Stream;
+  readonly request: Http2Request;
+  readonly exchange: Exchange;
+}
+
 /**
  * A client connection of HTTP/2 with prior knowledge (gRPC), and the one to its server: each stream is judged when its
- * headers came, and passed on as a stream of the server's connection, with trailers, flow control and resets.
+ * headers came, and passed on as a stream of the server's connection, with trailers, flow control and resets. With each new
+ * stream and every second, those under way are judged again if policy or ends are others, and reset if they may no more.
  */
 export class Http2Connection {
   readonly #context: HttpContext;
@@ -39,6 +49,7 @@ export class Http2Connection {
   #connected = false;
   #dialedNs = 0;
   readonly #openedNs: number;
+  readonly #passed = new Set<Passed>();
   #asked = false;
 
   /** @param opening what was read of the client */
@@ -75,12 +86,38 @@ export class Http2Connection {
       this.#refuse(stream, 400, request);
       return;
     }
+    this.#judgeAgain();
     const verdict = this.#flow.judge(request);
     const exchange = this.#exchange(request, verdict);
     const [kind, status] = verdict.allowed ? (['forwarded', 0] as const) : (['denied', 403] as const);
     this.#context.records.request(this.#flow.ends(), exchange, { verdict: kind, status });
     if (verdict.allowed) this.#pass(stream, request, exchange, (flags & END_STREAM) !== 0);
     else answer(stream, 403, request.method === 'HEAD' ? '' : 'Access denied\r\n');
+  }
+
+  /** Ends the streams that were allowed and are no more. */
+  #judgeAgain(): void {
+    if (!this.#flow.isChanged) return;
+    for (const passed of this.#passed) {
+      const verdict = this.#flow.judge(passed.request);
+      if (!verdict.allowed) this.#breakOff(passed, verdict, 403);
+    }
+  }
+
+  /** Ends a stream amid its messages; the client gets an answer if the server has sent none. */
+  #breakOff({ stream, onward, exchange }: Passed, verdict: HttpVerdict, status: 400 | 403): void {
+    const kind = status === 403 ? 'denied' : 'error';
+    const shown = exchange.answered ? 0 : status;
+    this.#context.records.request(
+      this.#flow.ends(),
+      { ...exchange, verdict },
+      { verdict: kind, status: shown },
+    );
+    stream.unpipe(onward);
+    if (exchange.answered) stream.close(constants.NGHTTP2_CANCEL);
+    else answer(stream, status, status === 403 ? 'Access denied\r\n' : 'Bad Request\r\n');
+    exchange.answered = true;
+    onward.close(constants.NGHTTP2_CANCEL);
   }
 
   /** What cannot be judged. */
@@ -101,6 +138,7 @@ export class Http2Connection {
       ...{
         verdict,
         wantsUpgrade: false,
+        head: undefined,
         local: undefined,
         closes: false,
         awaitsContinue: false,
@@ -146,12 +184,14 @@ export class Http2Connection {
       endStream: ended,
       waitForTrailers: !ended,
     });
+    const passed = { stream, onward, request, exchange };
+    this.#passed.add(passed);
     if (ended) exchange.sentNs = this.#context.clock.monotonicNs();
     else {
       stream.on('end', () => {
         exchange.sentNs = this.#context.clock.monotonicNs();
       });
-      joinBodies(stream, onward);
+      joinBodies(stream, onward, (names) => this.#mayTrail(passed, names));
     }
     onward.on('headers', (headers) => {
       if (!stream.headersSent && !stream.destroyed) stream.additionalHeaders({ ...headers });
@@ -165,8 +205,19 @@ export class Http2Connection {
         stream.close(onward.rstCode);
     });
     stream.on('close', () => {
+      this.#passed.delete(passed);
       if (!onward.closed) onward.close(stream.rstCode || constants.NGHTTP2_CANCEL);
     });
+  }
+
+  /** Whether trailers of these names may go on; ends the stream otherwise, so that the server has no whole request. */
+  #mayTrail(passed: Passed, names: readonly string[]): boolean {
+    const [reason] = names
+      .map((name) => trailerProblem(name, passed.exchange.verdict.fields))
+      .filter((problem) => problem !== undefined);
+    if (reason === undefined) return true;
+    this.#breakOff(passed, denied(this.#flow.direction, reason), 400);
+    return false;
   }
 
   #onResponse(
@@ -178,7 +229,7 @@ export class Http2Connection {
       flags,
     }: { readonly exchange: Exchange; readonly headers: IncomingHttpHeaders; readonly flags: number },
   ): void {
-    if (stream.destroyed) return;
+    if (stream.destroyed || stream.headersSent) return;
     exchange.answered = true;
     const status = Number((headers as Record<string, unknown>)[':status']);
     this.#context.records.response(this.#flow.ends(), exchange, { status, reason: '' });
@@ -201,6 +252,7 @@ export class Http2Connection {
       this.destroy();
       return;
     }
+    this.#judgeAgain();
     const waiting = this.#socket !== undefined && !this.#connected;
     if (!waiting || nowNs - this.#dialedNs <= this.#context.limits.connectTimeoutMs * 1e6) return;
     this.#socket?.destroy(new Error('the server did not accept in time'));
@@ -223,14 +275,15 @@ function listBytes(headers: IncomingHttpHeaders): number {
   return bytes;
 }
 
-/** Passes a body on with the trailers behind it. */
+/** Passes a body on with the trailers behind it, if they may. */
 function joinBodies(
   from: ServerHttp2Stream | ClientHttp2Stream,
   to: ServerHttp2Stream | ClientHttp2Stream,
+  mayTrail: (names: readonly string[]) => boolean = () => true,
 ): void {
   let trailers: IncomingHttpHeaders = {};
   from.on('trailers', (headers: IncomingHttpHeaders) => {
-    trailers = headers;
+    if (mayTrail(Object.keys(headers))) trailers = headers;
   });
   to.on('wantTrailers', () => to.sendTrailers({ ...trailers }));
   from.pipe(to);

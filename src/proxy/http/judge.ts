@@ -14,6 +14,8 @@ export interface HttpVerdict {
   readonly edits: readonly HeaderEdit[];
   /** Why it was denied; or a remark that a rule wants logged. */
   readonly reason: string;
+  /** Fields that rules which allowed it are about, in lower case: no trailer may say otherwise. */
+  readonly fields: readonly string[];
 }
 
 export const TCP = 6;
@@ -69,7 +71,7 @@ export function judgeRequest(
   for (const judge of judges) {
     const changed =
       all === undefined || all.edits.length === 0 ? request : new EditedRequest(request, all.edits);
-    const { allowed, rules, edits, remark } = judge.rules.judge(changed);
+    const { allowed, rules, edits, remark, fields } = judge.rules.judge(changed);
     if (!allowed) return denied(judge.direction, remark === '' ? 'no rule allows it' : remark);
     const reasons = [all?.reason ?? '', remark].filter((text) => text !== '');
     all = {
@@ -78,12 +80,13 @@ export function judgeRequest(
       rules: all === undefined ? rules : [...all.rules, ...rules],
       edits: all === undefined ? edits : [...all.edits, ...edits],
       reason: reasons.join(', '),
+      fields: all === undefined ? fields : [...all.fields, ...fields],
     };
   }
-  return all ?? { allowed: true, direction: fallback, rules: [], edits: [], reason: '' };
+  return all ?? { allowed: true, direction: fallback, rules: [], edits: [], reason: '', fields: [] };
 }
 
 /** The verdict on what nobody can judge. */
 export function denied(direction: Direction, reason: string): HttpVerdict {
-  return { allowed: false, direction, rules: [], edits: [], reason };
+  return { allowed: false, direction, rules: [], edits: [], reason, fields: [] };
 }

@@ -6,9 +6,9 @@ import { RequestHead } from './request-head.ts';
 /** What is to happen with a request whose head came. */
 export type HeadAction =
   /** Its bytes go on as they are. */
-  | { readonly kind: 'forward' }
-  /** The body goes on behind this head. */
-  | { readonly kind: 'rewrite'; readonly head: Buffer }
+  | { readonly kind: 'forward'; readonly fields: readonly string[] }
+  /** The body goes on behind this head. `fields`, here and above: those that no trailer may have, in lower case. */
+  | { readonly kind: 'rewrite'; readonly head: Buffer; readonly fields: readonly string[] }
   /** Its body is read and thrown away. */
   | { readonly kind: 'discard' }
   /** Nothing is read any more. */
@@ -152,8 +152,9 @@ export class RequestIntake {
     const head = this.#head;
     const reason = head.parse(reader.head, reader.start, reader.end);
     if (reason !== undefined) return this.#fail(chunk, p, { status: head.status, reason, begun: false });
-    this.#passHead(chunk, p, this.#host.onHead(head));
-    if (this.#phase !== 'stopped') this.#beginBody(head);
+    const action = this.#host.onHead(head);
+    this.#passHead(chunk, p, action);
+    if (this.#phase !== 'stopped') this.#beginBody(head, 'fields' in action ? action.fields : []);
     return end;
   }
 
@@ -172,12 +173,12 @@ export class RequestIntake {
     else if (action.kind === 'forward') this.#host.forward(head.subarray(start, end));
   }
 
-  #beginBody(head: RequestHead): void {
+  #beginBody(head: RequestHead, fields: readonly string[]): void {
     this.#discarded = 0;
     this.#lastRequest = head.close || (head.minor === 0 && !head.keepAlive);
     if (head.chunked) {
       this.#phase = 'chunked';
-      this.#scanner.reset();
+      this.#scanner.reset(fields);
     } else if (head.contentLength > 0) {
       this.#phase = 'length';
       this.#remaining = head.contentLength;

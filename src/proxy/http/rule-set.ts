@@ -2,6 +2,7 @@ import { errorText } from '../../base/errors.ts';
 import type { HeaderMatch, HttpRule, L7Filter } from '../../model/l7.ts';
 import { CHARS, TOKEN, VALUE } from './chars.ts';
 import { MatchBudget } from './match-budget.ts';
+import { tokens } from './message-head.ts';
 import type { Target } from './path.ts';
 import { PathIndex } from './path-index.ts';
 import { compileMatcher, type Matcher } from './pattern.ts';
@@ -26,10 +27,12 @@ export interface RuleVerdict {
   readonly edits: readonly HeaderEdit[];
   /** What a rule that allowed it wants logged all the same; or why it is denied, where it is not that no rule allows it. */
   readonly remark: string;
+  /** Fields that the rule which allowed it is about, in lower case: no trailer may say otherwise. */
+  readonly fields: readonly string[];
 }
 
 const NO_EDITS: readonly HeaderEdit[] = [];
-const DENIED: RuleVerdict = { allowed: false, rules: [], edits: NO_EDITS, remark: '' };
+const DENIED: RuleVerdict = { allowed: false, rules: [], edits: NO_EDITS, remark: '', fields: [] };
 
 /** What was asked of its rules' expressions takes more time than they have. */
 const TOO_LONG: RuleVerdict = { ...DENIED, remark: 'the expressions of the rules take too long' };
@@ -105,7 +108,8 @@ export class HttpRuleSet {
     const { path, bare } = request.understood;
     const verdict = this.#judgePath(request, path);
     if (bare === undefined || !verdict.allowed) return verdict;
-    return this.#judgePath(request, bare).allowed ? verdict : DENIED;
+    const { allowed, fields } = this.#judgePath(request, bare);
+    return allowed ? { ...verdict, fields: [...verdict.fields, ...fields] } : DENIED;
   }
 
   /** The first rule that allows the request as it is, else the first that allows it with changes. */
@@ -126,17 +130,19 @@ export class HttpRuleSet {
   }
 }
 
-function allowedBy(rules: readonly string[]): RuleVerdict {
-  return { allowed: true, rules, edits: NO_EDITS, remark: '' };
+function allowedBy(rules: readonly string[], conditions: readonly HeaderCondition[] = []): RuleVerdict {
+  const fields = conditions.filter(({ mismatch }) => mismatch !== 'LOG').map(({ lower }) => lower);
+  return { allowed: true, rules, edits: NO_EDITS, remark: '', fields };
 }
 
 /** @throws RE2JSSyntaxException, RangeError for headers that cannot be written */
 function compileRule(rule: HttpRule, ruleName: string, budget: MatchBudget): CompiledRule {
+  const conditions = [...rule.headers.map(readHeader), ...rule.headerMatches].map(compileCondition);
   return {
     method: rule.method === undefined ? undefined : compileMatcher(rule.method, budget),
     host: rule.host === undefined ? undefined : compileMatcher(rule.host, budget),
-    conditions: [...rule.headers.map(readHeader), ...rule.headerMatches].map(compileCondition),
-    allows: allowedBy([ruleName]),
+    conditions,
+    allows: allowedBy([ruleName], conditions),
   };
 }
 
@@ -168,18 +174,22 @@ function compileCondition(match: HeaderMatch): HeaderCondition {
 }
 
 /**
- * A rule about a header says nothing certain of a request in which another field is that header too to the server: it allows
- * nothing, but where it lets pass whatever the header is.
+ * A rule about a header says nothing certain of a request in which another field is that header too to the server, or which
+ * lets whoever passes it on drop the header (`Connection` names it): it allows nothing, but where it lets pass whatever the
+ * header is.
  * @returns `rule.allows` when all headers match; one that denies; or an allowing verdict with the changes wanted
  */
 function judgeHeaders(rule: CompiledRule, request: JudgedRequest): RuleVerdict {
   let edits: HeaderEdit[] | undefined;
   const remarks: string[] = [];
+  const dropped = tokens(request.joined('connection') ?? '');
   for (const { lower, name, value, mismatch, never } of rule.conditions) {
     const found = request.joined(lower);
     const [disguise] = request.disguised(lower);
     if (disguise !== undefined && mismatch !== 'LOG')
       return { ...DENIED, remark: `${disguise} is ${name} to some servers` };
+    if (dropped.includes(lower) && mismatch !== 'LOG')
+      return { ...DENIED, remark: `Connection names ${name}, so that it may be dropped` };
     if (disguise === undefined && !never && (value === undefined ? found !== undefined : found === value))
       continue;
     if (mismatch === undefined) return DENIED;

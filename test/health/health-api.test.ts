@@ -223,6 +223,19 @@ describe('a readiness gate', () => {
     assert.match(String((body as Api.HealthReadiness).reasons), /Node n3 is down, .* \(99 % sure\)/);
   });
 
+  it('stays open where only echoes are filtered, which may be so for good, and not where requests are', async () => {
+    const place = { kind: 'node', node: 'n1', direction: 'both' } as const;
+    for (const [fault, expected] of [
+      ['icmp-filtered', 200],
+      ['echo-filtered', 200],
+      ['http-filtered', 503],
+      ['loss', 503],
+    ] as const) {
+      const bench = await running(three, { health: judged({ verdicts: [{ ...VERDICT, fault, place }] }) });
+      assert.equal((await bench.call('/ready')).status, expected, fault);
+    }
+  });
+
   it('shuts when the node does not reach a peer, and nobody can tell which of the two it is', async () => {
     const bench = await running(three);
     for (const probe of [bench.icmp, bench.http]) {

@@ -1,5 +1,5 @@
 import type { HealthReadiness } from '../../api/schema.ts';
-import type { FaultPlace, HealthDiagnosis, MatrixView } from '../../model/health.ts';
+import type { FaultKind, FaultPlace, HealthDiagnosis, MatrixView } from '../../model/health.ts';
 import { verdictText } from '../../view/health-diagnosis.ts';
 import { sureText } from '../../view/health-words.ts';
 import { timeText } from './answers.ts';
@@ -16,6 +16,8 @@ export interface ReadinessInput {
 /** A row older than this says nothing of now. */
 const ROW_AGE_MAX_MS = 60_000;
 const NAMES_SHOWN = 5;
+/** Somebody takes echoes away, and nothing is down: there are clusters that are so for good. */
+const HARMLESS: readonly FaultKind[] = ['icmp-filtered', 'echo-filtered'];
 
 /** Nodes that a fault's place names. */
 function named(place: FaultPlace): readonly string[] {
@@ -70,13 +72,14 @@ function reachReasons(input: ReadinessInput): string[] {
 
 function verdictReasons({ node, diagnosis }: ReadinessInput): string[] {
   return diagnosis.verdicts
-    .filter(({ place }) => named(place).includes(node))
+    .filter(({ fault, place }) => !HARMLESS.includes(fault) && named(place).includes(node))
     .map((verdict) => `${verdictText(verdict).what} (${sureText(verdict.confidence)})`);
 }
 
 /**
  * Whether a node may take load, by what is known here: its health agent is heard, it has measured its peers, they reach
- * each other, and no verdict is about it. Faults of others do not count against it. Unknown is not ready.
+ * each other, and no verdict is about it but that its echoes are filtered. Faults of others do not count against it. Unknown
+ * is not ready.
  */
 export function readiness(input: ReadinessInput): HealthReadiness {
   const reasons = [...rowReasons(input), ...reachReasons(input), ...verdictReasons(input)];

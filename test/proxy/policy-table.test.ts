@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { L7Filter } from '../../src/model/l7.ts';
+import { HttpJudge } from '../../src/proxy/http/judge.ts';
+import { HttpRuleSet } from '../../src/proxy/http/rule-set.ts';
 import { PolicyHolder, TrackedFlow } from '../../src/proxy/policy-holder.ts';
 import { PolicyTable } from '../../src/proxy/policy-table.ts';
 import { httpFilter, httpRule, Rig } from './rig.ts';
@@ -100,6 +102,39 @@ describe('the L7 policy of a node', () => {
     assert.deepEqual(judged(table, '10.9.9.9', '10.0.0.2', 85), [
       'ingress:all+any-protocol+other-port+other-peer',
     ]);
+  });
+});
+
+describe('rules of HTTP that a later policy has too', () => {
+  const compiled = (judge: HttpJudge, parts: Partial<L7Filter>, paths: readonly string[]): unknown => {
+    const rules = paths.map((path) => httpRule({ path }));
+    const table = tableOf([{ subject: 200, ingress: [httpFilter(rules, parts)] }]);
+    const ends = [
+      { address: '10.9.9.9', port: 4000 },
+      { address: '10.0.0.2', port: 80 },
+    ] as const;
+    return judge.prepare(table, table.flow(...ends, { client: 300, server: 200 }))?.[0]?.rules;
+  };
+
+  it('are compiled once, whichever peers and ports come and go, and anew when they change', () => {
+    const judge = new HttpJudge(() => undefined);
+    const first = compiled(judge, { peers: [300] }, ['/a[0-9]']);
+    assert.ok(first instanceof HttpRuleSet);
+    assert.equal(compiled(judge, { peers: [300, 301] }, ['/a[0-9]']), first);
+    assert.equal(compiled(judge, { peers: undefined, firstPort: 80, lastPort: 80 }, ['/a[0-9]']), first);
+    assert.notEqual(compiled(judge, { peers: [300] }, ['/b[0-9]']), first);
+    assert.notEqual(compiled(judge, { peers: [300], ruleName: 'other' }, ['/a[0-9]']), first);
+    assert.equal(compiled(judge, { peers: [300] }, ['/a[0-9]']), first);
+  });
+
+  it('are forgotten when nobody asked for them for long, and what is in use is not', () => {
+    const judge = new HttpJudge(() => undefined);
+    const [kept, forgotten] = ['/kept', '/forgotten'].map((path) => compiled(judge, {}, [path]));
+    for (let i = 0; i < 100; i++) {
+      compiled(judge, {}, [`/${i}`]);
+      assert.equal(compiled(judge, {}, ['/kept']), kept);
+    }
+    assert.notEqual(compiled(judge, {}, ['/forgotten']), forgotten);
   });
 });
 

@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+import type { L7Filter } from '../../model/l7.ts';
 import type { Direction } from '../../model/map-state.ts';
 import type { DirectionView, Flow, PolicyTable } from '../policy-table.ts';
 import { EditedRequest } from './edited-request.ts';
@@ -20,9 +22,23 @@ export interface HttpVerdict {
 
 export const TCP = 6;
 
-/** Judges requests by the policy of the moment; compiles rules once a policy. */
+/** Compiled rules that are kept for a later policy with the same ones; what was asked for longest ago goes first. */
+const MAX_KEPT = 64;
+
+/** All that `HttpRuleSet` reads of filters: a policy that differs in peers or ports alone has the same. */
+function contentOf(filters: readonly L7Filter[]): string {
+  const text = JSON.stringify(filters.map(({ ruleName, l7 }) => [ruleName, l7 ?? null]));
+  return createHash('sha256').update(text).digest('base64');
+}
+
+/**
+ * Judges requests by the policy of the moment. Rules are compiled once, which may take a tenth of a second during which
+ * nobody else on the node is served: policies come whenever a peer comes or goes, mostly with the rules of before.
+ */
 export class HttpJudge {
   readonly #sets = new WeakMap<DirectionView, HttpRuleSet>();
+  /** By content, in the order of use. */
+  readonly #kept = new Map<string, HttpRuleSet>();
   readonly #onProblem: (problem: string) => void;
   /** One for all: they share the thread. */
   readonly #budget: MatchBudget;
@@ -39,9 +55,24 @@ export class HttpJudge {
   #setOf(view: DirectionView): HttpRuleSet {
     const known = this.#sets.get(view);
     if (known !== undefined) return known;
-    const set = new HttpRuleSet(view.filters, this.#budget);
-    set.problems.forEach(this.#onProblem);
+    const set = this.#setFor(view.filters);
     this.#sets.set(view, set);
+    return set;
+  }
+
+  #setFor(filters: readonly L7Filter[]): HttpRuleSet {
+    const content = contentOf(filters);
+    const set = this.#kept.get(content) ?? this.#compile(filters);
+    this.#kept.delete(content);
+    this.#kept.set(content, set);
+    const [oldest] = this.#kept.keys();
+    if (this.#kept.size > MAX_KEPT && oldest !== undefined) this.#kept.delete(oldest);
+    return set;
+  }
+
+  #compile(filters: readonly L7Filter[]): HttpRuleSet {
+    const set = new HttpRuleSet(filters, this.#budget);
+    set.problems.forEach(this.#onProblem);
     return set;
   }
 

@@ -13,113 +13,18 @@
 #include <stdbool.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+#include "lib/probe_maps.h"
 #include "lib/probe_packet.h"
+#include "lib/probe_respond.h"
 #include "lib/probe_structs.h"
+#include "lib/probe_time.h"
 #include "lib/waypoint.h"
 
-#define NEXT	       (-1) /* TCX_NEXT: the next program of the chain decides */
 #define ECHO_REPLY_V4  0
 #define ECHO_REPLY_V6  129
-#define HOP_LIMIT      64
 #define MARK_MASK      0xf00
-#define SECOND_NS      1000000000ull
-#define AGE_MAX_NS     10000000ull
 #define EINVAL	       22
 #define XMIT_CONGESTED 2 /* NET_XMIT_CN: another one may have been dropped */
-
-struct probe_config {
-	__u32 prober;		 /* ours, in answers to us; 0: none */
-	__u32 echoes_per_second; /* that one address gets */
-};
-
-/* 0 -> numbers of this prober. Written by user space, read by the programs. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct probe_config);
-} probe_config SEC(".maps");
-
-/* Index of a path within its block -> its record, see probe_structs.h. In the memory of user space too. */
-struct probe_records {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, PROBE_BLOCK);
-	__uint(key_size, sizeof(__u32));
-	__uint(value_size, sizeof(struct probe_path));
-};
-
-/* Number of a block -> its records; empty while none of its paths was ever opened. Written by user space. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__array(values, struct probe_records);
-} probe_blocks SEC(".maps");
-
-/* 0: IPv4, 1: IPv6 -> the batch that leaves next. In the memory of user space, which writes it. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 2);
-	__type(key, __u32);
-	__type(value, struct probe_batch);
-} probe_batches SEC(".maps");
-
-struct probe_peer {
-	__u64 window_ns; /* when the present window began */
-	__u64 echoes;	 /* in it */
-	__u64 heard_ns;	 /* when a probe of it came last */
-};
-
-/* Address of a node -> how often it was answered lately. Written by user space; the programs count. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 65536);
-	__type(key, struct probe_address);
-	__type(value, struct probe_peer);
-} probe_peers SEC(".maps");
-
-/* Our own address -> 1: only what is for us is answered. Written by user space, read by the programs. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 1024);
-	__type(key, struct probe_address);
-	__type(value, __u32);
-} probe_own SEC(".maps");
-
-/* 0 -> what the programs saw. Written by them, read by user space. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct probe_counters);
-} probe_counters SEC(".maps");
-
-/* Path of a prober here -> what was seen last of it, see waypoint.h. Written by the programs, read by user
- * space. */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 16384);
-	__type(key, struct waypoint_key);
-	__type(value, struct waypoint);
-} probe_waypoints SEC(".maps");
-
-static __always_inline struct probe_counters *counters_get(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&probe_counters, &zero);
-}
-
-#define COUNT(field)                                                                                         \
-	do {                                                                                                 \
-		struct probe_counters *counters = counters_get();                                            \
-		if (counters)                                                                                \
-			counters->field++;                                                                   \
-	} while (0)
 
 /* The record of a path, or NULL. */
 static __always_inline struct probe_path *record_at(__u32 path)
@@ -217,14 +122,30 @@ static __always_inline int send_batch(struct __sk_buff *ctx)
 	return TC_ACT_SHOT;
 }
 
-/* tcx egress of a device: the time at which our probe leaves. */
-SEC("tc")
-int probe_egress(struct __sk_buff *ctx)
+/* The time of a packet with our mark: of a probe. */
+static __always_inline void stamp_departure(struct __sk_buff *ctx)
 {
 	struct probe_packet packet = {};
 	struct probe_path *record;
 	__u32 place;
 
+	if (!parse_ip(ctx, &packet))
+		return;
+	if (!parse_cookie(ctx, &packet))
+		return;
+	record = record_get(&packet.cookie);
+	place = bpf_ntohl(packet.cookie.sequence) & (PROBE_RING - 1);
+	if (!record || record->nonce[place] != packet.cookie.nonce)
+		return;
+	learn_way(ctx, &packet, record, bpf_ktime_get_ns());
+	record->sent_ns[place] = bpf_ktime_get_ns();
+	COUNT(stamped);
+}
+
+/* tcx egress of a device: the time at which our packets leave. */
+SEC("tc")
+int probe_egress(struct __sk_buff *ctx)
+{
 	if ((ctx->mark & MARK_MASK) != PROBE_MARK)
 		return NEXT;
 	if (is_batch(ctx))
@@ -234,15 +155,7 @@ int probe_egress(struct __sk_buff *ctx)
 		COUNT(stamped);
 		return NEXT;
 	}
-	if (!parse_probe(ctx, &packet))
-		return NEXT;
-	record = record_get(&packet.cookie);
-	place = bpf_ntohl(packet.cookie.sequence) & (PROBE_RING - 1);
-	if (!record || record->nonce[place] != packet.cookie.nonce)
-		return NEXT;
-	learn_way(ctx, &packet, record, bpf_ktime_get_ns());
-	record->sent_ns[place] = bpf_ktime_get_ns();
-	COUNT(stamped);
+	stamp_departure(ctx);
 	return NEXT;
 }
 
@@ -300,24 +213,6 @@ static __always_inline void note_answer(struct probe_path *record, const struct 
 		record->sequence_last = sequence;
 }
 
-/*
- * When the packet came to the host: it may have waited for others since. The kernel's stamp is of the wall
- * clock, and TAI is that by whole seconds. An age beyond all queues, or more than since the probe left, is of
- * a clock that was set meanwhile.
- */
-static __always_inline __u64 arrived_ns(const struct __sk_buff *ctx, __u64 sent_ns)
-{
-	__u64 stamp_ns = ctx->tstamp, tai_ns, now_ns, age_ns;
-
-	if (!stamp_ns)
-		return bpf_ktime_get_ns();
-	tai_ns = bpf_ktime_get_tai_ns();
-	/* Second: an interrupt between the two makes the packet later, never earlier than it was. */
-	now_ns = bpf_ktime_get_ns();
-	age_ns = (tai_ns - stamp_ns) % SECOND_NS;
-	return age_ns < AGE_MAX_NS && now_ns - age_ns >= sent_ns ? now_ns - age_ns : now_ns;
-}
-
 /* Takes the first answer to a probe of ours; all others go up to the prober's thread, and to whoever asked.
  */
 static __always_inline int take_answer(const struct __sk_buff *ctx, const struct probe_packet *packet)
@@ -339,149 +234,14 @@ static __always_inline int take_answer(const struct __sk_buff *ctx, const struct
 	return TC_ACT_SHOT;
 }
 
-/* Whether a node may have one more echo. */
-static __always_inline bool may_have_echo(const struct probe_packet *packet, __u64 now_ns)
-{
-	struct probe_peer *peer = bpf_map_lookup_elem(&probe_peers, &packet->source);
-	__u32 zero = 0;
-	const struct probe_config *config = bpf_map_lookup_elem(&probe_config, &zero);
-
-	if (!peer || !config) {
-		COUNT(refused_address);
-		return false;
-	}
-	peer->heard_ns = now_ns;
-	if (now_ns - peer->window_ns > SECOND_NS) {
-		peer->window_ns = now_ns;
-		peer->echoes = 0;
-	}
-	if (__sync_fetch_and_add(&peer->echoes, 1) < config->echoes_per_second)
-		return true;
-	COUNT(refused_rate);
-	return false;
-}
-
-static __always_inline void swap_macs(struct ethhdr *ethernet)
-{
-	__u8 mac[ETH_ALEN];
-
-	__builtin_memcpy(mac, ethernet->h_dest, ETH_ALEN);
-	__builtin_memcpy(ethernet->h_dest, ethernet->h_source, ETH_ALEN);
-	__builtin_memcpy(ethernet->h_source, mac, ETH_ALEN);
-}
-
-/* A sum (RFC 1071) after two bytes of what it is over became others; all as they lie in the packet. */
-static __always_inline __u16 sum_after(__u16 sum, __u16 before, __u16 after)
-{
-	__u32 rest = (__u16)~sum + (__u32)(__u16)~before + after;
-
-	rest = (rest & 0xffff) + (rest >> 16);
-	return (__u16) ~((rest & 0xffff) + (rest >> 16));
-}
-
-/* UDP header and cookie of the answer; addresses and ports change places, so that no sum changes by them. */
-static __always_inline void answer_udp(struct probe_packet *packet, __u64 began_ns)
-{
-	__be16 port = packet->source_port;
-
-	packet->source_port = packet->destination_port;
-	packet->destination_port = port;
-	packet->cookie.flags |= PROBE_ECHOED;
-	packet->cookie.residence_ns = bpf_htonl((__u32)(bpf_ktime_get_ns() - began_ns));
-}
-
-/* The datagram's checksum, where it has one; the kernel knows of one that is still to be made. */
-static __always_inline int replace_sum(struct __sk_buff *ctx, const struct probe_packet *packet,
-				       const struct probe_cookie *asked)
-{
-	__u32 at = ETH_HLEN + packet->l4_offset + 6, before[2], after[2];
-
-	if (!packet->udp_sum)
-		return 0;
-	__builtin_memcpy(&before[0], &asked->version, 4);
-	__builtin_memcpy(&after[0], &packet->cookie.version, 4);
-	before[1] = (__force __u32)asked->residence_ns;
-	after[1] = (__force __u32)packet->cookie.residence_ns;
-	if (bpf_l4_csum_replace(ctx, at, before[0], after[0], BPF_F_MARK_MANGLED_0 | 4) < 0)
-		return -1;
-	return bpf_l4_csum_replace(ctx, at, before[1], after[1], BPF_F_MARK_MANGLED_0 | 4);
-}
-
-/* Turned round in one piece: each call into the kernel costs more than the copy. */
-static __always_inline int answer_v4(struct __sk_buff *ctx, const struct probe_packet *packet)
-{
-	struct {
-		struct ethhdr ethernet;
-		struct iphdr ip;
-		__u32 words[SUMMED_WORDS];
-	} __attribute__((packed)) frame;
-	__be16 before, after = bpf_htons(HOP_LIMIT << 8 | IPPROTO_UDP);
-
-	if (bpf_skb_load_bytes(ctx, 0, &frame, ETH_HLEN + sizeof(frame.ip)) < 0)
-		return -1;
-	swap_macs(&frame.ethernet);
-	before = bpf_htons((__u16)(frame.ip.ttl << 8 | IPPROTO_UDP));
-	frame.ip.ttl = HOP_LIMIT;
-	frame.ip.check = sum_after(frame.ip.check, (__force __u16)before, (__force __u16)after);
-	__builtin_memcpy(&frame.ip.saddr, packet->destination.bytes, 4);
-	__builtin_memcpy(&frame.ip.daddr, packet->source.bytes, 4);
-	__builtin_memcpy(frame.words, packet->words, sizeof(frame.words));
-	return bpf_skb_store_bytes(ctx, 0, &frame, sizeof(frame), 0);
-}
-
-static __always_inline int answer_v6(struct __sk_buff *ctx, const struct probe_packet *packet)
-{
-	struct {
-		struct ethhdr ethernet;
-		struct ipv6hdr ip;
-		__u32 words[SUMMED_WORDS];
-	} __attribute__((packed)) frame;
-
-	if (bpf_skb_load_bytes(ctx, 0, &frame, ETH_HLEN + sizeof(frame.ip)) < 0)
-		return -1;
-	swap_macs(&frame.ethernet);
-	frame.ip.hop_limit = HOP_LIMIT;
-	__builtin_memcpy(&frame.ip.saddr, packet->destination.bytes, 16);
-	__builtin_memcpy(&frame.ip.daddr, packet->source.bytes, 16);
-	__builtin_memcpy(frame.words, packet->words, sizeof(frame.words));
-	return bpf_skb_store_bytes(ctx, 0, &frame, sizeof(frame), 0);
-}
-
-/*
- * A probe that asks for an echo: back the way it came, never larger, and only to nodes. By a device without
- * Ethernet headers its length does not fit, and the stack says that the port is closed.
- */
-static __always_inline int answer_probe(struct __sk_buff *ctx, struct probe_packet *packet, __u64 now_ns)
-{
-	struct probe_cookie asked = packet->cookie;
-
-	if (!bpf_map_lookup_elem(&probe_own, &packet->destination))
-		return NEXT;
-	if ((packet->cookie.flags & ~PROBE_BY_THREAD) != PROBE_WANTS_ECHO ||
-	    bpf_ntohs(packet->udp_bytes) != packet->l4_bytes ||
-	    ctx->len != ETH_HLEN + packet->l4_offset + packet->l4_bytes) {
-		COUNT(refused_form);
-		return NEXT;
-	}
-	if (!may_have_echo(packet, now_ns))
-		return NEXT;
-	answer_udp(packet, now_ns);
-	if ((packet->source.family == 4 ? answer_v4(ctx, packet) : answer_v6(ctx, packet)) < 0 ||
-	    replace_sum(ctx, packet, &asked) < 0)
-		return TC_ACT_SHOT;
-	COUNT(echoed);
-	/* That it came in is in it: a look-up less. */
-	waypoint_note(&probe_waypoints, &packet->cookie, WAYPOINT_ECHO | WAYPOINT_ANSWER, 0);
-	return bpf_redirect(ctx->ifindex, 0);
-}
-
-/* tcx ingress of a device, before all others. */
-SEC("tc")
-int probe_ingress(struct __sk_buff *ctx)
+/* A packet that may be for us. */
+static __always_inline int take_arrival(struct __sk_buff *ctx)
 {
 	struct probe_packet packet = {};
 
-	if (!parse_probe(ctx, &packet))
+	if (!parse_ip(ctx, &packet))
+		return NEXT;
+	if (!parse_cookie(ctx, &packet))
 		return NEXT;
 	if (packet.protocol == IPPROTO_UDP && packet.destination_port == bpf_htons(PROBE_PORT)) {
 		int verdict = answer_probe(ctx, &packet, bpf_ktime_get_ns());
@@ -496,6 +256,13 @@ int probe_ingress(struct __sk_buff *ctx)
 		return packet.cookie.flags & PROBE_BY_THREAD ? NEXT : take_answer(ctx, &packet);
 	waypoint_note(&probe_waypoints, &packet.cookie, WAYPOINT_INGRESS, 0);
 	return NEXT;
+}
+
+/* tcx ingress of a device, before all others. */
+SEC("tc")
+int probe_ingress(struct __sk_buff *ctx)
+{
+	return take_arrival(ctx);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

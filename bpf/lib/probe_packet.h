@@ -13,7 +13,8 @@
 #include <bpf/bpf_helpers.h>
 #include "probe_structs.h"
 
-#define L4_HEADER_BYTES 8 /* of ICMP echo, and of UDP */
+#define NEXT		(-1) /* TCX_NEXT: the next program of the chain decides */
+#define L4_HEADER_BYTES 8    /* of ICMP echo, and of UDP */
 #define SUMMED_WORDS	((L4_HEADER_BYTES + sizeof(struct probe_cookie)) / 4)
 
 #ifndef __CHECKER__
@@ -86,11 +87,9 @@ static __always_inline bool parse_ip(struct __sk_buff *ctx, struct probe_packet 
 	return false;
 }
 
-/* Reads the L4 header and the cookie. False: not a probe. */
-static __always_inline bool parse_probe(struct __sk_buff *ctx, struct probe_packet *packet)
+/* Reads the L4 header and the cookie, behind `parse_ip`. False: not a probe. */
+static __always_inline bool parse_cookie(struct __sk_buff *ctx, struct probe_packet *packet)
 {
-	if (!parse_ip(ctx, packet))
-		return false;
 	if (packet->protocol != IPPROTO_UDP && packet->protocol != IPPROTO_ICMP &&
 	    packet->protocol != IPPROTO_ICMPV6)
 		return false;

@@ -1,39 +1,25 @@
 import { randomBytes, randomInt } from 'node:crypto';
 import { getSystemErrorName } from 'node:util';
 import { BpfError } from '../../bpf/addon/index.ts';
-import { errorText, NotPermittedError, SystemError, UsageError } from '../../src/base/errors.ts';
-import { formatIp, type IpFamily, ipFamily, parseIp } from '../../src/base/ip.ts';
+import { errorText, NotPermittedError, SystemError } from '../../src/base/errors.ts';
+import { type IpFamily, ipFamily, parseIp } from '../../src/base/ip.ts';
 import type { Waypoint } from '../../src/base/waypoint.ts';
 import type { ProbeReadiness } from '../types.ts';
 import { CommandQueue } from './command-queue.ts';
 import {
-  BURST_MAX,
   Command,
   CommandKind,
-  DEFAULT_BURST,
-  DEFAULT_BURST_SPACING_MS,
-  DEFAULT_CPU_PERCENT,
-  DEFAULT_FLOWS,
-  DEFAULT_PACKETS_PER_SECOND,
   DEFAULT_PATHS_MAX,
-  DEFAULT_RECEIVE_BUFFER_BYTES,
-  DEFAULT_SOFT_TIMEOUT_MS,
-  DEFAULT_TIMEOUT_MS,
-  DEFAULT_TURN_MS,
-  Event,
-  EventCode,
-  FLOWS_MAX,
   KEY_BYTES,
   Mode,
-  Option,
-  ORIGINS_MAX,
-  PACKET_BYTES_MAX,
   RECORDS_A_BLOCK,
   Responder,
   Self,
 } from './constants.ts';
+import { EventReader } from './event-reader.ts';
 import { IndexPool } from './index-pool.ts';
 import { type NativeEngine, type NativeHandle, nativeEngine } from './native.ts';
+import { checkPath, nativeOptions, netnsPath, sourceOf } from './options.ts';
 import { PathMemory } from './path-memory.ts';
 import { ProbePrograms } from './programs.ts';
 import {
@@ -51,18 +37,9 @@ import {
   type ProbeEngine,
 } from './types.ts';
 
-const EVENTS_AT_ONCE = 1024;
 /** Memory that could not be had is asked for again after that long, not with each path. */
 const RECORDS_AGAIN_MS = 5000;
 const FAMILIES = [4, 6] as const;
-const EVENT_KINDS: Readonly<Record<number, EngineEvent['kind']>> = {
-  [EventCode.suspect]: 'suspect',
-  [EventCode.silent]: 'silent',
-  [EventCode.answer]: 'answer',
-  [EventCode.error]: 'error',
-};
-/** Least bytes of IP: headers, and the cookie of 32 bytes. */
-const LEAST_BYTES: Readonly<Record<IpFamily, number>> = { 4: 60, 6: 80 };
 
 export interface EngineParts {
   /** Of origins without devices, and of all without programs. */
@@ -95,8 +72,7 @@ export class NativeProbeEngine implements ProbeEngine {
   readonly #indices: IndexPool;
   readonly #families: Uint8Array;
   readonly #commands: CommandQueue;
-  readonly #events = new Uint32Array(EVENTS_AT_ONCE * Event.words);
-  readonly #eventTimes = new BigUint64Array(this.#events.buffer);
+  readonly #events = new EventReader();
   readonly #self = new Float64Array(Self.count);
   readonly #listeners: ((events: readonly EngineEvent[]) => void)[] = [];
   readonly #devices: Map<number, string | undefined>[];
@@ -120,7 +96,9 @@ export class NativeProbeEngine implements ProbeEngine {
     this.#indices = new IndexPool(this.#pathsMax);
     this.#families = new Uint8Array(this.#pathsMax);
     this.#native = nativeEngine();
-    const handle = this.#native.create(nativeOptions(options, parts), randomBytes(KEY_BYTES));
+    const { programs, prober } = parts;
+    const batchesFd = programs instanceof ProbePrograms ? programs.batchesFd : -1;
+    const handle = this.#native.create(nativeOptions(options, prober, batchesFd), randomBytes(KEY_BYTES));
     if (typeof handle === 'number') {
       throw new SystemError(`cannot make the probe engine: ${getSystemErrorName(handle)}`, {
         code: 'ENGINE_CREATE',
@@ -146,6 +124,12 @@ export class NativeProbeEngine implements ProbeEngine {
       this.#native.stop(this.#handle);
       throw new NoRecordsError(error);
     }
+  }
+
+  /** Programs that may be asked and told. */
+  get #running(): ProbePrograms | undefined {
+    const { programs } = this.#parts;
+    return programs instanceof ProbePrograms && !this.#stopped ? programs : undefined;
   }
 
   #startDevices(origin: number): (readonly [number, undefined])[] {
@@ -244,8 +228,8 @@ export class NativeProbeEngine implements ProbeEngine {
 
   /** Undefined: there is no room for one more record. */
   #takeIndex(): number | undefined {
-    const { programs } = this.#parts;
-    if (!(programs instanceof ProbePrograms) || this.#stopped) return this.#indices.take();
+    const programs = this.#running;
+    if (programs === undefined) return this.#indices.take();
     const index = this.#indices.take(programs.blocks * RECORDS_A_BLOCK);
     if (index !== undefined || programs.blocks * RECORDS_A_BLOCK >= this.#pathsMax) return index;
     return this.#tryAddBlock(programs) ? this.#indices.take(programs.blocks * RECORDS_A_BLOCK) : undefined;
@@ -335,16 +319,14 @@ export class NativeProbeEngine implements ProbeEngine {
   }
 
   setPeers(addresses: readonly string[], own: readonly string[]): void {
-    const { programs } = this.#parts;
     // Without programs only kernels and agents answer.
-    if (programs instanceof ProbePrograms && !this.#stopped) programs.setPeers(addresses, own);
+    this.#running?.setPeers(addresses, own);
   }
 
   setDevices(origin: number, wanted: readonly number[]): void {
-    const { programs } = this.#parts;
+    const programs = this.#running;
     const devices = this.#devices[origin];
-    if (!(programs instanceof ProbePrograms) || devices === undefined || this.#stopped) return;
-    if (this.#modeOf(origin) !== 'bpf') return;
+    if (programs === undefined || devices === undefined || this.#modeOf(origin) !== 'bpf') return;
     for (const ifindex of devices.keys()) {
       if (wanted.includes(ifindex) && programs.stands(origin, ifindex)) continue;
       programs.detach(origin, ifindex);
@@ -371,37 +353,12 @@ export class NativeProbeEngine implements ProbeEngine {
   /** Of many at once, each time the buffer is full the rest is taken in the next turn of the event loop. */
   #takeEvents(): void {
     if (this.#stopped) return;
-    const count = this.#native.events(this.#handle, this.#events);
-    const events: EngineEvent[] = [];
-    for (let i = 0; i < count; i++) {
-      const event = this.#eventAt(i * Event.words);
-      if (event !== undefined) events.push(event);
-    }
-    if (count === EVENTS_AT_ONCE) setImmediate(() => this.#takeEvents());
-    if (events.length > 0) for (const listener of this.#listeners) listener(events);
-  }
-
-  /** Undefined: of an earlier use of the index. */
-  #eventAt(at: number): EngineEvent | undefined {
-    const words = this.#events.subarray(at, at + Event.words);
-    const path = words[Event.path] ?? 0;
-    const kind = EVENT_KINDS[words[Event.kind] ?? 0];
-    if (kind === undefined || this.#open[path] !== 1) return undefined;
-    if (words[Event.generation] !== this.#generations[path]) return undefined;
-    const family = words[Event.offenderFamily] ?? 0;
-    const offender = new Uint8Array(
-      words.buffer,
-      words.byteOffset + Event.offender * 4,
-      family === 4 ? 4 : 16,
+    const { events, isFull } = this.#events.take(
+      (buffer) => this.#native.events(this.#handle, buffer),
+      (path, generation) => this.#open[path] === 1 && this.#generations[path] === generation,
     );
-    return {
-      kind,
-      path,
-      atNs: Number(this.#eventTimes[at / 2]),
-      errno: kind === 'error' ? words[Event.error] : undefined,
-      offender: family === 0 ? undefined : formatIp(offender),
-      mtu: words[Event.mtu] ?? 0,
-    };
+    if (isFull) setImmediate(() => this.#takeEvents());
+    if (events.length > 0) for (const listener of this.#listeners) listener(events);
   }
 
   get prober(): number {
@@ -409,13 +366,11 @@ export class NativeProbeEngine implements ProbeEngine {
   }
 
   waypoints(path: { readonly prober: number; readonly path: number }): readonly Waypoint[] {
-    const { programs } = this.#parts;
-    return programs instanceof ProbePrograms && !this.#stopped ? programs.waypoints(path) : [];
+    return this.#running?.waypoints(path) ?? [];
   }
 
   heardNs(address: string): number {
-    const { programs } = this.#parts;
-    return programs instanceof ProbePrograms && !this.#stopped ? programs.heardNs(address) : 0;
+    return this.#running?.heardNs(address) ?? 0;
   }
 
   departuresNs(index: number): readonly number[] {
@@ -426,8 +381,7 @@ export class NativeProbeEngine implements ProbeEngine {
     this.#native.self(this.#handle, this.#self);
     const value = (index: number): number => this.#self[index] ?? 0;
     const { programs } = this.#parts;
-    const running = programs instanceof ProbePrograms && !this.#stopped ? programs : undefined;
-    const seen = running?.counters();
+    const seen = this.#running?.counters();
     return {
       mode: { 4: this.readiness(4, 'icmp'), 6: this.readiness(6, 'icmp') },
       programs:
@@ -442,7 +396,7 @@ export class NativeProbeEngine implements ProbeEngine {
       sent: value(Self.sent),
       shortCuts: value(Self.shortCuts),
       cpuNs: value(Self.cpuNs),
-      bpfNs: running?.runTimeNs(),
+      bpfNs: this.#running?.runTimeNs(),
       ownDrops: value(Self.ownDrops),
       echoes: seen?.echoed ?? 0,
       echoesRefused: seen === undefined ? 0 : seen.refusedAddress + seen.refusedForm + seen.refusedRate,
@@ -453,63 +407,4 @@ export class NativeProbeEngine implements ProbeEngine {
       clockSteps: value(Self.clockSteps),
     };
   }
-}
-
-/** For the BPF addon; undefined: ours. */
-export function netnsPath(origin: EngineOrigin | undefined): string | undefined {
-  return origin?.netnsFd === undefined ? undefined : `/proc/self/fd/${origin.netnsFd}`;
-}
-
-/** @throws UsageError */
-export function checkOptions({
-  origins,
-  flows = 0,
-  burst = 0,
-  dscp = 0,
-  cpuPercent = DEFAULT_CPU_PERCENT,
-}: EngineOptions): void {
-  if (origins.length === 0 || origins.length > ORIGINS_MAX) {
-    throw new UsageError(`an engine has 1 to ${ORIGINS_MAX} origins, not ${origins.length}`);
-  }
-  if (flows < 0 || flows > FLOWS_MAX) throw new UsageError(`flows: ${flows} is not 0..${FLOWS_MAX}`);
-  if (burst < 0 || burst > BURST_MAX) throw new UsageError(`burst: ${burst} is not 0..${BURST_MAX}`);
-  if (dscp < 0 || dscp > 63) throw new UsageError(`dscp: ${dscp} is not 0..63`);
-  if (!(cpuPercent >= 1 && cpuPercent <= 100))
-    throw new UsageError(`cpuPercent: ${cpuPercent} is not 1..100`);
-}
-
-function checkPath(path: EnginePath, family: IpFamily, origins: number): void {
-  if (path.origin < 0 || path.origin >= origins) throw new UsageError(`origin ${path.origin} does not exist`);
-  const bytes = path.packetBytes;
-  if (bytes !== undefined && (bytes < LEAST_BYTES[family] || bytes > PACKET_BYTES_MAX)) {
-    throw new UsageError(`packetBytes: ${bytes} is not ${LEAST_BYTES[family]}..${PACKET_BYTES_MAX}`);
-  }
-}
-
-function sourceOf(origin: EngineOrigin, family: IpFamily): Uint8Array {
-  const found = (origin.sources ?? [])
-    .map((text) => parseIp(text))
-    .find((bytes) => ipFamily(bytes) === family);
-  return found ?? new Uint8Array(0);
-}
-
-function nativeOptions(options: EngineOptions, { programs, prober }: EngineParts): Int32Array {
-  const values = new Int32Array(Option.count);
-  const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-  values[Option.prober] = prober;
-  values[Option.icmpId] = randomInt(1, 0x10000);
-  values[Option.pathsMax] = options.pathsMax ?? DEFAULT_PATHS_MAX;
-  values[Option.timeoutMs] = timeoutMs;
-  values[Option.turnMs] = options.turnMs ?? DEFAULT_TURN_MS;
-  values[Option.packetsPerSecond] = options.packetsPerSecond ?? DEFAULT_PACKETS_PER_SECOND;
-  values[Option.burst] = options.burst ?? DEFAULT_BURST;
-  values[Option.burstSpacingMs] = options.burstSpacingMs ?? DEFAULT_BURST_SPACING_MS;
-  values[Option.softTimeoutMs] = Math.min(timeoutMs, options.softTimeoutMs ?? DEFAULT_SOFT_TIMEOUT_MS);
-  values[Option.flows] = options.flows ?? DEFAULT_FLOWS;
-  values[Option.dscp] = options.dscp ?? 0;
-  values[Option.receiveBuffer] = DEFAULT_RECEIVE_BUFFER_BYTES;
-  values[Option.batchesFd] = programs instanceof ProbePrograms ? programs.batchesFd : -1;
-  values[Option.firstSequence] = options.firstSequence ?? 1;
-  values[Option.cpuPercent] = options.cpuPercent ?? DEFAULT_CPU_PERCENT;
-  return values;
 }

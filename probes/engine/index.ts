@@ -1,7 +1,8 @@
 import { randomInt } from 'node:crypto';
 import { errorText } from '../../src/base/errors.ts';
 import { DEFAULT_ECHOES_PER_SECOND, DEFAULT_PATHS_MAX } from './constants.ts';
-import { checkOptions, type EngineParts, NativeProbeEngine, NoRecordsError, netnsPath } from './engine.ts';
+import { type EngineParts, NativeProbeEngine, NoRecordsError } from './engine.ts';
+import { checkOptions, netnsPath } from './options.ts';
 import { ProbePrograms } from './programs.ts';
 import type { EngineOptions, ProbeEngine } from './types.ts';
 

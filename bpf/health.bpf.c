@@ -262,7 +262,7 @@ static __always_inline int take_arrival(struct __sk_buff *ctx)
 SEC("tc")
 int probe_ingress(struct __sk_buff *ctx)
 {
-	return take_arrival(ctx);
+	return is_others(ctx) ? NEXT : take_arrival(ctx);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

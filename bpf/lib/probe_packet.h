@@ -8,6 +8,8 @@
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
 #include <stdbool.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
@@ -45,6 +47,44 @@ struct probe_packet {
 		};
 	};
 };
+
+/* Whether what follows an IP header is neither of a probe nor the SYN-ACK of a handshake. */
+static __always_inline bool is_others_l4(const void *l4, const void *end, __u8 protocol)
+{
+	const struct tcphdr *tcp = l4;
+	const struct udphdr *udp = l4;
+
+	if (protocol == IPPROTO_TCP)
+		return (const void *)(tcp + 1) <= end && !(tcp->syn && tcp->ack);
+	if (protocol == IPPROTO_UDP)
+		return (const void *)(udp + 1) <= end && udp->source != bpf_htons(PROBE_PORT) &&
+		       udp->dest != bpf_htons(PROBE_PORT);
+	return false;
+}
+
+/*
+ * Whether a packet that came in is certainly nothing for us. Nearly all are told so by their plain headers,
+ * without a call into the kernel; what lies otherwise, as behind a device without Ethernet headers, is to be
+ * parsed. The lengths keep the bytes of such a packet from passing for an Ethernet header.
+ */
+static __always_inline bool is_others(const struct __sk_buff *ctx)
+{
+	const void *end = (const void *)(long)ctx->data_end;
+	const struct ethhdr *ethernet = (const void *)(long)ctx->data;
+	const struct iphdr *v4 = (const void *)(ethernet + 1);
+	const struct ipv6hdr *v6 = (const void *)(ethernet + 1);
+
+	if ((const void *)(v4 + 1) > end || (__force __u32)ethernet->h_proto != ctx->protocol)
+		return false;
+	if (ethernet->h_proto == bpf_htons(ETH_P_IP))
+		return v4->version == 4 && v4->ihl == 5 && ETH_HLEN + bpf_ntohs(v4->tot_len) <= ctx->len &&
+		       is_others_l4(v4 + 1, end, v4->protocol);
+	if (ethernet->h_proto == bpf_htons(ETH_P_IPV6))
+		return (const void *)(v6 + 1) <= end && v6->version == 6 &&
+		       ETH_HLEN + sizeof(*v6) + bpf_ntohs(v6->payload_len) <= ctx->len &&
+		       is_others_l4(v6 + 1, end, v6->nexthdr);
+	return false;
+}
 
 /* From the IP header on: a device may have no Ethernet header before it. */
 static __always_inline long load(struct __sk_buff *ctx, __u32 offset, void *to, __u32 bytes)

@@ -2,7 +2,7 @@
 /*
  * Health's own object: what stands on the devices that lead to other nodes, before the datapath's programs
  * and without need of them. `probe_egress` stamps our probes as they leave; `probe_ingress` takes their
- * answers, and answers the probes of known nodes.
+ * answers, and answers the probes of known nodes. Of requests both note the handshake.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+#include "lib/probe_handshake.h"
 #include "lib/probe_maps.h"
 #include "lib/probe_packet.h"
 #include "lib/probe_respond.h"
@@ -122,7 +123,7 @@ static __always_inline int send_batch(struct __sk_buff *ctx)
 	return TC_ACT_SHOT;
 }
 
-/* The time of a packet with our mark: of a probe. */
+/* The time of a packet with our mark: of a probe, or of the SYN of a request. */
 static __always_inline void stamp_departure(struct __sk_buff *ctx)
 {
 	struct probe_packet packet = {};
@@ -131,6 +132,10 @@ static __always_inline void stamp_departure(struct __sk_buff *ctx)
 
 	if (!parse_ip(ctx, &packet))
 		return;
+	if (packet.protocol == IPPROTO_TCP) {
+		note_syn(ctx, &packet);
+		return;
+	}
 	if (!parse_cookie(ctx, &packet))
 		return;
 	record = record_get(&packet.cookie);
@@ -241,6 +246,10 @@ static __always_inline int take_arrival(struct __sk_buff *ctx)
 
 	if (!parse_ip(ctx, &packet))
 		return NEXT;
+	if (packet.protocol == IPPROTO_TCP) {
+		note_syn_ack(ctx, &packet);
+		return NEXT;
+	}
 	if (!parse_cookie(ctx, &packet))
 		return NEXT;
 	if (packet.protocol == IPPROTO_UDP && packet.destination_port == bpf_htons(PROBE_PORT)) {

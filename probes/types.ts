@@ -68,3 +68,14 @@ export interface Probe {
   probe(address: string): Promise<ProbeResult>;
   counters(): ProbeCounters;
 }
+
+/** Notes on the devices when the SYN of a request leaves, and when its SYN-ACK comes. */
+export interface Handshakes {
+  /** SO_MARK of the sockets whose handshakes are noted; undefined: nobody notes any. */
+  readonly handshakeMark: number | undefined;
+  /**
+   * From the SYN, the last one if it was sent again, to the first SYN-ACK, ns; undefined: not both were seen.
+   * @param fd of a connected socket with the mark
+   */
+  handshakeNs(fd: number): number | undefined;
+}

@@ -123,7 +123,7 @@
 #define EP_POLICY_B 8
 #define EP_AUDIT 16
 
-/* Marks of packets within a node's namespace: bits 8 to 11; workloads cannot set them, a veth between namespaces clears them. */
+/* Marks of packets within a node's namespace: bits 8 to 11; workloads cannot set them, a veth between namespaces clears them. 0xb00 is the prober's, PROBE_MARK in probe_structs.h. */
 #define MARK_MASK 3840
 #define MARK_TO_PROXY 512
 #define MARK_FROM_PROXY 2560

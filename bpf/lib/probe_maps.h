@@ -11,6 +11,8 @@
 struct probe_config {
 	__u32 prober;		 /* ours, in answers to us; 0: none */
 	__u32 echoes_per_second; /* that one address gets */
+	__be16 tcp_port;	 /* of the peers, where our requests go */
+	__u16 pad;
 };
 
 /* 0 -> numbers of this prober. Written by user space, read by the programs. */
@@ -70,6 +72,25 @@ struct {
 	__type(key, struct probe_address);
 	__type(value, __u32);
 } probe_own SEC(".maps");
+
+/* The handshake of a request's connection. Times are CLOCK_MONOTONIC, ns. */
+struct probe_handshake {
+	__u64 sent_ns;	   /* when its SYN left, the last one if it was sent again */
+	__u64 answered_ns; /* when the first SYN-ACK to it came; 0: none yet */
+	__be32 sequence;   /* of the SYN */
+	__u32 pad;
+};
+
+/*
+ * Socket with the prober's mark -> its handshake, which goes with the socket. Written by the programs, read
+ * by user space, for which the key is the socket's descriptor.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct probe_handshake);
+} probe_handshakes SEC(".maps");
 
 /* 0 -> what the programs saw. Written by them, read by user space. */
 struct {

@@ -13,7 +13,7 @@
 #define PROBE_RING    16	  /* probes of one path under way; a power of 2 */
 #define PROBE_BUCKETS 96
 #define PROBE_PORT    4240   /* UDP, of the echo responder */
-#define PROBE_MARK    0xb00u /* on packets of the prober's sockets: what the egress program looks at */
+#define PROBE_MARK    0xb00u /* on packets of probes' sockets: what the egress program looks at */
 
 /*
  * Many probes for one: the prober hands a frame of this EtherType (for experiments, IEEE 802: no host takes

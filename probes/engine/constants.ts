@@ -95,6 +95,9 @@ export const PathRecord = {
 /** PROBE_BLOCK: of records that programs write, so many are made at once. */
 export const RECORDS_A_BLOCK = 1024;
 
+/** PROBE_MARK: SO_MARK of sockets whose packets the programs look at when they leave. */
+export const PROBE_MARK = 0xb00;
+
 /** enum engine_counter. */
 export const Self = {
   sent: 0,
@@ -131,5 +134,6 @@ export const DEFAULT_BURST_SPACING_MS = 10;
 export const DEFAULT_SOFT_TIMEOUT_MS = 50;
 export const DEFAULT_FLOWS = 16;
 export const DEFAULT_ECHOES_PER_SECOND = 2000;
+export const DEFAULT_TCP_PORT = 4240;
 /** The system's default holds about 258 small packets; this holds some 10,000 (a small packet costs ~825 bytes). */
 export const DEFAULT_RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024;

@@ -12,6 +12,7 @@ import {
   DEFAULT_PATHS_MAX,
   KEY_BYTES,
   Mode,
+  PROBE_MARK,
   RECORDS_A_BLOCK,
   Responder,
   Self,
@@ -371,6 +372,14 @@ export class NativeProbeEngine implements ProbeEngine {
 
   heardNs(address: string): number {
     return this.#running?.heardNs(address) ?? 0;
+  }
+
+  get handshakeMark(): number | undefined {
+    return this.#running === undefined ? undefined : PROBE_MARK;
+  }
+
+  handshakeNs(fd: number): number | undefined {
+    return this.#running?.handshakeNs(fd);
   }
 
   departuresNs(index: number): readonly number[] {

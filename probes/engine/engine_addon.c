@@ -346,6 +346,7 @@ static napi_value addon_layout(napi_env env, napi_callback_info info)
 		offsetof(struct probe_path, histogram),
 		PROBE_BUCKETS,
 		PROBE_BLOCK,
+		PROBE_MARK,
 	};
 
 	return addon_int32s(env, layout, sizeof(layout) / sizeof(layout[0]));

@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { errorText } from '../../src/base/errors.ts';
-import { DEFAULT_ECHOES_PER_SECOND, DEFAULT_PATHS_MAX } from './constants.ts';
+import { DEFAULT_ECHOES_PER_SECOND, DEFAULT_PATHS_MAX, DEFAULT_TCP_PORT } from './constants.ts';
 import { type EngineParts, NativeProbeEngine, NoRecordsError } from './engine.ts';
 import { checkOptions, netnsPath } from './options.ts';
 import { ProbePrograms } from './programs.ts';
@@ -36,6 +36,7 @@ function loadPrograms(options: EngineOptions, prober: number): ProbePrograms {
     pathsMax: options.pathsMax ?? DEFAULT_PATHS_MAX,
     prober,
     echoesPerSecond: options.echoesPerSecond ?? DEFAULT_ECHOES_PER_SECOND,
+    tcpPort: options.tcpPort ?? DEFAULT_TCP_PORT,
   });
   try {
     for (const [i, origin] of options.origins.entries())

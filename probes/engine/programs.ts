@@ -30,8 +30,11 @@ export interface ProgramOptions {
   readonly prober: number;
   /** Echoes that one address gets in a second. */
   readonly echoesPerSecond: number;
+  /** Of the peers, where requests go whose handshakes are noted; host order. */
+  readonly tcpPort: number;
 }
 
+const CONFIG_BYTES = 12;
 const ADDRESS_BYTES = 20;
 const PEER_BYTES = 24;
 /** Of `heard_ns` in `struct probe_peer`. */
@@ -43,7 +46,9 @@ const ZERO = new Uint8Array(4);
 /** The programs of `health.bpf.c`, loaded once an engine; what stands on devices goes when `close` is called, or with us. */
 export class ProbePrograms {
   readonly #object: BpfObject;
-  readonly #maps: Readonly<Record<'blocks' | 'peers' | 'own' | 'counters' | 'waypoints', BpfMap>>;
+  readonly #maps: Readonly<
+    Record<'blocks' | 'peers' | 'own' | 'counters' | 'waypoints' | 'handshakes', BpfMap>
+  >;
   readonly #programs: Readonly<Record<'ingress' | 'egress', ReturnType<BpfObject['program']>>>;
   /** By origin and index of the device. */
   readonly #links = new Map<string, readonly BpfLink[]>();
@@ -54,7 +59,7 @@ export class ProbePrograms {
   #closed = false;
 
   /** @throws BpfError when the kernel or our privileges do not allow it */
-  constructor({ pathsMax, prober, echoesPerSecond }: ProgramOptions) {
+  constructor({ pathsMax, ...numbers }: ProgramOptions) {
     const spec = loadBpf().openObject(buildAsset('health.bpf.o'));
     try {
       spec.setMaxEntries('probe_blocks', Math.ceil(pathsMax / RECORDS_A_BLOCK));
@@ -70,13 +75,14 @@ export class ProbePrograms {
       own: map('probe_own'),
       counters: map('probe_counters'),
       waypoints: map('probe_waypoints'),
+      handshakes: map('probe_handshakes'),
     };
     this.#programs = {
       ingress: this.#object.program('probe_ingress'),
       egress: this.#object.program('probe_egress'),
     };
     const config = map('probe_config');
-    config.update(ZERO, new Uint8Array(Uint32Array.of(prober, echoesPerSecond).buffer));
+    config.update(ZERO, configValue(numbers));
     config.close();
     const batches = map('probe_batches');
     this.batchesFd = batches.descriptor();
@@ -186,6 +192,13 @@ export class ProbePrograms {
     return value === undefined ? 0 : Number(value.readBigUInt64LE(HEARD_AT));
   }
 
+  /** @see Handshakes.handshakeNs */
+  handshakeNs(fd: number): number | undefined {
+    const value = this.#maps.handshakes.lookup(new Uint8Array(Int32Array.of(fd).buffer));
+    const [sentNs, answeredNs] = [value?.readBigUInt64LE(0) ?? 0n, value?.readBigUInt64LE(8) ?? 0n];
+    return answeredNs === 0n ? undefined : Number(answeredNs - sentNs);
+  }
+
   /** Time that the programs ran, ns; undefined unless the kernel keeps it (`kernel.bpf_stats_enabled`). */
   runTimeNs(): number | undefined {
     const times = Object.values(this.#programs).map(({ info }) => Number(info.runTimeNs));
@@ -212,6 +225,15 @@ function linkKey(origin: number, ifindex: number): string {
 /** Nobody else holds them: closed, they are off the device, which may be gone already. */
 function release(links: readonly BpfLink[]): void {
   for (const link of links) link.close();
+}
+
+/** `struct probe_config`. */
+function configValue({ prober, echoesPerSecond, tcpPort }: Omit<ProgramOptions, 'pathsMax'>): Buffer {
+  const value = Buffer.alloc(CONFIG_BYTES);
+  value.writeUInt32LE(prober, 0);
+  value.writeUInt32LE(echoesPerSecond, 4);
+  value.writeUInt16BE(tcpPort, 8);
+  return value;
 }
 
 /** `struct probe_address`. */

@@ -1,7 +1,7 @@
 import { SystemError } from '../../src/base/errors.ts';
 import type { IpFamily } from '../../src/base/ip.ts';
 import type { Waypoint } from '../../src/base/waypoint.ts';
-import type { ProbeReadiness } from '../types.ts';
+import type { Handshakes, ProbeReadiness } from '../types.ts';
 
 /**
  * The contract of the probe engine: a native thread that sends on time, matches answers and keeps one record a path.
@@ -76,6 +76,8 @@ export interface EngineOptions {
   readonly flows?: number | undefined;
   /** Echoes that our responder gives one address in a second. Default 2,000. */
   readonly echoesPerSecond?: number | undefined;
+  /** Port of the peers that requests go to, host order: programs note the handshakes of marked sockets with it. Default 4240. */
+  readonly tcpPort?: number | undefined;
   /** DSCP of the probes, 0..63. Default 0: as ordinary traffic. */
   readonly dscp?: number | undefined;
   /** Paths at most; memory of records is taken for all of them at start. Default 65,536. */
@@ -225,7 +227,7 @@ export interface EngineSelf {
   readonly clockSteps: number;
 }
 
-export interface ProbeEngine {
+export interface ProbeEngine extends Handshakes {
   /** @throws SystemError, NotPermittedError when no mode works for any family */
   start(): Promise<void>;
   /** Ends the thread, detaches programs, closes sockets. May be called twice. */

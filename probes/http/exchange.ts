@@ -1,6 +1,6 @@
 import type { Sockets } from '../../src/base/sockets/index.ts';
 import type { Streams, TcpStream } from '../../src/base/sockets/streams.ts';
-import type { ProbeResult } from '../types.ts';
+import type { Handshakes, ProbeResult } from '../types.ts';
 import { type AnswerProgress, AnswerReader } from './answer.ts';
 import { HEALTH_PORT, HELLO_PATH } from './constants.ts';
 import { connectionFailure } from './failure.ts';
@@ -14,6 +14,8 @@ export interface ExchangeOptions {
   readonly sources?: readonly string[] | undefined;
   /** Path of the network namespace to connect from; undefined: the process's own. */
   readonly netns?: string | undefined;
+  /** Whoever notes handshakes where they leave; undefined: the kernel's own time is taken. */
+  readonly handshakes?: Handshakes | undefined;
 }
 
 export interface ExchangeDeps {
@@ -24,7 +26,8 @@ export interface ExchangeDeps {
 /**
  * One connection with its request, its answer and the times between. The kernel's times are told apart from ours:
  *
- * - `network`: from SYN to SYN-ACK, by the kernel; none where the SYN was sent twice.
+ * - `network`: from SYN to SYN-ACK, at the device if programs stand there, else by the kernel's stack; none where the
+ *   SYN was sent twice: nobody knows which one was answered.
  * - `connect`: from the call until this process knew of the connection.
  * - `firstByte`: from the request until the kernel had the first of the answer: the network once more, and the server.
  * - `client`: what this process took of the whole: a busy event loop is here, and nowhere else.
@@ -54,13 +57,15 @@ export class Exchange {
   }
 
   start({ sockets, streams }: ExchangeDeps): void {
-    const { port = HEALTH_PORT, sources = [], netns } = this.#options;
+    const { port = HEALTH_PORT, sources = [], netns, handshakes } = this.#options;
     const isV6 = this.#address.includes(':');
     const source = sources.find((one) => one.includes(':') === isV6);
     let fd: number;
     try {
       const bind = source === undefined ? undefined : { address: source, port: 0 };
-      fd = sockets.openSocket({ family: isV6 ? 6 : 4, type: 'stream', netns, bind, reuseAddress: false });
+      const mark = handshakes?.handshakeMark;
+      const how = { type: 'stream', netns, mark, bind, reuseAddress: false } as const;
+      fd = sockets.openSocket({ family: isV6 ? 6 : 4, ...how });
     } catch (error) {
       this.end({ kind: 'failure', failure: connectionFailure(error) });
       return;
@@ -79,14 +84,19 @@ export class Exchange {
 
   #connected(stream: TcpStream): void {
     this.#connectedNs = process.hrtime.bigint();
-    const us = stream.roundTripUs();
-    this.#networkNs = us === undefined ? undefined : us * 1000;
+    this.#networkNs = this.#handshakeNs(stream);
     const { port = HEALTH_PORT, path = HELLO_PATH } = this.#options;
     const host = this.#address.includes(':') ? `[${this.#address}]` : this.#address;
     const head = `GET ${path} HTTP/1.1\r\nHost: ${host}:${port}\r\nUser-Agent: ciliate-health\r\n`;
     const request = Buffer.from(`${head}Connection: close\r\n\r\n`, 'latin1');
     this.#writtenNs = process.hrtime.bigint();
     stream.write(request);
+  }
+
+  #handshakeNs(stream: TcpStream): number | undefined {
+    const us = stream.roundTripUs();
+    if (us === undefined || stream.fd === undefined) return undefined;
+    return this.#options.handshakes?.handshakeNs(stream.fd) ?? us * 1000;
   }
 
   #read(stream: TcpStream, chunk: Buffer): void {
@@ -115,7 +125,7 @@ export class Exchange {
     const firstByte = Number((this.#firstByteNs ?? this.#writtenNs) - this.#writtenNs);
     const answer = Number((this.#lastByteNs ?? this.#writtenNs) - this.#writtenNs);
     const network = this.#networkNs;
-    // The network part is rounded up to the microsecond: never more than there was.
+    // The kernel's own time is rounded up to the microsecond: never more than there was.
     const latencyNs =
       network === undefined || !this.#kernelStamps ? total : Math.min(total, network + answer);
     const phases = { connect, firstByte, client: total - latencyNs, total };

@@ -286,7 +286,7 @@ export const endpointFlagText: Readonly<Record<number, string>> = {
   16: 'audit: what its policy refuses is told, and passes',
 };
 
-/** Marks of packets within a node's namespace: bits 8 to 11; workloads cannot set them, a veth between namespaces clears them. */
+/** Marks of packets within a node's namespace: bits 8 to 11; workloads cannot set them, a veth between namespaces clears them. 0xb00 is the prober's, PROBE_MARK in probe_structs.h. */
 export const PacketMark = {
   mask: 3840,
   toProxy: 512,

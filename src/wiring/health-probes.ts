@@ -1,7 +1,7 @@
 import { openSync } from 'node:fs';
 import { createProbeEngine, type EngineMode, type ProbeEngine } from '../../probes/engine/index.ts';
 import { createHttpProbe, HEALTH_PORT } from '../../probes/http/index.ts';
-import type { Probe } from '../../probes/types.ts';
+import type { Handshakes, Probe } from '../../probes/types.ts';
 import { SystemError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { LOOPBACK, RequestProber, systemClock } from '../health/index.ts';
@@ -32,12 +32,13 @@ export function makeEngine(
   options: HealthProbeOptions & { readonly log: Logger },
   endpointFd: number | undefined,
 ): ProbeEngine {
-  const { timeoutMs, icmpMode, sources, dscp, packetsPerSecond, cpuPercent, log } = options;
+  const { timeoutMs, port, icmpMode, sources, dscp, packetsPerSecond, cpuPercent, log } = options;
   const endpoint = endpointFd === undefined ? [] : [{ netnsFd: endpointFd }];
   return createProbeEngine({
     origins: [{ sources, devices: [LOOPBACK] }, ...endpoint],
     mode: icmpMode,
     timeoutMs,
+    tcpPort: port,
     dscp,
     packetsPerSecond,
     cpuPercent,
@@ -45,10 +46,13 @@ export function makeEngine(
   });
 }
 
-/** Probes by requests: from the host, and from the health endpoint, at the ports that its policy allows and denies. */
-export function makeRequests(options: HealthProbeOptions): RequestProber {
+/**
+ * Probes by requests: from the host, and from the health endpoint, at the ports that its policy allows and denies.
+ * @param handshakes of the host's devices; the endpoint's has no programs
+ */
+export function makeRequests(options: HealthProbeOptions, handshakes: Handshakes): RequestProber {
   const { timeoutMs, port = HEALTH_PORT, sources, endpointNetns, policyPaths = true } = options;
-  const host = createHttpProbe({ timeoutMs, port, sources });
+  const host = createHttpProbe({ timeoutMs, port, sources, handshakes });
   const deps = { responder: 'http', clock: systemClock, random: Math.random } as const;
   if (endpointNetns === undefined) return new RequestProber({ ...deps, probes: { host } });
   const { hello, allowed, denied } = healthEndpointPorts(port);

@@ -140,7 +140,7 @@ function makeParts(options: HealthProcessOptions, endpointFd: number | undefined
     { interval: options.interval },
     {
       nodes: makeNodes(options, agent),
-      probers: [new EngineProber(engine, origins, losses), makeRequests(options)],
+      probers: [new EngineProber(engine, origins, losses), makeRequests(options, engine)],
       clock: systemClock,
       log,
       onNodes: [

@@ -6,6 +6,7 @@ import {
   Event,
   Option,
   PathRecord,
+  PROBE_MARK,
   RECORDS_A_BLOCK,
   Self,
 } from '../../probes/engine/constants.ts';
@@ -33,6 +34,7 @@ describe('layouts shared with the engine addon', () => {
         PathRecord.histogram * 4,
         HISTOGRAM_BUCKETS,
         RECORDS_A_BLOCK,
+        PROBE_MARK,
       ],
     );
   });

@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { after, describe, it, type TestContext } from 'node:test';
 import { Worker } from 'node:worker_threads';
+import { createProbeEngine } from '../../probes/engine/index.ts';
 import { AnswerReader } from '../../probes/http/answer.ts';
-import { createHttpProbe } from '../../probes/http/index.ts';
+import { createHttpProbe, HEALTH_PORT } from '../../probes/http/index.ts';
 import { createResponder, type Responder, type ResponderOptions } from '../../probes/responder/index.ts';
-import type { ProbeResult } from '../../probes/types.ts';
+import type { Handshakes, ProbeResult } from '../../probes/types.ts';
 import { loadSockets } from '../../src/base/sockets/index.ts';
+import { answeringPair } from '../support/answering-pair.ts';
 import { NetnsLab } from '../support/netns.ts';
 import { rootOrSkip } from '../support/privilege.ts';
 import { eventually } from '../support/process.ts';
@@ -77,6 +80,24 @@ describe('the HTTP probe', () => {
     assert.ok(network > 0 && network < connect, JSON.stringify(result.phases));
     assert.equal(total - client, result.latencyNs);
     assert.ok(firstByte > 20e6 && total - firstByte > 10e6, JSON.stringify(result.phases));
+  });
+
+  it('takes the network part from whoever noted the handshake, and else from the kernel', async (t) => {
+    const port = await peer(t, (socket) => socket.end('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n'));
+    for (const noted of [1234, undefined]) {
+      const asked: number[] = [];
+      const handshakeNs = (fd: number): number | undefined => {
+        asked.push(fd);
+        return noted;
+      };
+      const http = createHttpProbe({ port, handshakes: { handshakeMark: undefined, handshakeNs } });
+      const result = await http.probe('127.0.0.1');
+      await http.stop();
+      assert.equal(result.kind, 'reply');
+      const { network = 0 } = result.phases ?? {};
+      assert.ok(noted === undefined ? network > 0 && network % 1000 === 0 : network === noted, `${network}`);
+      assert.equal(asked.length, 1);
+    }
   });
 
   it('takes a blocked event loop for none of the network, nor for a peer that does not answer', async (t) => {
@@ -161,6 +182,47 @@ describe('the HTTP probe from another network namespace', { skip: rootOrSkip() }
     assert.equal(failureOf(await probe(port)), 'refused: connection refused');
     const nowhere = createHttpProbe({ port, netns: '/run/netns/none-such' });
     assert.match(failureOf(await nowhere.probe('127.0.0.1')), /^send-failed: .*none-such/);
+  });
+});
+
+describe('the HTTP probe and programs on the device', { skip: rootOrSkip() }, () => {
+  const lab = new NetnsLab('p');
+  after(() => lab.cleanUp());
+
+  it('tell the network part while they stand there; else it is that of the kernel, in whole microseconds', async (t) => {
+    const { here, there } = await answeringPair(lab);
+    const bind = { address: '10.1.0.2', port: HEALTH_PORT };
+    const listener = { family: 4, type: 'stream', netns: lab.path(there), bind, listen: 8 } as const;
+    const responder = createResponder({ listen: [{ kind: 'fd', fd: loadSockets().openSocket(listener) }] });
+    await responder.start();
+    t.after(() => responder.stop());
+    const netns = lab.path(here);
+    const netnsFd = openSync(netns, 'r');
+    t.after(() => closeSync(netnsFd));
+    const devices = [loadSockets().interfaceIndex('eth0', netns)];
+    const parts = async (handshakes: Handshakes): Promise<number[]> => {
+      const http = createHttpProbe({ netns, timeoutMs: 5000, handshakes });
+      const found: number[] = [];
+      for (let i = 0; i < 10; i++) {
+        const result = await http.probe('10.1.0.2');
+        assert.equal(result.kind, 'reply', JSON.stringify(result));
+        assert.ok((result.phases?.network ?? 0) > 0, JSON.stringify(result));
+        found.push(result.phases?.network ?? 0);
+      }
+      await http.stop();
+      return found;
+    };
+    const isWhole = (ns: number): boolean => ns % 1000 === 0;
+    const engine = createProbeEngine({ origins: [{ netnsFd, devices }], mode: 'bpf', pathsMax: 64 });
+    t.after(() => engine.stop());
+    const noted = await parts(engine);
+    // All of them by chance: once in 10^30 runs.
+    assert.ok(!noted.every(isWhole), noted.join());
+    engine.setDevices(0, []);
+    assert.ok((await parts(engine)).every(isWhole));
+    const raw = createProbeEngine({ origins: [{ netnsFd }], mode: 'raw', pathsMax: 64 });
+    t.after(() => raw.stop());
+    assert.ok((await parts(raw)).every(isWhole));
   });
 });
 

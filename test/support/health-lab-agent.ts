@@ -2,7 +2,7 @@ import { closeSync, openSync } from 'node:fs';
 import { createProbeEngine, type ProbeEngine } from '../../probes/engine/index.ts';
 import { createHttpProbe, HEALTH_PORT } from '../../probes/http/index.ts';
 import { createResponder, type ResponderListen } from '../../probes/responder/index.ts';
-import type { Probe } from '../../probes/types.ts';
+import type { Handshakes, Probe } from '../../probes/types.ts';
 import type { NodeElement } from '../../src/api/schema.ts';
 import { silentLog } from '../../src/base/log.ts';
 import { dialFrom, loadSockets } from '../../src/base/sockets/index.ts';
@@ -77,7 +77,7 @@ export async function startLabAgent(options: LabAgentOptions): Promise<LabAgent>
     { interval: { kind: 'fixed', ms: PERIOD_MS }, plan: { httpPerSecond } },
     {
       nodes: new FakeNodes(name, nodes),
-      probers: [new EngineProber(engine, origins, losses), makeRequests(options)],
+      probers: [new EngineProber(engine, origins, losses), makeRequests(options, engine)],
       clock: systemClock,
       log: silentLog,
       rows: createHttpTransport({ port: HEALTH_PORT, connect, timeoutMs: ROWS_TIMEOUT_MS }),
@@ -120,8 +120,8 @@ function makeEngine({ netns, endpoint, nodes, address }: LabAgentOptions, netnsF
 }
 
 /** From the host to agents, and from the endpoint to the ports that the policies of others allow and deny. */
-function makeRequests({ netns, endpoint }: LabAgentOptions): RequestProber {
-  const host = createHttpProbe({ netns, timeoutMs: HTTP_TIMEOUT_MS });
+function makeRequests({ netns, endpoint }: LabAgentOptions, handshakes: Handshakes): RequestProber {
+  const host = createHttpProbe({ netns, timeoutMs: HTTP_TIMEOUT_MS, handshakes });
   const inside = (port: number, timeoutMs: number): Probe =>
     createHttpProbe({ netns: endpoint?.netns, timeoutMs, port });
   const { allowed, denied } = healthEndpointPorts(HEALTH_PORT);

@@ -27,6 +27,7 @@ export interface StreamShared {
  */
 export class TcpStream extends EventEmitter {
   readonly #shared: StreamShared;
+  readonly #fd: number;
   readonly #handle: StreamHandle;
   /** What is to be sent when the kernel takes it. */
   #pending: Buffer[] = [];
@@ -51,6 +52,7 @@ export class TcpStream extends EventEmitter {
   constructor(fd: number, shared: StreamShared, connecting = false) {
     super();
     this.#shared = shared;
+    this.#fd = fd;
     this.connecting = connecting;
     this.#handle = shared.native.streamOpen(fd, (events) => this.#onEvent(events));
     shared.native.streamNoDelay(this.#handle);
@@ -59,6 +61,11 @@ export class TcpStream extends EventEmitter {
   /** Whether there is still a descriptor of this object. */
   get #open(): boolean {
     return !this.destroyed && !this.#detached;
+  }
+
+  /** The socket, to be asked only: it stays this object's. Undefined once it is closed or given away. */
+  get fd(): number | undefined {
+    return this.#open ? this.#fd : undefined;
   }
 
   get writable(): boolean {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { closeSync, openSync } from 'node:fs';
-import { connect } from 'node:net';
+import { request } from 'node:http';
 import { join } from 'node:path';
 import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
@@ -51,7 +51,9 @@ export interface HealthManagerDeps extends HealthContext {
 /** By this name clients know that somebody probes. */
 const CONTROLLER = 'cilium-health-ep';
 const CHECK_INTERVAL_MS = 5_000;
-const ANSWER_MS = 1_000;
+/** One that does not answer is asked again after so long. */
+const AGAIN_MS = 1_000;
+const HELLO_MS = 2_000;
 const BACKLOG = 128;
 const MS = 1_000_000n;
 
@@ -126,11 +128,11 @@ export class HealthManager implements HealthPart {
     try {
       await this.#ensureEndpoint();
       await this.#process.ensure(this.#settings());
-      const answers = await canConnect(this.#options.paths.healthSocket);
+      const answers = await saysHello(this.#options.paths.healthSocket);
       this.#status = answers
         ? { state: 'Ok', message: '' }
-        : { state: 'Warning', message: 'the health process does not answer yet' };
-      if (!answers) setTimeout(() => void this.#check?.trigger(), ANSWER_MS).unref();
+        : { state: 'Warning', message: 'the health process does not answer' };
+      if (!answers) setTimeout(() => void this.#check?.trigger(), AGAIN_MS).unref();
     } catch (error) {
       this.#status = { state: 'Failure', message: errorText(error) };
       throw error;
@@ -218,16 +220,15 @@ function listenText({ host, port }: ListenAddress): string {
   return `${host?.includes(':') === true ? `[${host}]` : (host ?? '')}:${port}`;
 }
 
-/** Whether somebody serves the socket. */
-function canConnect(path: string): Promise<boolean> {
+/** Whether somebody answers on the socket: to a process that hangs the kernel still connects. */
+function saysHello(socketPath: string): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect(path);
-    const answer = (value: boolean): void => {
-      socket.destroy();
-      resolve(value);
-    };
-    socket.setTimeout(ANSWER_MS, () => answer(false));
-    socket.once('connect', () => answer(true));
-    socket.once('error', () => answer(false));
+    const signal = AbortSignal.timeout(HELLO_MS);
+    const asked = request({ socketPath, path: '/v1beta/hello', agent: false, signal }, (answer) => {
+      answer.resume();
+      resolve(answer.statusCode === 200);
+    });
+    asked.on('error', () => resolve(false));
+    asked.end();
   });
 }

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { createServer as createNetServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'node:test';
@@ -59,13 +62,14 @@ describe('the health process that an agent keeps', () => {
     for (const one of [options.paths.pidDir, options.paths.logDir]) mkdirSync(one, { recursive: true });
   });
 
-  async function start(more: Partial<HealthManagerOptions>): Promise<void> {
+  async function start(more: Partial<HealthManagerOptions>): Promise<HealthManager> {
     const controllers = new Controllers(silentLog);
     const context = { controllers, isPolicyEnforced: () => true, onAddresses: () => undefined };
     const deps = { ...(context as unknown as HealthContext), sockets: loadSockets(), log: silentLog };
     const manager = new HealthManager({ ...options, ...more }, deps);
     managers.push(manager);
     await manager.start();
+    return manager;
   }
 
   it('is told the names of its metrics, and replaced by one with others when a later agent has others', async () => {
@@ -96,6 +100,20 @@ describe('the health process that an agent keeps', () => {
     await start({ probes: { dscp: 46, packetsPerSecond: 500, cpuPercent: 3 } });
     await until('it was started', () => called().length === 1);
     assert.match(called()[0] ?? '', / --dscp 46 --packets-per-second 500 --cpu-percent 3( |$)/);
+  });
+
+  it('is not well while it takes connections and does not answer, as one that hangs, and is once it does', async () => {
+    const taken = new Set<Socket>();
+    const hung = createNetServer((socket) => void taken.add(socket)).listen(options.paths.healthSocket);
+    await once(hung, 'listening');
+    const manager = await start({});
+    assert.deepEqual(manager.status(), { state: 'Warning', message: 'the health process does not answer' });
+    assert.ok(taken.size > 0);
+    hung.close();
+    for (const socket of taken) socket.destroy();
+    const well = createServer((_, answer) => answer.end()).listen(options.paths.healthSocket);
+    await until('it is well', () => manager.status().state === 'Ok');
+    well.close();
   });
 
   it('is told to leave the paths of policy out when the agent says so', async () => {

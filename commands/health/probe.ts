@@ -1,19 +1,18 @@
 import * as Flags from '@oclif/core/flags';
 import { ExitCode } from '../../src/base/errors.ts';
 import { parseInteger } from '../../src/base/option-parsers.ts';
+import { PROBE_COUNT, PROBE_COUNT_MAX, probeRunMs } from '../../src/model/health-probe-run.ts';
 import { allAnswered, probeText } from '../../src/view/health-lists.ts';
 import { BaseCommand } from '../base.ts';
 import { checked } from '../support/checked.ts';
 import { durationFlagFrom } from '../support/duration-flag.ts';
 import { terminalWidth } from '../support/health-flags.ts';
 
-const COUNT_MAX = 1000;
-const TIMEOUT_MAX_MS = 60_000;
 /** For the answer to travel, beyond the time that the probes may take. */
 const ANSWER_MS = 10_000;
 const timeoutFlag = durationFlagFrom({ leastMs: 1, bareUnit: 's' });
 const countFlag = Flags.custom<number>({
-  parse: checked(parseInteger(1, COUNT_MAX)),
+  parse: checked(parseInteger(1, PROBE_COUNT_MAX)),
 });
 
 export default class HealthProbe extends BaseCommand<typeof HealthProbe> {
@@ -25,7 +24,11 @@ export default class HealthProbe extends BaseCommand<typeof HealthProbe> {
   static override usage = 'health probe [NODE...] [flags]';
   static override examples = ['<%= config.bin %> health probe n2 n3 --count 20'];
   static override flags = {
-    count: countFlag({ char: 'c', description: `probes to each path, 1 to ${COUNT_MAX}`, default: 5 }),
+    count: countFlag({
+      char: 'c',
+      description: `probes to each path, 1 to ${PROBE_COUNT_MAX}`,
+      default: PROBE_COUNT,
+    }),
     timeout: timeoutFlag({
       char: 't',
       description: 'for all of them, 60s at most (default: by their number)',
@@ -40,7 +43,7 @@ export default class HealthProbe extends BaseCommand<typeof HealthProbe> {
       count,
       ...(timeout === undefined ? {} : { 'timeout-ms': timeout }),
     };
-    const report = await health.probeNodes(request, TIMEOUT_MAX_MS + ANSWER_MS);
+    const report = await health.probeNodes(request, (timeout ?? probeRunMs(count)) + ANSWER_MS);
     if (!report.complete) this.exitWith(ExitCode.partial);
     else if (!allAnswered(report)) this.exitWith(ExitCode.finding);
     await this.print(report, () => probeText(report, { ...this.view, width: terminalWidth() }));

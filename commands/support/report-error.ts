@@ -32,6 +32,9 @@ function plain(message: string): string {
 function oneLine(message: string): string {
   const flags = [...message.matchAll(/^ *Missing required flag (\S+)$/gm)].map(([, name]) => `--${name}`);
   if (flags.length > 0) return `missing ${flags.join(', ')}`;
+  const [, flag, needed] =
+    /^ *All of the following must be provided when using (--\S+): (.+)$/m.exec(message) ?? [];
+  if (flag !== undefined) return `${flag} needs ${needed}`;
   const [, list] = /^Missing \d+ required args?:\n([\s\S]+)$/.exec(message) ?? [];
   if (list === undefined) return message;
   const names = list.split('\n').map((line) => {

@@ -17,6 +17,11 @@ describe('flags of the health agent that are out of bounds', () => {
       assert.ok(stderr.startsWith(`Error: ${words.split(' ')[0]}: ${told}`), stderr);
     });
 
+  it('--every without --watch is told in one line', async () => {
+    const { code, stderr } = await cli(['health', 'status', '--every', '2s', '--state-dir', '/nonexistent']);
+    assert.deepEqual([code, stderr.split('\n')[0]], [2, 'Error: --every needs --watch']);
+  });
+
   it('--every of a command that watches is no longer than a timer can be', async () => {
     const argv = ['health', 'status', '--watch', '--every', '1000h', '--state-dir', '/nonexistent'];
     const { code, stderr } = await cli(argv);

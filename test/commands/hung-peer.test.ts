@@ -16,4 +16,11 @@ describe('a health agent that takes requests and never answers', () => {
     assert.ok(performance.now() - started < 12_000);
     assert.match(stdout, /^Cluster health: +Warning +cilium-health daemon unreachable/m);
   });
+
+  it('is waited for by `health probe` for as long as its probes may take, and not for as long as any may', async () => {
+    const argv = ['health', 'probe', 'n2', '--timeout', '1s', '--state-dir', node.stateDir];
+    const { code, stderr } = await cli(argv);
+    assert.equal(code, 4);
+    assert.match(stderr, /did not answer PUT \/v1beta\/probe within 11 s/);
+  });
 });

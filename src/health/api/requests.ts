@@ -1,15 +1,10 @@
 import { ApiError } from '../../api/errors.ts';
 import type { HealthProbeRequest } from '../../api/schema.ts';
 import { closestName } from '../../base/did-you-mean.ts';
+import { PROBE_COUNT, PROBE_COUNT_MAX, PROBE_RUN_MAX_MS, probeRunMs } from '../../model/health-probe-run.ts';
 
-/** Probes of one request at most, and how long it may take. */
-export const PROBE_COUNT_MAX = 1000;
-export const PROBE_TIMEOUT_MAX_MS = 60_000;
+/** Probes of one request at most. */
 export const PROBES_MAX = 100_000;
-const PROBE_COUNT = 5;
-/** What a probe takes at most when nothing answers: its deadline, and the turn of whoever sends it. */
-const PROBE_WORST_MS = 1100;
-const PROBE_SLACK_MS = 2000;
 
 /** @throws ApiError 400 with the name that was probably meant */
 export function requireNode(name: string, names: readonly string[], field: string): string {
@@ -55,8 +50,7 @@ export function parseProbeOrder(
   }
   const nodes = (asked as string[]).map((name, i) => requireNode(name, names, `nodes[${i}]`));
   const count = integer(body.count, 'count', PROBE_COUNT, PROBE_COUNT_MAX);
-  const usualMs = Math.min(PROBE_TIMEOUT_MAX_MS, PROBE_SLACK_MS + count * PROBE_WORST_MS);
-  const timeoutMs = integer(body['timeout-ms'], 'timeout-ms', usualMs, PROBE_TIMEOUT_MAX_MS);
+  const timeoutMs = integer(body['timeout-ms'], 'timeout-ms', probeRunMs(count), PROBE_RUN_MAX_MS);
   const all = names.filter((name) => name !== self);
   return { nodes: nodes.length === 0 ? all : [...new Set(nodes)], count, timeoutMs };
 }

@@ -236,6 +236,16 @@ describe('Kafka rules', () => {
     assert.equal(allows([rule({ topic: 'a' })], message(1, 13, [i32(0)], true)), false);
   });
 
+  it('with a topic allow no request that names topics which are not read', () => {
+    const [topic, open] = [[rule({ topic: 'a' })], [rule({})]];
+    for (const apiKey of [4, 5, 6, 27, 34, 35, 37, 43, 45, 46, 47, 61, 68, 75, 78, 79]) {
+      const bytes = message(apiKey, 0, [i32(0)]);
+      assert.deepEqual([allows(topic, bytes), allows(open, bytes)], [false, true], `key ${apiKey}`);
+    }
+    for (const apiKey of [10, 11, 12, 22, 32, 36, 42])
+      assert.equal(allows(topic, message(apiKey, 0, [i32(0)])), true, `key ${apiKey} names none`);
+  });
+
   it('match version and client', () => {
     assert.equal(allows([rule({ apiVersion: 2 })], produce(['a'])), true);
     assert.equal(allows([rule({ apiVersion: 3 })], produce(['a'])), false);

@@ -18,6 +18,8 @@ export interface ClusterDeps {
   readonly transport: RowTransport | undefined;
   /** What this node's datapath saw of a path; undefined: it has none. */
   readonly readDatapath: OwnDropsDeps['read'] | undefined;
+  /** 0 to below 1. */
+  readonly random: () => number;
 }
 
 /** By then its other paths have answered, or are dead themselves. */
@@ -38,9 +40,9 @@ export class Cluster {
   constructor(deps: ClusterDeps) {
     this.#deps = deps;
     const nodes = (): number => deps.view().nodes.length;
-    this.#asker = new Asker({ ...deps, nodes, random: Math.random });
+    this.#asker = new Asker({ ...deps, nodes });
     const watches = (peer: string): boolean => this.rows.watches(peer);
-    this.#echoes = new HeardEchoes({ ...deps, nodes, watches, random: Math.random });
+    this.#echoes = new HeardEchoes({ ...deps, nodes, watches });
     this.#diagnosis = new KeptDiagnosis(
       () => this.matrix(),
       (peer) => this.#reports(peer),
@@ -57,12 +59,13 @@ export class Cluster {
     deps.book.onSuspect((path) => this.#asker.suspect(path));
   }
 
-  #makeMesh({ clock, book, transport, log, view }: ClusterDeps): Mesh {
+  #makeMesh({ clock, book, transport, log, view, random }: ClusterDeps): Mesh {
     return new Mesh({
       clock,
       cell: (peer) => book.cell(peer, clock.nowMs()),
       notes: () => [...this.#drops.notes(view().self ?? ''), ...notesOf(this.#ailingReports())],
       transport,
+      random,
       onFault: (peers) => {
         this.#diagnosis.changed();
         this.#echoes.heard(peers);

@@ -2,6 +2,7 @@ import { type PathState, PROBE_KINDS } from '../model/health.ts';
 import { type Clock, instantOf } from './clock.ts';
 import type { PathBook } from './path-book.ts';
 import type { PathTracker } from './state/path-tracker.ts';
+import { AGAIN_MS, isInDoubt } from './told-states.ts';
 
 export interface ConfirmerDeps {
   readonly clock: Clock;
@@ -18,8 +19,12 @@ const JOIN_MS = 30;
 /** So many echoes in a row, so far apart, are silence if none is answered. */
 export const ECHOES = 6;
 export const ECHO_MS = 10;
+/** Those to a kernel that is asked once more are further apart: it may be held up for longer than a burst takes. */
+const AGAIN_ECHO_MS = 50;
 /** Requests to a peer follow each other for this reason at least so far apart. */
 const REQUESTS_MS = 1000;
+/** But the agent is asked so soon after another death: until it answers, a filter looks like the beginning of a death. */
+const AGENT_MS = 250;
 
 /**
  * What else of a peer died or came back with a path: its other paths are asked at once, whatever their pace, and soon
@@ -55,7 +60,11 @@ export class Confirmer {
       this.#joined = undefined;
       for (const [peer, became] of peers) if (became !== undefined) this.#ask(peer, became);
     });
-    for (const ms of HEAR_MS) clock.after(ms, () => this.#hear(new Set(peers.keys())));
+    for (const ms of HEAR_MS)
+      clock.after(ms, () => {
+        this.#hear(new Set(peers.keys()));
+        this.askSilentKernels(peers.keys());
+      });
     return peers;
   }
 
@@ -70,7 +79,7 @@ export class Confirmer {
     book.burst(echoes, isDeath ? ECHOES : 1, ECHO_MS);
     const waitMs = this.#requestsWaitMs(peer, became);
     if (waitMs === 0) book.burst(others.filter(isRequest), 1, 1);
-    else if (isDeath) this.#askAgentAfter(waitMs, peer);
+    else if (isDeath) this.#askAgentAfter(Math.min(waitMs, AGENT_MS), peer);
   }
 
   /** How long to wait before requests may be sent to a peer for this reason; if not at all, they count as sent. */
@@ -106,6 +115,24 @@ export class Confirmer {
     this.#stopped = true;
     for (const cancel of this.#waiting.values()) cancel();
     this.#waiting.clear();
+  }
+
+  /** Asks kernels once more that are silent while their agents answer: it may be that all echoes came late. */
+  askSilentKernels(peers: Iterable<string>): void {
+    if (this.#stopped) return;
+    const { book, clock } = this.#deps;
+    const nowMs = clock.nowMs();
+    const asked = new Set<string>();
+    for (const peer of peers) {
+      const trackers = book.trackers(peer);
+      const silent = trackers.filter((one) => {
+        return one.askedAgainMs === undefined && isInDoubt(one, trackers, nowMs);
+      });
+      for (const one of silent) one.askedAgainMs = nowMs;
+      book.burst(silent, ECHOES, AGAIN_ECHO_MS);
+      if (silent.length > 0) asked.add(peer);
+    }
+    if (asked.size > 0) clock.after(AGAIN_MS, () => this.#hear(asked));
   }
 
   #hear(peers: ReadonlySet<string>): void {

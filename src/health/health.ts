@@ -42,6 +42,8 @@ export interface HealthDeps {
   readonly rows?: RowTransport | undefined;
   /** What this node's datapath saw of a path, whoever probes it; undefined: it has none. */
   readonly readDatapath?: OwnDropsDeps['read'] | undefined;
+  /** 0 to below 1. */
+  readonly random?: (() => number) | undefined;
 }
 
 /** Measures reachability and latency from this node to every node and health endpoint. */
@@ -110,7 +112,8 @@ class HealthAgent implements Health {
       (change) => this.#changed(change),
     );
     const parts = { clock: deps.clock, log: deps.log, book: this.#book, view: () => deps.nodes.view() };
-    this.#cluster = new Cluster({ ...parts, transport: deps.rows, readDatapath: deps.readDatapath });
+    const { rows: transport, readDatapath, random = Math.random } = deps;
+    this.#cluster = new Cluster({ ...parts, transport, readDatapath, random });
     this.#planning = new Planning(options, {
       ...parts,
       followers: [(view, watched) => this.#cluster.rows.followSlices(view, watched), ...(deps.onNodes ?? [])],
@@ -173,6 +176,7 @@ class HealthAgent implements Health {
     const book = this.#book;
     this.#status.tick();
     this.#losses.tick();
+    this.#confirmer.askSilentKernels(new Set([...book.ailing].map(({ path }) => path.peer)));
     this.#filterLog.look(book.ailing, (peer) => book.trackers(peer));
     this.#cluster.round(at);
   }
@@ -180,9 +184,11 @@ class HealthAgent implements Health {
   #changed(change: PathChange): void {
     const { path, from, to } = change;
     this.#cluster.pathsChanged([path.peer]);
-    if (to === 'degraded' || from === 'degraded') this.#cluster.causesChanged();
+    // What is told of a silence is taken back with it: the next one may have another cause.
+    if (to === 'degraded' || from === 'degraded' || from === 'unreachable') this.#cluster.causesChanged();
     if (to === 'unreachable' || from === 'unreachable') this.#confirmer.confirm(path.peer, to);
     if (to === 'unreachable') this.#losses.died(path);
+    if (from === 'unreachable' && to === 'reachable') this.#cluster.rows.returned(path.peer);
     this.#changes.add(change);
   }
 

@@ -1,5 +1,6 @@
 import { type HealthCell, type PathState, PathStates, PROBE_KINDS } from '../model/health.ts';
 import type { PathTracker } from './state/path-tracker.ts';
+import { ToldStates } from './told-states.ts';
 
 const CELL_MAX = 0xffff;
 const U32_MAX = 0xffff_ffff;
@@ -11,7 +12,7 @@ const U32_MAX = 0xffff_ffff;
  */
 export function ownCell(peer: string, trackers: readonly PathTracker[], nowMs: number): HealthCell {
   const states = { 4: 0, 6: 0 };
-  const deadMs = trackers.reduce((latest, tracker) => Math.max(latest, tracker.deadMs ?? 0), 0);
+  const told = new ToldStates(trackers, nowMs);
   const [echoes, requests] = [
     { sent: 0, lost: 0 },
     { sent: 0, lost: 0 },
@@ -20,12 +21,15 @@ export function ownCell(peer: string, trackers: readonly PathTracker[], nowMs: n
   let [rttNs, rttKind] = [0, Number.POSITIVE_INFINITY];
   for (const tracker of trackers) {
     const { kind, family } = tracker.path;
-    states[family] = worst(states[family], kind, tracker.stateSince(deadMs, nowMs));
+    const state = told.of(tracker);
+    states[family] = worst(states[family], kind, state);
     // Of a path of which nothing can be said, for nobody answers such probes there, the losses say nothing either.
     if (PROBE_KINDS[kind]?.expects !== 'answer' || tracker.state === 'unknown') continue;
-    const lately = tracker.lately();
     const isRequest = PROBE_KINDS[kind]?.responder === 'http';
     hasEcho ||= !isRequest;
+    // Nor those of an outage since which it was not asked.
+    if (state === 'unknown') continue;
+    const lately = tracker.lately();
     const sum = isRequest ? requests : echoes;
     sum.sent += lately.sent;
     sum.lost += lately.lost;

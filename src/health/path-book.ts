@@ -207,8 +207,11 @@ export class PathBook {
     const open = this.#paths.of(path);
     if (open === undefined) return false;
     const { tracker, prober, handle } = open;
-    const isPeerAnswering = (): boolean => isAgentAnswering(this.trackers(path.peer), tracker.sinceNowMs);
+    const { sinceNowMs } = tracker;
+    const isPeerAnswering = (): boolean => isAgentAnswering(this.trackers(path.peer), sinceNowMs);
     const found = await prober.findLoss?.(handle, { path, self, peerAddress, isPeerAnswering });
+    // What was found of one silence says nothing of the next, which may have begun meanwhile.
+    if (tracker.sinceNowMs !== sinceNowMs) return false;
     // What was concluded from a peer's silence is void when it speaks.
     const isVoid = tracker.lossPoint?.reason === NEVER_CAME && isPeerAnswering();
     if (tracker.state === 'reachable' || (found === undefined && !isVoid)) return false;

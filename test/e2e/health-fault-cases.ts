@@ -68,9 +68,6 @@ const NO_PROGRAM_ECHOES = [
   ...['6 0 0 2', '6 0 0 4294967295'],
 ];
 
-/** A node that did not take rows is left alone for ten seconds after the two in which it might. */
-const REST_MS = 12_000;
-
 /** @param lab the lab of three nodes, once it runs */
 export function healthFaults(lab: () => Lab): readonly HealthFault[] {
   const on = async (node: string, ...argv: readonly string[]): Promise<void> => {
@@ -203,11 +200,7 @@ export function healthFaults(lab: () => Lab): readonly HealthFault[] {
     {
       name: 'a node off the network',
       inject: () => on('fabric', 'ip', 'link', 'set', 'dev', 'node2', 'down'),
-      heal: async () => {
-        await on('fabric', 'ip', 'link', 'set', 'dev', 'node2', 'up');
-        // Rows that could not be sent have their deadline before it goes off again, and whom they were for rests.
-        await delay(REST_MS);
-      },
+      heal: () => on('fabric', 'ip', 'link', 'set', 'dev', 'node2', 'up'),
       fault: 'node-down',
       where: 'node node2',
       roundMs: ROUND_MS,

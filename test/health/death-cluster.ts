@@ -8,9 +8,10 @@ import {
   RequestProber,
 } from '../../src/health/index.ts';
 import type { RowTransport } from '../../src/health/mesh/index.ts';
+import type { LossQuestion } from '../../src/health/prober.ts';
 import { type HealthNode, healthNode } from '../../src/health/targets.ts';
-import type { ProbePath } from '../../src/model/health.ts';
-import { VirtualProber } from '../support/virtual-network.ts';
+import { type LossPoint, PROBE_KINDS, type ProbePath } from '../../src/model/health.ts';
+import { type Fate, VirtualProber } from '../support/virtual-network.ts';
 import { element, FakeProbe, lost, reply } from './fakes.ts';
 import { HeapClock } from './mesh/heap-clock.ts';
 
@@ -19,6 +20,7 @@ const HTTP_NS = 300_000;
 const HTTP_TIMEOUT_MS = 1000;
 const MESSAGE_TIMEOUT_MS = 2000;
 const STEP_MS = 10;
+const LOOK_MS = 500;
 
 export interface DeathClusterOptions {
   readonly nodes: number;
@@ -27,6 +29,8 @@ export interface DeathClusterOptions {
   readonly plan?: HealthOptions['plan'];
   /** Whether a node has room for its paths to a peer; undefined: for all. */
   readonly opens?: ((self: string, peer: string) => boolean) | undefined;
+  /** What is found of the probes of a path that has no answer, `LOOK_MS` after it was asked for; undefined: nothing ever. */
+  readonly findLoss?: ((self: string, peer: string) => LossPoint | undefined) | undefined;
 }
 
 /** What was told of a death, ms after it. */
@@ -52,6 +56,8 @@ export class DeathCluster {
   readonly #byAddress: ReadonlyMap<string, string>;
   readonly #healths = new Map<string, Health>();
   readonly #dead = new Set<string>();
+  /** How much later than usual the echo of a node's kernel comes that is asked for now. */
+  lateMs: (to: string) => number = () => 0;
   /** The one that died last, and when. */
   #victim: string | undefined;
   #deadMs = 0;
@@ -81,14 +87,7 @@ export class DeathCluster {
       {
         nodes: provider,
         probers: [
-          this.#withRoom(
-            name,
-            new VirtualProber({
-              clock,
-              random,
-              fate: ({ peer }) => (this.#passes(name, peer) ? RTT_MS : undefined),
-            }),
-          ),
+          this.#withRoom(name, this.#withFinder(name, this.#echoes(name))),
           this.#withRoom(
             name,
             new RequestProber({ responder: 'http', probes: { host: http }, clock, random }),
@@ -96,6 +95,7 @@ export class DeathCluster {
         ],
         clock,
         log: silentLog,
+        random,
         rows: this.#transport(name, address),
       },
     );
@@ -104,6 +104,26 @@ export class DeathCluster {
         this.#pathMs = Math.min(this.#pathMs, clock.nowMs() - this.#deadMs);
     });
     return health;
+  }
+
+  #echoes(name: string): VirtualProber {
+    const { clock } = this;
+    const fate: Fate = ({ peer, kind }) => {
+      if (!this.passes(name, peer)) return undefined;
+      return RTT_MS + (PROBE_KINDS[kind]?.responder === 'icmp' ? this.lateMs(peer) : 0);
+    };
+    return new VirtualProber({ clock, random: this.#options.random, fate });
+  }
+
+  /** The same prober, which finds out where probes are lost. */
+  #withFinder(self: string, prober: VirtualProber): VirtualProber {
+    const { findLoss } = this.#options;
+    if (findLoss === undefined) return prober;
+    const find = async (_: number, { path }: LossQuestion): Promise<LossPoint | undefined> => {
+      await this.#wait(LOOK_MS);
+      return findLoss(self, path.peer);
+    };
+    return Object.assign(prober, { findLoss: find });
   }
 
   /** The same prober, which opens only what there is room for. */
@@ -116,7 +136,8 @@ export class DeathCluster {
     return Object.assign(prober, { open: refuses });
   }
 
-  #passes(from: string, to: string): boolean {
+  /** Whether packets pass from one node to another, and back. */
+  passes(from: string, to: string): boolean {
     return from === to || !(this.#dead.has(from) || this.#dead.has(to));
   }
 
@@ -125,7 +146,7 @@ export class DeathCluster {
   }
 
   #request(from: string, address: string): ProbeResult | Promise<ProbeResult> {
-    if (this.#passes(from, this.#byAddress.get(address) ?? '')) return reply(HTTP_NS);
+    if (this.passes(from, this.#byAddress.get(address) ?? '')) return reply(HTTP_NS);
     return this.#wait(HTTP_TIMEOUT_MS).then(() => lost);
   }
 
@@ -135,7 +156,7 @@ export class DeathCluster {
       send: async (address, request, body) => {
         const to = this.#byAddress.get(address) ?? '';
         await way();
-        if (!this.#passes(from, to)) {
+        if (!this.passes(from, to)) {
           await this.#wait(MESSAGE_TIMEOUT_MS);
           throw new Error('no answer');
         }
@@ -186,6 +207,23 @@ export class DeathCluster {
       lastMs: Math.max(...times),
       besides: [...besides],
     };
+  }
+
+  /** Brings a node back to the network. */
+  revive(name: string): void {
+    this.#dead.delete(name);
+  }
+
+  /** All that the living say within so long, each once. */
+  async said(ms: number): Promise<string[]> {
+    const texts = new Set<string>();
+    for (let at = 0; at < ms; at += STEP_MS) {
+      await this.clock.pass(STEP_MS);
+      for (const name of this.names.filter((one) => !this.#dead.has(one)))
+        for (const { fault, place } of this.health(name).diagnosis().verdicts)
+          texts.add(`${fault} ${Object.values(place).join(' ')}`);
+    }
+    return [...texts];
   }
 
   /** @returns whether a node says that the one that died last is down */

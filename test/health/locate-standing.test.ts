@@ -150,4 +150,43 @@ describe('verdicts over time', () => {
     drops('n02');
     assert.deepEqual(toldFor(3), ['policy-drop pair n01 n02']);
   });
+
+  it('are nothing that the last row of a node says that was cut off, until it tells another one after its return', () => {
+    let changes = 0;
+    const worldSees = (isCut: boolean): void => {
+      world.see = (from, to) => {
+        if (isCut && to === 'n03') return { states: DEAD };
+        return from === 'n03' && to === 'n05' ? { states: { 'host-endpoint': 'unreachable' } } : {};
+      };
+    };
+    world.behind = (node) => (node === 'n03' ? changes : 0);
+    worldSees(true);
+    assert.deepEqual(toldFor(1), ['node-down node n03 both']);
+    worldSees(false);
+    for (let seconds = 0; seconds < 8; seconds++) {
+      changes++;
+      assert.deepEqual(toldFor(1), [], `after ${seconds} s`);
+    }
+    changes = 0;
+    assert.deepEqual(toldFor(3), ['drop pair n03 n05']);
+  });
+
+  it('are not what a node notes of a peer of which it says that it does well', () => {
+    const lossPoint = { node: 'n03', hook: 'stamp', leg: 'request', reason: 'never came' } as const;
+    world.notes = (from) => (from === 'n03' ? [note('n05', 'nic-drop', lossPoint)] : []);
+    assert.deepEqual(toldFor(5), []);
+    world.see = (from, to) =>
+      from === 'n03' && to === 'n05' ? { states: { 'host-host/icmp': 'unreachable' } } : {};
+    assert.deepEqual(toldFor(5), ['nic-drop pair n03 n05']);
+  });
+
+  it('need as long for the silence of two nodes whatever was told between these before', () => {
+    const lossy = (from: string, to: string): boolean => from === 'n03' && to === 'n05';
+    world.see = (from, to) => (lossy(from, to) ? { sent: 60, lost: 20 } : {});
+    assert.deepEqual(toldFor(5), ['loss pair n03 n05']);
+    world.see = (from, to) => (lossy(from, to) ? { states: DEAD } : {});
+    assert.ok(!toldFor(1).includes('node-down pair n03 n05'), 'others may be about to say that n05 is down');
+    world.see = (_, to) => (to === 'n05' ? { states: DEAD } : {});
+    assert.ok(!toldFor(3).includes('node-down pair n03 n05'));
+  });
 });

@@ -36,6 +36,8 @@ export class World implements MatrixView {
   notes: (from: string) => readonly RowNote[] = () => [];
   /** Since a row's notes were taken, ms. */
   notesAge: (node: string) => number = () => 500;
+  /** Of a row: how many changes ago it was told; it tells what is so now all the same. */
+  behind: (node: string) => number = () => 0;
   /** Of a row; undefined: never taken. */
   age: (node: string) => number | undefined = () => 500;
   #version = 1;
@@ -64,7 +66,7 @@ export class World implements MatrixView {
     return {
       node,
       incarnation: 1,
-      version: this.#version,
+      version: this.#version - this.behind(node),
       atMs: 0,
       cells,
       notes: this.notes(node),

@@ -28,7 +28,7 @@ describe('where a probe was lost', () => {
   beforeEach(() => {
     known = {
       own: [],
-      departures: [LEFT_MS * 1e6],
+      departures: [LEFT_MS, LEFT_MS + 10, LEFT_MS + 20].map((ms) => ms * 1e6),
       peer: undefined,
       heardMs: 0,
       isRouted: true,
@@ -36,8 +36,24 @@ describe('where a probe was lost', () => {
     };
   });
 
-  function find(pathClass: string): Promise<LossPoint | undefined> {
-    const finder = new LossFinder({
+  const find = (pathClass: string): Promise<LossPoint | undefined> =>
+    ask(
+      finderAt(() => NOW_MS),
+      pathClass,
+    );
+
+  /** The reasons that one finder finds for a path from host to host, at times of our clock. */
+  function keep(): (ms: number) => Promise<string | undefined> {
+    let nowMs = NOW_MS;
+    const finder = finderAt(() => nowMs);
+    return (ms) => {
+      nowMs = ms;
+      return ask(finder, 'host-host').then((found) => found?.reason);
+    };
+  }
+
+  function finderAt(nowMs: () => number): LossFinder {
+    return new LossFinder({
       engine: {
         prober: 1,
         waypoints: () => [],
@@ -48,8 +64,11 @@ describe('where a probe was lost', () => {
       datapath: { read: () => known.own },
       routes: { devices: () => (known.isRouted ? [2] : []) },
       ask: () => Promise.resolve(known.peer),
-      nowNs: () => NOW_MS * 1e6,
+      nowNs: () => nowMs() * 1e6,
     });
+  }
+
+  function ask(finder: LossFinder, pathClass: string): Promise<LossPoint | undefined> {
     const kind = PROBE_KINDS.findIndex(({ name }) => name === `${pathClass}/icmp`);
     const counts: LiveCounts = { ...noCounts(), answeredLastNs: ANSWERED_MS * 1e6 };
     const path = { peer: 'n3', kind, family: 4, address: '10.0.0.3', primary: true } as const;
@@ -89,6 +108,29 @@ describe('where a probe was lost', () => {
       undefined,
       'it may answer no echoes',
     );
+  });
+
+  it('is not between us and a peer that was heard of before so many were lost that it is no chance', async () => {
+    known.heardMs = LEFT_MS + 15;
+    assert.equal(await find('host-host').then((found) => found?.reason), undefined);
+    known.heardMs = LEFT_MS + 25;
+    assert.equal(await find('host-host').then((found) => found?.reason), NEVER_CAME);
+  });
+
+  it('is not between us and a peer that has come back since probes left, until others leave', async () => {
+    for (const says of ['its own probes', 'its answer']) {
+      const reason = keep();
+      known.heardMs = 0;
+      known.peer = undefined;
+      known.departures = [LEFT_MS, LEFT_MS + 10, LEFT_MS + 20].map((ms) => ms * 1e6);
+      assert.equal(await reason(NOW_MS), undefined, 'it is cut off');
+      known.heardMs = NOW_MS + 900;
+      if (says === 'its answer') known.peer = silentPeer;
+      assert.equal(await reason(NOW_MS + 1000), undefined, `${says}: it has come back`);
+      known.departures = [1100, 1110, 1120].map((ms) => (NOW_MS + ms) * 1e6);
+      known.heardMs = NOW_MS + 1500;
+      assert.equal(await reason(NOW_MS + 2000), NEVER_CAME, `${says}: it lives, and these never came`);
+    }
   });
 
   it('is where it was seen last, without a reason, when nobody knows whether the peer lives', async () => {

@@ -2,7 +2,6 @@ import type { IpFamily } from '../../base/ip.ts';
 import {
   type FaultKind,
   type FaultPlace,
-  type HealthRow,
   type LossPoint,
   PROBE_KINDS,
   type RowNote,
@@ -36,7 +35,8 @@ export interface ClaimContext {
   readonly names: readonly string[];
   readonly zones: readonly string[];
   readonly store: EdgeStore;
-  row(node: number): HealthRow | undefined;
+  /** What an observer notes of others now. */
+  notes(node: number): readonly RowNote[];
   /** What a node that looks as if it hung says of itself. */
   ownWord(node: number): readonly RowNote[];
   /** How many nodes observe a node. */
@@ -136,7 +136,7 @@ interface EdgeNote extends RowNote {
 }
 
 /** Notes of the edges that show it. */
-function notesOn({ edges }: Finding, { names, row }: ClaimContext): EdgeNote[] {
+function notesOn({ edges }: Finding, { names, notes }: ClaimContext): EdgeNote[] {
   const peersOf = new Map<number, Set<string>>();
   for (let i = 0; i < edges.length; i += 2) {
     const from = edges[i] ?? 0;
@@ -144,7 +144,9 @@ function notesOn({ edges }: Finding, { names, row }: ClaimContext): EdgeNote[] {
     peersOf.set(from, peers.add(names[edges[i + 1] ?? 0] ?? ''));
   }
   return [...peersOf].flatMap(([from, peers]) =>
-    (row(from)?.notes ?? []).filter(({ peer }) => peers.has(peer)).map((note) => ({ ...note, from })),
+    notes(from)
+      .filter(({ peer }) => peers.has(peer))
+      .map((note) => ({ ...note, from })),
   );
 }
 

@@ -1,6 +1,7 @@
 import type {
   FaultKind,
   HealthDiagnosis,
+  HealthRow,
   HealthVerdict,
   MatrixView,
   PathReport,
@@ -14,6 +15,7 @@ import { noteClaims } from './note-claims.ts';
 import { OwnWords } from './own-words.ts';
 import { type PeelOptions, peel } from './peel.ts';
 import { Standing } from './standing.ts';
+import { standingNotes } from './standing-notes.ts';
 import { SYMPTOMS, UNDECIDED } from './symptoms.ts';
 import { zonesOf } from './zones.ts';
 
@@ -100,7 +102,7 @@ export class Diagnoser {
   #claims(matrix: MatrixView, silent: ReadonlySet<string>, nowMs: number): Claim[] {
     const { nodes } = matrix;
     const zones = zonesOf(nodes);
-    const rowOf: ClaimContext['row'] = (node) => {
+    const rowOf = (node: number): HealthRow | undefined => {
       const name = nodes[node]?.name ?? '';
       return silent.has(name) ? undefined : matrix.row(name);
     };
@@ -108,7 +110,10 @@ export class Diagnoser {
       names: nodes.map(({ name }) => name),
       zones: zones.names,
       store: this.#store,
-      row: rowOf,
+      notes: (node) => {
+        const row = this.#store.isAside(node) ? undefined : rowOf(node);
+        return row === undefined ? [] : standingNotes(row);
+      },
       ownWord: (node) => {
         const row = rowOf(node);
         return row === undefined ? [] : this.#words.of(row, nowMs);

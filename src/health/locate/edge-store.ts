@@ -28,6 +28,8 @@ export class EdgeStore {
   #kept: (Kept | undefined)[] = [];
   /** 1: the row is not used. */
   #aside: Uint8Array | undefined;
+  /** By node: the row that it had when it could not be reached. */
+  #before: (Kept['row'] | undefined)[] = [];
 
   /** Takes the rows of nodes that are `fresh`. Those of others count for nothing. */
   update(matrix: MatrixView, fresh: (node: string) => boolean): void {
@@ -35,6 +37,7 @@ export class EdgeStore {
     if (names.length !== this.#names.length || names.some((name, i) => name !== this.#names[i])) {
       this.#names = names;
       this.#kept = [];
+      this.#before = [];
     }
     const reader = new RowReader(matrix, names, this.#table);
     names.forEach((name, i) => {
@@ -85,12 +88,25 @@ export class EdgeStore {
   }
 
   /**
-   * Sets aside the rows of nodes that cannot be reached from ours, not even by way of others: what they tell is of before.
-   * A node of which nobody knows anything is no such one.
+   * Sets aside the rows of nodes that cannot be reached from ours, not even by way of others: what they tell is of before, and
+   * stays so when they come back, until they tell something new.
    */
   #setAside(self: number): void {
+    const unreached = this.#unreached(self);
     this.#aside = undefined;
-    if ((this.any() & SILENT) === 0) return;
+    this.#kept.forEach((kept, i) => {
+      const before = this.#before[i];
+      const isOld = kept !== undefined && before !== undefined && isSameRow(kept.row, before);
+      this.#before[i] = unreached?.[i] === 1 || isOld ? kept?.row : undefined;
+      if (this.#before[i] === undefined) return;
+      this.#aside ??= new Uint8Array(this.#names.length);
+      this.#aside[i] = 1;
+    });
+  }
+
+  /** 1: a node that cannot be reached. One of which nobody knows anything is no such one. */
+  #unreached(self: number): Uint8Array | undefined {
+    if ((this.any() & SILENT) === 0) return undefined;
     const { length } = this.#names;
     const [seen, reached] = [new Uint8Array(length), new Uint8Array(length)];
     for (const kept of this.#kept) for (const target of kept?.edges.targets ?? []) seen[target] = 1;
@@ -105,7 +121,12 @@ export class EdgeStore {
         next.push(to);
       }
     }
-    this.#aside = reached.map((is) => 1 - is);
+    return reached.map((is) => 1 - is);
+  }
+
+  /** Whether a node's row is of before it could not be reached. */
+  isAside(node: number): boolean {
+    return this.#aside?.[node] === 1;
   }
 
   /** How many nodes observe a node. */
@@ -133,7 +154,7 @@ export class EdgeStore {
   graph(symptom: number): LossGraph {
     const rows = this.#names.map((_, i) => {
       const kept = this.#kept[i];
-      if (kept === undefined || this.#aside?.[i] === 1) return EMPTY_ROW;
+      if (kept === undefined || this.isAside(i)) return EMPTY_ROW;
       if (symptom === LOSS && kept.edges.any === 0) return kept.edges;
       const known = kept.graphs.get(symptom);
       if (known !== undefined) return known;
@@ -145,8 +166,12 @@ export class EdgeStore {
   }
 }
 
-function isChanged({ row, revision }: Kept, { incarnation, version }: HealthRow, now: number): boolean {
-  return row.incarnation !== incarnation || row.version !== version || revision !== now;
+function isChanged(kept: Kept, row: HealthRow, revision: number): boolean {
+  return !isSameRow(kept.row, row) || kept.revision !== revision;
+}
+
+function isSameRow(a: Kept['row'], b: Kept['row']): boolean {
+  return a.incarnation === b.incarnation && a.version === b.version;
 }
 
 /** Of the edges that their states tell nothing of: what an outage lost is no loss besides. */

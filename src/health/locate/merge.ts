@@ -191,7 +191,8 @@ export function follows(claim: Claim, from: Claim, context: MergeContext): boole
   return !isApart && touches(claim.place, from.place, context);
 }
 
-function isDead(fault: FaultKind): boolean {
+/** Whether nothing of a node, or of its kernel, answers. */
+export function isDead(fault: FaultKind): boolean {
   return fault === 'node-down' || fault === 'stack-hung';
 }
 

@@ -11,7 +11,7 @@ const NOTE_PEEL = { floor: 2e-5, ceiling: 2e-5 };
 export function noteClaims(claims: readonly Claim[], context: ClaimContext): Claim[] {
   const byFault = new Map<FaultKind, Map<string, RowNote & { readonly from: string }>>();
   context.names.forEach((from, i) => {
-    for (const note of context.row(i)?.notes ?? []) {
+    for (const note of context.notes(i)) {
       // What a node notes on itself says why others do not reach it, not that they do not.
       if (note.peer === from || claims.some((claim) => tells(claim, from, note))) continue;
       const edges = byFault.get(note.fault) ?? new Map();

@@ -1,7 +1,7 @@
 import type { FaultKind } from '../../model/health.ts';
 import type { Instant } from '../clock.ts';
 import type { Claim } from './claims.ts';
-import { claimKey, placeKey, wide } from './merge.ts';
+import { claimKey, isDead, placeKey, wide } from './merge.ts';
 import { SYMPTOMS } from './symptoms.ts';
 
 interface Stood {
@@ -99,10 +99,15 @@ export class Standing {
     });
   }
 
-  /** What turns out to be another fault of the same place than was thought has stood as long. */
+  /**
+   * What turns out to be another fault of the same place than was thought has stood as long. But silence begins anew: whatever
+   * was between two nodes before, it may be one of them that is dead now.
+   */
   #begin(claim: Claim, nowMs: number, wallMs: number): Stood {
     const place = placeKey(claim.place);
-    const before = [...this.#stood.values()].filter((stood) => placeKey(stood.claim.place) === place);
+    const before = [...this.#stood.values()].filter((stood) => {
+      return placeKey(stood.claim.place) === place && (!isDead(claim.fault) || isDead(stood.claim.fault));
+    });
     return {
       claim,
       firstMs: Math.min(nowMs, ...before.map(({ firstMs }) => firstMs)),

@@ -82,7 +82,7 @@ const CLASS_BITS = ENDPOINT_CLASSES.map((name) => ({
 const { unknown: UNKNOWN, degraded: DEGRADED, unreachable: DEAD } = PathStates;
 
 /** Any kind that is degraded or unreachable has the upper bit of its two. */
-const UPPER_BITS = 0xaaaa_aaaa | 0;
+export const UPPER_BITS = 0xaaaa_aaaa | 0;
 
 const stateOf = (word: number, kind: number): number => (word >>> (2 * kind)) & 3;
 const isDead = (word: number, kind: number): boolean => stateOf(word, kind) === DEAD;

@@ -1,6 +1,7 @@
 import type { EngineSelf, PathCounts, ProbeEngine, Routes } from '../../../probes/engine/index.ts';
 import type { Waypoint } from '../../base/waypoint.ts';
 import type { LossPoint, ProbePath } from '../../model/health.ts';
+import { PeerReturns } from './peer-returns.ts';
 import { type PathId, type Sighting, type Sightings, sightingsOf } from './sightings.ts';
 
 export interface LossFinderDeps {
@@ -36,6 +37,8 @@ export const NEVER_CAME = 'left this node and never came to the peer';
 const NO_ROUTE_HERE = 'no route on this node';
 /** So long ago the peer must have been heard of at least to be alive. */
 const HEARD_MS = 2500;
+/** So many probes are not lost by chance, one after the other, before it is heard of. */
+const NO_CHANCE = 3;
 
 interface Place {
   readonly node: 'self' | 'peer';
@@ -71,11 +74,12 @@ const WAY: readonly Place[] = [
  * 2. what the peer saw, by its own word, if it can still be asked;
  * 3. the place furthest on the way that saw one is the loss point, with the reason if it dropped it there;
  * 4. a probe that came from our endpoint to our host, and which that has no route for, was lost there;
- * 5. one that left here and is unknown to a peer that lives (it says so, or its own probes come in and nothing of ours is
- *    answered) was lost between.
+ * 5. those that left here while the peer lived (it says so, or its own probes came in after them and nothing of ours is
+ *    answered), and are unknown to it, were lost between; a peer that was cut off lives since it was heard of again.
  */
 export class LossFinder {
   readonly #deps: LossFinderDeps;
+  readonly #returns = new PeerReturns();
 
   constructor(deps: LossFinderDeps) {
     this.#deps = deps;
@@ -110,20 +114,33 @@ export class LossFinder {
   }
 
   /** Of a probe that was seen on this node, was not dropped by its programs, and nowhere else seen. */
-  #behind(
-    { path, self, peerAddress, isPeerAnswering }: LostPath,
-    { hook, departures, there }: Departure,
-  ): LossPoint | undefined {
+  #behind(lost: LostPath, { hook, departures, there }: Departure): LossPoint | undefined {
+    const { path, self } = lost;
     const isRouted = hook !== 'from_pod' || (this.#deps.routes?.devices([path.address]).length ?? 1) > 0;
     if (!isRouted) return { node: self, hook: 'route', leg: 'request', reason: NO_ROUTE_HERE };
-    const neverCame = { node: self, hook: 'stamp', leg: 'request', reason: NEVER_CAME } as const;
-    if (there !== undefined) return there.devices ? neverCame : undefined;
+    return this.#neverCame(lost, { departures, there })
+      ? { node: self, hook: 'stamp', leg: 'request', reason: NEVER_CAME }
+      : undefined;
+  }
+
+  /** Whether the peer lived when probes left us that it never saw. */
+  #neverCame(
+    { peerAddress, counts, isPeerAnswering }: LostPath,
+    { departures, there }: Pick<Departure, 'departures' | 'there'>,
+  ): boolean {
+    const nowNs = this.#deps.nowNs();
+    const heardNs = this.#deps.engine.heardNs(peerAddress);
     // It could not be asked in time, though other packets come to it: it may have seen the probes, and answer none.
-    if (isPeerAnswering()) return undefined;
-    const { engine, nowNs } = this.#deps;
-    const heardNs = engine.heardNs(peerAddress);
-    const isAlive = heardNs > Math.min(...departures) && nowNs() - heardNs < HEARD_MS * 1e6;
-    return isAlive ? neverCame : undefined;
+    if (there === undefined && isPeerAnswering()) return false;
+    const isHeard = nowNs - heardNs < HEARD_MS * 1e6 && heardNs > Math.min(...departures);
+    if (there === undefined && !isHeard) {
+      this.#returns.silent(peerAddress, heardNs, nowNs);
+      return false;
+    }
+    const sinceNs = this.#returns.livesSinceNs(peerAddress, counts.answeredLastNs, nowNs);
+    const since = departures.filter((ns) => ns > sinceNs).sort((a, b) => a - b);
+    if (there !== undefined) return there.devices && (sinceNs === 0 || since.length > 0);
+    return heardNs > (since[NO_CHANCE - 1] ?? Number.POSITIVE_INFINITY);
   }
 }
 

@@ -122,7 +122,8 @@ export class Exchange {
 
   /** @returns whether that node has more for us */
   async #pullFrom(name: string): Promise<boolean> {
-    const { directory } = this.#deps;
+    const { directory, clock } = this.#deps;
+    const sentMs = clock.nowMs();
     try {
       const answer = await this.#send(name, 'differences', encodeHave(this.#have()));
       const decoded = decodePatches(directory, answer);
@@ -131,14 +132,19 @@ export class Exchange {
       const taken = this.#take(decoded, directory.slotOf(name), false);
       return decoded.more && taken;
     } catch (error) {
-      this.#failed(name, error);
+      this.#failed(name, error, sentMs);
       this.#counters.pullsFailed++;
       return false;
     }
   }
 
-  #failed(name: string, error: unknown): void {
-    this.#partners.failed(name);
+  /** A node has come back to the network: what it told before is old, and its partners ask it at once for what it says now. */
+  returned(name: string): void {
+    if (this.#partners.returned(name) && this.#running) void this.#pullFrom(name);
+  }
+
+  #failed(name: string, error: unknown, sentMs: number): void {
+    this.#partners.failed(name, sentMs);
     const { clock, onFailure, onMiss } = this.#deps;
     if (this.#running) onMiss?.(name);
     if (clock.nowMs() - this.#saidMs < SAY_MS) return;
@@ -241,11 +247,12 @@ export class Exchange {
   }
 
   async #pushTo(name: string, body: Uint8Array): Promise<void> {
+    const sentMs = this.#deps.clock.nowMs();
     try {
       await this.#send(name, 'news', body);
       this.#counters.pushes++;
     } catch (error) {
-      this.#failed(name, error);
+      this.#failed(name, error, sentMs);
       this.#counters.pushesFailed++;
     }
   }

@@ -130,6 +130,11 @@ export class Mesh {
     this.#own.tellNow([peer]);
   }
 
+  /** A path to that peer was unreachable, and is not any more. */
+  returned(peer: string): void {
+    this.#exchange?.returned(peer);
+  }
+
   /** Paths to these peers lost more than before. */
   tellLosses(peers: Iterable<string>): void {
     this.#own.tellLosses(peers);

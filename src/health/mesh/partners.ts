@@ -16,11 +16,15 @@ const PARTNERS = 4;
 /** A node that did not answer is left alone for so long; another one takes its place. */
 const REST_MS = 10_000;
 const TRIES = 4;
+/** The paths of a node that comes back do so one after the other, within so long. */
+const RETURN_MS = 1000;
 
 /** With whom rows are exchanged: our successors in rings that every node works out for itself, and any node by chance. */
 export class Partners {
   readonly #deps: PartnersDeps;
   readonly #restingUntil = new Map<string, number>();
+  /** When nodes came back lately, monotonic ms. */
+  readonly #returnedMs = new Map<string, number>();
   #names: readonly string[] = [];
   #turn = 0;
   #attempt = 0;
@@ -31,9 +35,9 @@ export class Partners {
 
   follow(self: string, names: readonly string[]): void {
     this.#names = [...observedPeers(self, names, PARTNERS)];
-    for (const name of this.#restingUntil.keys()) {
-      if (this.#deps.directory.slotOf(name) === undefined) this.#restingUntil.delete(name);
-    }
+    for (const known of [this.#restingUntil, this.#returnedMs])
+      for (const name of known.keys())
+        if (this.#deps.directory.slotOf(name) === undefined) known.delete(name);
   }
 
   /** The partners in turn, then a node by chance; one that rests gives its turn to chance too. */
@@ -51,10 +55,20 @@ export class Partners {
     return new Set(targets.filter((name) => name !== undefined));
   }
 
-  /** It did not answer. */
-  failed(name: string): void {
-    this.#restingUntil.set(name, this.#deps.clock.nowMs() + REST_MS);
+  /** It did not answer what was sent then (monotonic ms), which says nothing of a node that has come back since. */
+  failed(name: string, sentMs: number): void {
     this.#attempt++;
+    if (sentMs < (this.#returnedMs.get(name) ?? Number.NEGATIVE_INFINITY)) return;
+    this.#restingUntil.set(name, this.#deps.clock.nowMs() + REST_MS);
+  }
+
+  /** It has come back to the network, and rests no more. @returns whether it is a partner of whom that is news */
+  returned(name: string): boolean {
+    const nowMs = this.#deps.clock.nowMs();
+    const isNews = nowMs - (this.#returnedMs.get(name) ?? Number.NEGATIVE_INFINITY) >= RETURN_MS;
+    this.#returnedMs.set(name, nowMs);
+    this.#restingUntil.delete(name);
+    return isNews && this.#names.includes(name);
   }
 
   /** Where it is reached; a node with several addresses is tried at the next one after a failure. */

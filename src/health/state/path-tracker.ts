@@ -56,8 +56,10 @@ export class PathTracker {
   /** When the last outage of the peer was over, monotonic ms. */
   #outageEndMs = Number.NEGATIVE_INFINITY;
   #periodMs: number;
-  /** What else is found out of the probes that were lost. */
+  /** What else is found out of the probes that were lost, in the silence that it is in. */
   lossPoint: LossPoint | undefined;
+  /** When it was asked once more in that silence, for something beside it had answered; monotonic ms. */
+  askedAgainMs: number | undefined;
 
   constructor(
     path: ProbePath,
@@ -95,6 +97,11 @@ export class PathTracker {
     return this.#kept.value === 'unreachable' && !this.#wantsSilence ? this.#kept.since.nowMs : undefined;
   }
 
+  /** Whether an answer has come since then, monotonic ms. */
+  hasAnsweredSince(sinceMs: number): boolean {
+    return (this.#counts?.answeredLastNs ?? 0) / 1e6 >= sinceMs;
+  }
+
   /**
    * The state, if it rests on an answer since then (monotonic ms): what answered before may have died as well. An echo is
    * on its way then, and until it must have come nothing is changed. What was silent before the peer came back may
@@ -104,7 +111,7 @@ export class PathTracker {
     const counts = this.#counts;
     if (this.#kept.value === 'unreachable' && (counts === undefined || this.#isOfOutage(counts)))
       return 'unknown';
-    const isStale = (counts?.answeredLastNs ?? 0) / 1e6 < sinceMs && !this.#wantsSilence;
+    const isStale = !this.hasAnsweredSince(sinceMs) && !this.#wantsSilence;
     const isDue = this.#responder === 'http' || nowMs - sinceMs >= ECHOED_MS;
     const answers = this.#kept.value === 'reachable' || this.#kept.value === 'degraded';
     if (isStale && isDue && answers) return 'unknown';
@@ -236,6 +243,7 @@ export class PathTracker {
     const from = this.#kept.become(to, reason, at);
     if (from === undefined) return undefined;
     if (to !== 'degraded') this.#quality.clear();
+    if (to === 'unreachable') [this.lossPoint, this.askedAgainMs] = [undefined, undefined];
     return { path: this.path, from, to, atMs: at.wallMs, reason, lossPoint: this.lossPoint };
   }
 

@@ -13,7 +13,7 @@ export interface ConfirmerDeps {
 
 const AGENT = PROBE_KINDS.findIndex(({ name }) => name === 'host-host/http');
 /** When the answers of a peer's other paths are looked for, after one of them died or came back. */
-const HEAR_MS = [100, 400] as const;
+const HEAR_MS = [20, 100, 400] as const;
 /** Peers that die or come back within this time after the first are heard together. */
 const JOIN_MS = 30;
 /** So many echoes in a row, so far apart, are silence if none is answered. */

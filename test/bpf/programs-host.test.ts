@@ -4,17 +4,8 @@ import { readWaypoints } from '../../src/base/waypoint.ts';
 import { DropReason, Hook } from '../../src/model/constants.gen.ts';
 import { ReservedIdentity } from '../../src/model/identity.ts';
 import { stateOf } from '../support/datapath-lab.ts';
-import {
-  echo,
-  icmp,
-  icmpError,
-  type L4,
-  type PacketOptions,
-  packet,
-  rawL4,
-  tcp,
-  udp,
-} from '../support/packets.ts';
+import { echo, icmpError, type L4, type PacketOptions, packet, rawL4, tcp, udp } from '../support/packets.ts';
+import { PROBE_MAGIC, probeEcho } from '../support/probe-cookie.ts';
 import {
   A,
   ack,
@@ -32,8 +23,6 @@ import { HOST_ID, type RunResult } from '../support/program-rig.ts';
 const SSH = 22;
 const UNCOMMON = 8080;
 const EPHEMERAL = 50_000;
-/** bpf/lib/probe_structs.h */
-const PROBE_MAGIC = 0x43694c32;
 
 /** From the wire to the node, and from the node to the wire. */
 function hostWays({ rig, address }: ProgramCases): {
@@ -87,18 +76,8 @@ describePrograms("the node's own policy", (cases) => {
   it('notes what it drops of a prober, for the path and for anybody, and nothing of other echoes', async () => {
     const waypoints = (prober: number, path: number) =>
       readWaypoints((key) => cases.rig.loaded.maps.waypoints.lookup(key), { prober, path }, [Hook.toHost]);
-    const probe = (magic: number, path: number, prober = 77): L4 => {
-      const cookie = Buffer.alloc(32);
-      cookie.writeUInt32BE(magic);
-      cookie[4] = 1;
-      for (const [at, value] of [
-        [8, prober],
-        [12, path],
-        [16, 5],
-      ] as const)
-        cookie.writeUInt32BE(value, at);
-      return icmp(family, echoType, 0, 9 << 16, cookie);
-    };
+    const probe = (magic: number, path: number, prober = 77): L4 =>
+      probeEcho(family, { prober, path, magic });
     await inward(item('ingress', PEER, { protocol: ICMP, port: echoType }));
     assert.equal(receive(address.peer, probe(PROBE_MAGIC, 3)).verdict, 'next');
     assert.deepEqual(

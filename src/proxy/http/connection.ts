@@ -157,7 +157,9 @@ export class HttpConnection implements IntakeHost, RelayHost {
 
   /** Whether all that was allowed still is; ends the connection otherwise. */
   #mayGoOn(): boolean {
-    if (!this.#flow.isChanged) return true;
+    const idle = this.#queue.length === 0 && this.#tunnel === undefined && this.#sending === undefined;
+    // Asking whether anything changed may take a system call: kept connections that are idle do not.
+    if (idle || !this.#flow.isChanged) return true;
     const underWay = [this.#tunnel, this.#sending, ...this.#queue].filter((one) => one !== undefined);
     const judge = (request: JudgedRequest): HttpVerdict => this.#flow.judge(request);
     const revoked = findRevoked(underWay, judge, this.#context.limits.fields);

@@ -97,7 +97,7 @@ export class Http2Connection {
 
   /** Ends the streams that were allowed and are no more. */
   #judgeAgain(): void {
-    if (!this.#flow.isChanged) return;
+    if (this.#passed.size === 0 || !this.#flow.isChanged) return;
     for (const passed of this.#passed) {
       const verdict = this.#flow.judge(passed.request);
       if (!verdict.allowed) this.#breakOff(passed, verdict, 403);

@@ -25,6 +25,8 @@ export interface LookupLimits {
   /** Addresses a name may have; the one looked up longest ago goes first. */
   readonly addressesPerName: number;
   readonly namesPerEndpoint: number;
+  /** Of all names together: whoever answers for one domain can make up names, each with many addresses. */
+  readonly addressesPerEndpoint: number;
   /** Addresses past their TTL that are kept for the sake of connections. */
   readonly retiredPerEndpoint: number;
 }
@@ -55,6 +57,7 @@ export class EndpointLookups {
   /** Both orders are those of the last lookup, oldest first. */
   readonly #current = new Map<string, Addresses>();
   readonly #retired = new Map<string, Addresses>();
+  #currentCount = 0;
   #retiredCount = 0;
   readonly #limits: LookupLimits;
   readonly #listener: HolderListener;
@@ -78,6 +81,7 @@ export class EndpointLookups {
   put(name: string, address: string, held: HeldAddress): void {
     const addresses = this.#current.get(name) ?? new Map<string, HeldAddress>();
     const known = addresses.has(address);
+    if (!known) this.#currentCount++;
     if (!known && !this.#unretire(name, address)) this.#listener.hold(name, address);
     // Who was told an earlier answer with a longer TTL may still rely on it.
     const expiresMs = Math.max(held.expiresMs, addresses.get(address)?.expiresMs ?? 0);
@@ -85,6 +89,7 @@ export class EndpointLookups {
     putLast(this.#current, name, addresses);
     if (addresses.size > this.#limits.addressesPerName) this.#retireOldest(name, addresses, held.lookupMs);
     if (this.#current.size > this.#limits.namesPerEndpoint) this.#retireOldestName(held.lookupMs);
+    if (this.#currentCount > this.#limits.addressesPerEndpoint) this.#retireOldestOfAll(held.lookupMs);
   }
 
   /** Puts back what was retired before a restart. */
@@ -100,6 +105,11 @@ export class EndpointLookups {
     if (first !== undefined) this.#retire(name, addresses, first[0], endedBy(first[1], nowMs));
   }
 
+  #retireOldestOfAll(nowMs: number): void {
+    const [name, addresses] = oldest(this.#current) ?? ['', new Map<string, HeldAddress>()];
+    this.#retireOldest(name, addresses, nowMs);
+  }
+
   #retireOldestName(nowMs: number): void {
     const [name, addresses] = oldest(this.#current) ?? ['', new Map<string, HeldAddress>()];
     for (const [address, held] of addresses) this.#retire(name, addresses, address, endedBy(held, nowMs));
@@ -107,6 +117,7 @@ export class EndpointLookups {
 
   #retire(name: string, addresses: Addresses, address: string, held: HeldAddress): void {
     addresses.delete(address);
+    this.#currentCount--;
     if (addresses.size === 0) this.#current.delete(name);
     this.#keepRetired(name, address, held);
   }
@@ -163,6 +174,7 @@ export class EndpointLookups {
         map.delete(name);
         count += addresses.size;
         if (map === this.#retired) this.#retiredCount -= addresses.size;
+        else this.#currentCount -= addresses.size;
         for (const address of addresses.keys()) this.#listener.release(name, address);
       }
     }

@@ -19,6 +19,7 @@ export const FQDN_DEFAULTS: FqdnOptions = {
   graceSeconds: 10,
   addressesPerName: 1000,
   namesPerEndpoint: 10_000,
+  addressesPerEndpoint: 20_000,
   retiredPerEndpoint: 10_000,
 };
 

@@ -209,6 +209,33 @@ describe('the limits', () => {
     assert.deepEqual(names, ['5 b.x.io', '5 c.x.io', '6 a.x.io']);
   });
 
+  it('hold for the addresses of all names of an endpoint, and push out those looked up longest ago', () => {
+    const cache = cacheWith({ options: { addressesPerEndpoint: 4 } });
+    const ask = (name: string, hosts: readonly number[], at: number): void => {
+      answer(cache, { names: [name], addresses: hosts.map((host) => `192.0.2.${host}`), at });
+    };
+    ask('a.x.io', [1, 2], 0);
+    ask('b.x.io', [3, 4], 1);
+    ask('a.x.io', [1], 2);
+    ask('c.x.io', [5, 6], 3);
+    answer(cache, { names: ['b.x.io'], addresses: ['192.0.2.3', '192.0.2.4'], endpoint: 6 });
+    cache.collect(after(4), nobody);
+    const pairs = [...cache.lookups()].map(({ endpoint, name, address }) => `${endpoint} ${name} ${address}`);
+    const own = ['5 a.x.io 192.0.2.2', '5 a.x.io 192.0.2.1', '5 c.x.io 192.0.2.5', '5 c.x.io 192.0.2.6'];
+    assert.deepEqual(pairs, [...own, '6 b.x.io 192.0.2.3', '6 b.x.io 192.0.2.4']);
+    cache.clean((name) => name === 'a.x.io');
+    ask('d.x.io', [7, 8], 5);
+    assert.equal(cache.addresses().length, 6, 'what was forgotten made room');
+  });
+
+  it('bound what a domain of made-up names costs', () => {
+    const cache = cacheWith({ selectors: ['*.other.io'] });
+    const addresses = Array.from({ length: 1000 }, (_, i) => `198.18.${i >> 8}.${i & 255}`);
+    for (let i = 0; i < 60; i++) answer(cache, { names: [`n${i}.x.io`], addresses, ttl: 604_800, at: i });
+    const held = [...cache.lookups()].length;
+    assert.ok(held <= 30_000, `${held} pairs of ${60 * addresses.length}`);
+  });
+
   it('hold for what is kept for connections', () => {
     const cache = cacheWith({ options: { retiredPerEndpoint: 3 } });
     for (let host = 1; host <= 10; host++) answer(cache, { addresses: [`192.0.2.${host}`], ttl: 1 });

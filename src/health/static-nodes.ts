@@ -61,8 +61,16 @@ function element(
   if (family !== undefined && ipFamily(address) !== family) {
     throw invalid(where, `${formatIp(address)} is an address of IPv${ipFamily(address)}`);
   }
+  if (family !== undefined && isOfLink(address))
+    throw invalid(where, `${formatIp(address)} is of one link, and does not say of which`);
   if (!isOfOne(address)) throw invalid(where, `${formatIp(address)} is the address of no node`);
   return { enabled: true, ip: formatIp(address) };
+}
+
+/** RFC 4291 §2.5.6: without a device nobody can be reached by it. */
+function isOfLink(address: IpBytes): boolean {
+  const [first = 0, second = 0] = address;
+  return ipFamily(address) === 6 && first === 0xfe && (second & 0xc0) === 0x80;
 }
 
 /** Neither a group's (RFC 5771, RFC 4291 §2.7) nor everybody's nor nobody's. */

@@ -68,7 +68,6 @@ export interface HealthProcess {
 }
 
 const AGENT_TIMEOUT_MS = 5000;
-const DEAF = "without --listen nobody's requests are answered: others take this node's health agent for dead";
 /** Some 30,000 nodes: an agent that lies must not take the memory of a process that stays. */
 const AGENT_ANSWER_BYTES = 16 * 1024 * 1024;
 
@@ -197,6 +196,21 @@ function serve(options: HealthProcessOptions, parts: Parts, releases: Releases):
   return serveHealth(options.paths.healthSocket, options, deps, releases);
 }
 
+/** Says where others will not find this node's responder. */
+function tellOddListening({ nodesFile, listen, port = HEALTH_PORT, log }: HealthProcessOptions): void {
+  if (nodesFile !== undefined && listen.length === 0)
+    log.warn(
+      {},
+      "without --listen nobody's requests are answered: others take this node's health agent for dead",
+    );
+  const ports = listen.map((one) => (one.kind === 'address' ? one.port : port));
+  if (listen.length > 0 && !ports.includes(port))
+    log.warn(
+      { listen: ports, port },
+      'nodes are asked at another port than --listen says: --port is for all of them',
+    );
+}
+
 /**
  * Builds the health agent from its parts and starts it. What was begun is released when a later part fails.
  * @throws SystemError, NotPermittedError, UsageError of the part that failed
@@ -230,7 +244,7 @@ export async function startHealthProcess(options: HealthProcessOptions): Promise
     releases.push(() => parts.devices.stop());
     parts.devices.start();
     await parts.health.start();
-    if (options.nodesFile !== undefined && options.listen.length === 0) log.warn({}, DEAF);
+    tellOddListening(options);
     releases.push(() => parts.mtu.stop());
     parts.mtu.start();
     const addresses = [...responder.addresses(), ...served];

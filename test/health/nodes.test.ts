@@ -288,6 +288,7 @@ describe('a node list in a file', () => {
     ['- {name: a, ipv4: 0.0.0.0}', /f\[0\]\.ipv4: 0\.0\.0\.0 is the address of no node$/],
     ['- {name: a, ipv4: 224.0.0.1}', /224\.0\.0\.1 is the address of no node$/],
     ['- {name: a, ipv4: 255.255.255.255}', /255\.255\.255\.255 is the address of no node$/],
+    ['- {name: a, ipv6: "fe80::1"}', /f\[0\]\.ipv6: fe80::1 is of one link, and does not say of which$/],
     ['- {name: a, ipv6: "ff02::1"}', /ff02::1 is the address of no node$/],
     [
       '- {name: a, ipv4: 10.0.0.1}\n- {name: b, ipv4: 10.0.0.1}',

@@ -109,15 +109,27 @@ describe('nodes with nothing of ours but `ciliate health --nodes`, beside a heal
     assert.match(stderr, /--listen ADDRESS:4340 --port 4340/);
   });
 
-  it('say that without --listen others take the agent for dead', async () => {
-    const { netns } = mesh.node('n1');
-    const main = join(packageRoot(), 'bin', 'main.ts');
-    const words = ['health', '--nodes', mesh.nodesFile, '--state-dir', join(mesh.folder, 'deaf')];
-    const argv = ['nsenter', `--net=${mesh.lab.path(netns)}`, process.execPath, main, ...words];
-    const deaf = await startProcess([...argv, '--port', String(PORT), '--log-stdout']);
-    await deaf.waitForLine(/"level":"warn".*without --listen nobody's requests are answered/);
-    await deaf.stop();
-  });
+  for (const [what, words, told] of [
+    [
+      'without --listen others take the agent for dead',
+      [],
+      /"level":"warn".*without --listen nobody's requests are answered/,
+    ],
+    [
+      'they listen where nobody asks',
+      ['--listen', ':4341'],
+      /"level":"warn".*"listen":\[4341,4341\],"port":4340,"msg":"nodes are asked at another port/,
+    ],
+  ] as const)
+    it(`say that ${what}`, async () => {
+      const { netns } = mesh.node('n1');
+      const main = join(packageRoot(), 'bin', 'main.ts');
+      const own = ['health', '--nodes', mesh.nodesFile, '--state-dir', join(mesh.folder, 'deaf'), ...words];
+      const argv = ['nsenter', `--net=${mesh.lab.path(netns)}`, process.execPath, main, ...own];
+      const deaf = await startProcess([...argv, '--port', String(PORT), '--log-stdout']);
+      await deaf.waitForLine(told);
+      await deaf.stop();
+    });
 
   it('call a peer filtered, not down, that answers HTTP and no ICMP', async () => {
     const [n1, n2] = [mesh.node('n1'), mesh.node('n2')];

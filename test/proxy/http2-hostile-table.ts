@@ -132,6 +132,7 @@ const FIELDS: readonly Hostile[] = [
   field('Proxy-Connection', 'proxy-connection', 'close'),
   field('Upgrade', 'upgrade', 'websocket'),
   field('TE of anything but trailers', 'te', 'gzip'),
+  field('HTTP2-Settings', 'http2-settings', 'AAMAAABkAAQAAP__', 'answered'),
   one(
     'two Authorizations, of which one would be passed on',
     request({}, [
@@ -352,6 +353,13 @@ export const LATER: readonly (readonly [what: string, bytes: Buffer])[] = [
         ]),
       ] as const,
   ),
+  [
+    'trailers with HTTP2-Settings',
+    Buffer.concat([
+      headers(1, request({ ':method': 'POST' }), END_HEADERS),
+      headers(1, [['http2-settings', 'AAMAAABk']]),
+    ]),
+  ],
   [
     'trailers that do not end the stream',
     Buffer.concat([

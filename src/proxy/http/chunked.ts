@@ -16,6 +16,7 @@ const FORBIDDEN = new Set([
   'connection',
   'trailer',
   'upgrade',
+  'http2-settings',
 ]);
 
 type State =

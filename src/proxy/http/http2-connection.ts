@@ -13,6 +13,7 @@ import { trailerProblem } from './chunked.ts';
 import type { ConnectionFlow, HttpContext } from './connection.ts';
 import type { Exchange } from './exchange.ts';
 import { Http2Request } from './http2-request.ts';
+import { answer, joinBodies, takesAnswer, tried } from './http2-stream.ts';
 import { denied, type HttpVerdict } from './judge.ts';
 
 const MAX_STREAMS = 100;
@@ -179,11 +180,14 @@ export class Http2Connection {
       this.#fail(stream, exchange, 'the server closed the connection');
       return;
     }
-    if (request.awaitsContinue) stream.additionalHeaders({ ':status': 100 });
-    const onward = upstream.request(request.outgoing(exchange.verdict.edits), {
-      endStream: ended,
-      waitForTrailers: !ended,
-    });
+    if (request.awaitsContinue && takesAnswer(stream)) stream.additionalHeaders({ ':status': 100 });
+    const outgoing = request.outgoing(exchange.verdict.edits);
+    const asked = tried(() => upstream.request(outgoing, { endStream: ended, waitForTrailers: !ended }));
+    if ('refused' in asked) {
+      this.#fail(stream, exchange, asked.refused);
+      return;
+    }
+    const onward = asked.value;
     const passed = { stream, onward, request, exchange };
     this.#passed.add(passed);
     if (ended) exchange.sentNs = this.#context.clock.monotonicNs();
@@ -194,7 +198,8 @@ export class Http2Connection {
       joinBodies(stream, onward, (names) => this.#mayTrail(passed, names));
     }
     onward.on('headers', (headers) => {
-      if (!stream.headersSent && !stream.destroyed) stream.additionalHeaders({ ...headers });
+      // One that cannot be passed on is only missing: the answer comes behind it.
+      if (takesAnswer(stream)) tried(() => stream.additionalHeaders({ ...headers }));
     });
     onward.on('response', (headers, flags) => this.#onResponse(stream, onward, { exchange, headers, flags }));
     onward.on('error', (error) => this.#fail(stream, exchange, error.message));
@@ -229,12 +234,17 @@ export class Http2Connection {
       flags,
     }: { readonly exchange: Exchange; readonly headers: IncomingHttpHeaders; readonly flags: number },
   ): void {
-    if (stream.destroyed || stream.headersSent) return;
+    if (!takesAnswer(stream)) return;
+    const ended = (flags & END_STREAM) !== 0;
+    const written = tried(() => stream.respond(headers, { endStream: ended, waitForTrailers: !ended }));
+    if ('refused' in written) {
+      this.#fail(stream, exchange, written.refused);
+      onward.close(constants.NGHTTP2_PROTOCOL_ERROR);
+      return;
+    }
     exchange.answered = true;
     const status = Number((headers as Record<string, unknown>)[':status']);
     this.#context.records.response(this.#flow.ends(), exchange, { status, reason: '' });
-    const ended = (flags & END_STREAM) !== 0;
-    stream.respond(headers, { endStream: ended, waitForTrailers: !ended });
     if (!ended) joinBodies(onward, stream);
   }
 
@@ -273,26 +283,4 @@ function listBytes(headers: IncomingHttpHeaders): number {
     for (const one of Array.isArray(value) ? value : [value ?? '']) bytes += name.length + one.length + 32;
   }
   return bytes;
-}
-
-/** Passes a body on with the trailers behind it, if they may. */
-function joinBodies(
-  from: ServerHttp2Stream | ClientHttp2Stream,
-  to: ServerHttp2Stream | ClientHttp2Stream,
-  mayTrail: (names: readonly string[]) => boolean = () => true,
-): void {
-  let trailers: IncomingHttpHeaders = {};
-  from.on('trailers', (headers: IncomingHttpHeaders) => {
-    if (mayTrail(Object.keys(headers))) trailers = headers;
-  });
-  to.on('wantTrailers', () => to.sendTrailers({ ...trailers }));
-  from.pipe(to);
-}
-
-function answer(stream: ServerHttp2Stream, status: number, body: string): void {
-  if (stream.destroyed || stream.headersSent) return;
-  stream.respond({ ':status': status, 'content-type': 'text/plain', 'content-length': body.length });
-  stream.end(body);
-  // What the client still sends is thrown away; it does not have to send it.
-  stream.resume();
 }

@@ -43,6 +43,8 @@ export class Http2Request implements JudgedRequest {
     const method = headers[':method'];
     const target = headers[':path'];
     if (method === undefined || method === 'CONNECT' || headers[':protocol'] !== undefined) return 'CONNECT';
+    // Of the fields that are HTTP/1's, the one that nghttp2 lets in and Node does not pass on.
+    if (headers['http2-settings'] !== undefined) return 'HTTP2-Settings in HTTP/2';
     const authority = headers[':authority'];
     if (authority !== undefined && headers.host !== undefined && authority !== headers.host) {
       return ':authority and Host differ';
@@ -86,10 +88,20 @@ export class Http2Request implements JudgedRequest {
       const before = headers[name];
       if (action === 'DELETE') delete headers[name];
       else if (action === 'REPLACE' || before === undefined) headers[name] = value;
-      else headers[name] = [...(Array.isArray(before) ? before : [String(before)]), value];
+      else headers[name] = withValue(name, before, value);
     }
     return headers;
   }
+}
+
+/** A field with one value more, as one field: Node writes of many only one. Cookie is parted otherwise. */
+function withValue(
+  name: string,
+  before: number | string | readonly string[],
+  value: string,
+): string | string[] {
+  const values = [...(Array.isArray(before) ? before : [String(before)]), value];
+  return name === 'cookie' ? values : values.join(', ');
 }
 
 /** Fields that came more than once, by name. Cookie is one field in pieces (RFC 9113 §8.2.3). */

@@ -4,6 +4,10 @@ import { RecordWriter } from './record-text.ts';
 
 /** Records sent in one message at most. */
 const BATCH = 256;
+/** Characters of requests that records hold together: a path may have 65,536 of them, and a client many paths. */
+const MOST_CHARS = 16 * 1024 * 1024;
+/** The same of one message, from which on no further record joins it. */
+const BATCH_CHARS = 1024 * 1024;
 /** How long a record waits for others: each message wakes the agent, which takes longer than what it is told of. */
 const WAIT_MS = 10;
 
@@ -12,6 +16,15 @@ export type SendToAgent = (message: ProxyToAgent) => boolean;
 
 /** The same for a message that is written, as JSON, only when it can be sent. */
 export type SendTextToAgent = (json: () => string) => boolean;
+
+const charsOfList = (list: readonly unknown[]): number =>
+  list.reduce<number>((sum, one) => sum + String(one).length, 0);
+
+/** Characters of what the client chose. */
+function charsOf({ l7 }: AccessLogRecord): number {
+  if (l7.kind === 'http') return l7.method.length + l7.path.length + l7.host.length;
+  return charsOfList(Object.values(l7).flat());
+}
 
 /**
  * Keeps records until the agent takes them, in batches: after {@link WAIT_MS}, or as soon as one is full. What does not
@@ -23,6 +36,7 @@ export class AccessLog {
   readonly #send: SendTextToAgent;
   readonly #writer = new RecordWriter();
   #records: AccessLogRecord[] = [];
+  #chars = 0;
   #lost = 0;
   #timer: NodeJS.Timeout | undefined;
   #scheduled = false;
@@ -33,10 +47,12 @@ export class AccessLog {
   }
 
   readonly record = (record: AccessLogRecord): void => {
-    if (this.#records.length >= this.#capacity) {
+    const chars = charsOf(record);
+    if (this.#records.length >= this.#capacity || this.#chars + chars > MOST_CHARS) {
       this.#lost++;
       return;
     }
+    this.#chars += chars;
     this.#records.push(record);
     if (this.#records.length >= BATCH) this.#flushSoon();
     else this.#timer ??= setTimeout(this.#onTimer, WAIT_MS);
@@ -60,12 +76,24 @@ export class AccessLog {
   flush(): void {
     let sent = 0;
     while (sent < this.#records.length) {
-      const to = Math.min(sent + BATCH, this.#records.length);
+      const { to, chars } = this.#batchFrom(sent);
       if (!this.#sendRecords(sent, to)) break;
       sent = to;
+      this.#chars -= chars;
     }
     if (sent > 0) this.#records = this.#records.slice(sent);
     if (this.#records.length === 0 && this.#lost > 0 && this.#sendLost()) this.#lost = 0;
+  }
+
+  /** The end of a message that begins with that record, and the characters in it. */
+  #batchFrom(from: number): { readonly to: number; readonly chars: number } {
+    let chars = 0;
+    let to = from;
+    for (; to < this.#records.length && to < from + BATCH && chars < BATCH_CHARS; to++) {
+      const record = this.#records[to];
+      if (record !== undefined) chars += charsOf(record);
+    }
+    return { to, chars };
   }
 
   #sendRecords(from: number, to: number): boolean {

@@ -107,6 +107,28 @@ describe('the access log', () => {
     assert.deepEqual(sent.at(-1), { type: 'access-log', records: [record('f')] });
   });
 
+  it('keeps no more of what clients made up than it has room for, and sends it in messages of a bounded size', () => {
+    const texts: string[] = [];
+    let there = false;
+    const log = new AccessLog(8192, (json) => there && texts.push(json()) > 0);
+    const paths = Array.from({ length: 500 }, (_, i) => `/${i}/${'a'.repeat(65_000)}`);
+    for (const path of paths) log.record(record(path));
+    there = true;
+    log.flush();
+    const sent = texts.map((text): ProxyToAgent => JSON.parse(text));
+    const kept = sent.flatMap((message) => (message.type === 'access-log' ? message.records : []));
+    assert.ok(kept.length > 200 && kept.length * 65_000 <= 16 * 1024 * 1024, `${kept.length}`);
+    assert.deepEqual(
+      kept.map(({ l7 }) => l7.kind === 'http' && l7.path),
+      paths.slice(0, kept.length),
+    );
+    assert.deepEqual(sent.at(-1), { type: 'lost', records: 500 - kept.length });
+    assert.ok(texts.every(({ length }) => length < 2 * 1024 * 1024));
+    for (const path of paths.slice(0, 100)) log.record(record(path));
+    log.flush();
+    assert.equal(texts.slice(sent.length).join('').split('"kind":"http"').length - 1, 100);
+  });
+
   it('sends in batches, in order', () => {
     const sent: ProxyToAgent[] = [];
     const log = new AccessLog(1000, (json) => sent.push(JSON.parse(json())) > 0);

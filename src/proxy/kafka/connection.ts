@@ -12,6 +12,8 @@ import { type KafkaRequest, readRequest } from './request.ts';
 /** A request is held whole until it is judged; clients send 1 MiB at most unless they are told otherwise. */
 const MAX_REQUEST_BYTES = 16 * 1024 * 1024;
 const MAX_PIPELINED = 256;
+/** Topics of a request in its record; one may name a million. */
+const MAX_LOGGED_TOPICS = 256;
 
 /** An answer that is waited for: the broker's, or one of the proxy's own. */
 type Waiting = Buffer | 'broker';
@@ -95,7 +97,7 @@ export class KafkaConnection implements Held, Speaker {
       apiKey: request?.apiKey ?? -1,
       apiVersion: request?.apiVersion ?? -1,
       correlationId: request?.correlationId ?? 0,
-      topics: [...new Set(request?.topics?.map(({ name }) => name))],
+      topics: [...new Set(request?.topics?.map(({ name }) => name))].slice(0, MAX_LOGGED_TOPICS),
       errorCode,
     });
   }

@@ -7,6 +7,7 @@ import { KeptDiagnosis } from './kept-diagnosis.ts';
 import { OwnDrops, type OwnDropsDeps } from './loss/own-drops.ts';
 import { Mesh, notesOf, type PackedMatrix, type RowTransport } from './mesh/index.ts';
 import type { NodeView } from './node-view.ts';
+import { OwnFilter } from './own-filter.ts';
 import type { PathBook } from './path-book.ts';
 
 export interface ClusterDeps {
@@ -35,6 +36,7 @@ export class Cluster {
   readonly #echoes: HeardEchoes;
   readonly #diagnosis: KeptDiagnosis;
   readonly #drops: OwnDrops;
+  readonly #filter: OwnFilter;
   #cancelWhy: (() => void) | undefined;
 
   constructor(deps: ClusterDeps) {
@@ -55,6 +57,12 @@ export class Cluster {
       onAgain: () => this.rows.notesChanged(true),
       onFailure: (reason) => log.warn({ reason }, 'what our policy drops of probes is not known'),
     });
+    this.#filter = new OwnFilter({
+      ...deps,
+      matrix: () => this.matrix(),
+      onChange: () => this.lossFound(),
+      onAgain: () => this.rows.notesChanged(true),
+    });
     this.rows = this.#makeMesh(deps);
     deps.book.onSuspect((path) => this.#asker.suspect(path));
   }
@@ -63,14 +71,20 @@ export class Cluster {
     return new Mesh({
       clock,
       cell: (peer) => book.cell(peer, clock.nowMs()),
-      notes: () => [...this.#drops.notes(view().self ?? ''), ...notesOf(this.#ailingReports())],
+      notes: () => {
+        const self = view().self ?? '';
+        const own = [...this.#drops.notes(self), ...this.#filter.notes(self)];
+        return [...own, ...notesOf(this.#ailingReports())];
+      },
       transport,
       random,
       onFault: (peers) => {
         this.#diagnosis.changed();
         this.#echoes.heard(peers);
         this.#asker.heard(peers);
-        if (peers.has(view().self ?? '')) this.#drops.repeat();
+        if (!peers.has(view().self ?? '')) return;
+        this.#drops.repeat();
+        this.#filter.heard();
       },
       onMiss: (peer) => this.#asker.missed(peer),
       onFailure: (peer, reason) => log.info({ peer, reason }, 'a node does not exchange rows with us'),
@@ -79,6 +93,7 @@ export class Cluster {
 
   start(): void {
     this.rows.start();
+    this.#filter.start();
     if (this.#deps.readDatapath !== undefined) this.#drops.start();
   }
 
@@ -87,6 +102,7 @@ export class Cluster {
     this.#asker.stop();
     this.#echoes.stop();
     this.#drops.stop();
+    this.#filter.stop();
     this.#cancelWhy?.();
     await this.rows.stop();
   }

@@ -14,7 +14,7 @@ export interface VerdictText {
 /** What the text reads of a verdict. */
 export type VerdictView = Pick<HealthVerdict, 'fault' | 'place' | 'kinds' | 'families' | 'lossPoint'>;
 
-type Sentence = (place: FaultPlace) => string;
+type Sentence = (place: FaultPlace, kinds: readonly string[]) => string;
 
 /** `node` as `n1`, ways as `from n1 to n2`: what the other texts are made of. */
 function ofPlace(place: FaultPlace): string {
@@ -91,8 +91,10 @@ const SENTENCES: Readonly<Record<FaultKind, Sentence>> = {
   drop: (place) => `Packets do not get through on ${wayOf(place)}, though the hosts reach each other.`,
   'icmp-filtered': (place) =>
     `ICMP is not answered on ${ofPlace(place)}, HTTP is: a filter takes ICMP, nothing is down.`,
-  'http-filtered': (place) =>
-    `TCP port 4240 is not answered on ${ofPlace(place)}, ICMP is: a filter takes it, nothing is down.`,
+  'http-filtered': (place, kinds) =>
+    kinds.includes('host-host/icmp')
+      ? `Neither TCP port 4240 nor ICMP is answered on ${ofPlace(place)}, though the agent there says that it lives: a filter takes both, nothing is down.`
+      : `TCP port 4240 is not answered on ${ofPlace(place)}, ICMP is: a filter takes it, nothing is down.`,
   'echo-filtered': (place) =>
     `UDP port 4240 is not answered on ${ofPlace(place)}, ICMP and HTTP are: a filter takes our echoes, nothing else is lost.`,
   'canary-open': (place) =>
@@ -229,7 +231,7 @@ export function verdictText(verdict: VerdictView): VerdictText {
   const shown = kinds.length > 0 ? [`paths: ${kinds.join(', ')}`] : [];
   const point = lossPoint === undefined ? [] : [lossPointText(lossPoint)];
   return {
-    what: SENTENCES[fault](place),
+    what: SENTENCES[fault](place, kinds),
     details: [...only, ...shown, ...point],
     next: NEXT[fault](place, lossPoint),
   };

@@ -32,6 +32,7 @@ const ROW_LASTS_MS = 20 * ROUND_MS;
 
 const ROUTE = ['unreachable', '172.30.0.2/32'];
 const LABELS = 'k8s:test=health-faults';
+const icmpField = (type: number): object => ({ family: type === 8 ? 'IPv4' : 'IPv6', type });
 const DENY = {
   endpointSelector: { matchLabels: { 'reserved:health': '' } },
   ingressDeny: [{ fromEntities: ['all'], icmps: [{ fields: [{ family: 'IPv4', type: 8 }] }] }],
@@ -53,6 +54,15 @@ const NOTHING_IN = {
   ],
   labels: [LABELS],
 };
+/** One that lets in all but requests to its agent. */
+const NO_REQUESTS_IN = {
+  nodeSelector: { matchLabels: { 'kubernetes.io/hostname': 'node2' } },
+  ingress: [
+    { fromEntities: ['all'], icmps: [{ fields: [8, 128].map((type) => icmpField(type)) }] },
+    { fromEntities: ['all'], toPorts: [{ ports: [{ port: '4240', protocol: 'UDP' }] }] },
+  ],
+  labels: [LABELS],
+};
 /** A queue in which no packet has room: what the fabric sends to node 2 is dropped, what comes from it passes. */
 const NO_ROOM = ['dev', 'node2', 'root', 'tbf', 'rate', '1kbit', 'burst', '1', 'limit', '1'];
 /** What a firewall of a cloud does, in classic BPF: echo requests to node 2 go nowhere, all else passes. */
@@ -67,6 +77,17 @@ const NO_PROGRAM_ECHOES = [
   ...['21 0 5 34525', '48 0 0 20', '21 0 3 17', '40 0 0 56', '21 0 1 4240'],
   ...['6 0 0 2', '6 0 0 4294967295'],
 ];
+
+/** Echo requests to node 2 and requests to its agent go nowhere, in classic BPF; its own answers and all else pass. */
+const NO_ECHOES_NOR_REQUESTS = [
+  ...['40 0 0 12', '21 0 7 2048', '48 0 0 23', '21 0 2 1', '48 0 0 34', '21 11 12 8'],
+  ...['21 0 11 6', '40 0 0 36', '21 8 9 4240'],
+  ...['21 0 8 34525', '48 0 0 20', '21 0 2 58', '48 0 0 54', '21 3 4 128'],
+  ...['21 0 3 6', '40 0 0 56', '21 0 1 4240'],
+  ...['6 0 0 2', '6 0 0 4294967295'],
+];
+/** By its pulls node 2 hears that others miss it, and tells that it lives. */
+const HEARD_ROUND_MS = 3 * ROUND_MS;
 
 /** @param lab the lab of three nodes, once it runs */
 export function healthFaults(lab: () => Lab): readonly HealthFault[] {
@@ -141,6 +162,15 @@ export function healthFaults(lab: () => Lab): readonly HealthFault[] {
       lastsMs: 1.5 * ROW_LASTS_MS,
     },
     {
+      name: 'a policy of the node that denies requests',
+      ...policyOfNode(NO_REQUESTS_IN),
+      fault: 'http-filtered',
+      where: 'node node2',
+      before: ['agent-hung node node2'],
+      roundMs: HEARD_ROUND_MS,
+      lastsMs: 1.5 * ROW_LASTS_MS,
+    },
+    {
       name: 'a missing route',
       inject: () => on('node1', 'ip', 'route', 'add', ...ROUTE),
       heal: () => on('node1', 'ip', 'route', 'del', ...ROUTE),
@@ -172,6 +202,15 @@ export function healthFaults(lab: () => Lab): readonly HealthFault[] {
       fault: 'echo-filtered',
       where: 'node node2',
       roundMs: SLOW_ROUND_MS,
+    },
+    {
+      name: 'a network that lets neither echoes nor requests pass',
+      ...filter(NO_ECHOES_NOR_REQUESTS),
+      fault: 'http-filtered',
+      where: 'node node2',
+      before: ['stack-hung node node2'],
+      roundMs: HEARD_ROUND_MS,
+      lastsMs: 1.5 * ROW_LASTS_MS,
     },
     {
       name: 'a stack that hangs',

@@ -16,6 +16,8 @@ export class ClusterBench {
   readonly clock = new VirtualClock();
   /** Whether packets pass from one node to another, and back. */
   passes: (from: string, to: string) => boolean = () => true;
+  /** Whether a node takes messages of another, where packets pass. */
+  takes: (from: string, to: string) => boolean = () => true;
   /** What comes of a probe, where packets pass; undefined: its answer. */
   instead: (responder: Responder, from: string, to: string) => ProbeResult | undefined = () => undefined;
   readonly #healths = new Map<string, Health>();
@@ -58,9 +60,11 @@ export class ClusterBench {
       new Promise((resolve) => void this.clock.after(ms, () => resolve()));
     return {
       send: async (to, request, body) => {
-        await wait(this.#passesTo(from, to) ? WAY_MS : TIMEOUT_MS);
-        if (!this.#passesTo(from, to)) throw new Error('no answer');
-        const answer = this.health(this.#names.get(to) ?? '').rows.answer(request, source, body);
+        const name = this.#names.get(to) ?? '';
+        const isTaken = this.passes(from, name) && this.takes(from, name);
+        await wait(isTaken ? WAY_MS : TIMEOUT_MS);
+        if (!isTaken) throw new Error('no answer');
+        const answer = this.health(name).rows.answer(request, source, body);
         if (answer.kind === 'malformed') throw new Error(answer.reason);
         await wait(WAY_MS);
         return answer.body;

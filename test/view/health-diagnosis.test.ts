@@ -69,6 +69,17 @@ describe('the text of a verdict', () => {
     ]);
   });
 
+  it('says of a filter of requests whether ICMP is answered', () => {
+    const verdict = {
+      ...plain,
+      fault: 'http-filtered',
+      place: { kind: 'node', node: 'n1', direction: 'both' },
+    } as const;
+    assert.match(verdictText(verdict).what, /^TCP port 4240 is not answered on node n1, ICMP is/);
+    const both = { ...verdict, kinds: ['host-host/icmp', 'host-host/http'] };
+    assert.match(verdictText(both).what, /^Neither TCP port 4240 nor ICMP is answered on node n1, though/);
+  });
+
   it('sends the reader to the way between two nodes', () => {
     const { next } = verdictText({ ...plain, fault: 'loss', place: { kind: 'pair', from: 'n1', to: 'n2' } });
     assert.ok(next.some((step) => step.startsWith('ciliate health path n1 n2')));

@@ -55,8 +55,9 @@ export function claimOf(finding: Finding, symptom: number, context: ClaimContext
   const { suspect } = finding;
   const lone = suspect.kind === 'pair' && context.observersOf(suspect.to) < 2;
   const shown = ownFault(suspect, symptom, lone);
-  const all = [...notesOn(finding, context), ...ownNotes(suspect, shown, context)];
-  const noted = commonFault(all, finding) ?? dropAtNode(all, suspect, context, shown);
+  const own = ownNotes(suspect, shown, context);
+  const all = [...notesOn(finding, context), ...own];
+  const noted = commonFault(all, finding) ?? dropAtNode(all, suspect, context, shown) ?? own[0]?.fault;
   // What others note is of something else, or not true.
   const notes = all.filter(({ fault }) => fault === noted);
   return {
@@ -156,10 +157,17 @@ function seenNode(suspect: Suspect): number | undefined {
   return suspect.kind === 'node' || suspect.kind === 'observed' ? suspect.node : undefined;
 }
 
-/** Where nobody can ask a node, what it says of itself: that its own policy drops what comes. */
+/**
+ * Where nobody can ask a node, what it says of itself: that its own policy drops what comes, which explains a stack that looks as
+ * if it hung; or that its agent lives, and requests do not come through.
+ */
 function ownNotes(suspect: Suspect, shown: FaultKind, { ownWord }: ClaimContext): EdgeNote[] {
-  const node = shown === 'stack-hung' ? seenNode(suspect) : undefined;
-  return node === undefined ? [] : ownWord(node).map((note) => ({ ...note, from: node }));
+  const isHung = shown === 'stack-hung' || shown === 'agent-hung';
+  const node = isHung ? seenNode(suspect) : undefined;
+  if (node === undefined) return [];
+  return ownWord(node)
+    .filter(({ fault }) => fault === 'http-filtered' || shown === 'stack-hung')
+    .map((note) => ({ ...note, from: node }));
 }
 
 /** The fault that notes agree on; a row has room for few, so that of one with many edges not all can have one. */

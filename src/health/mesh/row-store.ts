@@ -272,7 +272,9 @@ export class RowStore {
       if (changed > base && changed <= row.version) pack(this.#arena.read(at, cell), cells);
     }
     const { slot, incarnation, version, atMs, notesVersion, notes } = row;
-    const newNotes = notesVersion > base ? { version: notesVersion, notes } : undefined;
+    // So do notes: before that, whoever gets them with an earlier version takes the patch for malformed.
+    const isTold = notesVersion > base && notesVersion <= version;
+    const newNotes = isTold ? { version: notesVersion, notes } : undefined;
     return { slot, incarnation, base, version, atMs, cells, notes: newNotes };
   }
 }

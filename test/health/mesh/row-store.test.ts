@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import { emptyCell, type PackedCell } from '../../../src/health/mesh/cell-arena.ts';
 import { matrixView } from '../../../src/health/mesh/matrix.ts';
 import { NodeDirectory } from '../../../src/health/mesh/node-directory.ts';
+import { decodePatches, PatchWriter } from '../../../src/health/mesh/row-codec.ts';
 import { type RowPatch, RowStore } from '../../../src/health/mesh/row-store.ts';
 import { Random } from '../../support/random.ts';
 
@@ -48,6 +49,38 @@ describe('the store of rows', () => {
     assert.equal(store.row(1)?.version, 7);
     assert.deepEqual([cellsOf(store, 1)[0]?.states4, cellsOf(store, 1)[2]?.states4], [2, 3]);
     assert.equal(store.take(patch(1, { base: 4, version: 7 }, cell(0, 6, 2)), OWN, NOW).kind, 'old');
+  });
+
+  it('passes on notes that came ahead of the rest no sooner than the rest, or others could not read them', () => {
+    const directory = directoryOf('a', 'b', 'c');
+    const store = new RowStore(directory);
+    const note = {
+      peer: 'c',
+      kind: 1,
+      family: 4,
+      fault: 'nic-drop',
+      lossPoint: undefined,
+      sinceMs: 1,
+    } as const;
+    store.take(patch(1, { version: 4 }, cell(2, 4, 1)), OWN, NOW);
+    store.take(patch(1, { base: 7, version: 8, notes: { version: 8, notes: [note] } }), OWN, NOW);
+    assert.deepEqual(store.row(1)?.notes, [note]);
+    const told = (): readonly RowPatch[] => {
+      const writer = new PatchWriter(directory, 1000);
+      const lacking = store.patchFor(1, undefined);
+      assert.ok(lacking !== undefined);
+      writer.add(lacking);
+      return decodePatches(directory, writer.take(false)).patches;
+    };
+    assert.deepEqual(
+      told().map(({ version, notes }) => [version, notes]),
+      [[4, undefined]],
+    );
+    store.take(patch(1, { base: 4, version: 8 }), OWN, NOW);
+    assert.deepEqual(
+      told().map(({ version, notes }) => [version, notes?.notes]),
+      [[8, [note]]],
+    );
   });
 
   it('forgets an older incarnation of a node for a newer one, and never the other way round', () => {

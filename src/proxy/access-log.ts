@@ -17,13 +17,16 @@ export type SendToAgent = (message: ProxyToAgent) => boolean;
 /** The same for a message that is written, as JSON, only when it can be sent. */
 export type SendTextToAgent = (json: () => string) => boolean;
 
-const charsOfList = (list: readonly unknown[]): number =>
-  list.reduce<number>((sum, one) => sum + String(one).length, 0);
+/** Characters of all texts inside a value. */
+function charsIn(value: unknown): number {
+  if (typeof value === 'string') return value.length;
+  if (typeof value !== 'object' || value === null) return 0;
+  return Object.values(value).reduce<number>((sum, one) => sum + charsIn(one), 0);
+}
 
 /** Characters of what the client chose. */
 function charsOf({ l7 }: AccessLogRecord): number {
-  if (l7.kind === 'http') return l7.method.length + l7.path.length + l7.host.length;
-  return charsOfList(Object.values(l7).flat());
+  return l7.kind === 'http' ? l7.method.length + l7.path.length + l7.host.length : charsIn(l7);
 }
 
 /**

@@ -129,6 +129,28 @@ describe('the access log', () => {
     assert.equal(texts.slice(sent.length).join('').split('"kind":"http"').length - 1, 100);
   });
 
+  it('has room for as much of every protocol, in lists and fields too', () => {
+    const long = 'a'.repeat(100_000);
+    const others: readonly AccessLogRecord['l7'][] = [
+      { kind: 'kafka', apiKey: 0, apiVersion: 0, correlationId: 0, topics: [long, long], errorCode: 0 },
+      { kind: 'cassandra', fields: { query_action: 'select', query_table: long } },
+    ];
+    for (const l7 of others) {
+      let lost = 0;
+      let there = false;
+      const log = new AccessLog(8192, (json) => {
+        if (!there) return false;
+        const message: ProxyToAgent = JSON.parse(json());
+        if (message.type === 'lost') lost += message.records;
+        return true;
+      });
+      for (let i = 0; i < 500; i++) log.record({ ...record(''), l7 });
+      there = true;
+      log.flush();
+      assert.ok(lost > 300, `${l7.kind}: ${lost} lost`);
+    }
+  });
+
   it('sends in batches, in order', () => {
     const sent: ProxyToAgent[] = [];
     const log = new AccessLog(1000, (json) => sent.push(JSON.parse(json())) > 0);

@@ -57,7 +57,8 @@ describe('the proxy manager', { skip: rootOrSkip() }, () => {
   const told = (): readonly Told[] => {
     const file = join(folder, 'fake-proxy.log');
     if (!existsSync(file)) return [];
-    const lines = readFileSync(file, 'utf8').trim().split('\n');
+    // Whole lines only: the file is there before what is written to it.
+    const lines = readFileSync(file, 'utf8').split('\n').slice(0, -1);
     return lines.map((line) => JSON.parse(line) as Told);
   };
   const starts = (): readonly Told[] => told().filter(({ words }) => words !== undefined);

@@ -249,4 +249,21 @@ describe('a proxied connection', () => {
     await until('three more', () => rig.server.text === get('/v1/a').repeat(7));
     client.destroy();
   });
+
+  it('does not read further requests than it may keep the heads of', async () => {
+    await using rig = await new Rig({ http: { waitingBytes: 1000 } }).start(V1);
+    rig.server.answer = () => undefined;
+    const client = await rig.client();
+    const long = get(`/v1/${'a'.repeat(300)}`);
+    client.send(long.repeat(20));
+    await until('two requests', () => rig.server.text.length >= 2 * long.length);
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(rig.server.text, long.repeat(2), 'each is kept as head and as target');
+    const ok = 'HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n';
+    for (let i = 3; i <= 20; i++) {
+      rig.server.connections[0]?.socket.write(ok);
+      await until(`${i} requests`, () => rig.server.text === long.repeat(i));
+    }
+    client.destroy();
+  });
 });

@@ -3,7 +3,7 @@ import type { Flow } from '../policy-table.ts';
 import { reset } from '../reset.ts';
 import type { ByteSocket, ByteStream, Clock } from '../types.ts';
 import type { Answers } from './answers.ts';
-import type { Exchange } from './exchange.ts';
+import { type Exchange, keptBytes } from './exchange.ts';
 import { denied, type HttpVerdict } from './judge.ts';
 import type { HttpLimits } from './limits.ts';
 import type { HttpRecords } from './records.ts';
@@ -187,9 +187,11 @@ export class HttpConnection implements IntakeHost, RelayHost {
   // RequestIntake's questions
 
   blocked(): boolean {
+    const { pipelined, waitingBytes } = this.#context.limits;
     return (
       this.#upgrading ||
-      this.#queue.length >= this.#context.limits.pipelined ||
+      this.#queue.length >= pipelined ||
+      keptBytes(this.#queue) >= waitingBytes ||
       this.#client.writableNeedDrain
     );
   }
@@ -222,7 +224,7 @@ export class HttpConnection implements IntakeHost, RelayHost {
       minor: head.minor,
       verdict,
       wantsUpgrade: head.wantsUpgrade,
-      head: local === undefined ? { bytes: head.bytes, start: head.start, end: head.end } : undefined,
+      head: local === undefined ? headBytes(head) : undefined,
       local,
       closes,
       awaitsContinue: false,
@@ -458,4 +460,9 @@ export class HttpConnection implements IntakeHost, RelayHost {
     this.#client.destroy();
     this.#upstream?.destroy();
   }
+}
+
+/** The head alone: what was read with it is not kept for its sake. */
+function headBytes({ bytes, start, end }: RequestHead): Buffer {
+  return start === 0 && end === bytes.length ? bytes : Buffer.from(bytes.subarray(start, end));
 }

@@ -1,12 +1,5 @@
 import type { HttpVerdict } from './judge.ts';
 
-/** A request's head as it came: what read it is used again for the next one. */
-export interface HeadBytes {
-  readonly bytes: Buffer;
-  readonly start: number;
-  readonly end: number;
-}
-
 /** One request of a connection and its answer, from judging to the answer's last byte. */
 export interface Exchange {
   readonly method: string;
@@ -16,8 +9,8 @@ export interface Exchange {
   readonly minor: number;
   readonly verdict: HttpVerdict;
   readonly wantsUpgrade: boolean;
-  /** Of a request that went to the server by HTTP/1. */
-  readonly head: HeadBytes | undefined;
+  /** The head as it came, of a request that went to the server by HTTP/1: what read it is used again for the next one. */
+  readonly head: Buffer | undefined;
   /** An answer of the proxy's own, which the server does not see the request of. */
   readonly local: Buffer | undefined;
   /** Whether the connection ends behind the answer of the proxy's own. */
@@ -28,4 +21,11 @@ export interface Exchange {
   sentNs: number;
   /** Whether bytes of the final answer came. */
   answered: boolean;
+}
+
+/** What exchanges keep of their requests, in bytes. */
+export function keptBytes(exchanges: readonly Exchange[]): number {
+  let bytes = 0;
+  for (const { path, head } of exchanges) bytes += path.length + (head?.length ?? 0);
+  return bytes;
 }

@@ -12,6 +12,8 @@ export interface HttpLimits {
   readonly connectTimeoutMs: number;
   /** Requests of a connection that wait for their answer; further ones are not read. */
   readonly pipelined: number;
+  /** Of the heads and targets of requests that wait, which are kept till then; from there on no further one is read. */
+  readonly waitingBytes: number;
   /** Of a denied request's body; with more the connection is closed after the answer. */
   readonly deniedBodyBytes: number;
   /** How long the client may take to read the last answer and close. */
@@ -26,6 +28,7 @@ export const DEFAULT_LIMITS: HttpLimits = {
   idleTimeoutMs: 3_600_000,
   connectTimeoutMs: 5_000,
   pipelined: 64,
+  waitingBytes: 65_536,
   deniedBodyBytes: 1_048_576,
   lingerMs: 2_000,
 };

@@ -21,9 +21,8 @@ export function findRevoked(
 ): Revoked | undefined {
   for (const exchange of exchanges) {
     if (exchange.head === undefined) continue;
-    const { bytes, start, end } = exchange.head;
     const head = new RequestHead(maxFields);
-    head.parse(bytes, start, end);
+    head.parse(exchange.head, 0, exchange.head.length);
     const verdict = judge(head);
     if (!verdict.allowed) return { exchange, verdict };
   }

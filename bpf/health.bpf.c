@@ -47,6 +47,8 @@ static __always_inline struct probe_path *record_get(const struct probe_cookie *
 	return record_at(bpf_ntohl(cookie->path));
 }
 
+#define LOOPBACK_IFINDEX 1
+
 /*
  * Remembers how the kernel sends a path's probes: the next ones may begin here. Not what goes into a tunnel
  * or got a tag beside its bytes, nor by a device without Ethernet headers: there the addresses do not fit.
@@ -62,7 +64,8 @@ static __always_inline void learn_way(struct __sk_buff *ctx, const struct probe_
 	__be16 protocol;
 
 	way->ifindex = 0;
-	if (packet->l4_bytes != PROBE_LEAST_BYTES || ctx->vlan_present ||
+	/* What begins at the loopback has no route with it: the kernel drops our own address as forged. */
+	if (ctx->ifindex == LOOPBACK_IFINDEX || packet->l4_bytes != PROBE_LEAST_BYTES || ctx->vlan_present ||
 	    ctx->len != (v4 ? PROBE_HEAD_V4 : PROBE_HEAD_V6) + PROBE_LEAST_BYTES ||
 	    bpf_skb_get_tunnel_key(ctx, &tunnel, sizeof(tunnel), 0) != -EINVAL)
 		return;

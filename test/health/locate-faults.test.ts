@@ -133,6 +133,14 @@ describe('the diagnosis of a cluster', () => {
     assert.equal(state, 'degraded');
   });
 
+  it('says so of all, too, where every path is one of the only zone with more than a node', () => {
+    for (const nodes of [3, 8]) {
+      const world = new World(names(nodes), (node) => (node === names(nodes)[0] ? 'a' : 'b'));
+      world.see = () => ({ states: { 'host-host/icmp': 'unreachable' } });
+      assert.deepEqual(told(world), ['icmp-filtered path-class host-host']);
+    }
+  });
+
   it('says that HTTP is filtered, not that all agents hang, when it is silent everywhere', () => {
     const world = new World(names(8));
     world.see = () => ({ states: { 'host-host/http': 'unreachable' } });

@@ -30,6 +30,8 @@ function recordMaps(): number {
   return maps.size;
 }
 
+/** Its index in every namespace. */
+const LOOPBACK = 1;
 const HERE = ['10.1.0.1', 'fd01::1'];
 const THERE = ['10.1.0.2', 'fd01::2'];
 
@@ -119,6 +121,18 @@ describe('probe engine with programs on the devices', { skip: rootOrSkip() }, ()
         assert.ok(engine.self().shortCuts <= sent * (7 / 8) + 7, `${engine.self().shortCuts} of ${sent}`);
       });
     }
+  }
+
+  for (const address of HERE) {
+    it(`loses none to ${address}, its own: what begins at the loopback would be dropped there`, async () => {
+      const [origin] = nodes;
+      assert.ok(origin !== undefined);
+      const engine = await start(0, { origins: [{ ...origin, devices: [LOOPBACK, ...origin.devices] }] });
+      const path = engine.open({ address, responder: 'icmp', origin: 0, periodMs: 10 });
+      await until(() => engine.counts(path).answered >= 60);
+      const { lost, failed, unstamped } = engine.counts(path);
+      assert.deepEqual([lost + failed + unstamped, engine.self().shortCuts], [0, 0]);
+    });
   }
 
   it('has records of so many paths as there are, in the memory of programs all of them', async () => {

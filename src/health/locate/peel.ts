@@ -193,7 +193,10 @@ class Search {
       offer({ kind: 'observed', node }, seen);
       offer({ kind: 'observer', node }, sees);
     }
-    for (const [suspect, counts] of this.#sums.zoneSuspects()) offer(suspect, counts);
+    const all = this.#sums.total();
+    // A zone that every edge touches is no smaller place than all.
+    for (const [suspect, counts] of this.#sums.zoneSuspects())
+      if (counts.sent < all.sent) offer(suspect, counts);
     // All are not measured by the quieter half of themselves.
     if (!this.#isAllRuledOut) offer({ kind: 'all' }, this.#sums.total(), this.#ceiling);
     return list;

@@ -111,9 +111,9 @@ describe('where a probe was lost', () => {
   });
 
   it('is not between us and a peer that was heard of before so many were lost that it is no chance', async () => {
-    known.heardMs = LEFT_MS + 15;
+    known.heardMs = LEFT_MS + 5;
     assert.equal(await find('host-host').then((found) => found?.reason), undefined);
-    known.heardMs = LEFT_MS + 25;
+    known.heardMs = LEFT_MS + 15;
     assert.equal(await find('host-host').then((found) => found?.reason), NEVER_CAME);
   });
 

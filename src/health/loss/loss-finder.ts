@@ -37,8 +37,11 @@ export const NEVER_CAME = 'left this node and never came to the peer';
 const NO_ROUTE_HERE = 'no route on this node';
 /** So long ago the peer must have been heard of at least to be alive. */
 const HEARD_MS = 2500;
-/** So many probes are not lost by chance, one after the other, before it is heard of. */
-const NO_CHANCE = 3;
+/**
+ * One may have been lost by chance just before a peer died, and that peer heard of after it; of the next one it is not heard any
+ * more. A peer that gets no answers to its neighbour requests is soon silent itself, so that none must be waited for longer.
+ */
+const NO_CHANCE = 2;
 
 interface Place {
   readonly node: 'self' | 'peer';

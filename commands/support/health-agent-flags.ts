@@ -143,7 +143,7 @@ export const healthAgentFlags = {
     multiple: true,
     multipleNonGreedy: true,
   }),
-  dscp: numberFlag(0, 63)({ description: 'DSCP of ICMP and echo probes', default: 0 }),
+  dscp: numberFlag(0, 63)({ description: 'DSCP of probes', default: 0 }),
   'packets-per-second': numberFlag(
     1,
     10_000_000,

@@ -14,6 +14,8 @@ export interface ExchangeOptions {
   readonly sources?: readonly string[] | undefined;
   /** Path of the network namespace to connect from; undefined: the process's own. */
   readonly netns?: string | undefined;
+  /** 0 to 63, of what is sent. Default 0. */
+  readonly dscp?: number | undefined;
   /** Whoever notes handshakes where they leave; undefined: the kernel's own time is taken. */
   readonly handshakes?: Handshakes | undefined;
 }
@@ -57,15 +59,15 @@ export class Exchange {
   }
 
   start({ sockets, streams }: ExchangeDeps): void {
-    const { port = HEALTH_PORT, sources = [], netns, handshakes } = this.#options;
+    const { port = HEALTH_PORT, sources = [], netns, dscp = 0, handshakes } = this.#options;
     const isV6 = this.#address.includes(':');
     const source = sources.find((one) => one.includes(':') === isV6);
     let fd: number;
     try {
       const bind = source === undefined ? undefined : { address: source, port: 0 };
       const mark = handshakes?.handshakeMark;
-      const how = { type: 'stream', netns, mark, bind, reuseAddress: false } as const;
-      fd = sockets.openSocket({ family: isV6 ? 6 : 4, ...how });
+      const how = { type: 'stream', netns, mark, trafficClass: dscp << 2, bind } as const;
+      fd = sockets.openSocket({ family: isV6 ? 6 : 4, ...how, reuseAddress: false });
     } catch (error) {
       this.end({ kind: 'failure', failure: connectionFailure(error) });
       return;

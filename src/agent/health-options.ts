@@ -73,7 +73,7 @@ export const HEALTH_OPTIONS = {
     placeholder: HEALTH_METRICS_NAMES.join('|'),
   }),
   'health-dscp': option({
-    description: 'DSCP of ICMP and echo probes of health; 0: best effort',
+    description: 'DSCP of the probes of health; 0: best effort',
     parse: parseInteger(0, 63),
     fallback: 0,
     placeholder: 'NUMBER',

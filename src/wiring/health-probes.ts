@@ -51,12 +51,12 @@ export function makeEngine(
  * @param handshakes of the host's devices; the endpoint's has no programs
  */
 export function makeRequests(options: HealthProbeOptions, handshakes: Handshakes): RequestProber {
-  const { timeoutMs, port = HEALTH_PORT, sources, endpointNetns, policyPaths = true } = options;
-  const host = createHttpProbe({ timeoutMs, port, sources, handshakes });
+  const { timeoutMs, port = HEALTH_PORT, sources, endpointNetns, policyPaths = true, dscp } = options;
+  const host = createHttpProbe({ timeoutMs, port, sources, dscp, handshakes });
   const deps = { responder: 'http', clock: systemClock, random: Math.random } as const;
   if (endpointNetns === undefined) return new RequestProber({ ...deps, probes: { host } });
   const { hello, allowed, denied } = healthEndpointPorts(port);
-  const inside = (at: number): Probe => createHttpProbe({ timeoutMs, port: at, netns: endpointNetns });
+  const inside = (at: number): Probe => createHttpProbe({ timeoutMs, port: at, netns: endpointNetns, dscp });
   const probes = { host, endpoint: inside(hello) };
   const classes = { 'policy-allowed': inside(allowed), 'policy-denied': inside(denied) };
   return new RequestProber({ ...deps, probes, ...(policyPaths && { classes }) });

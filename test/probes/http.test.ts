@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, describe, it, type TestContext } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { createProbeEngine } from '../../probes/engine/index.ts';
@@ -14,6 +16,8 @@ import { answeringPair } from '../support/answering-pair.ts';
 import { NetnsLab } from '../support/netns.ts';
 import { rootOrSkip } from '../support/privilege.ts';
 import { eventually } from '../support/process.ts';
+import { until } from '../support/until.ts';
+import { compileWire, Wire } from '../support/wire.ts';
 
 function portOf(server: Pick<Server, 'address'>): number {
   return (server.address() as AddressInfo).port;
@@ -182,6 +186,44 @@ describe('the HTTP probe from another network namespace', { skip: rootOrSkip() }
     assert.equal(failureOf(await probe(port)), 'refused: connection refused');
     const nowhere = createHttpProbe({ port, netns: '/run/netns/none-such' });
     assert.match(failureOf(await nowhere.probe('127.0.0.1')), /^send-failed: .*none-such/);
+  });
+});
+
+describe('the HTTP probe on the wire', { skip: rootOrSkip() }, () => {
+  const lab = new NetnsLab('p');
+  const folder = mkdtempSync(join(tmpdir(), 'http-'));
+  after(async () => {
+    await lab.cleanUp();
+    rmSync(folder, { recursive: true });
+  });
+
+  it('bears the DSCP that it is told to, over both families', async (t) => {
+    const [here, there] = [await lab.namespace('a'), await lab.namespace('b')];
+    await lab.veth(
+      { name: 'eth0', netns: here, addresses: ['10.1.0.1/24', 'fd01::1/64'] },
+      { name: 'eth0', netns: there, addresses: ['10.1.0.2/24', 'fd01::2/64'] },
+    );
+    const wire = await Wire.open(await compileWire(folder), there);
+    t.after(() => wire.close());
+    const dscpOf = (frame: Buffer): string | undefined => {
+      const v6 = frame.readUInt16BE(12) === 0x86dd;
+      const isTcp = frame[v6 ? 20 : 23] === 6;
+      return isTcp
+        ? `${v6 ? 6 : 4}: ${v6 ? (frame.readUInt16BE(14) >> 6) & 63 : frame.readUInt8(15) >> 2}`
+        : undefined;
+    };
+    for (const dscp of [46, undefined]) {
+      const http = createHttpProbe({ netns: lab.path(here), dscp });
+      for (const address of ['10.1.0.2', 'fd01::2'])
+        assert.equal(failureOf(await http.probe(address)), 'refused: connection refused');
+      await http.stop();
+    }
+    const expected = ['4: 46', '6: 46', '4: 0', '6: 0'];
+    await until(() => wire.received.filter((frame) => dscpOf(frame) !== undefined).length >= expected.length);
+    assert.deepEqual(
+      wire.received.map(dscpOf).filter((one) => one !== undefined),
+      expected,
+    );
   });
 });
 

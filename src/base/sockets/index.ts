@@ -17,6 +17,7 @@ interface Native {
     address: string,
     port: number,
     backlog: number,
+    trafficClass: number,
   ): readonly [number, number];
   interfaceIndex(netns: string, name: string): readonly [number, number];
 }
@@ -47,6 +48,7 @@ const STEPS = [
   'find the interface',
   'IPV6_CHECKSUM',
   'SO_ATTACH_FILTER',
+  'IP_TOS',
 ];
 
 const LONGEST_NAME = 15;
@@ -93,10 +95,11 @@ function wrong(message: string): UsageError {
 const isUint = (value: number, most: number): boolean =>
   Number.isInteger(value) && value >= 0 && value <= most;
 
-function validate({ family, type, netns, mark, bind, listen }: SocketOptions): void {
+function validate({ family, type, netns, mark, bind, listen, trafficClass = 0 }: SocketOptions): void {
   if (family !== 4 && family !== 6) throw wrong(`${family} is not a family (4 or 6)`);
   if (netns === '') throw wrong('the path of the namespace is empty');
   if (mark !== undefined && !isUint(mark, 0xffffffff)) throw wrong(`${mark} is not a mark`);
+  if (!isUint(trafficClass, 0xff)) throw wrong(`${trafficClass} is not a traffic class`);
   if (listen !== undefined && type !== 'stream') throw wrong('only a stream listens');
   if (listen !== undefined && !isUint(listen, 0x7fffffff)) throw wrong(`${listen} is not a backlog`);
   if (bind === undefined) return;
@@ -120,7 +123,7 @@ export function loadSockets(): Sockets {
   return {
     openSocket(options) {
       validate(options);
-      const { netns = '', family, mark = 0, bind, listen = 0 } = options;
+      const { netns = '', family, mark = 0, bind, listen = 0, trafficClass = 0 } = options;
       const [fd, step] = native.openSocket(
         netns,
         family,
@@ -129,6 +132,7 @@ export function loadSockets(): Sockets {
         bind?.address ?? '',
         bind?.port ?? 0,
         listen,
+        trafficClass,
       );
       if (fd < 0) throw failure(describe(options), -fd, step);
       return fd;

@@ -41,7 +41,8 @@ enum step {
 	STEP_LISTEN,
 	STEP_INTERFACE,
 	STEP_CHECKSUM,
-	STEP_FILTER
+	STEP_FILTER,
+	STEP_TRAFFIC_CLASS
 };
 
 enum flag {
@@ -59,7 +60,7 @@ enum flag {
 struct request {
 	char netns[4096];
 	int family;
-	uint32_t flags, mark, port, backlog;
+	uint32_t flags, mark, port, backlog, traffic_class;
 	char address[INET6_ADDRSTRLEN + IF_NAMESIZE + 1];
 	char device[IF_NAMESIZE];
 	/* Either a socket or, with a device, its index. */
@@ -128,6 +129,10 @@ static int configure(int fd, struct request *request)
 		return -1;
 	request->step = STEP_MARK;
 	if (flags & FLAG_MARK && set_int(fd, SOL_SOCKET, SO_MARK, request->mark))
+		return -1;
+	request->step = STEP_TRAFFIC_CLASS;
+	if (request->traffic_class && (v6 ? set_int(fd, SOL_IPV6, IPV6_TCLASS, request->traffic_class)
+					  : set_int(fd, SOL_IP, IP_TOS, request->traffic_class)))
 		return -1;
 	request->step = STEP_TRANSPARENT;
 	if (flags & FLAG_TRANSPARENT &&
@@ -243,20 +248,22 @@ static napi_value result_of(napi_env env, const struct request *request)
 	return addon_fail(env, "cannot make the result");
 }
 
-/* openSocket(netns or '', family 4|6, flags, mark, address or '', port, backlog): [descriptor | -errno, step]
+/* openSocket(netns or '', family 4|6, flags, mark, address or '', port, backlog, traffic class):
+ * [descriptor | -errno, step]
  */
 static napi_value open_socket_call(napi_env env, napi_callback_info info)
 {
 	struct request request = {};
-	napi_value argv[7];
+	napi_value argv[8];
 	uint32_t family;
 
-	if (!addon_arguments(env, info, 7, argv) ||
+	if (!addon_arguments(env, info, 8, argv) ||
 	    !get_string(env, argv[0], request.netns, sizeof(request.netns)) ||
 	    !addon_u32(env, argv[1], &family) || !addon_u32(env, argv[2], &request.flags) ||
 	    !addon_u32(env, argv[3], &request.mark) ||
 	    !get_string(env, argv[4], request.address, sizeof(request.address)) ||
-	    !addon_u32(env, argv[5], &request.port) || !addon_u32(env, argv[6], &request.backlog))
+	    !addon_u32(env, argv[5], &request.port) || !addon_u32(env, argv[6], &request.backlog) ||
+	    !addon_u32(env, argv[7], &request.traffic_class))
 		return NULL;
 	if (request.port > UINT16_MAX || (family != 4 && family != 6))
 		return addon_fail(env, "port or family out of range");

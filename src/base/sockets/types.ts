@@ -10,6 +10,8 @@ export interface SocketOptions {
   readonly netns?: string | undefined;
   /** SO_MARK. */
   readonly mark?: number | undefined;
+  /** IP_TOS / IPV6_TCLASS, 0 to 255: DSCP in the upper six bits. Default 0. */
+  readonly trafficClass?: number | undefined;
   /** IP_TRANSPARENT / IPV6_TRANSPARENT. */
   readonly transparent?: boolean | undefined;
   readonly freebind?: boolean | undefined;

@@ -68,6 +68,7 @@ describe('sockets', () => {
       { family: 4, type: 'datagram', listen: 1 },
       { family: 4, type: 'stream', mark: -1 },
       { family: 4, type: 'stream', mark: 2 ** 32 },
+      { family: 4, type: 'stream', trafficClass: 256 },
       { family: 4, type: 'stream', listen: 1.5 },
       { family: 4, type: 'stream', netns: '' },
     ];

@@ -61,6 +61,18 @@ describe('HTTP rules', () => {
     assert.equal(judged({ 'x-token': 'secret,secret', 'x-any': '1' }), false);
   });
 
+  it('about a header that a connection has to name (RFC 9110 §7.8, §10.1.4) allow it named, and others not', () => {
+    const judged = (name: string, value: string, connection: string): boolean => {
+      const set = new HttpRuleSet([httpFilter([httpRule({ headers: [`${name}: ${value}`] })])]);
+      const headers = { [name.toLowerCase()]: value, connection };
+      return set.judge(request('/', { headers })).allowed;
+    };
+    assert.equal(judged('Upgrade', 'websocket', 'keep-alive, Upgrade'), true);
+    assert.equal(judged('TE', 'trailers', 'TE'), true);
+    assert.equal(judged('Keep-Alive', 'timeout=5', 'Keep-Alive'), true);
+    assert.equal(judged('X-Role', 'user', 'Upgrade, X-Role'), false);
+  });
+
   it('about a header allow nothing while another field is that header too to some servers, but where it may be anything', () => {
     const user = { 'x-role': 'user' };
     const judged = (name: string, mismatch?: 'LOG' | 'DELETE' | 'REPLACE' | 'ADD') => {

@@ -173,6 +173,9 @@ function compileCondition(match: HeaderMatch): HeaderCondition {
   return { lower, name, value, mismatch, never };
 }
 
+/** Fields that a connection has to name (RFC 9110 §7.8, §10.1.4) or mostly does: that they may be dropped is what they are. */
+const NAMED = new Set(['upgrade', 'te', 'keep-alive']);
+
 /**
  * A rule about a header says nothing certain of a request in which another field is that header too to the server, or which
  * lets whoever passes it on drop the header (`Connection` names it): it allows nothing, but where it lets pass whatever the
@@ -182,7 +185,7 @@ function compileCondition(match: HeaderMatch): HeaderCondition {
 function judgeHeaders(rule: CompiledRule, request: JudgedRequest): RuleVerdict {
   let edits: HeaderEdit[] | undefined;
   const remarks: string[] = [];
-  const dropped = tokens(request.joined('connection') ?? '');
+  const dropped = tokens(request.joined('connection') ?? '').filter((name) => !NAMED.has(name));
   for (const { lower, name, value, mismatch, never } of rule.conditions) {
     const found = request.joined(lower);
     const [disguise] = request.disguised(lower);

@@ -202,12 +202,13 @@ const TOPIC_APIS: ReadonlyMap<number, Api> = new Map([
 ]);
 
 /**
- * Requests that name topics and are not read here: of brokers and administrators, and of groups and shares since 3.7. Cilium
- * does not let those up to 37 pass by a rule with a topic either, and does not know the later ones.
+ * Requests that name topics and are not read here: of brokers and administrators, and of groups, shares and streams since 3.7.
+ * Cilium does not let those up to 37 pass by a rule with a topic either, and does not know the later ones.
  */
 const UNREAD_TOPIC_APIS: ReadonlySet<number> = new Set([
   ...[4, 5, 6, 27, 34, 35, 37],
-  ...[43, 45, 46, 47, 61, 68, 75, 78, 79],
+  ...[43, 45, 46, 47, 56, 61, 68, 73, 75, 76, 78, 79],
+  ...[83, 84, 85, 86, 87, 88, 90, 91, 92],
 ]);
 
 const CONTROLLED_SHUTDOWN = 7;

@@ -89,6 +89,25 @@ describe('what a policy allows no more', () => {
     assert.ok(!rig.server.text.includes('secret'));
   });
 
+  it('is nothing of a request whose answer was the last one, though its client still sends', async () => {
+    await using rig = await started();
+    const [client, other] = [await rig.client(), await upgraded(rig, '/v1/ws')];
+    client.send('POST /v1/a HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nhalf');
+    await until('half of it', () => rig.server.text.endsWith('half'));
+    rig.server.connections[1]?.socket.end('HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlast');
+    await until('the end', () => client.text.endsWith('last') && client.ended);
+    await rig.apply(AFTER);
+    client.send('more');
+    other.send('ping');
+    await until('the other ends', () => other.closed);
+    const denied = rig.records.filter(({ verdict }) => verdict === 'denied');
+    assert.deepEqual(
+      denied.map(({ l7 }) => l7.kind === 'http' && l7.path),
+      ['/v1/ws'],
+    );
+    client.destroy();
+  });
+
   it('of an answer that is on its way breaks off', async () => {
     await using rig = await started();
     const client = await rig.client();

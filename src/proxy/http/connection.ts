@@ -158,8 +158,9 @@ export class HttpConnection implements IntakeHost, RelayHost {
   /** Whether all that was allowed still is; ends the connection otherwise. */
   #mayGoOn(): boolean {
     const idle = this.#queue.length === 0 && this.#tunnel === undefined && this.#sending === undefined;
-    // Asking whether anything changed may take a system call: kept connections that are idle do not.
-    if (idle || !this.#flow.isChanged) return true;
+    // Asking whether anything changed may take a system call: kept connections that are idle do not. Of one that has its last
+    // answer nothing is passed on any more.
+    if (idle || this.#lingerNs > 0 || this.#client.destroyed || !this.#flow.isChanged) return true;
     const underWay = [this.#tunnel, this.#sending, ...this.#queue].filter((one) => one !== undefined);
     const judge = (request: JudgedRequest): HttpVerdict => this.#flow.judge(request);
     const revoked = findRevoked(underWay, judge, this.#context.limits.fields);
@@ -446,7 +447,7 @@ export class HttpConnection implements IntakeHost, RelayHost {
       over(this.#dialedNs, limits.connectTimeoutMs)
     ) {
       this.#unreachable('the server did not accept in time');
-    } else if (!this.#client.destroyed && this.#lingerNs === 0) this.#mayGoOn();
+    } else this.#mayGoOn();
   }
 
   #onTimeout(reason: string): void {

@@ -132,7 +132,8 @@ export class Confirmer {
       book.burst(silent, ECHOES, AGAIN_ECHO_MS);
       if (silent.length > 0) asked.add(peer);
     }
-    if (asked.size > 0) clock.after(AGAIN_MS, () => this.#hear(asked));
+    // A timer of the system may end up to a millisecond early, and nothing would be told before the next round then.
+    if (asked.size > 0) clock.after(AGAIN_MS + 1, () => this.#hear(asked));
   }
 
   #hear(peers: ReadonlySet<string>): void {

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { silentLog } from '../../src/base/log.ts';
+import { Confirmer } from '../../src/health/confirmer.ts';
 import { createHealth, type Health, RequestProber } from '../../src/health/index.ts';
 import { SILENT, symptomsOf } from '../../src/health/locate/symptoms.ts';
+import type { PathTracker } from '../../src/health/state/path-tracker.ts';
+import { isInDoubt } from '../../src/health/told-states.ts';
 import { PROBE_KINDS, type ProbePath } from '../../src/model/health.ts';
 import { VirtualProber } from '../support/virtual-network.ts';
 import { element, FakeNodes, FakeProbe, lost, reply } from './fakes.ts';
@@ -105,5 +108,35 @@ describe('what else of a peer died with a path', () => {
       assert.ok((seen.get(SILENT) ?? Number.POSITIVE_INFINITY) <= 1500, text);
       await one.health.stop();
     }
+  });
+});
+
+/** Timers of the system count from the whole millisecond in which they were begun. */
+class EarlyClock extends VirtualClock {
+  override after(ms: number, act: () => void): () => void {
+    return super.after(ms - 0.9, act);
+  }
+}
+
+describe('a silent kernel beside an agent that answers', () => {
+  it('is heard of once more when it is in doubt no longer, also where timers end a little early', async () => {
+    const clock = new EarlyClock();
+    const tracked = (name: string, state: string, deadMs?: number): PathTracker => {
+      const path = { peer: 'n2', kind: PROBE_KINDS.findIndex((kind) => kind.name === name) };
+      return { path, state, deadMs, hasAnsweredSince: () => true } as unknown as PathTracker;
+    };
+    const stack = tracked('host-host/icmp', 'unreachable', 0);
+    const trackers = [stack, tracked('host-host/http', 'reachable')];
+    const doubts: boolean[] = [];
+    const confirmer = new Confirmer({
+      clock,
+      book: { trackers: () => trackers, burst: () => undefined, tickPeer: () => undefined },
+      onHeard: () => doubts.push(isInDoubt(stack, trackers, clock.nowMs())),
+    });
+    confirmer.askSilentKernels(['n2']);
+    assert.equal(isInDoubt(stack, trackers, clock.nowMs()), true);
+    await clock.pass(1000);
+    assert.deepEqual(doubts, [false]);
+    confirmer.stop();
   });
 });

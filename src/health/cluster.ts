@@ -4,6 +4,7 @@ import { Asker } from './asker.ts';
 import { type Clock, type Instant, instantOf } from './clock.ts';
 import { HeardEchoes } from './heard-echoes.ts';
 import { KeptDiagnosis } from './kept-diagnosis.ts';
+import { LoneFilter } from './lone-filter.ts';
 import { OwnDrops, type OwnDropsDeps } from './loss/own-drops.ts';
 import { Mesh, notesOf, type PackedMatrix, type RowTransport } from './mesh/index.ts';
 import type { NodeView } from './node-view.ts';
@@ -37,6 +38,7 @@ export class Cluster {
   readonly #diagnosis: KeptDiagnosis;
   readonly #drops: OwnDrops;
   readonly #filter: OwnFilter;
+  readonly #loneFilter: LoneFilter;
   #cancelWhy: (() => void) | undefined;
 
   constructor(deps: ClusterDeps) {
@@ -63,6 +65,7 @@ export class Cluster {
       onChange: () => this.lossFound(),
       onAgain: () => this.rows.notesChanged(true),
     });
+    this.#loneFilter = new LoneFilter(deps);
     this.rows = this.#makeMesh(deps);
     deps.book.onSuspect((path) => this.#asker.suspect(path));
   }
@@ -74,7 +77,7 @@ export class Cluster {
       notes: () => {
         const self = view().self ?? '';
         const own = [...this.#drops.notes(self), ...this.#filter.notes(self)];
-        return [...own, ...notesOf(this.#ailingReports())];
+        return [...own, ...this.#loneFilter.notes(), ...notesOf(this.#ailingReports())];
       },
       transport,
       random,
@@ -110,6 +113,7 @@ export class Cluster {
   /** All paths have been looked at once more. */
   round({ nowMs }: Instant): void {
     this.#tellDead(nowMs);
+    if (this.#loneFilter.look()) this.lossFound();
     this.rows.tellLosses(this.#deps.book.takeLossy());
     this.diagnosis();
   }

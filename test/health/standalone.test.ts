@@ -143,24 +143,26 @@ describe('nodes with nothing of ours but `ciliate health --nodes`, beside a heal
 
   it('call a peer filtered, not down, that answers ICMP and takes no connection', async () => {
     const [n1, n2] = [mesh.node('n1'), mesh.node('n2')];
-    // Nothing that it says from that port finds a way: the handshake never ends.
-    await mesh.lab.ip(
-      '-n',
-      n2.netns,
-      'rule',
-      'add',
-      'pref',
-      '100',
-      'ipproto',
-      'tcp',
-      'sport',
-      String(PORT),
-      'blackhole',
-    );
+    // Nothing of requests leaves there, neither its own nor what it says to others': no handshake ends.
+    const rule = async (what: 'add' | 'del', end: 'sport' | 'dport'): Promise<void> => {
+      const ends = ['pref', end === 'sport' ? '100' : '101', 'ipproto', 'tcp', end, String(PORT)];
+      await mesh.lab.ip('-n', n2.netns, 'rule', what, ...ends, 'blackhole');
+    };
+    await rule('add', 'sport');
+    await rule('add', 'dport');
     await becomes(n1, /2\/2 reachable[\s\S]*n2 .*1\/1 \(HTTP filtered\)/);
     assert.match(log(n1), /filtered: no connection for HTTP, though ICMP answers/);
-    await mesh.lab.ip('-n', n2.netns, 'rule', 'del', 'pref', '100');
+    const verdicts = async (): Promise<string> =>
+      ((await n1.client.diagnosis())?.verdicts ?? []).map(({ fault }) => fault).join();
+    await eventually(
+      'the verdict of n1',
+      async () => (await verdicts()) === 'http-filtered' || undefined,
+      LIMIT,
+    );
+    await rule('del', 'sport');
+    await rule('del', 'dport');
     await becomes(n1, /2\/2 reachable(?![\s\S]*filtered)/);
+    await eventually('no verdict of n1', async () => (await verdicts()) === '' || undefined, LIMIT);
   });
 
   it('call a peer down that answers neither', async () => {

@@ -16,6 +16,12 @@ const SURELY_MS = 2500;
 /** Of HTTP: no connection. One that is refused, or made and not answered, comes through: that agent is down. */
 const NO_CONNECTION = /^(?:no connection|connection timed out)/;
 
+/** Whether the last request without an answer failed otherwise than by a connection that could not be made. */
+export function hasConnected(http: PathTracker): boolean {
+  const { reason } = http.brief();
+  return reason !== undefined && !NO_CONNECTION.test(reason);
+}
+
 function answers(tracker: PathTracker, sinceMs: number): boolean {
   const up = tracker.state === 'reachable' || tracker.state === 'degraded';
   return up && (tracker.answeredNowMs ?? Number.NEGATIVE_INFINITY) - sinceMs > SURELY_MS;

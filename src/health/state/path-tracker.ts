@@ -137,6 +137,11 @@ export class PathTracker {
     return this.#kept.since.nowMs;
   }
 
+  /** The same by the realtime clock. */
+  get sinceMs(): number {
+    return this.#kept.since.wallMs;
+  }
+
   /** When an answer was first seen of those counted last, monotonic ms; undefined: never. */
   get answeredNowMs(): number | undefined {
     return this.#outcomes.answeredNowMs;
@@ -254,7 +259,7 @@ export class PathTracker {
     return {
       path: this.path,
       state: this.#kept.value,
-      sinceMs: this.#kept.since.wallMs,
+      sinceMs: this.sinceMs,
       reason: this.#kept.reason,
       window,
       lastProbedMs: this.#outcomes.sentMs,

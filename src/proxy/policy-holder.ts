@@ -79,6 +79,14 @@ export class TrackedFlow {
     return this.#flow;
   }
 
+  /**
+   * Whether the datapath has said who the ends are since any of them changed: it does with the flow's next packet. Until then a
+   * peer that is no endpoint of this node may have an identity of before, which rules do not know any more.
+   */
+  get isCertain(): boolean {
+    return this.#identities?.holds?.() !== false;
+  }
+
   /** For log records: what was judged by last, or what is known when nothing was; with identity 0 where nothing is. */
   ends(): Flow {
     return this.#flow ?? this.current() ?? unknownFlow(this.client, this.server);

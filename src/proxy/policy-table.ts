@@ -29,7 +29,8 @@ export interface DirectionView {
 const MAX_VIEWS = 4096;
 
 interface AskedView {
-  readonly peer: NumericIdentity;
+  /** Undefined: whoever it is, so that filters for any peer match. */
+  readonly peer: NumericIdentity | undefined;
   readonly protocol: number;
   readonly port: number;
   /** How the subject's endpoint names its ports. */
@@ -55,7 +56,7 @@ class DirectionFilters {
   view(asked: AskedView): DirectionView {
     const { peer, protocol, port, portNames } = asked;
     const names = this.#varies && portNames !== undefined ? `/${portNames}` : '';
-    const key = `${peer}/${protocol}/${port}${names}`;
+    const key = `${peer ?? 'any'}/${protocol}/${port}${names}`;
     const known = this.#views.get(key);
     if (known !== undefined) return known;
     if (this.#views.size >= MAX_VIEWS) {
@@ -73,7 +74,7 @@ class DirectionFilters {
     this.#filters.forEach((filter, place) => {
       if (filter.protocol !== 0 && filter.protocol !== protocol) return;
       if (port < filter.firstPort || port > filter.lastPort) return;
-      if (filter.peers !== undefined && !filter.peers.includes(peer)) return;
+      if (peer !== undefined && filter.peers !== undefined && !filter.peers.includes(peer)) return;
       if (
         filter.portNames !== undefined &&
         (portNames === undefined || !filter.portNames.includes(portNames))
@@ -154,21 +155,26 @@ export class PolicyTable {
   /**
    * What must let a request of the flow through: the client's egress policy and the server's ingress policy, each where
    * that end is an endpoint of this node and its direction is judged at all. All of them must allow.
+   * @param anyPeer that a peer which is no endpoint of this node may be anybody
    * @returns undefined when neither end is of this node: the request is nothing that this proxy can judge
    */
   views(
     { client, server, subjects, portNames }: Flow,
     protocol: number,
+    anyPeer = false,
   ): readonly DirectionView[] | undefined {
     if (subjects.client === undefined && subjects.server === undefined) return undefined;
     const egress = subjects.client === undefined ? undefined : this.#subjects.get(subjects.client)?.egress;
     const ingress = subjects.server === undefined ? undefined : this.#subjects.get(subjects.server)?.ingress;
     const { port } = server;
+    const [from, to] = (['client', 'server'] as const).map((end) =>
+      anyPeer && subjects[end] === undefined ? undefined : { client, server }[end].identity,
+    );
     const views: DirectionView[] = [];
     if (egress !== undefined)
-      views.push(egress.view({ peer: server.identity, protocol, port, portNames: portNames?.client }));
+      views.push(egress.view({ peer: to, protocol, port, portNames: portNames?.client }));
     if (ingress !== undefined)
-      views.push(ingress.view({ peer: client.identity, protocol, port, portNames: portNames?.server }));
+      views.push(ingress.view({ peer: from, protocol, port, portNames: portNames?.server }));
     return views;
   }
 }

@@ -2,7 +2,17 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, createServer, type ServerHttp2Stream } from 'node:http2';
 import { describe, it } from 'node:test';
-import { httpFilter, httpRule, ingressPolicy, type RawClient, Rig, until } from './rig.ts';
+import {
+  CLIENT,
+  httpFilter,
+  httpRule,
+  ingressPolicy,
+  type RawClient,
+  Rig,
+  type RigOptions,
+  SERVER,
+  until,
+} from './rig.ts';
 
 const policyFor = (path: string, revision: number): ReturnType<typeof ingressPolicy> =>
   ingressPolicy([httpFilter([httpRule({ path })])], revision);
@@ -13,8 +23,8 @@ const upgrade = (path: string): string =>
 const SWITCHING = 'HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n';
 
 /** A rig whose server switches protocols, answers `ping` with `pong`, and to other requests sends half an answer. */
-async function started(): Promise<Rig> {
-  const rig = await new Rig().start(BEFORE);
+async function started(policy = BEFORE, options: RigOptions = {}): Promise<Rig> {
+  const rig = await new Rig(options).start(policy);
   rig.server.answer = (socket, text) => {
     if (text.endsWith('websocket\r\n\r\n')) socket.write(SWITCHING);
     else if (text.endsWith('ping')) socket.write('pong');
@@ -117,6 +127,35 @@ describe('what a policy allows no more', () => {
     rig.server.connections[0]?.socket.write('secret');
     await until('a reset', () => client.closed);
     assert.ok(!client.text.includes('secret'));
+  });
+
+  it('is not known of an idle upgrade whose peer may have another identity by now, until a packet comes', async () => {
+    let judged = { client: CLIENT, epoch: 0 };
+    let now = 0;
+    const identities = () => {
+      const { client, epoch } = judged;
+      return { client, server: SERVER, holds: () => epoch === now };
+    };
+    const policy = (peer: number, path: string, revision: number) =>
+      ingressPolicy([httpFilter([httpRule({ path })], { peers: [peer] })], revision);
+    await using rig = await started(policy(CLIENT, '/v[12]/.*', 1), { identities });
+    const [kept, ended, revoked] = [
+      await upgraded(rig, '/v2/a'),
+      await upgraded(rig, '/v2/b'),
+      await upgraded(rig, '/v1/c'),
+    ];
+    now = 1;
+    await rig.apply(policy(CLIENT + 1, '/v2/.*', 2));
+    await until('what nobody may', () => revoked.closed, 30_000);
+    assert.deepEqual([kept.closed, ended.closed], [false, false]);
+    judged = { client: CLIENT + 1, epoch: 1 };
+    kept.send('ping');
+    await until('pong', () => kept.text.endsWith('pongpong'));
+    now = 2;
+    judged = { client: CLIENT, epoch: 2 };
+    ended.send('ping');
+    await until('a packet of whom it is not allowed to', () => ended.closed);
+    kept.destroy();
   });
 
   it('is told from what it still allows, which goes on', async () => {

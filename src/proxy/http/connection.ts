@@ -28,9 +28,10 @@ export interface ConnectionFlow {
   readonly direction: Direction;
   /** The two ends, as known at this moment. */
   ends(): Flow;
-  judge(request: JudgedRequest): HttpVerdict;
-  /** Whether policy or ends are others than those that were judged by last. */
-  readonly isChanged: boolean;
+  /** @param idle nothing came since a change: until the datapath says who a peer of elsewhere is now, it may be anybody */
+  judge(request: JudgedRequest, idle?: boolean): HttpVerdict;
+  /** Whether policy or ends are others than those that were judged by last, `idle` or not. */
+  isChanged(idle: boolean): boolean;
   /** Begins to connect to the server. */
   dial(): ByteStream;
   /** The same for what needs a stream of Node's. */
@@ -156,13 +157,13 @@ export class HttpConnection implements IntakeHost, RelayHost {
   }
 
   /** Whether all that was allowed still is; ends the connection otherwise. */
-  #mayGoOn(): boolean {
-    const idle = this.#queue.length === 0 && this.#tunnel === undefined && this.#sending === undefined;
+  #mayGoOn(isIdle = false): boolean {
+    const kept = this.#queue.length === 0 && this.#tunnel === undefined && this.#sending === undefined;
     // Asking whether anything changed may take a system call: kept connections that are idle do not. Of one that has its last
     // answer nothing is passed on any more.
-    if (idle || this.#lingerNs > 0 || this.#client.destroyed || !this.#flow.isChanged) return true;
+    if (kept || this.#lingerNs > 0 || this.#client.destroyed || !this.#flow.isChanged(isIdle)) return true;
     const underWay = [this.#tunnel, this.#sending, ...this.#queue].filter((one) => one !== undefined);
-    const judge = (request: JudgedRequest): HttpVerdict => this.#flow.judge(request);
+    const judge = (request: JudgedRequest): HttpVerdict => this.#flow.judge(request, isIdle);
     const revoked = findRevoked(underWay, judge, this.#context.limits.fields);
     if (revoked !== undefined) this.#revoke(revoked);
     return revoked === undefined;
@@ -447,7 +448,7 @@ export class HttpConnection implements IntakeHost, RelayHost {
       over(this.#dialedNs, limits.connectTimeoutMs)
     ) {
       this.#unreachable('the server did not accept in time');
-    } else this.#mayGoOn();
+    } else this.#mayGoOn(true);
   }
 
   #onTimeout(reason: string): void {

@@ -15,14 +15,21 @@ export interface FlowDeps {
   readonly clock: Clock;
 }
 
+/** What requests are judged by. */
+interface Judging {
+  readonly flow: Flow;
+  readonly table: PolicyTable;
+  readonly judges: readonly DirectionJudge[] | undefined;
+}
+
 /** The flow of one HTTP connection: judges its requests by the policy and the identities of the moment. */
 export class HttpFlow implements ConnectionFlow {
   readonly direction: Direction;
   readonly #deps: FlowDeps;
   readonly #tracked: TrackedFlow;
-  #flow: Flow | undefined;
-  #table: PolicyTable | undefined;
-  #judges: readonly DirectionJudge[] | undefined;
+  /** By which it was judged last, and by which while nothing came and its peer may have been anybody. */
+  #judging: Judging | undefined;
+  #judgingIdle: Judging | undefined;
 
   constructor(
     deps: FlowDeps,
@@ -41,23 +48,31 @@ export class HttpFlow implements ConnectionFlow {
     return this.#tracked.ends();
   }
 
-  get isChanged(): boolean {
+  isChanged(idle: boolean): boolean {
     const flow = this.#tracked.current();
-    return flow !== undefined && (flow !== this.#flow || this.#deps.holder.table !== this.#table);
+    const { table } = this.#deps.holder;
+    const isBy = (last: Judging | undefined): boolean => flow === last?.flow && table === last?.table;
+    if (flow === undefined || isBy(this.#judging)) return false;
+    return !(idle && !this.#tracked.isCertain && isBy(this.#judgingIdle));
   }
 
-  judge(request: JudgedRequest): HttpVerdict {
+  judge(request: JudgedRequest, idle = false): HttpVerdict {
     const { table } = this.#deps.holder;
     if (table === undefined) return denied(this.direction, 'no policy yet');
     const flow = this.#tracked.current();
     if (flow === undefined) return denied(this.direction, 'unknown flow');
-    if (flow !== this.#flow || table !== this.#table) {
-      this.#flow = flow;
-      this.#table = table;
-      this.#judges = this.#deps.judge.prepare(table, flow);
-    }
-    if (this.#judges === undefined) return denied(this.direction, 'neither end is an endpoint of this node');
-    return judgeRequest(this.#judges, request, this.direction);
+    const { judges } = this.#prepared(table, flow, idle && !this.#tracked.isCertain);
+    if (judges === undefined) return denied(this.direction, 'neither end is an endpoint of this node');
+    return judgeRequest(judges, request, this.direction);
+  }
+
+  #prepared(table: PolicyTable, flow: Flow, anyPeer: boolean): Judging {
+    const last = anyPeer ? this.#judgingIdle : this.#judging;
+    if (last?.flow === flow && last.table === table) return last;
+    const next = { flow, table, judges: this.#deps.judge.prepare(table, flow, anyPeer) };
+    if (anyPeer) this.#judgingIdle = next;
+    else this.#judging = next;
+    return next;
   }
 
   dial(): ByteStream {

@@ -87,7 +87,7 @@ export class Http2Connection {
       this.#refuse(stream, 400, request);
       return;
     }
-    this.#judgeAgain();
+    this.#judgeAgain(false);
     const verdict = this.#flow.judge(request);
     const exchange = this.#exchange(request, verdict);
     const [kind, status] = verdict.allowed ? (['forwarded', 0] as const) : (['denied', 403] as const);
@@ -97,10 +97,10 @@ export class Http2Connection {
   }
 
   /** Ends the streams that were allowed and are no more. */
-  #judgeAgain(): void {
-    if (this.#passed.size === 0 || !this.#flow.isChanged) return;
+  #judgeAgain(isIdle: boolean): void {
+    if (this.#passed.size === 0 || !this.#flow.isChanged(isIdle)) return;
     for (const passed of this.#passed) {
-      const verdict = this.#flow.judge(passed.request);
+      const verdict = this.#flow.judge(passed.request, isIdle);
       if (!verdict.allowed) this.#breakOff(passed, verdict, 403);
     }
   }
@@ -262,7 +262,7 @@ export class Http2Connection {
       this.destroy();
       return;
     }
-    this.#judgeAgain();
+    this.#judgeAgain(true);
     const waiting = this.#socket !== undefined && !this.#connected;
     if (!waiting || nowNs - this.#dialedNs <= this.#context.limits.connectTimeoutMs * 1e6) return;
     this.#socket?.destroy(new Error('the server did not accept in time'));

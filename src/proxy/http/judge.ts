@@ -76,9 +76,12 @@ export class HttpJudge {
     return set;
   }
 
-  /** What will judge the requests of a flow; undefined: neither end is an endpoint of this node. */
-  prepare(table: PolicyTable, flow: Flow): readonly DirectionJudge[] | undefined {
-    return table.views(flow, TCP)?.map((view) => ({ direction: view.direction, rules: this.#setOf(view) }));
+  /**
+   * What will judge the requests of a flow; undefined: neither end is an endpoint of this node.
+   * @param anyPeer that a peer which is no endpoint of this node may be anybody
+   */
+  prepare(table: PolicyTable, flow: Flow, anyPeer = false): readonly DirectionJudge[] | undefined {
+    return table.views(flow, TCP, anyPeer)?.map((view) => ({ direction: view.direction, rules: this.#setOf(view) }));
   }
 }
 

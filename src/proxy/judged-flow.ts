@@ -24,14 +24,19 @@ export interface Verdict {
  */
 type JudgeByViews = (views: readonly DirectionView[], fallback: Direction) => Verdict;
 
+interface Judging {
+  readonly flow: Flow;
+  readonly table: PolicyTable;
+}
+
 /** The flow of one TCP connection: has it judged by the policy and the identities of the moment, and logs verdicts. */
 export class JudgedFlow {
   readonly #host: ProxyHost;
   readonly #tracked: TrackedFlow;
   readonly #direction: Direction;
-  /** By which it was judged last. */
-  #flow: Flow | undefined;
-  #table: PolicyTable | undefined;
+  /** By which it was judged last, and by which while nothing came and its peer may have been anybody. */
+  #judging: Judging | undefined;
+  #judgingIdle: Judging | undefined;
 
   constructor(
     host: ProxyHost,
@@ -50,20 +55,25 @@ export class JudgedFlow {
     return this.#tracked.server;
   }
 
-  /** Whether neither policy nor ends changed since it was judged last. */
-  get isAsJudged(): boolean {
-    return this.#tracked.current() === this.#flow && this.#host.policy.table === this.#table;
+  /** Whether neither policy nor ends changed since it was judged last, `idle` or not. */
+  isAsJudged(idle: boolean): boolean {
+    const flow = this.#tracked.current();
+    const { table } = this.#host.policy;
+    const isBy = (last: Judging | undefined): boolean => flow === last?.flow && table === last?.table;
+    return isBy(this.#judging) || (idle && !this.#tracked.isCertain && isBy(this.#judgingIdle));
   }
 
-  judge(judgeBy: JudgeByViews): Verdict {
+  /** @param idle nothing came since a change: until the datapath says who a peer of elsewhere is now, it may be anybody */
+  judge(judgeBy: JudgeByViews, idle = false): Verdict {
     const flow = this.#tracked.current();
     const { table } = this.#host.policy;
     if (table === undefined) return this.denied('no policy yet');
     if (flow === undefined) return this.denied('unknown flow');
-    const views = table.views(flow, TCP);
+    const anyPeer = idle && !this.#tracked.isCertain;
+    const views = table.views(flow, TCP, anyPeer);
     if (views === undefined) return this.denied('neither end is an endpoint of this node');
-    this.#flow = flow;
-    this.#table = table;
+    if (anyPeer) this.#judgingIdle = { flow, table };
+    else this.#judging = { flow, table };
     return judgeBy(views, this.#direction);
   }
 

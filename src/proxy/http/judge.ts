@@ -81,7 +81,9 @@ export class HttpJudge {
    * @param anyPeer that a peer which is no endpoint of this node may be anybody
    */
   prepare(table: PolicyTable, flow: Flow, anyPeer = false): readonly DirectionJudge[] | undefined {
-    return table.views(flow, TCP, anyPeer)?.map((view) => ({ direction: view.direction, rules: this.#setOf(view) }));
+    return table
+      .views(flow, TCP, anyPeer)
+      ?.map((view) => ({ direction: view.direction, rules: this.#setOf(view) }));
   }
 }
 

@@ -60,14 +60,15 @@ export class TlsConnection implements Held {
     if (open.allowed) this.#begin(open);
   }
 
-  #verdict(): Verdict {
-    return this.#flow.judge((views, fallback) => this.#judge.judge(views, this.#serverName, fallback));
+  #verdict(isIdle = false): Verdict {
+    const judge = this.#judge;
+    return this.#flow.judge((views, fallback) => judge.judge(views, this.#serverName, fallback), isIdle);
   }
 
   /** Whether bytes may pass still; ends the connection otherwise. */
-  #mayGoOn(): boolean {
-    if (this.#flow.isAsJudged) return true;
-    const verdict = this.#verdict();
+  #mayGoOn(isIdle = false): boolean {
+    if (this.#flow.isAsJudged(isIdle)) return true;
+    const verdict = this.#verdict(isIdle);
     if (!verdict.allowed) this.#refuse(verdict);
     return verdict.allowed;
   }
@@ -212,7 +213,7 @@ export class TlsConnection implements Held {
     } else if (!this.#connected && nowNs - this.#dialedNs > CONNECT_TIMEOUT_NS)
       this.#unreachable('it did not accept in time');
     else if (nowNs - this.#activeNs > IDLE_TIMEOUT_NS) this.destroy();
-    else if (!this.#client.destroyed) this.#mayGoOn();
+    else if (!this.#client.destroyed) this.#mayGoOn(true);
   }
 
   destroy(): void {

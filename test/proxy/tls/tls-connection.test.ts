@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { L7Filter } from '../../../src/model/l7.ts';
-import { httpFilter, ingressPolicy, Rig, until } from '../rig.ts';
+import { CLIENT, httpFilter, ingressPolicy, Rig, type RigOptions, SERVER, until } from '../rig.ts';
 import { hello, helloFor, helloMessage, inRecords } from './hello-bytes.ts';
 import { HOSTILE } from './hostile-hellos.ts';
 
@@ -11,8 +11,8 @@ const OPEN = httpFilter(undefined, { ruleName: 'default/open' });
 const POLICY = ingressPolicy([named('a.example.org', '*.example.com')]);
 const HELLO = helloFor('a.example.org');
 
-async function start(policy = POLICY): Promise<Rig> {
-  const rig = await new Rig({ kind: 'tls' }).start(policy);
+async function start(policy = POLICY, options: RigOptions = {}): Promise<Rig> {
+  const rig = await new Rig({ kind: 'tls', ...options }).start(policy);
   rig.server.answer = (socket) => socket.write('answer');
   return rig;
 }
@@ -104,6 +104,34 @@ describe('a connection that is judged by its server name', () => {
       rig.records.map(({ verdict }) => verdict),
       ['forwarded', 'forwarded', 'denied', 'denied'],
     );
+  });
+
+  it('is not ended while it is idle for an identity that its peer may not have any more', async () => {
+    let judged = { client: CLIENT, epoch: 0 };
+    let now = 0;
+    const identities = () => {
+      const { client, epoch } = judged;
+      return { client, server: SERVER, holds: () => epoch === now };
+    };
+    const policy = (peer: number, names: readonly string[], revision: number) =>
+      ingressPolicy([{ ...named(...names), peers: [peer] }], revision);
+    await using rig = await start(policy(CLIENT, ['**.org'], 1), { identities });
+    const [kept, revoked] = [await rig.client(), await rig.client()];
+    kept.send(HELLO);
+    revoked.send(helloFor('b.example.org'));
+    await until('both pass', () => rig.server.text.length === HELLO.length * 2);
+    now = 1;
+    await rig.apply(policy(CLIENT + 1, ['a.example.org'], 2));
+    await until('what nobody may', () => revoked.closed, 30_000);
+    assert.equal(kept.closed, false);
+    judged = { client: CLIENT + 1, epoch: 1 };
+    kept.send('later');
+    await until('what follows', () => rig.server.text.includes('later'));
+    now = 2;
+    judged = { client: CLIENT, epoch: 2 };
+    kept.send('secret');
+    await until('a packet of whom it is not allowed to', () => kept.closed);
+    assert.ok(!rig.server.text.includes('secret'));
   });
 
   it('waits for no policy: before the first one nothing passes', async () => {

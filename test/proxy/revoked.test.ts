@@ -202,6 +202,14 @@ describe('what a policy allows no more', () => {
       assert.notEqual(open.rstCode, 0);
       await until('the server hears of both', () => streams.filter(({ closed }) => closed).length === 2);
       assert.deepEqual([kept.closed, kept.destroyed], [false, false]);
+      // The answered one, whose client still sends, is not told of again.
+      await rig.apply(policyFor('/none', 3));
+      await until('the third one', () => kept.closed, 30_000);
+      const denied = rig.records.filter(({ verdict }) => verdict === 'denied');
+      assert.deepEqual(
+        denied.map(({ l7 }) => l7.kind === 'http' && l7.path),
+        ['/v1/silent', '/v1/open', '/v2/kept'],
+      );
     } finally {
       session.destroy();
       server.close();

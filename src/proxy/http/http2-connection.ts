@@ -106,7 +106,10 @@ export class Http2Connection {
   }
 
   /** Ends a stream amid its messages; the client gets an answer if the server has sent none. */
-  #breakOff({ stream, onward, exchange }: Passed, verdict: HttpVerdict, status: 400 | 403): void {
+  #breakOff(passed: Passed, verdict: HttpVerdict, status: 400 | 403): void {
+    const { stream, onward, exchange } = passed;
+    // Its client may send for long still, and nothing of that goes on.
+    this.#passed.delete(passed);
     const kind = status === 403 ? 'denied' : 'error';
     const shown = exchange.answered ? 0 : status;
     this.#context.records.request(

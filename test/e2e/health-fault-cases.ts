@@ -128,6 +128,17 @@ export function healthFaults(lab: () => Lab): readonly HealthFault[] {
     const pidFile = join(lab().node('node2').paths.pidDir, 'health.pid');
     process.kill(Number(readFileSync(pidFile, 'utf8')), name);
   };
+  /**
+   * Whom node 2 knows on its links it goes on to know: when answers to its questions for them are dropped, one after the other in
+   * several trials, it can send nothing any more, and is down indeed.
+   */
+  const keepNeighbours = async (nud: 'permanent' | 'reachable'): Promise<void> => {
+    const { stdout } = await execIn(lab().node('node2').netns, ['ip', '-json', 'neigh']);
+    for (const { dst, dev, lladdr } of JSON.parse(stdout) as Partial<Record<string, string>>[]) {
+      if (dst === undefined || dev === undefined || lladdr === undefined) continue;
+      await on('node2', 'ip', 'neigh', 'replace', dst, 'dev', dev, 'lladdr', lladdr, 'nud', nud);
+    }
+  };
   /** Nothing above the programs of a device answers any more. */
   const setStack = (hangs: boolean) => async (): Promise<void> => {
     await on('node2', 'sysctl', '-qw', `net.ipv4.icmp_echo_ignore_all=${hangs ? 1 : 0}`);
@@ -181,8 +192,14 @@ export function healthFaults(lab: () => Lab): readonly HealthFault[] {
     },
     {
       name: 'a network that drops what is sent to a node',
-      inject: () => on('fabric', 'tc', 'qdisc', 'replace', ...NO_ROOM),
-      heal: () => on('fabric', 'tc', 'qdisc', 'del', 'dev', 'node2', 'root'),
+      inject: async () => {
+        await keepNeighbours('permanent');
+        await on('fabric', 'tc', 'qdisc', 'replace', ...NO_ROOM);
+      },
+      heal: async () => {
+        await on('fabric', 'tc', 'qdisc', 'del', 'dev', 'node2', 'root');
+        await keepNeighbours('reachable');
+      },
       fault: 'nic-drop',
       where: 'node node2',
       lost: { hook: /^node[13] stamp$/, reason: /never came to the peer$/ },

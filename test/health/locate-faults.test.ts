@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Diagnoser } from '../../src/health/locate/index.ts';
-import type {
-  FaultPlace,
-  HealthDiagnosis,
-  HealthVerdict,
-  PathReport,
-  PathState,
+import {
+  type FaultPlace,
+  type HealthDiagnosis,
+  type HealthVerdict,
+  type PathReport,
+  type PathState,
+  PROBE_KINDS,
 } from '../../src/model/health.ts';
 import { DEAD, names, type Seen, World } from './locate-world.ts';
 
@@ -192,6 +193,17 @@ describe('the diagnosis of a cluster', () => {
     const diagnosis = diagnoser.diagnose(world.changed(), () => [], { nowMs: 2100, wallMs: WALL_MS + 2100 });
     assert.deepEqual(diagnosis.verdicts.map(brief), ['route-missing pair n02 n05']);
     assert.deepEqual(diagnosis.verdicts[0]?.lossPoint, lossPoint);
+  });
+
+  it('is no cut network while something of the node answers, though all that is sent to its endpoint is lost', () => {
+    const lossPoint = { node: 'n01', hook: 'stamp', leg: 'request', reason: 'never came' } as const;
+    const kind = PROBE_KINDS.findIndex(({ name }) => name === 'host-endpoint/icmp');
+    const note = { peer: 'n02', kind, family: 4, fault: 'nic-drop', lossPoint, sinceMs: WALL_MS } as const;
+    const silent = ['host-host/icmp', 'host-host/http', 'host-endpoint'].map((name) => [name, 'unreachable']);
+    const world = new World(names(3));
+    world.see = (_, to) => (to === 'n02' ? { states: Object.fromEntries(silent) as Seen } : {});
+    world.notes = (from) => (from === 'n02' ? [] : [note]);
+    assert.deepEqual(told(world), ['stack-hung node n02 both']);
   });
 
   const drops = ['from_netdev', 'to_host'] as const;

@@ -176,7 +176,7 @@ describe('verdicts over time', () => {
     world.notes = (from) => (from === 'n03' ? [note('n05', 'nic-drop', lossPoint)] : []);
     assert.deepEqual(toldFor(5), []);
     world.see = (from, to) =>
-      from === 'n03' && to === 'n05' ? { states: { 'host-host/icmp': 'unreachable' } } : {};
+      from === 'n03' && to === 'n05' ? { states: { 'host-host': 'unreachable' } } : {};
     assert.deepEqual(toldFor(5), ['nic-drop pair n03 n05']);
   });
 

@@ -56,7 +56,7 @@ export function claimOf(finding: Finding, symptom: number, context: ClaimContext
   const lone = suspect.kind === 'pair' && context.observersOf(suspect.to) < 2;
   const shown = ownFault(suspect, symptom, lone);
   const own = ownNotes(suspect, shown, context);
-  const all = [...notesOn(finding, context), ...own];
+  const all = [...notesOn(finding, context), ...own].filter(({ fault }) => !isRefuted(fault, shown));
   const noted = commonFault(all, finding) ?? dropAtNode(all, suspect, context, shown) ?? own[0]?.fault;
   // What others note is of something else, or not true.
   const notes = all.filter(({ fault }) => fault === noted);
@@ -78,6 +78,22 @@ function ownFault(suspect: Suspect, symptom: number, lone: boolean): FaultKind {
   const pattern = SYMPTOMS[symptom];
   const atNode = suspect.kind === 'node' || suspect.kind === 'observed' || lone;
   return (atNode ? pattern?.fault : pattern?.between) ?? 'drop';
+}
+
+const ANSWERED: ReadonlySet<FaultKind> = new Set([
+  'stack-hung',
+  'agent-hung',
+  'icmp-filtered',
+  'http-filtered',
+  'echo-filtered',
+]);
+
+/**
+ * Whether what is noted cannot be where this is shown: of a node of which something answers, not all is cut that is sent to it. That
+ * of an endpoint behind it may look so where a filter takes all kinds of packets that endpoints are probed by.
+ */
+export function isRefuted(noted: FaultKind, shown: FaultKind): boolean {
+  return noted === 'nic-drop' && ANSWERED.has(shown);
 }
 
 /**

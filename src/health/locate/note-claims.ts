@@ -1,5 +1,5 @@
 import type { FaultKind, FaultPlace, RowNote } from '../../model/health.ts';
-import { type Claim, type ClaimContext, claimOf } from './claims.ts';
+import { type Claim, type ClaimContext, claimOf, isRefuted } from './claims.ts';
 import { type LossEdge, lossGraph } from './loss-graph.ts';
 import { peel } from './peel.ts';
 
@@ -22,7 +22,9 @@ export function noteClaims(claims: readonly Claim[], context: ClaimContext): Cla
 }
 
 function tells({ fault, place }: Claim, from: string, { peer, fault: noted }: RowNote): boolean {
-  return (fault === noted || fault === 'node-down' || fault === 'stack-hung') && isIn(place, from, peer);
+  const isTold =
+    fault === noted || fault === 'node-down' || fault === 'stack-hung' || isRefuted(noted, fault);
+  return isTold && isIn(place, from, peer);
 }
 
 function isIn(place: FaultPlace, from: string, to: string): boolean {

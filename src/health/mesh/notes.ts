@@ -23,14 +23,16 @@ function faultOf(report: PathReport, beside: readonly PathReport[]): FaultKind |
 
 /**
  * Whether all that is sent to the address is lost, and not what somebody picks: one that had answers after this path had none
- * says that it is not, and while only packets of one kind are known to be lost it may be a filter of these.
+ * says that it is not, and while only packets of one kind are known to be lost it may be a filter of these. Echoes of other kinds
+ * are asked for at once when a path dies: while they are not known to be lost, they may be about to say so.
  */
 function isCut({ path, state, sinceMs }: PathReport, beside: readonly PathReport[]): boolean {
   if (state !== 'unreachable') return true;
   const others = beside.filter((other) => other.path.address === path.address);
   const up = others.filter((other) => other.state === 'reachable' || other.state === 'degraded');
-  if (up.some((other) => other.path.kind !== path.kind && (other.lastAnsweredMs ?? 0) > sinceMs))
-    return false;
+  const says = (other: PathReport): boolean =>
+    responderOf(other) !== 'http' || (other.lastAnsweredMs ?? 0) > sinceMs;
+  if (up.some((other) => other.path.kind !== path.kind && says(other))) return false;
   const isOfAnotherKind = (other: PathReport): boolean => responderOf(other) !== responderOf({ path });
   const isOneKind = !others.some((other) => other.state === 'unreachable' && isOfAnotherKind(other));
   return !(isOneKind && up.some(isOfAnotherKind));

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import * as dnsPacket from 'dns-packet';
 
 import type { Zone } from '../../support/dns-server.ts';
@@ -14,13 +15,14 @@ import { fromClient } from './rules.ts';
 import type { Stage } from './stage.ts';
 
 const SERVER = join(import.meta.dirname, '../../support/dns-server.ts');
+const BRIEF_TTL_MS = 1000;
 const ZONE: Zone = {
   'www.x.io': { a: ['192.0.2.1'], ttl: 1 },
   'alias.x.io': { cname: 'edge.cdn.net' },
   'edge.cdn.net': { a: ['192.0.2.2'], ttl: 1 },
   'liar.y.io': { cname: 'told.x.io' },
   'told.x.io': { a: ['192.0.2.4'], ttl: 60 },
-  'brief.x.io': { a: ['192.0.2.3'], ttl: 1 },
+  'brief.x.io': { a: ['192.0.2.3'], ttl: BRIEF_TTL_MS / 1000 },
 };
 const POLICY = fromClient(`
 - toCIDR: [${OUTSIDE[4]}/32]
@@ -72,7 +74,8 @@ export function defineNames({ live, traffic }: Stage): void {
       await eventually('the names are saved', () =>
         existsSync(file) && /brief\.x\.io/.test(readFileSync(file, 'utf8')) ? true : undefined,
       );
-      // An agent that starts looks at once for what is over.
+      // An agent that starts looks at once for what is over, and then once a minute.
+      await delay(BRIEF_TTL_MS);
       await live.restartAgent('node1', ['--tofqdns-idle-connection-grace-period=0s']);
       await eventually('the end of a name that nobody uses', async () =>
         (await visit('192.0.2.3')) === '133' ? true : undefined,

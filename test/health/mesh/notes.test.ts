@@ -66,6 +66,13 @@ describe('a path whose probes leave and never come to the peer', () => {
     assert.deepEqual(faults(icmp, inside, http, report('host-host/echo', 'reachable', DIED_MS - 100)), []);
   });
 
+  it('is none yet while echoes of other kinds, which are asked for at once, are not known to be lost', () => {
+    const icmp = report('host-host/icmp', 'unreachable', DIED_MS - 500);
+    const http = report('host-host/http', 'unreachable', DIED_MS - 500);
+    assert.deepEqual(faults(icmp, http), ['nic-drop host-host/icmp']);
+    assert.deepEqual(faults(icmp, http, report('host-host/echo', 'reachable', DIED_MS - 100)), []);
+  });
+
   it('is the fault of an address whatever answers at another one', () => {
     const icmp = report('host-host/icmp', 'unreachable', DIED_MS - 500);
     const other = report('host-endpoint/icmp', 'reachable', DIED_MS + 100);

@@ -1,4 +1,4 @@
-import { PROBE_KINDS, type ProbePath } from '../model/health.ts';
+import { PROBE_KINDS, type ProbePath, probeKindIndex } from '../model/health.ts';
 import type { Clock } from './clock.ts';
 import type { PathBook } from './path-book.ts';
 import type { PathTracker } from './state/path-tracker.ts';
@@ -12,7 +12,7 @@ export interface AskerDeps {
   readonly random: () => number;
 }
 
-const AGENT = PROBE_KINDS.findIndex(({ name }) => name === 'host-host/http');
+const AGENT = probeKindIndex('host-host/http');
 /** Requests of this node besides their pace, in a second and at once. */
 const ASKS_PER_SECOND = 10;
 /** Of them for what was only heard: a node that is cut off tells of all others. */

@@ -1,4 +1,4 @@
-import { type PathState, PROBE_KINDS } from '../model/health.ts';
+import { type PathState, PROBE_KINDS, probeKindIndex } from '../model/health.ts';
 import { type Clock, instantOf } from './clock.ts';
 import type { PathBook } from './path-book.ts';
 import type { PathTracker } from './state/path-tracker.ts';
@@ -11,7 +11,7 @@ export interface ConfirmerDeps {
   readonly onHeard: (peers: ReadonlySet<string>) => void;
 }
 
-const AGENT = PROBE_KINDS.findIndex(({ name }) => name === 'host-host/http');
+const AGENT = probeKindIndex('host-host/http');
 /** When the answers of a peer's other paths are looked for, after one of them died or came back. */
 const HEAR_MS = [20, 100, 400] as const;
 /** Peers that die or come back within this time after the first are heard together. */

@@ -1,4 +1,4 @@
-import { PROBE_KINDS } from '../model/health.ts';
+import { probeKindIndex } from '../model/health.ts';
 import type { Clock } from './clock.ts';
 import { ECHO_MS, ECHOES } from './confirmer.ts';
 import type { PathBook } from './path-book.ts';
@@ -14,7 +14,7 @@ export interface HeardEchoesDeps {
   readonly random: () => number;
 }
 
-const STACK = PROBE_KINDS.findIndex(({ name }) => name === 'host-host/icmp');
+const STACK = probeKindIndex('host-host/icmp');
 /** All nodes together begin to ask one peer so often in a second: they wait for a random part of that time. */
 const ASKED_PER_SECOND = 10_000;
 const SPREAD_MOST_MS = 100;

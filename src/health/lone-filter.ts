@@ -1,4 +1,4 @@
-import { PROBE_KINDS, type RowNote } from '../model/health.ts';
+import { probeKindIndex, type RowNote } from '../model/health.ts';
 import type { NodeView } from './node-view.ts';
 import type { PathBook } from './path-book.ts';
 import { filteredPaths, hasConnected } from './state/filtered.ts';
@@ -9,7 +9,7 @@ export interface LoneFilterDeps {
   readonly view: () => NodeView;
 }
 
-const AGENT = PROBE_KINDS.findIndex(({ name }) => name === 'host-host/http');
+const AGENT = probeKindIndex('host-host/http');
 
 /**
  * A filter of requests in a cluster of two, where nobody else asks the peer, and what it says of itself does not come through.

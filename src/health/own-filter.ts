@@ -1,4 +1,10 @@
-import { cellState, type HealthCell, type MatrixView, PROBE_KINDS, type RowNote } from '../model/health.ts';
+import {
+  cellState,
+  type HealthCell,
+  type MatrixView,
+  probeKindIndex,
+  type RowNote,
+} from '../model/health.ts';
 import type { Clock } from './clock.ts';
 import type { PathBook } from './path-book.ts';
 
@@ -12,7 +18,7 @@ export interface OwnFilterDeps {
   readonly onAgain: () => void;
 }
 
-const AGENT = PROBE_KINDS.findIndex(({ name }) => name === 'host-host/http');
+const AGENT = probeKindIndex('host-host/http');
 const LOOK_MS = 500;
 /** A look that is so late was held up: others were right that this agent did not answer. */
 const HELD_UP_MS = 500;

@@ -1,6 +1,6 @@
 import type { ProbeReadiness } from '../../probes/types.ts';
 import type { IpFamily } from '../base/ip.ts';
-import { PROBE_KINDS } from '../model/health.ts';
+import { probeKindIndex } from '../model/health.ts';
 import type { PathProber } from './prober.ts';
 
 /** Whether any prober can probe paths of a kind, or why none does. @param kind name in `PROBE_KINDS` */
@@ -9,7 +9,7 @@ export function probeReadiness(
   kind: string,
   family: IpFamily,
 ): ProbeReadiness {
-  const path = { kind: PROBE_KINDS.findIndex(({ name }) => name === kind), family };
+  const path = { kind: probeKindIndex(kind), family };
   const answers = probers.map((prober) => prober.readiness(path));
   const reasons = answers.filter((ready) => !ready.ready).map(({ reason }) => reason);
   return (

@@ -1,10 +1,9 @@
-import { type PathState, PROBE_KINDS } from '../model/health.ts';
+import { type PathState, probeKindIndex } from '../model/health.ts';
 import type { PathTracker } from './state/path-tracker.ts';
 
-const indexOf = (name: string): number => PROBE_KINDS.findIndex((kind) => kind.name === name);
-const AGENT = indexOf('host-host/http');
-const STACK = indexOf('host-host/icmp');
-const ECHO = indexOf('host-host/echo');
+const AGENT = probeKindIndex('host-host/http');
+const STACK = probeKindIndex('host-host/icmp');
+const ECHO = probeKindIndex('host-host/echo');
 
 /** After a death the echoes that are asked for at once are answered or silent by then, whatever the machine does besides. */
 const HEARD_MS = 1000;

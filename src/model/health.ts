@@ -56,6 +56,11 @@ export const PROBE_KINDS: readonly ProbeKind[] = [
   kind('policy-denied', 'endpoint', 'endpoint', 'http', 'silence'),
 ];
 
+/** Index into `PROBE_KINDS` of a name; -1: there is no such kind. */
+export function probeKindIndex(name: string): number {
+  return PROBE_KINDS.findIndex((kind) => kind.name === name);
+}
+
 /** Largest packet that is tried on a path, bytes of IP. */
 export const PROBED_MTU_MAX = 9000;
 

@@ -1,4 +1,4 @@
-import { type FaultKind, PathStates, PROBE_KINDS } from '../../model/health.ts';
+import { type FaultKind, PathStates, PROBE_KINDS, probeKindIndex } from '../../model/health.ts';
 
 /**
  * What the states of one cell come to. Each is a pattern of its own, whose places are looked for by themselves; `class` is
@@ -16,14 +16,10 @@ export interface Symptom {
 const kindsOf = (pathClass: string): number[] =>
   PROBE_KINDS.flatMap((kind, i) => (kind.pathClass === pathClass && kind.expects === 'answer' ? [i] : []));
 
-const indexOf = (name: string): number => PROBE_KINDS.findIndex((kind) => kind.name === name);
-
 const HOST = kindsOf('host-host');
-const [ECHO, ICMP, HTTP] = ['echo', 'icmp', 'http'].map((responder) => indexOf(`host-host/${responder}`)) as [
-  number,
-  number,
-  number,
-];
+const [ECHO, ICMP, HTTP] = ['echo', 'icmp', 'http'].map((responder) =>
+  probeKindIndex(`host-host/${responder}`),
+) as [number, number, number];
 /** Classes of paths that end or begin at an endpoint. */
 const ENDPOINT_CLASSES = [...new Set(PROBE_KINDS.map(({ pathClass }) => pathClass))].filter(
   (name) => kindsOf(name).length > 0 && name !== 'host-host',

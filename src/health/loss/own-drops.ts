@@ -1,6 +1,6 @@
 import { errorText } from '../../base/errors.ts';
 import type { Waypoint } from '../../base/waypoint.ts';
-import { PROBE_KINDS, type RowNote } from '../../model/health.ts';
+import { probeKindIndex, type RowNote } from '../../model/health.ts';
 import type { Clock } from '../clock.ts';
 import { type PathId, sightingsOf } from './sightings.ts';
 
@@ -24,7 +24,7 @@ interface Drop {
 
 /** Stands for all paths of all probers: no prober has that number (bpf/lib/metrics.h). */
 const ANYBODY: PathId = { prober: 0, path: 0 };
-const ICMP = PROBE_KINDS.findIndex(({ name }) => name === 'host-host/icmp');
+const ICMP = probeKindIndex('host-host/icmp');
 /** Each look costs two calls; others take some 700 ms to find out that nothing answers, and must know why by then. */
 const LOOK_MS = 250;
 /** Drops that ended so long ago are over: paths of hosts are probed once a second. */

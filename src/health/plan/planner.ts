@@ -1,5 +1,5 @@
 import { atOnce, type Slices } from '../../base/slices.ts';
-import { PROBE_KINDS, type ProbePath, probePathKey } from '../../model/health.ts';
+import { PROBE_KINDS, type ProbePath, probeKindIndex, probePathKey } from '../../model/health.ts';
 import type { HealthNode, PathTarget } from '../targets.ts';
 import { observedPeers } from './observers.ts';
 
@@ -32,7 +32,7 @@ const HTTP_PER_SECOND = 20;
 /** Kinds that say the same as a faster one, but from further up. */
 const SLOWER = 10;
 /** From host to host, whether the peer's agent lives. */
-const AGENT = PROBE_KINDS.findIndex(({ name }) => name === 'host-host/http');
+const AGENT = probeKindIndex('host-host/http');
 /** Planned in one slice: some 2 ms. */
 const PATHS_A_SLICE = 1000;
 /** Part of the budget of HTTP for those, where there are others besides. */

@@ -1,5 +1,5 @@
 import type { Logger } from '../../base/log.ts';
-import { PROBE_KINDS, type Responder } from '../../model/health.ts';
+import { PROBE_KINDS, probeKindIndex, type Responder } from '../../model/health.ts';
 import type { PathTracker } from './path-tracker.ts';
 
 /** An address as Cilium shows it: by ICMP and by HTTP, from the host. */
@@ -27,7 +27,7 @@ function answers(tracker: PathTracker, sinceMs: number): boolean {
   return up && (tracker.answeredNowMs ?? Number.NEGATIVE_INFINITY) - sinceMs > SURELY_MS;
 }
 
-const AGENT = PROBE_KINDS.findIndex(({ name }) => name === 'host-host/http');
+const AGENT = probeKindIndex('host-host/http');
 
 /** Whether a peer's agent has answered since then. @param trackers the paths to the peer. @param sinceMs monotonic */
 export function isAgentAnswering(trackers: readonly PathTracker[], sinceMs: number): boolean {
